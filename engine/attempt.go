@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What a heartbeat brings back.
+type Flag string
+
+// The flags of an attempt.
+const (
+	// FlagNone: go on.
+	FlagNone Flag = ""
+	// FlagSuperseded: another attempt is the current one, or the job has ended;
+	// nothing that this one reports will be accepted.
+	FlagSuperseded Flag = "superseded"
+	// FlagCanceling: the job was asked to stop; stop, and report JobCanceled.
+	FlagCanceling Flag = "canceling"
+)
+
+// A Beat is a heartbeat of a running attempt. Counter must differ from that of its
+// last one.
+type Beat struct {
+	Job     JobID
+	Attempt int
+	Token   string
+	Counter uint64
+}
+
+// Heartbeat says that the attempts are alive, and reads their flags, in the order of
+// the beats: one round trip whatever their number. Its error wraps ErrUnreachable.
+func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
+	flags := make([]Flag, len(beats))
+	byShard := map[int][]int{}
+	for i, b := range beats {
+		byShard[b.Job.shard()] = append(byShard[b.Job.shard()], i)
+	}
+	cmds := map[int]*redis.Cmd{}
+	args := map[int][]any{}
+	pipe := e.redis.Pipeline()
+	for shard, indexes := range byShard {
+		for _, i := range indexes {
+			b := beats[i]
+			args[shard] = append(args[shard], string(b.Job), b.Attempt, b.Token, b.Counter)
+		}
+		cmds[shard] = pipe.EvalSha(ctx, e.scripts.beat.Hash(), []string{e.keys.log(shard)}, args[shard]...)
+	}
+	_, _ = pipe.Exec(ctx) // each command's own error is read below
+	for shard, indexes := range byShard {
+		answers, err := cmds[shard].StringSlice()
+		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+			answers, err = e.scripts.beat.Eval(ctx, e.redis, []string{e.keys.log(shard)}, args[shard]...).StringSlice()
+		}
+		if err != nil {
+			return nil, failure("heartbeat", err)
+		}
+		for k, i := range indexes {
+			flags[i] = Flag(answers[k])
+		}
+	}
+	return flags, nil
+}
+
+// Beats reads the last heartbeat of every running attempt: "<attempt>.<counter>" by
+// job. Its cost grows with the number of running attempts. Its error wraps
+// ErrUnreachable; a read that failed in part is an error.
+func (e *Engine) Beats(ctx context.Context) (map[JobID]string, error) {
+	pipe := e.redis.Pipeline()
+	cmds := make([]*redis.MapStringStringCmd, e.opts.Shards)
+	for i := range cmds {
+		cmds[i] = pipe.HGetAll(ctx, e.keys.beat(i))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, failure("read heartbeats", err)
+	}
+	beats := map[JobID]string{}
+	for _, c := range cmds {
+		for job, beat := range c.Val() {
+			beats[JobID(job)] = beat
+		}
+	}
+	return beats, nil
+}
+
+// Stall claims a running attempt whose worker was silent: beat is its last
+// heartbeat, as Beats gave it. The claim holds only if there was none since. The
+// fence is raised, so nothing that the silent worker still sends is accepted, and
+// the next attempt becomes the current one; the caller dispatches it. A job that
+// was being canceled ends instead. It returns the attempt to dispatch; Waiting is
+// false when the job has ended. Errors to branch on: ErrSuperseded (it lives, or
+// another claimed it), ErrEnded, ErrNotFound, ErrUnreachable; after the last, read
+// the heartbeats again.
+func (e *Engine) Stall(ctx context.Context, id JobID, beat string) (Attempt, error) {
+	return e.claim(ctx, id, beat, nil)
+}
+
+// Abandon is Stall for a job that lost its worker too often: it ends as failed.
+func (e *Engine) Abandon(ctx context.Context, id JobID, beat string, why JobError) error {
+	_, err := e.claim(ctx, id, beat, &why)
+	return err
+}
+
+func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError) (Attempt, error) {
+	a, err := e.Current(ctx, id)
+	if err != nil {
+		return Attempt{}, err
+	}
+	o := operation{
+		kind: JobStalled, topic: a.Topic, job: id, key: newKey(), attempt: a.Attempt, beat: beat,
+		fields: []any{"cr", a.Crashes + 1, "ra", 0},
+	}
+	if end != nil {
+		r := Report{Error: end}
+		o.kind, o.outcome = JobFailed, string(r.appendOutcome(nil))
+	}
+	if _, err := e.operate(ctx, o); err != nil {
+		return Attempt{}, fmt.Errorf("claim job %s from its silent worker: %w", id, err)
+	}
+	next, err := e.Current(ctx, id)
+	if next.Job == "" {
+		next = Attempt{Job: id, Topic: a.Topic}
+		err = nil
+	}
+	return next, err
+}
+
+// Fail ends a waiting job from outside a run. attempt guards it: only while that is
+// the current one. Errors to branch on: ErrSuperseded, ErrEnded, ErrNotFound,
+// ErrUnreachable.
+func (e *Engine) Fail(ctx context.Context, id JobID, attempt int, why JobError) error {
+	topic, err := e.topicOf(ctx, id)
+	if err != nil {
+		return fmt.Errorf("fail job %s: %w", id, err)
+	}
+	r := Report{Error: &why}
+	_, err = e.operate(ctx, operation{
+		kind: JobFailed, topic: topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.appendOutcome(nil)),
+	})
+	return err
+}
+
+// Live returns the IDs of up to limit live jobs of a shard that were created in or
+// after the millisecond from, oldest first, and the millisecond to go on from (0: no
+// more). It is for sweeps; its cost grows with the answer.
+func (e *Engine) Live(ctx context.Context, shard int, from int64, limit int) ([]JobID, int64, error) {
+	found, err := e.redis.ZRangeByScoreWithScores(ctx, e.keys.live(shard), &redis.ZRangeBy{
+		Min: strconv.FormatInt(from, 10), Max: "+inf", Count: int64(limit),
+	}).Result()
+	if err != nil {
+		return nil, 0, failure("list live jobs", err)
+	}
+	ids := make([]JobID, len(found))
+	for i, z := range found {
+		ids[i] = JobID(z.Member.(string))
+	}
+	if len(found) < limit {
+		return ids, 0, nil
+	}
+	last := int64(found[len(found)-1].Score)
+	if last == from {
+		last++ // more than a page of one millisecond: the rest waits for the next sweep
+	}
+	return ids, last, nil
+}
+
+// marshalResult checks a result and gives its JSON.
+func marshalResult(v any) (json.RawMessage, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w result: %w", ErrInvalid, err)
+	}
+	return b, bounded("result", len(b), MaxResultBytes, "store it as an artifact and name that")
+}
+
+// NewToken returns a fence's token.
+func NewToken() string { return newKey() }

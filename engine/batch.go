@@ -1,0 +1,219 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrClosed says that the engine was closed.
+var ErrClosed = errors.New("the engine is closed")
+
+// A submission is one caller's reports, on their way into a call of the script.
+// They stay together and in order.
+type submission struct {
+	shard     int
+	reports   int
+	args      []any
+	milestone bool
+	done      func(answers []any, err error)
+}
+
+// committer sends what all callers of a process report: while a call is under way,
+// what comes meanwhile waits, and the next call takes all of it (group commit). Two
+// lanes, each for half of the shards, keep Redis busy while the answers of the
+// other are handed out.
+type committer struct {
+	e     *Engine
+	lanes [2]lane
+	ended sync.WaitGroup
+}
+
+type lane struct {
+	mu      sync.Mutex
+	pending []*submission
+	closed  bool
+	wake    chan struct{} // holds one: something is pending, or closed is set
+}
+
+func newCommitter(e *Engine) *committer {
+	c := &committer{e: e}
+	for i := range c.lanes {
+		l := &c.lanes[i]
+		l.wake = make(chan struct{}, 1)
+		c.ended.Go(func() { c.run(l) })
+	}
+	return c
+}
+
+func (c *committer) add(s *submission) error {
+	l := &c.lanes[s.shard%len(c.lanes)]
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return ErrClosed
+	}
+	l.pending = append(l.pending, s)
+	first := len(l.pending) == 1
+	l.mu.Unlock()
+	if first {
+		l.signal()
+	}
+	return nil
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close sends what was taken, and returns when all of it is answered.
+func (c *committer) close() {
+	for i := range c.lanes {
+		l := &c.lanes[i]
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		l.signal()
+	}
+	c.ended.Wait()
+}
+
+func (c *committer) run(l *lane) {
+	var spare []*submission
+	for range l.wake {
+		// Callers that the last call has just answered are about to report again:
+		// let them, and they travel together.
+		runtime.Gosched()
+		l.mu.Lock()
+		batch, closed := l.pending, l.closed
+		l.pending = spare[:0]
+		l.mu.Unlock()
+		if len(batch) > 0 {
+			c.send(batch)
+			clear(batch)
+		}
+		spare = batch
+		if closed {
+			return
+		}
+	}
+}
+
+// A call is one run of the script: submissions of one shard.
+type call struct {
+	shard   int
+	reports int
+	bytes   int
+	subs    []*submission
+	args    []any
+	cmd     *redis.Cmd
+}
+
+// Bounds of one call, so that none holds Redis up: reports, and the bytes of large
+// arguments. One submission goes whatever its size.
+const (
+	maxCallReports = 128
+	maxCallBytes   = 1 << 20
+)
+
+// send makes the calls of a batch, all in one pipeline, and hands out the answers.
+func (c *committer) send(batch []*submission) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.e.opts.CommitTimeout)
+	defer cancel()
+
+	pipe := c.e.redis.Pipeline()
+	calls, milestone := c.group(batch)
+	for _, k := range calls {
+		k.cmd = pipe.EvalSha(ctx, c.e.scripts.commit.Hash(), []string{c.e.keys.log(k.shard)}, k.args...)
+	}
+	var wait *redis.Cmd
+	if milestone && c.e.opts.WaitReplicas > 0 {
+		wait = pipe.Do(ctx, "WAIT", c.e.opts.WaitReplicas, c.e.opts.WaitTimeout.Milliseconds())
+	}
+	// Every command's own error is read below.
+	_, _ = pipe.Exec(ctx)
+
+	var standing error
+	if wait != nil {
+		if n, err := wait.Int(); err != nil || n < c.e.opts.WaitReplicas {
+			standing = ErrUnreplicated
+		}
+	}
+	for _, k := range calls {
+		answers, err := k.cmd.Slice()
+		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+			answers, err = c.whole(ctx, k.shard, k.args)
+		}
+		if err == nil {
+			hand(k.subs, answers, standing)
+			continue
+		}
+		if len(k.subs) == 1 || away(err) || redis.IsOOMError(err) {
+			for _, s := range k.subs {
+				s.done(nil, failure("commit", err))
+			}
+			continue
+		}
+		// Something in the call made the script fail: let only the submission that
+		// it belongs to pay for it.
+		for _, s := range k.subs {
+			answers, err := c.whole(ctx, k.shard, s.args)
+			if err != nil {
+				s.done(nil, failure("commit", err))
+				continue
+			}
+			s.done(answers, standing)
+		}
+	}
+}
+
+// whole runs the script by its text, which also loads it into that node.
+func (c *committer) whole(ctx context.Context, shard int, args []any) ([]any, error) {
+	return c.e.scripts.commit.Eval(ctx, c.e.redis, []string{c.e.keys.log(shard)}, args...).Slice()
+}
+
+// group makes calls of a batch, in the order of their first submission.
+func (c *committer) group(batch []*submission) (calls []*call, milestone bool) {
+	open := make([]*call, c.e.opts.Shards)
+	for _, s := range batch {
+		size := 0
+		for _, a := range s.args {
+			if b, ok := a.([]byte); ok {
+				size += len(b)
+			}
+		}
+		k := open[s.shard]
+		if k == nil || k.reports+s.reports > maxCallReports || k.bytes+size > maxCallBytes {
+			k = &call{shard: s.shard}
+			open[s.shard] = k
+			calls = append(calls, k)
+		}
+		k.subs = append(k.subs, s)
+		k.reports += s.reports
+		k.bytes += size
+		milestone = milestone || s.milestone
+	}
+	for _, k := range calls {
+		if len(k.subs) == 1 {
+			k.args = k.subs[0].args
+			continue
+		}
+		for _, s := range k.subs {
+			k.args = append(k.args, s.args...)
+		}
+	}
+	return calls, milestone
+}
+
+func hand(subs []*submission, answers []any, err error) {
+	for _, s := range subs {
+		s.done(answers[:s.reports:s.reports], err)
+		answers = answers[s.reports:]
+	}
+}

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An Ack answers a report.
+type Ack struct {
+	// ID is the record's.
+	ID Cursor
+	// Duplicate says that the report had been committed before; ID is what it got
+	// then, or "" when that was too long ago to be known.
+	Duplicate bool
+	// Started goes with JobStarted.
+	Started *Started
+	// Err says why the report was refused: it wraps ErrNotFound, ErrSuperseded,
+	// ErrEnded or ErrState, or is a *GapError. Nothing of a refused report was
+	// applied.
+	Err error
+}
+
+// Started is what an attempt is given when it starts.
+type Started struct {
+	Type       string
+	Queue      string
+	Payload    []byte
+	Checkpoint []byte // nil: none
+	// Tenths is the percent shown so far, CheckpointTenths the checkpoint's.
+	Tenths, CheckpointTenths int
+	// MaxRetries may be used, Retries were.
+	MaxRetries, Retries int
+	// Crashes counts lost workers since the last checkpoint.
+	Crashes  int
+	Deadline time.Time // zero: none
+}
+
+// Commit sends reports of one run and waits for their answers: one Ack a report, in
+// order. Only one call for a run may be under way, since a report must follow the
+// one before it. Reports of all runs of a process that are under way at the same
+// time travel together.
+//
+// Its error says that nothing is known of any of them (ErrUnreachable, the
+// context's), or that none was applied (ErrInvalid, ErrOutOfMemory), or that all
+// stand (ErrUnreplicated, beside the acks). After ErrUnreachable the same reports
+// may be sent again.
+func (e *Engine) Commit(ctx context.Context, reports ...Report) ([]Ack, error) {
+	type outcome struct {
+		acks []Ack
+		err  error
+	}
+	done := make(chan outcome, 1)
+	err := e.Submit(reports, func(acks []Ack, err error) { done <- outcome{acks, err} })
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case o := <-done:
+		return o.acks, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// maxBatch is the most reports of a run in one call; the script keeps the IDs of
+// that many.
+const maxBatch = 64
+
+// Submit is Commit without waiting: done is called once, from a goroutine of the
+// engine, and must not block. An error, of an invalid report, means that it will
+// not be called.
+func (e *Engine) Submit(reports []Report, done func([]Ack, error)) error {
+	if len(reports) == 0 || len(reports) > maxBatch {
+		return fmt.Errorf("%w batch of %d reports: want 1 to %d", ErrInvalid, len(reports), maxBatch)
+	}
+	s := &submission{shard: reports[0].Job.shard(), reports: len(reports), args: make([]any, 0, 14*len(reports))}
+	for i := range reports {
+		r := &reports[i]
+		if r.Job != reports[0].Job {
+			return fmt.Errorf("%w batch: reports of jobs %s and %s; want one run's", ErrInvalid, reports[0].Job, r.Job)
+		}
+		if err := r.validate(); err != nil {
+			return fmt.Errorf("report %s of job %s: %w", r.Type, r.Job, err)
+		}
+		s.milestone = s.milestone || !r.Type.Tick()
+		s.args = r.encode(s.args)
+	}
+	s.done = func(answers []any, err error) {
+		if answers == nil {
+			done(nil, err)
+			return
+		}
+		acks := make([]Ack, len(answers))
+		for i, a := range answers {
+			acks[i] = readAck(a)
+		}
+		done(acks, err)
+	}
+	return e.commits.add(s)
+}
+
+// readAck reads one answer of commit.lua.
+func readAck(answer any) Ack {
+	var a Ack
+	s, plain := answer.(string)
+	if !plain {
+		fields := answer.([]any)
+		s = text(fields[len(fields)-1])
+		a.Started = readStarted(fields)
+	}
+	switch s[0] {
+	case '+':
+		a.ID = Cursor(s[1:])
+	case '=':
+		a.ID, a.Duplicate = Cursor(s[1:]), true
+	default:
+		a.Err = refusal(s[1:])
+	}
+	return a
+}
+
+func readStarted(f []any) *Started {
+	number := func(i int) int {
+		n, _ := strconv.Atoi(text(f[i]))
+		return n
+	}
+	s := &Started{
+		Type: text(f[0]), Payload: []byte(text(f[1])), MaxRetries: number(3), Retries: number(4),
+		Crashes: number(5), Tenths: number(7), CheckpointTenths: number(8), Queue: text(f[9]),
+	}
+	if f[2] != nil {
+		s.Checkpoint = []byte(text(f[2]))
+	}
+	if ms := number(6); ms > 0 {
+		s.Deadline = time.UnixMilli(int64(ms))
+	}
+	return s
+}
+
+// refusal makes the error of "<reason> <detail>".
+func refusal(s string) error {
+	reason, detail, _ := strings.Cut(s, " ")
+	switch reason {
+	case "unknown":
+		return ErrNotFound
+	case "superseded":
+		return fmt.Errorf("%w: the current one is %s", ErrSuperseded, detail)
+	case "ended":
+		return fmt.Errorf("%w: it is %s", ErrEnded, detail)
+	case "gap":
+		have, _ := strconv.ParseUint(detail, 10, 64)
+		return &GapError{Have: have}
+	}
+	return fmt.Errorf("%w: it is %s", ErrState, detail)
+}

@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// An Engine is a process's access to jobs and topics. Its methods may be called
+// concurrently. Open makes one, Close ends it.
+type Engine struct {
+	opts  Options
+	keys  keys
+	redis redis.UniversalClient
+	// blocking has a pool of its own: a reader that blocks in Redis must not keep
+	// a commit waiting for a connection.
+	blocking redis.UniversalClient
+	queue    *asynq.Client
+	scripts  scripts
+	commits  *committer
+	tail     *tail
+
+	closing sync.Once
+}
+
+// Open connects to Redis, checks that it keeps what it is given, and lays the
+// namespace out or checks that it matches. Errors to branch on: ErrInvalid,
+// ErrUnreachable, ErrSchema, ErrEviction.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	o = o.Defaults()
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Redis == nil {
+		parsed, err := ParseURL(o.URL)
+		if err != nil {
+			return nil, err
+		}
+		o.Redis = parsed
+	}
+	if o.WaitReplicas > 0 && (o.Redis.IsClusterMode || (len(o.Redis.Addrs) > 1 && o.Redis.MasterName == "")) {
+		return nil, fmt.Errorf("%w WaitReplicas %d: Redis Cluster cannot be waited for; want 0", ErrInvalid, o.WaitReplicas)
+	}
+	e := &Engine{
+		opts:     o,
+		keys:     newKeys(o.Namespace, o.Shards),
+		redis:    connect(*o.Redis),
+		blocking: connect(*o.Redis),
+		scripts:  loadScripts(o),
+	}
+	e.queue = asynq.NewClientFromRedisClient(e.redis)
+	if err := e.check(ctx); err != nil {
+		e.blocking.Close()
+		e.redis.Close()
+		return nil, err
+	}
+	e.commits = newCommitter(e)
+	e.tail = newTail(e)
+	return e, nil
+}
+
+func (e *Engine) check(ctx context.Context) error {
+	if err := e.redis.Ping(ctx).Err(); err != nil {
+		return failure("connect to Redis", err)
+	}
+	if err := e.checkEviction(ctx); err != nil {
+		return err
+	}
+	return e.settle(ctx)
+}
+
+// Close waits for commits that were taken, and closes all connections. Iterators
+// of Follow end with ErrClosed. It may be called more than once.
+func (e *Engine) Close() error {
+	var err error
+	e.closing.Do(func() {
+		e.tail.close()
+		e.commits.close()
+		err = e.redis.Close()
+	})
+	return err
+}
+
+// Redis returns the engine's client, for a queue or an inspector to share.
+func (e *Engine) Redis() redis.UniversalClient { return e.redis }
+
+// Shards returns the number of shards of the namespace.
+func (e *Engine) Shards() int { return e.opts.Shards }

@@ -1,0 +1,105 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+var namespaces atomic.Int64
+
+// open gives an engine in a namespace of its own.
+func open(t testing.TB, url string, change func(*engine.Options)) *engine.Engine {
+	t.Helper()
+	o := engine.Options{
+		URL: url, Namespace: fmt.Sprintf("t%d", namespaces.Add(1)), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	if change != nil {
+		change(&o)
+	}
+	e, err := engine.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return e
+}
+
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// enqueue makes a job of user:42.
+func enqueue(t testing.TB, e *engine.Engine) engine.JobID {
+	t.Helper()
+	got, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:42", Type: "export", Title: "Orders 2025", Payload: map[string]int{"year": 2025}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Job
+}
+
+// A pen writes as one attempt of a job.
+type pen struct {
+	t testing.TB
+	e *engine.Engine
+	r engine.Report
+}
+
+// start begins an attempt.
+func start(t testing.TB, e *engine.Engine, job engine.JobID, attempt int) (*pen, *engine.Started) {
+	t.Helper()
+	p := &pen{t, e, engine.Report{Topic: "user:42", Job: job, Fence: engine.Fence{Attempt: attempt, Token: engine.NewToken()}}}
+	ack := p.write(engine.Report{Type: engine.JobStarted})
+	if ack.Err != nil {
+		t.Fatal(ack.Err)
+	}
+	return p, ack.Started
+}
+
+// write sends the attempt's next report.
+func (p *pen) write(r engine.Report) engine.Ack {
+	p.t.Helper()
+	p.r.Fence.Seq++
+	r.Topic, r.Job, r.Fence = p.r.Topic, p.r.Job, p.r.Fence
+	acks, err := p.e.Commit(soon(p.t), r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return acks[0]
+}
+
+func TestSmoke(t *testing.T) {
+	s := redistest.Server(t)
+	e := open(t, s.URL(), nil)
+	id := enqueue(t, e)
+	p, started := start(t, e, id, 1)
+	t.Logf("%+v", started)
+	p.write(engine.Report{Type: engine.JobProgress, Tenths: 614, Shown: &engine.Shown{Progress: engine.Progress{Done: 614, Total: 1000, Unit: "rows"}, Stage: engine.Stage{Name: "read", Index: 1, Count: 3}, Message: "reading \"orders\"", ETA: 41 * time.Second}})
+	p.write(engine.Report{Type: engine.JobCheckpoint, Tenths: 620, Checkpoint: []byte("abc")})
+	p.write(engine.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":1}`)})
+	for u, err := range e.Follow(soon(t), engine.FollowQuery{Topic: "user:42", After: "0-0"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s %s %s", u.Kind, u.Cursor, u.Entry.JSON)
+		if u.Kind == engine.UpdateLive {
+			break
+		}
+	}
+	v, err := e.Job(soon(t), id)
+	t.Logf("%s %v", v.JSON, err)
+}

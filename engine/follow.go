@@ -1,0 +1,340 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// FollowQuery says what to follow.
+type FollowQuery struct {
+	// Topic is whose records. Not needed with Job.
+	Topic Topic
+	// Job narrows it to one job's records; the iterator then ends after the job's
+	// last one.
+	Job JobID
+	// After is the cursor of the last record held; "" begins with a snapshot.
+	After Cursor
+}
+
+// UpdateKind says what an Update brings.
+type UpdateKind string
+
+// The kinds of updates.
+const (
+	// UpdateRecord: Entry is the next record.
+	UpdateRecord UpdateKind = "record"
+	// UpdateSnapshot: Jobs replace all that the reader held of the topic's jobs;
+	// Reason says why the records themselves could not be given.
+	UpdateSnapshot UpdateKind = "snapshot"
+	// UpdateLive: everything up to now has been given.
+	UpdateLive UpdateKind = "live"
+	// UpdateInterrupted: Redis is away for the reason Err; the iterator goes on by
+	// itself.
+	UpdateInterrupted UpdateKind = "interrupted"
+)
+
+// Fresh is the reason of the snapshot that a reader without a cursor begins with;
+// the other reasons are Trimmed and Rewritten.
+const Fresh Verdict = "fresh"
+
+// An Update is one step of Follow.
+type Update struct {
+	Kind UpdateKind
+	// Cursor is the reader's after this update.
+	Cursor Cursor
+	Entry  Entry
+	Reason Verdict
+	Jobs   []View
+	Err    error
+}
+
+// Follow gives every record of a topic or of a job after a cursor, in order, as
+// they are committed; where the stream no longer holds them it says so with a
+// snapshot, which carries the latest state of every job. It survives cut
+// connections and restarts of Redis. A reader that is slow costs bounded memory and
+// is fed from the stream.
+//
+// A record may be older than the view of its job in a snapshot before it: compare
+// Rev.
+//
+// It ends, with an error, only when ctx ends (its cause), when the engine is closed
+// (ErrClosed), when the query is not valid (ErrInvalidTopic, ErrInvalidCursor,
+// ErrInvalidJobID) or the job unknown (ErrNotFound); without one when the job that
+// it follows has ended, or the caller stops.
+func (e *Engine) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, error] {
+	return func(yield func(Update, error) bool) {
+		if err := e.follow(ctx, q, yield); err != nil && !errors.Is(err, errStopped) {
+			yield(Update{}, err)
+		}
+	}
+}
+
+// errStopped: the caller of the iterator wants no more.
+var errStopped = errors.New("stopped")
+
+func (e *Engine) follow(ctx context.Context, q FollowQuery, yield func(Update, error) bool) error {
+	f := &follower{e: e, job: q.Job, wake: make(chan struct{}, 1)}
+	f.yield = func(u Update) error {
+		if !yield(u, nil) {
+			return errStopped
+		}
+		return nil
+	}
+	if q.Job != "" {
+		err := f.retry(ctx, func() (err error) {
+			q.Topic, err = e.topicOf(ctx, q.Job)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("follow job %s: %w", clip(string(q.Job), 80), err)
+		}
+	}
+	if _, err := ParseTopic(string(q.Topic)); err != nil {
+		return err
+	}
+	f.topic = q.Topic
+	if q.After != "" {
+		if _, err := ParseCursor(string(q.After)); err != nil {
+			return err
+		}
+		f.position = At(q.After)
+	}
+	defer e.Listen(q.Topic, f)()
+	if q.After == "" {
+		if err := f.snapshot(ctx, Fresh); err != nil {
+			return f.end(err)
+		}
+	}
+	return f.end(f.run(ctx))
+}
+
+// followBuffer is how many tailed records wait for a slow reader before they are
+// dropped and read from the stream instead.
+const followBuffer = 256
+
+// A follower is one reader. The tail fills its buffer; everything else happens in
+// the goroutine of whoever iterates.
+type follower struct {
+	e     *Engine
+	topic Topic
+	job   JobID
+	yield func(Update) error
+	wake  chan struct{} // holds one: something has changed
+
+	mu       sync.Mutex
+	position Position // of the newest record in buffer
+	buffer   []Entry
+
+	said bool // that it is live
+}
+
+func (f *follower) Tailed(e Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.buffer) >= followBuffer {
+		// Give them up: the stream has them.
+		first := f.buffer[0].Prev
+		f.position.Reset(first)
+		f.buffer = nil
+	}
+	if f.position.Tailed(e) {
+		f.buffer = append(f.buffer, e)
+	}
+	f.signal()
+}
+
+func (f *follower) Doubt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.position.Doubt()
+	f.signal()
+}
+
+func (f *follower) Compare(head Cursor) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.position.Compare(head)
+	f.signal()
+}
+
+func (f *follower) signal() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// errEnded: the job that is followed has ended.
+var errEnded = errors.New("ended")
+
+func (f *follower) end(err error) error {
+	if errors.Is(err, errEnded) {
+		return nil
+	}
+	return err
+}
+
+func (f *follower) run(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		ready := f.buffer
+		f.buffer = nil
+		live, cursor := f.position.Live(), f.position.Cursor()
+		f.mu.Unlock()
+		for _, e := range ready {
+			if err := f.give(e); err != nil {
+				return err
+			}
+		}
+		switch {
+		case !live:
+			if err := f.catchUp(ctx, cursor); err != nil {
+				return err
+			}
+			continue
+		case len(ready) > 0:
+			continue
+		case !f.said:
+			f.said = true
+			if err := f.yield(Update{Kind: UpdateLive, Cursor: cursor}); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-f.wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-f.e.tail.done:
+			return ErrClosed
+		}
+	}
+}
+
+// catchUp reads a page from the cursor on.
+func (f *follower) catchUp(ctx context.Context, cursor Cursor) error {
+	var page Page
+	err := f.retry(ctx, func() (err error) {
+		page, err = f.e.Replay(ctx, f.topic, cursor)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if page.Verdict != Resumed {
+		return f.snapshot(ctx, page.Verdict)
+	}
+	f.mu.Lock()
+	f.position.Advance(page)
+	live := f.position.Live()
+	f.mu.Unlock()
+	for _, e := range page.Entries {
+		if err := f.give(e); err != nil {
+			return err
+		}
+	}
+	if len(page.Entries) == 0 && !live {
+		// The tail has brought what the stream does not hold: a failover is about
+		// to be noticed.
+		return f.pause(ctx, 50*time.Millisecond)
+	}
+	return nil
+}
+
+func (f *follower) give(e Entry) error {
+	if f.job != "" && e.Job() != f.job {
+		return nil
+	}
+	if err := f.yield(Update{Kind: UpdateRecord, Cursor: e.ID, Entry: e}); err != nil {
+		return err
+	}
+	if f.job != "" && e.Type().Terminal() {
+		return errEnded
+	}
+	return nil
+}
+
+func (f *follower) snapshot(ctx context.Context, why Verdict) error {
+	var s Snapshot
+	err := f.retry(ctx, func() (err error) {
+		f.mu.Lock()
+		held := f.position.Cursor()
+		f.mu.Unlock()
+		if why == Rewritten {
+			held = "" // its numbers are from another history
+		}
+		s, err = f.e.Snapshot(ctx, f.topic, held)
+		if err == nil && f.job != "" {
+			var v View
+			v, err = f.e.Job(ctx, f.job)
+			s.Jobs = []View{v}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.position.Reset(s.Cursor)
+	f.buffer = nil
+	f.mu.Unlock()
+	if err := f.yield(Update{Kind: UpdateSnapshot, Cursor: s.Cursor, Reason: why, Jobs: s.Jobs}); err != nil {
+		return err
+	}
+	if f.job != "" {
+		j, err := s.Jobs[0].Job()
+		if err != nil {
+			return err
+		}
+		if j.State.Ended() {
+			return errEnded
+		}
+	}
+	return nil
+}
+
+// retry calls do until Redis answers, and says once an outage that it is away.
+func (f *follower) retry(ctx context.Context, do func() error) error {
+	said := false
+	for delay := 20 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
+		err := do()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, ErrUnreachable):
+			return err
+		}
+		if !said {
+			said, f.said = true, false
+			f.mu.Lock()
+			cursor := f.position.Cursor()
+			f.mu.Unlock()
+			if err := f.yield(Update{Kind: UpdateInterrupted, Cursor: cursor, Err: err}); err != nil {
+				return err
+			}
+		}
+		if err := f.pause(ctx, delay/2+rand.N(delay)); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *follower) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-f.e.tail.done:
+		return ErrClosed
+	}
+}

@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// A State is where a job is in its life:
+//
+//	(receiving →) queued → running ⇄ paused
+//	              running → retrying → running
+//	              … → succeeded | failed | canceled
+//
+// An ended job never moves again.
+type State string
+
+// The states of a job.
+const (
+	Receiving State = "receiving"
+	Queued    State = "queued"
+	Running   State = "running"
+	Paused    State = "paused"
+	Retrying  State = "retrying"
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Canceled  State = "canceled"
+)
+
+// Ended reports whether a job in this state will never move again.
+func (s State) Ended() bool { return s == Succeeded || s == Failed || s == Canceled }
+
+// ErrNotFound says that there is no such job, or none that the caller may know of.
+var ErrNotFound = errors.New("no such job")
+
+// A Job is a job as its records show it: everything but its payload and its
+// checkpoint, which never appear in records.
+type Job struct {
+	ID JobID `json:"id"`
+	// Rev is the N of the job's last record. Of two views of a job the one with
+	// the higher Rev is the newer.
+	Rev    uint64            `json:"rev"`
+	Topic  Topic             `json:"topic,omitempty"`
+	Type   string            `json:"type"`
+	Title  string            `json:"title,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
+	State  State             `json:"state"`
+	// Canceling says that a running job was asked to stop and has not yet.
+	Canceling bool `json:"canceling,omitempty"`
+	// Percent is the high-water mark over all attempts and stages, 0 to 100 in
+	// tenths; 100 only when the job has succeeded.
+	Percent float64 `json:"percent"`
+	// Indeterminate says that the present stage does not know its total.
+	Indeterminate bool `json:"indeterminate,omitempty"`
+	// Progress is the present attempt's own count.
+	Progress *Progress `json:"progress,omitempty"`
+	// Attempt is the attempt that started last, from 1; 0 when none has.
+	Attempt int    `json:"attempt,omitempty"`
+	Stage   *Stage `json:"stage,omitempty"`
+	Message string `json:"message,omitempty"`
+	// ETASeconds is an estimate of the time to the end of the job.
+	ETASeconds *int64 `json:"eta_seconds,omitempty"`
+	// ResumedFrom is the percent of the checkpoint that the present attempt went
+	// on from, when it is not the first.
+	ResumedFrom *float64        `json:"resumed_from,omitempty"`
+	RetryOf     JobID           `json:"retry_of,omitempty"`
+	CreatedAt   time.Time       `json:"created_at"`
+	StartedAt   *time.Time      `json:"started_at,omitempty"`
+	RetryAt     *time.Time      `json:"retry_at,omitempty"`
+	EndedAt     *time.Time      `json:"ended_at,omitempty"`
+	Error       *JobError       `json:"error,omitempty"`
+	Result      json.RawMessage `json:"result,omitempty"`
+}
+
+// Progress is how far a run has come in units of its own.
+type Progress struct {
+	Done int64 `json:"done"`
+	// Total is 0 when it is unknown.
+	Total int64  `json:"total,omitempty"`
+	Unit  string `json:"unit,omitempty"`
+}
+
+// A Stage is the named part of a job that a run is in.
+type Stage struct {
+	Name string `json:"name"`
+	// Index counts from 0.
+	Index int `json:"index"`
+	Count int `json:"count"`
+}
+
+// JobError is why an attempt or a job ended badly.
+type JobError struct {
+	// Code is for programs: "error", "permanent", "panic", "deadline",
+	// "worker_lost" or one that the handler chose.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// A View is a job as JSON, byte for byte as a record of it would show it.
+type View struct {
+	ID    JobID
+	Topic Topic
+	JSON  json.RawMessage
+}
+
+// Job decodes the view.
+func (v View) Job() (Job, error) {
+	var j Job
+	err := json.Unmarshal(v.JSON, &j)
+	j.Topic = v.Topic
+	return j, err
+}

@@ -1,0 +1,43 @@
+package engine
+
+import "fmt"
+
+// keys names every key of a namespace. All keys of a shard carry its hash tag and
+// so share a slot of Redis Cluster.
+//
+//	{07}:log        stream   every record of the shard, short-lived; what gateways tail
+//	{07}:head       hash     the log's last position (ms, k) and the outbox's groups
+//	{07}:out        stream   milestones and notifications, while a group is declared
+//	{07}:dead       stream   what a consumer group failed on five times
+//	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
+//	{07}:m:<topic>  hash     the topic's head: ms and n of its last record, bytes held
+//	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives
+//	{07}:j:<job>    hash     the job
+//	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
+//	{07}:beat       hash     heartbeats of running attempts: "<attempt>.<counter>"
+//	{07}:op:<key>   string   the result of an operation, for 24 hours
+type keys struct {
+	namespace string
+	shards    []string // "tm:{07}:"
+}
+
+func newKeys(namespace string, shards int) keys {
+	k := keys{namespace: namespace, shards: make([]string, shards)}
+	for i := range k.shards {
+		k.shards[i] = fmt.Sprintf("%s:{%02d}:", namespace, i)
+	}
+	return k
+}
+
+func (k keys) schema() string           { return k.namespace + ":schema" }
+func (k keys) log(shard int) string     { return k.shards[shard] + "log" }
+func (k keys) head(shard int) string    { return k.shards[shard] + "head" }
+func (k keys) out(shard int) string     { return k.shards[shard] + "out" }
+func (k keys) dead(shard int) string    { return k.shards[shard] + "dead" }
+func (k keys) live(shard int) string    { return k.shards[shard] + "live" }
+func (k keys) beat(shard int) string    { return k.shards[shard] + "beat" }
+func (k keys) topicHead(t Topic) string { return k.of(t) + "m:" + string(t) }
+func (k keys) index(t Topic) string     { return k.of(t) + "x:" + string(t) }
+func (k keys) job(id JobID) string      { return k.shards[id.shard()] + "j:" + string(id) }
+func (k keys) of(t Topic) string        { return k.shards[shardOf(t, len(k.shards))] }
+func (k keys) holds(id JobID) bool      { return id.shard() < len(k.shards) }

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// An operation is everything that is reported from outside a run. It is applied
+// once per key, and its result is kept for a day for whoever repeats it.
+type operation struct {
+	kind    RecordType
+	topic   Topic
+	job     JobID  // "": a notification
+	key     string // "": creating a job, which its own ID makes idempotent
+	attempt int    // -1: any
+	beat    string // "": any; otherwise the attempt's last heartbeat
+	outcome string
+	extra   string
+	fields  []any // names and values
+}
+
+// result is what became of an operation: the job that it is about, and the n of
+// its record.
+type result struct {
+	job       JobID
+	rev       string
+	duplicate bool
+}
+
+func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
+	var attempt any = ""
+	if o.attempt >= 0 {
+		attempt = o.attempt
+	}
+	s := &submission{shard: shardOf(o.topic, e.opts.Shards), reports: 1, milestone: true}
+	s.args = append([]any{
+		string(o.kind), string(o.topic), string(o.job), o.key, attempt, o.beat, "", "", "",
+		o.outcome, o.extra, len(o.fields) / 2,
+	}, o.fields...)
+	type reply struct {
+		answer string
+		err    error
+	}
+	done := make(chan reply, 1)
+	s.done = func(answers []any, err error) {
+		if answers == nil {
+			done <- reply{"", err}
+			return
+		}
+		done <- reply{text(answers[0]), err}
+	}
+	if err := e.commits.add(s); err != nil {
+		return result{}, err
+	}
+	select {
+	case r := <-done:
+		if r.answer == "" {
+			return result{}, r.err
+		}
+		if r.answer[0] == '-' {
+			return result{}, refusal(r.answer[1:])
+		}
+		job, rev, _ := strings.Cut(r.answer[1:], " ")
+		return result{job: JobID(job), rev: rev, duplicate: r.answer[0] == '='}, r.err
+	case <-ctx.Done():
+		return result{}, context.Cause(ctx)
+	}
+}
+
+// Cancel asks a job to stop. One that no worker has yet ends at once; a running one
+// is told with its next heartbeat and ends when its handler has returned. Canceling
+// twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable.
+func (e *Engine) Cancel(ctx context.Context, id JobID) error {
+	topic, err := e.topicOf(ctx, id)
+	if err == nil {
+		_, err = e.operate(ctx, operation{kind: JobCanceling, topic: topic, job: id, key: newKey(), attempt: -1})
+	}
+	if err != nil {
+		return fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	return nil
+}
+
+// Notify puts a notification into a topic's stream: body is its JSON, at most 16
+// KiB. Calls with the same key, within a day and a topic, write one record; ""
+// writes one a call. Errors to branch on: ErrInvalid, ErrInvalidTopic,
+// ErrUnreachable.
+func (e *Engine) Notify(ctx context.Context, topic Topic, key string, body json.RawMessage) error {
+	if _, err := ParseTopic(string(topic)); err != nil {
+		return err
+	}
+	if err := bounded("notification", len(body), MaxResultBytes, "store the rest and name it"); err != nil {
+		return err
+	}
+	if !json.Valid(body) {
+		return fmt.Errorf("%w notification: not JSON", ErrInvalid)
+	}
+	if key == "" {
+		key = newKey()
+	}
+	_, err := e.operate(ctx, operation{
+		kind: NotificationCreated, topic: topic, attempt: -1,
+		key: "notify:" + string(topic) + ":" + key, extra: `,"notification":` + string(body),
+	})
+	return err
+}

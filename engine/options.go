@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Options say which Redis an Engine uses and what it keeps there. The zero value
+// works: a Redis on 127.0.0.1:6379 and the defaults below. Processes that share a
+// namespace must agree on Shards, which Open checks; the other bounds are applied
+// by whoever writes, so let them agree too.
+type Options struct {
+	// URL names the Redis, in a form that ParseURL takes. Defaults to
+	// "redis://127.0.0.1:6379/0".
+	URL string
+
+	// Redis replaces URL with the client's own options, for what a URL cannot say.
+	// Open overwrites ContextTimeoutEnabled, DisableIdentity and
+	// MaintNotificationsConfig.
+	Redis *redis.UniversalOptions
+
+	// Namespace is the prefix of every key, so that several installations share a
+	// Redis: [a-z][a-z0-9-]{0,31}. asynq's own keys are not under it, but its queues
+	// are named for it, see QueueName. Defaults to DefaultNamespace.
+	Namespace string
+
+	// Shards is the number of slices of the key space, from 1 to 100. It is fixed
+	// by the first process that opens the namespace. Defaults to 16.
+	Shards int
+
+	// Retention is how long an ended job can be looked up, from 1 minute to 10
+	// years. Defaults to 7 days.
+	Retention time.Duration
+
+	// TopicEntries and TopicBytes bound a topic's stream: the records that it
+	// holds and the sum of their JSON. At least 10 and 64 KiB. A reader that was
+	// away for longer than the stream reaches back is told so and gets a snapshot.
+	// Default to 5,000 and 1 MiB.
+	TopicEntries int
+	TopicBytes   int
+
+	// TopicTTL is how long the stream of an idle topic stays, from 1 minute on; its
+	// head stays 30 days longer. Defaults to 7 days.
+	TopicTTL time.Duration
+
+	// LogAge and LogEntries bound a shard's log, which only has to outlast a pause
+	// of whoever tails it. From 1 second and from 100 entries on. Default to 60
+	// seconds and 20,000.
+	LogAge     time.Duration
+	LogEntries int
+
+	// OutboxEntries is the cap of a shard's outbox, from 1,000 on. At the cap the
+	// oldest records go, counted, although a consumer group has not read them.
+	// Defaults to 1,000,000.
+	OutboxEntries int
+
+	// WaitReplicas asks this many replicas to acknowledge each batch that holds a
+	// milestone (Redis WAIT), for at most WaitTimeout. A batch that fewer
+	// acknowledged stands, and is answered with ErrUnreplicated. From 0, which does
+	// not wait, to 10; not on Redis Cluster. Default to 0 and 1 second.
+	WaitReplicas int
+	WaitTimeout  time.Duration
+
+	// CommitTimeout is how long one call of the commit script may take, retries of
+	// the client included, before it is answered with ErrUnreachable. From 100
+	// milliseconds on. Defaults to 5 seconds.
+	CommitTimeout time.Duration
+
+	// Logger hears of what no caller can be told. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// DefaultNamespace is the namespace of Options that name none.
+const DefaultNamespace = "tm"
+
+// ErrInvalid is what an error about a setting or an argument wraps. Its text names
+// the field and the bound.
+var ErrInvalid = errors.New("invalid")
+
+var namespaceForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+
+// Defaults returns o with every zero field set to its default.
+func (o Options) Defaults() Options {
+	set(&o.URL, "redis://127.0.0.1:6379/0")
+	set(&o.Namespace, DefaultNamespace)
+	set(&o.Shards, 16)
+	set(&o.Retention, 7*24*time.Hour)
+	set(&o.TopicEntries, 5000)
+	set(&o.TopicBytes, 1<<20)
+	set(&o.TopicTTL, 7*24*time.Hour)
+	set(&o.LogAge, time.Minute)
+	set(&o.LogEntries, 20_000)
+	set(&o.OutboxEntries, 1_000_000)
+	set(&o.WaitTimeout, time.Second)
+	set(&o.CommitTimeout, 5*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate checks o as Defaults completes it. Its error wraps ErrInvalid.
+func (o Options) Validate() error {
+	o = o.Defaults()
+	if !namespaceForm.MatchString(o.Namespace) {
+		return fmt.Errorf("%w Namespace %q: want [a-z][a-z0-9-]{0,31}", ErrInvalid, clip(o.Namespace, 80))
+	}
+	return errors.Join(
+		within("Shards", o.Shards, 1, 100),
+		within("Retention", o.Retention, time.Minute, 10*365*24*time.Hour),
+		within("TopicEntries", o.TopicEntries, 10, 1_000_000),
+		within("TopicBytes", o.TopicBytes, 64<<10, 1<<30),
+		within("TopicTTL", o.TopicTTL, time.Minute, 10*365*24*time.Hour),
+		within("LogAge", o.LogAge, time.Second, time.Hour),
+		within("LogEntries", o.LogEntries, 100, 10_000_000),
+		within("OutboxEntries", o.OutboxEntries, 1000, 1_000_000_000),
+		within("WaitReplicas", o.WaitReplicas, 0, 10),
+		within("WaitTimeout", o.WaitTimeout, time.Millisecond, time.Minute),
+		within("CommitTimeout", o.CommitTimeout, 100*time.Millisecond, time.Minute),
+	)
+}
+
+func within[T int | time.Duration](name string, v, least, most T) error {
+	if v < least || v > most {
+		return fmt.Errorf("%w %s %v: want %v to %v", ErrInvalid, name, v, least, most)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// A RecordType says what a record is about.
+type RecordType string
+
+// The types of records. JobProgress and JobCheckpoint are ticks: a later one of
+// the same job replaces them. All others are milestones, or notifications.
+const (
+	JobReceiving        RecordType = "job.receiving"
+	JobQueued           RecordType = "job.queued"
+	JobStarted          RecordType = "job.started"
+	JobProgress         RecordType = "job.progress"
+	JobCheckpoint       RecordType = "job.checkpoint"
+	JobStage            RecordType = "job.stage"
+	JobLog              RecordType = "job.log"
+	JobPaused           RecordType = "job.paused"
+	JobRetrying         RecordType = "job.retrying"
+	JobStalled          RecordType = "job.stalled"
+	JobResumed          RecordType = "job.resumed"
+	JobCanceling        RecordType = "job.canceling"
+	JobSucceeded        RecordType = "job.succeeded"
+	JobFailed           RecordType = "job.failed"
+	JobCanceled         RecordType = "job.canceled"
+	NotificationCreated RecordType = "notification.created"
+	NotificationChanged RecordType = "notification.changed"
+)
+
+// Tick reports whether a later record of the same job replaces this one.
+func (t RecordType) Tick() bool { return t == JobProgress || t == JobCheckpoint }
+
+// Terminal reports whether the record is its job's last.
+func (t RecordType) Terminal() bool {
+	return t == JobSucceeded || t == JobFailed || t == JobCanceled
+}
+
+// A Record is one immutable fact in a topic's stream. A job record carries the
+// whole view of its job, so a reader may skip any tick.
+type Record struct {
+	ID           Cursor          `json:"id"`
+	Type         RecordType      `json:"type"`
+	Time         time.Time       `json:"time"`
+	Topic        Topic           `json:"topic"`
+	Job          *Job            `json:"job,omitempty"`
+	Log          *LogLine        `json:"log,omitempty"`
+	Notification json.RawMessage `json:"notification,omitempty"`
+}
+
+// A LogLine is what a job.log record says.
+type LogLine struct {
+	// Level is "info", "warn" or "error".
+	Level string `json:"level"`
+	Text  string `json:"text"`
+	// Suppressed counts the lines that the run's cap kept out so far.
+	Suppressed int `json:"suppressed,omitempty"`
+}
+
+// An Entry is a record as the stream holds it.
+type Entry struct {
+	Topic Topic
+	ID    Cursor
+	// Prev is the ID of the record before it in the topic. It is set on entries
+	// that came from the log or the outbox; a page of a replay is contiguous.
+	Prev Cursor
+	JSON json.RawMessage
+}
+
+// Record decodes the entry.
+func (e Entry) Record() (Record, error) {
+	var r Record
+	if err := json.Unmarshal(e.JSON, &r); err != nil {
+		return Record{}, fmt.Errorf("record %s of %s: %w", e.ID, e.Topic, err)
+	}
+	if r.Job != nil {
+		r.Job.Topic = r.Topic
+	}
+	return r, nil
+}
+
+// The script writes every record with its members in the same order, and quotes
+// inside strings are escaped, so the first occurrence of these is the record's own.
+var (
+	typeMark = []byte(`","type":"`)
+	jobMark  = []byte(`,"job":{"id":"`)
+)
+
+// Type reads the record's type without decoding the record.
+func (e Entry) Type() RecordType { return RecordType(e.after(typeMark)) }
+
+// Job reads the ID of the record's job without decoding the record; "" for a
+// notification.
+func (e Entry) Job() JobID {
+	if !bytes.HasPrefix(e.after(typeMark), []byte("job.")) {
+		return ""
+	}
+	return JobID(e.after(jobMark))
+}
+
+func (e Entry) after(mark []byte) []byte {
+	_, rest, _ := bytes.Cut(e.JSON, mark)
+	value, _, _ := bytes.Cut(rest, []byte{'"'})
+	return value
+}

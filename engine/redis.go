@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// ErrUnreachable says that Redis gave no answer, or none that it gives while it
+// works: it is away, starting, failing over, or its answer was lost. What was
+// asked may have happened; everything that the engine writes may be sent again.
+var ErrUnreachable = errors.New("Redis is unreachable")
+
+// ErrOutOfMemory says that Redis has reached its maxmemory and refused the write.
+// Nothing of the call was applied.
+var ErrOutOfMemory = errors.New("Redis is out of memory: raise maxmemory, or lower the retention of jobs and topics")
+
+// ParseURL reads the address of a Redis:
+//
+//	redis://[user:password@]host[:port][/db]                       one server
+//	rediss://…                                                     the same over TLS
+//	unix://[user:password@]/path/to/redis.sock[?db=0]              one server, Unix socket
+//	redis+sentinel://[user:password@]host:port[,host:port…]/master[/db]
+//	redis+cluster://[user:password@]host:port[,host:port…]
+//
+// The last two take rediss+… for TLS. Client settings, such as pool_size, may
+// follow as a query in the forms for one server. Its error wraps ErrInvalid, and
+// never shows the password.
+func ParseURL(address string) (*redis.UniversalOptions, error) {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		return nil, fmt.Errorf("%w Redis URL: want redis://host:port/db, unix:///path.sock, redis+sentinel://… or redis+cluster://…", ErrInvalid)
+	}
+	secure, kind, several := strings.Cut(scheme, "+")
+	if !several {
+		o, err := redis.ParseURL(address)
+		if err != nil {
+			return nil, fmt.Errorf("%w Redis URL: %s", ErrInvalid, withoutURL(err))
+		}
+		return &redis.UniversalOptions{
+			Addrs: []string{o.Addr}, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
+			ClientName: o.ClientName, Protocol: o.Protocol, MaxRetries: o.MaxRetries, MinRetryBackoff: o.MinRetryBackoff,
+			MaxRetryBackoff: o.MaxRetryBackoff, DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout,
+			WriteTimeout: o.WriteTimeout, PoolFIFO: o.PoolFIFO, PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout,
+			MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
+			ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime,
+		}, nil
+	}
+	if (secure != "redis" && secure != "rediss") || (kind != "sentinel" && kind != "cluster") {
+		return nil, fmt.Errorf("%w Redis URL: scheme %q: want redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster or rediss+cluster", ErrInvalid, clip(scheme, 40))
+	}
+
+	o := &redis.UniversalOptions{}
+	authority, path, _ := strings.Cut(rest, "/")
+	if at := strings.LastIndex(authority, "@"); at >= 0 {
+		user, password, _ := strings.Cut(authority[:at], ":")
+		var err1, err2 error
+		o.Username, err1 = url.PathUnescape(user)
+		o.Password, err2 = url.PathUnescape(password)
+		if err1 != nil || err2 != nil {
+			return nil, fmt.Errorf("%w Redis URL: the user or the password is not percent-encoded", ErrInvalid)
+		}
+		authority = authority[at+1:]
+	}
+	for host := range strings.SplitSeq(authority, ",") {
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			return nil, fmt.Errorf("%w Redis URL: host %q: want host:port", ErrInvalid, clip(host, 80))
+		}
+		o.Addrs = append(o.Addrs, host)
+	}
+	if secure == "rediss" {
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if kind == "cluster" {
+		if path != "" {
+			return nil, fmt.Errorf("%w Redis URL: Redis Cluster has one database; drop %q", ErrInvalid, clip("/"+path, 40))
+		}
+		o.IsClusterMode = true
+		return o, nil
+	}
+	master, db, _ := strings.Cut(path, "/")
+	if master == "" {
+		return nil, fmt.Errorf("%w Redis URL: Sentinel needs its master's name: redis+sentinel://host:port/master", ErrInvalid)
+	}
+	o.MasterName = master
+	if db != "" {
+		n, err := strconv.Atoi(db)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("%w Redis URL: database %q: want a number", ErrInvalid, clip(db, 40))
+		}
+		o.DB = n
+	}
+	return o, nil
+}
+
+// withoutURL drops the address, and so the password, that net/url repeats.
+func withoutURL(err error) string {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return e.Err.Error()
+	}
+	return strings.TrimPrefix(err.Error(), "redis: ")
+}
+
+// connect makes a client. Deadlines of a context are honoured, and nothing is sent
+// at connecting that a Redis 6.2, Valkey or miniredis would not know.
+func connect(o redis.UniversalOptions) redis.UniversalClient {
+	o.ContextTimeoutEnabled = true
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if len(o.Addrs) > 1 && o.MasterName == "" {
+		o.IsClusterMode = true
+	}
+	return redis.NewUniversalClient(&o)
+}
+
+// failure words an error of a call to Redis, and makes it one to branch on.
+func failure(doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case redis.IsOOMError(err), strings.Contains(err.Error(), "OOM command not allowed"):
+		return fmt.Errorf("%s: %w", doing, ErrOutOfMemory)
+	case away(err):
+		return fmt.Errorf("%s: %w: %w", doing, ErrUnreachable, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// away reports whether err may go away by itself, with Redis coming back.
+func away(err error) bool {
+	var network net.Error
+	switch {
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, syscall.ENOENT), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, context.DeadlineExceeded):
+		return true
+	}
+	if redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) ||
+		redis.IsTryAgainError(err) || redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err) {
+		return true
+	}
+	if _, moved := redis.IsMovedError(err); moved {
+		return true
+	}
+	// Sentinel and Cluster clients have plain texts for having found nobody.
+	text := err.Error()
+	for _, s := range []string{"all sentinels", "sentinels specified", "cluster has no nodes", "connection pool", "MISCONF", "UNBLOCKED", "is shutting down"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}

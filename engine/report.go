@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds of what a record carries.
+const (
+	MaxRecordBytes     = 32 << 10
+	MaxResultBytes     = 16 << 10
+	MaxMessageBytes    = 1 << 10
+	MaxTitleRunes      = 200
+	MaxErrorBytes      = 4 << 10
+	MaxCheckpointBytes = 1 << 20
+	maxUnitBytes       = 32
+	maxStageBytes      = 64
+)
+
+// Reasons for which a report is refused. None of them passes: the run must stop.
+var (
+	// ErrSuperseded: another attempt is the current one.
+	ErrSuperseded = errors.New("the attempt is superseded")
+	// ErrEnded: the job has ended.
+	ErrEnded = errors.New("the job has ended")
+	// ErrState: the job is in a state that does not allow it.
+	ErrState = errors.New("the job's state does not allow it")
+)
+
+// ErrUnreplicated says that a commit stands, but that fewer replicas than
+// Options.WaitReplicas acknowledged it in time.
+var ErrUnreplicated = errors.New("committed, but not acknowledged by enough replicas")
+
+// A GapError refuses a report that skips sequence numbers. It means that Redis has
+// lost commits that it acknowledged, in a failover or a restart: the run goes on
+// from Have + 1, with what it shows now.
+type GapError struct{ Have uint64 }
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("Redis holds the attempt's reports only up to %d", e.Have)
+}
+
+// A Fence says which attempt reports, and what it has reported before: the attempt
+// is numbered from 1 (0 receives an upload), the token is its own secret, and Seq
+// counts its reports from 1 without a gap. A report that was committed is
+// recognised by its fence and answered again, so any report may be sent again.
+type Fence struct {
+	Attempt int
+	Token   string
+	Seq     uint64
+}
+
+// A Report is what happened to a job in an attempt, on its way into the log.
+type Report struct {
+	Type  RecordType
+	Topic Topic
+	Job   JobID
+	Fence Fence
+
+	// Tenths is the percent in tenths, 0 to 1000. The job shows the highest that
+	// any attempt reported, at most 99.9 before its end.
+	Tenths int
+	// Shown replaces what the job shows of the attempt; nil keeps it.
+	Shown *Shown
+	// Checkpoint, with JobCheckpoint, is kept for the next attempt: at most 1 MiB.
+	Checkpoint []byte
+	// Log goes with JobLog.
+	Log *LogLine
+	// Error goes with JobFailed and JobRetrying, RetryAt and Retries, the number of
+	// retries used, with the latter, Result with JobSucceeded.
+	Error   *JobError
+	RetryAt time.Time
+	Retries int
+	Result  json.RawMessage
+}
+
+// Shown is what a job shows of its present attempt.
+type Shown struct {
+	Progress      Progress
+	Indeterminate bool
+	Stage         Stage // no name: the job has no stages
+	Message       string
+	ETA           time.Duration // 0: unknown
+}
+
+// validate names the field and the bound that the report breaks.
+func (r *Report) validate() error {
+	if r.Tenths < 0 || r.Tenths > 1000 {
+		return fmt.Errorf("%w percent %d tenths: want 0 to 1000", ErrInvalid, r.Tenths)
+	}
+	if s := r.Shown; s != nil {
+		if err := errors.Join(
+			bounded("message", len(s.Message), MaxMessageBytes, "log longer texts"),
+			bounded("unit", len(s.Progress.Unit), maxUnitBytes, "use a word"),
+			bounded("stage name", len(s.Stage.Name), maxStageBytes, "use a word"),
+		); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(
+		bounded("result", len(r.Result), MaxResultBytes, "store it as an artifact and name that"),
+		bounded("checkpoint", len(r.Checkpoint), MaxCheckpointBytes, "store the state as a blob and name that"),
+	); err != nil {
+		return err
+	}
+	if r.Log != nil {
+		return bounded("log line", len(r.Log.Text), MaxMessageBytes, "write long texts to a file")
+	}
+	return nil
+}
+
+func bounded(what string, size, most int, remedy string) error {
+	if size > most {
+		return fmt.Errorf("%w %s of %d bytes: at most %d; %s", ErrInvalid, what, size, most, remedy)
+	}
+	return nil
+}
+
+// encode appends the report in the form that commit.lua reads.
+func (r *Report) encode(args []any) []any {
+	progress := ""
+	if r.Shown != nil {
+		progress = string(r.Shown.append(make([]byte, 0, 192)))
+	}
+	outcome, extra := "", ""
+	if r.Error != nil || r.Result != nil || !r.RetryAt.IsZero() {
+		outcome = string(r.appendOutcome(nil))
+	}
+	if r.Log != nil {
+		line, _ := json.Marshal(r.Log)
+		extra = `,"log":` + string(line)
+	}
+	args = append(args, string(r.Type), string(r.Topic), string(r.Job), "", r.Fence.Attempt, r.Fence.Token, r.Fence.Seq,
+		r.Tenths, progress, outcome, extra)
+	switch {
+	case r.Checkpoint != nil:
+		return append(args, 1, "cp", r.Checkpoint)
+	case r.Type == JobRetrying:
+		return append(args, 2, "rt", r.Retries, "ra", r.RetryAt.UnixMilli())
+	}
+	return append(args, 0)
+}
+
+func (s *Shown) append(b []byte) []byte {
+	if s.Indeterminate {
+		b = append(b, `,"indeterminate":true`...)
+	}
+	if p := s.Progress; p != (Progress{}) {
+		b = append(b, `,"progress":{"done":`...)
+		b = strconv.AppendInt(b, p.Done, 10)
+		if p.Total > 0 {
+			b = append(b, `,"total":`...)
+			b = strconv.AppendInt(b, p.Total, 10)
+		}
+		if p.Unit != "" {
+			b = append(b, `,"unit":`...)
+			b = appendString(b, p.Unit)
+		}
+		b = append(b, '}')
+	}
+	if g := s.Stage; g.Name != "" {
+		b = append(b, `,"stage":{"name":`...)
+		b = appendString(b, g.Name)
+		b = append(b, `,"index":`...)
+		b = strconv.AppendInt(b, int64(g.Index), 10)
+		b = append(b, `,"count":`...)
+		b = strconv.AppendInt(b, int64(g.Count), 10)
+		b = append(b, '}')
+	}
+	if s.Message != "" {
+		b = append(b, `,"message":`...)
+		b = appendString(b, s.Message)
+	}
+	if s.ETA > 0 {
+		b = append(b, `,"eta_seconds":`...)
+		b = strconv.AppendInt(b, int64((s.ETA+time.Second-1)/time.Second), 10)
+	}
+	return b
+}
+
+func (r *Report) appendOutcome(b []byte) []byte {
+	if e := r.Error; e != nil {
+		b = append(b, `,"error":{"code":`...)
+		b = appendString(b, clip(e.Code, 64))
+		b = append(b, `,"message":`...)
+		b = appendString(b, clip(e.Message, MaxErrorBytes))
+		b = append(b, '}')
+	}
+	if !r.RetryAt.IsZero() {
+		b = append(b, `,"retry_at":"`...)
+		b = r.RetryAt.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+		b = append(b, '"')
+	}
+	if r.Result != nil {
+		b = append(b, `,"result":`...)
+		b = append(b, r.Result...)
+	}
+	return b
+}
+
+// appendString appends s as a JSON string. Plain ASCII, the usual case, is copied;
+// the rest is json.Marshal's, which also mends invalid UTF-8.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s)
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// layout is the version of the keys and of what they hold.
+const layout = 1
+
+// ErrSchema says that the namespace was laid out by another version of Tidemark,
+// or with another number of shards. Nothing was changed.
+var ErrSchema = errors.New("the namespace does not match")
+
+// ErrEviction says that Redis may throw keys away, and with them jobs.
+var ErrEviction = errors.New("Redis may evict keys")
+
+// settle lays the namespace out if it is new, and checks it otherwise.
+func (e *Engine) settle(ctx context.Context) error {
+	key := e.keys.schema()
+	pipe := e.redis.Pipeline()
+	pipe.HSetNX(ctx, key, "version", layout)
+	pipe.HSetNX(ctx, key, "shards", e.opts.Shards)
+	found := pipe.HMGet(ctx, key, "version", "shards")
+	if _, err := pipe.Exec(ctx); err != nil {
+		return failure("open namespace "+e.opts.Namespace, err)
+	}
+	version, shards := text(found.Val()[0]), text(found.Val()[1])
+	if version != strconv.Itoa(layout) {
+		return fmt.Errorf("%w: %s has version %s, this program writes version %d; use the Tidemark that matches, or another namespace", ErrSchema, key, version, layout)
+	}
+	if shards != strconv.Itoa(e.opts.Shards) {
+		return fmt.Errorf("%w: %s has %s shards, this process is set to %d; set shards to %s, or use another namespace", ErrSchema, key, shards, e.opts.Shards, shards)
+	}
+	return nil
+}
+
+// checkEviction refuses a Redis that may drop keys. A Redis that does not tell its
+// policy, as the embedded one, is taken.
+func (e *Engine) checkEviction(ctx context.Context) error {
+	check := func(ctx context.Context, c redis.Cmdable) error {
+		info, err := c.Info(ctx, "memory").Result()
+		if away(orNil(err)) {
+			return failure("ask Redis for its memory policy", err)
+		}
+		policy := field(info, "maxmemory_policy")
+		if policy != "" && policy != "noeviction" {
+			return fmt.Errorf("%w: its maxmemory-policy is %s; set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in redis.conf)", ErrEviction, policy)
+		}
+		return nil
+	}
+	if cluster, ok := e.redis.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return check(ctx, c) })
+	}
+	return check(ctx, e.redis)
+}
+
+// orNil lets a nil error be classified.
+func orNil(err error) error {
+	if err == nil {
+		return redis.Nil
+	}
+	return err
+}
+
+// field reads one line of INFO.
+func field(info, name string) string {
+	for line := range strings.SplitSeq(info, "\n") {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// text reads a value of HMGET; "" when it is missing.
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}

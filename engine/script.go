@@ -1,0 +1,50 @@
+package engine
+
+import (
+	_ "embed"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed scripts/common.lua
+	commonLua string
+	//go:embed scripts/commit.lua
+	commitLua string
+	//go:embed scripts/replay.lua
+	replayLua string
+	//go:embed scripts/snapshot.lua
+	snapshotLua string
+	//go:embed scripts/beat.lua
+	beatLua string
+	//go:embed scripts/outbox.lua
+	outboxLua string
+)
+
+// operationTTL is how long the result of an operation is kept for a repetition.
+const operationTTL = 24 * time.Hour
+
+// headTTL is how long a topic's head outlives its stream.
+const headTTL = 30 * 24 * time.Hour
+
+type scripts struct {
+	commit, replay, snapshot, beat, outbox *redis.Script
+}
+
+// loadScripts puts the limits in front of the scripts' text, so that they cost
+// nothing a call.
+func loadScripts(o Options) scripts {
+	ms := time.Duration.Milliseconds
+	limits := fmt.Sprintf(`local LOG_AGE_MS, LOG_ENTRIES = %d, %d
+local TOPIC_ENTRIES, TOPIC_BYTES, TOPIC_TTL_MS, HEAD_TTL_MS = %d, %d, %d, %d
+local RETENTION_MS, OP_TTL_MS, REFRESH_MS, OUT_ENTRIES = %d, %d, %d, %d
+`, ms(o.LogAge), o.LogEntries, o.TopicEntries, o.TopicBytes, ms(o.TopicTTL), ms(o.TopicTTL+headTTL),
+		ms(o.Retention), ms(operationTTL), ms(min(time.Hour, o.TopicTTL/8)), o.OutboxEntries)
+	script := func(body string) *redis.Script { return redis.NewScript(limits + commonLua + body) }
+	return scripts{
+		commit: script(commitLua), replay: script(replayLua), snapshot: script(snapshotLua),
+		beat: script(beatLua), outbox: script(outboxLua),
+	}
+}

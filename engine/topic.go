@@ -1,0 +1,33 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+)
+
+// A Topic says whom records are for, such as "user:42", "team:7" or "system:all".
+// It is the unit of permission and of order. Its form is kind:name; the kind is
+// [a-z][a-z0-9-]{0,31}, the name [A-Za-z0-9._@-]{1,128}.
+type Topic string
+
+// ErrInvalidTopic is what an error about a malformed topic wraps.
+var ErrInvalidTopic = errors.New("invalid topic")
+
+var topicForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9._@-]{1,128}$`)
+
+// ParseTopic checks the form of s. Its error wraps ErrInvalidTopic.
+func ParseTopic(s string) (Topic, error) {
+	if !topicForm.MatchString(s) {
+		return "", fmt.Errorf("%w %q: want kind:name, kind [a-z][a-z0-9-]{0,31} and name [A-Za-z0-9._@-]{1,128}, such as user:42", ErrInvalidTopic, clip(s, 80))
+	}
+	return Topic(s), nil
+}
+
+// clip shortens s for an error text, so that input of any size makes a line.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
