@@ -1,0 +1,123 @@
+#!/bin/sh
+# Makes sure that what the tests need beside Go is here: on Debian and Ubuntu,
+# as root or with sudo, by installing what is missing; elsewhere by naming it
+# and exiting 1. When everything is here it changes nothing and says nothing.
+#
+# To add a requirement, add a line to the table and, where `command -v` is not
+# enough, a probe.
+set -eu
+
+# what is needed | probe: succeeds when it is here | Debian packages
+requirements() {
+	cat <<'TABLE'
+a C compiler with its library's headers (for go test -race)|has_c_compiler|gcc libc6-dev
+redis-server 6.2 or newer|has_redis|redis-server
+redis-sentinel|command -v redis-sentinel|redis-sentinel
+TABLE
+}
+
+# Go is asked which compiler it would call; a compiler without the C library's
+# headers is common in small images and fails only once cgo is reached.
+has_c_compiler() {
+	# A CC may carry arguments, so it is split into words.
+	# shellcheck disable=SC2046
+	printf '#include <stdlib.h>\n#include <pthread.h>\n' | $(go env CC) -x c -E -
+}
+
+# Older releases of Debian and Ubuntu carry a Redis from before 6.2.
+has_redis() {
+	redis-server --version | sed 's/.* v=//' |
+		awk -F . '{ ok = $1 > 6 || ($1 == 6 && $2 >= 2) } END { exit !ok }'
+}
+
+# Fills `missing` (one requirement a line) and `packages` (words).
+probe_all() {
+	missing='' packages=''
+	while IFS='|' read -r what probe debian; do
+		if ! eval "$probe" </dev/null >/dev/null 2>&1; then
+			missing="$missing  - $what (Debian and Ubuntu: $debian)
+"
+			packages="$packages $debian"
+		fi
+	done <<TABLE
+$(requirements)
+TABLE
+}
+
+# Says what is missing and what can be done about it, and gives up.
+give_up() {
+	printf 'setup: %s; missing for the tests:\n%s' "$1" "$missing" >&2
+	echo 'Install what is named, see that it is on the PATH, and run this again.' >&2
+	exit 1
+}
+
+# Prints the command that root's rights come by: nothing for root. A password is
+# asked for only where somebody sits at a terminal.
+find_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		return 0
+	fi
+	command -v sudo >/dev/null || return 1
+	if sudo -n true 2>/dev/null || { [ -t 0 ] && [ -z "${CI:-}" ] && sudo -v; }; then
+		echo sudo
+		return 0
+	fi
+	return 1
+}
+
+# Debian's packages start their service once installed, and at every boot. The
+# tests run Redis servers of their own, and a developer's port 6379 is not ours
+# to take: a policy that says "do not start" stands while apt-get runs, and what
+# came in is disabled. A policy that is already there is the administrator's and
+# stays as it is.
+policy=/usr/sbin/policy-rc.d
+policy_is_ours=''
+
+lift_policy() {
+	if [ -n "$policy_is_ours" ]; then
+		$as_root rm -f "$policy"
+		policy_is_ours=''
+	fi
+}
+
+install_packages() {
+	trap lift_policy EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	if [ ! -e "$policy" ]; then
+		policy_is_ours=yes
+		printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null || return 1
+		$as_root chmod 755 "$policy" || return 1
+	fi
+
+	# sudo drops the environment, so the settings are part of the command.
+	apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120"
+	$apt update </dev/null || return 1
+	# shellcheck disable=SC2086
+	$apt install -y --no-install-recommends $packages </dev/null || return 1
+
+	lift_policy
+	if command -v systemctl >/dev/null; then
+		for package in $packages; do
+			case $package in
+			redis-*) $as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
+			esac
+		done
+	fi
+}
+
+probe_all
+if [ -z "$missing" ]; then
+	exit 0
+fi
+command -v apt-get >/dev/null || give_up 'there is no apt-get here to install with'
+as_root=$(find_root) || give_up 'installing needs root or sudo without a password'
+
+printf 'setup: installing%s\n' "$packages"
+install_packages || give_up 'apt-get failed (see above)'
+
+probe_all
+if [ -n "$missing" ]; then
+	give_up 'the packages are installed, but something still does not serve'
+fi
