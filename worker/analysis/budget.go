@@ -1,0 +1,90 @@
+package analysis
+
+import "fmt"
+
+const (
+	// MaxStateBytes bounds a serialised State, whatever the file.
+	MaxStateBytes = 512 << 10
+
+	// MaxColumns is the widest table that still fits into MaxStateBytes.
+	MaxColumns = 2000
+
+	// maxNameBytes bounds all column names together: they are part of the
+	// state, and a header alone may be as long as MaxRecordBytes.
+	maxNameBytes = 40 << 10
+
+	// maxHeadBytes is what a state holds beside names and columns.
+	maxHeadBytes = 256
+
+	// maxCountBytes is the longest uvarint of a count: nothing counted exceeds
+	// the number of bytes read, and no file reaches 2^56 bytes.
+	maxCountBytes = 8
+)
+
+// sizes says how large the sketches of one column may grow. It follows from the
+// number of columns alone, so every worker that reads a file makes the same
+// choice at the same record.
+type sizes struct {
+	columns   int // the widest table that these sizes serve
+	precision uint8
+	delta     int // t-digest compression; 0 leaves quantiles out
+	buffer    int // values that a digest collects before it merges them
+	top       int // Misra-Gries counters; 0 leaves frequent values out
+	value     int // bytes kept of a frequent value
+	text      int // bytes kept of a smallest and largest text
+}
+
+// tiers is ordered by width. Its rows are checked against MaxStateBytes in a
+// test, with every field of every column at its longest.
+var tiers = []sizes{
+	{columns: 16, precision: 13, delta: 200, buffer: 512, top: 64, value: 48, text: 64},
+	{columns: 32, precision: 13, delta: 128, buffer: 256, top: 36, value: 36, text: 48},
+	{columns: 64, precision: 12, delta: 80, buffer: 96, top: 20, value: 24, text: 32},
+	{columns: 128, precision: 11, delta: 40, buffer: 40, top: 10, value: 20, text: 24},
+	{columns: 256, precision: 10, delta: 20, buffer: 16, top: 4, value: 12, text: 16},
+	{columns: 512, precision: 8, delta: 16, buffer: 8, top: 3, value: 12, text: 12},
+	{columns: MaxColumns, precision: 6, text: 8},
+}
+
+// sizesFor returns the tier for a number of columns, which is at most MaxColumns.
+func sizesFor(columns int) sizes {
+	for _, t := range tiers {
+		if columns <= t.columns {
+			return t
+		}
+	}
+	return tiers[len(tiers)-1]
+}
+
+// centroids is the most that a digest of this size keeps.
+func (s sizes) centroids() int { return s.delta + 2 }
+
+// exact is how many hashes a distinct counter holds before it turns to
+// registers: as many as take the registers' room.
+func (s sizes) exact() int { return 1 << s.precision / 8 }
+
+// worstBytes is the longest encoding of a column of this size,
+// without its name.
+func (s sizes) worstBytes() int {
+	n := int(kinds) * maxCountBytes // how many cells of each kind
+	n += 4*8 + 2*8                  // number ranges; mean and squared distance
+	n += 2 * (8 + 5)                // time range
+	n += 2*5 + 2*(1+1+s.text)       // text lengths, smallest and largest text
+	n += 3 + 1<<s.precision         // distinct: form and count, registers
+	if s.top > 0 {
+		n += 3 + maxCountBytes + s.top*(8+maxCountBytes+1+8+2+s.value)
+	}
+	if s.delta > 0 {
+		n += 1 + 2 + 2 + s.centroids()*(8+maxCountBytes) + s.buffer*8
+	}
+	return n
+}
+
+func tooManyColumns(where string) error {
+	return fmt.Errorf("%w: %s has more than %d columns, the most that a checkpoint of %d bytes can carry; "+
+		"keep fewer columns, or split the file by columns", ErrInput, where, MaxColumns, MaxStateBytes)
+}
+
+func namesTooLong(where string) error {
+	return fmt.Errorf("%w: the column names of %s take more than %d bytes together; shorten them", ErrInput, where, maxNameBytes)
+}

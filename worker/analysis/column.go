@@ -1,0 +1,216 @@
+package analysis
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// column gathers one column's figures. Nulls are not counted: they are the rows
+// that no kind counts.
+type column struct {
+	name   string
+	counts [kinds]uint64
+
+	distinct distinct
+	frequent frequent
+	digest   *digest // nil while frequent holds every value exactly, and in the widest tables
+	sizes    sizes
+
+	mean, square      float64 // Welford's running mean and sum of squared distances
+	lowest, highest   float64
+	smallest, largest int64 // of the integers alone, which a float64 may round
+	first, last       instant
+	shortest, longest int // bytes of a text
+	lowText, highText extreme
+
+	row uint64 // NDJSON: the last row in which the key occurred
+}
+
+func newColumn(name string, s sizes) *column {
+	return &column{name: name, sizes: s, distinct: newDistinct(s), frequent: newFrequent(s)}
+}
+
+// addCell takes an untyped cell, which it does not keep.
+func (c *column) addCell(cell []byte) {
+	if len(cell) == 0 {
+		return
+	}
+	hash := xxhash.Sum64(cell)
+	if it := c.frequent.hit(hash); it != nil {
+		c.repeat(it)
+		return
+	}
+	v := classify(cell)
+	if v.kind == kindNull {
+		return
+	}
+	c.add(hash, v, cell)
+}
+
+// repeat takes a value that frequent holds: it was classified, counted as
+// distinct and compared with the extremes when it was seen first.
+func (c *column) repeat(it *item) {
+	c.counts[it.kind]++
+	if it.kind.numeric() {
+		c.addNumber(it.num)
+	}
+}
+
+func (c *column) add(hash uint64, v cellValue, cell []byte) {
+	c.distinct.add(hash)
+	if c.digest == nil && c.sizes.delta > 0 && c.frequent.full() {
+		c.startDigest()
+	}
+	c.frequent.miss(hash, v, cell)
+	c.counts[v.kind]++
+	switch v.kind {
+	case kindInteger:
+		if c.counts[kindInteger] == 1 {
+			c.smallest, c.largest = v.whole, v.whole
+		}
+		c.smallest, c.largest = min(c.smallest, v.whole), max(c.largest, v.whole)
+		c.addRange(v.num)
+		c.addNumber(v.num)
+	case kindNumber:
+		c.addRange(v.num)
+		c.addNumber(v.num)
+	case kindDate, kindTimestamp:
+		c.addTime(v.at())
+	case kindText:
+		c.addText(cell)
+	}
+}
+
+// numbers counts the numeric cells.
+func (c *column) numbers() uint64 { return c.counts[kindInteger] + c.counts[kindNumber] }
+
+// times counts the dates and timestamps.
+func (c *column) times() uint64 { return c.counts[kindDate] + c.counts[kindTimestamp] }
+
+func (c *column) addTime(at instant) {
+	switch {
+	case c.times() == 1:
+		c.first, c.last = at, at
+	case at.before(c.first):
+		c.first = at
+	case c.last.before(at):
+		c.last = at
+	}
+}
+
+func (c *column) addRange(v float64) {
+	if c.numbers() == 1 {
+		c.lowest, c.highest = v, v
+		return
+	}
+	c.lowest, c.highest = min(c.lowest, v), max(c.highest, v)
+}
+
+// addNumber follows Welford; the cell is already in counts. The conversion
+// forbids a fused multiply-add, so that processors agree on the last bit.
+func (c *column) addNumber(v float64) {
+	d := v - c.mean
+	c.mean += d / float64(c.numbers())
+	c.square += float64(d * (v - c.mean))
+	if c.digest != nil {
+		c.digest.add(v)
+	}
+}
+
+func (c *column) addText(cell []byte) {
+	n := len(cell)
+	kept, cut := prefix(cell, c.sizes.text)
+	if c.counts[kindText] == 1 {
+		c.shortest, c.longest = n, n
+		c.lowText.set(kept, cut)
+		c.highText.set(kept, cut)
+		return
+	}
+	c.shortest, c.longest = min(c.shortest, n), max(c.longest, n)
+	if c.lowText.compare(kept, cut) > 0 {
+		c.lowText.set(kept, cut)
+	} else if c.highText.compare(kept, cut) < 0 {
+		c.highText.set(kept, cut)
+	}
+}
+
+// startDigest hands the exact counts so far to a digest, before the first of
+// them is lost. Until then quantiles come from frequent and are exact.
+func (c *column) startDigest() {
+	c.digest = newDigest(c.sizes)
+	c.digest.weigh(c.numberCounts())
+}
+
+func (c *column) numberCounts() []centroid {
+	var in []centroid
+	for _, it := range c.frequent.items {
+		if it.kind.numeric() {
+			in = append(in, centroid{it.num, it.count - c.frequent.lost})
+		}
+	}
+	return in
+}
+
+// shrink moves to the sizes of a wider table.
+func (c *column) shrink(s sizes) {
+	switch {
+	case s.delta == 0:
+		c.digest = nil
+	case c.digest != nil:
+		c.digest.shrink(s)
+	case len(c.frequent.items) > s.top:
+		c.startDigest()
+		c.digest.shrink(s)
+	}
+	c.sizes = s
+	c.distinct.shrink(s)
+	c.frequent.shrink(s)
+	for _, x := range []*extreme{&c.lowText, &c.highText} {
+		kept, cut := prefix(x.text, s.text)
+		x.set(kept, x.cut || cut)
+	}
+}
+
+// variance is that of the numeric cells as a whole population.
+func (c *column) variance() float64 {
+	return max(0, c.square/float64(max(1, c.numbers())))
+}
+
+// quantiles estimates the given ranks; nil where there is nothing to tell.
+func (c *column) quantiles(ranks []float64) []float64 {
+	if c.numbers() == 0 || c.sizes.delta == 0 {
+		return nil
+	}
+	out := make([]float64, len(ranks))
+	if c.digest == nil {
+		exactQuantiles(c.numberCounts(), ranks, out)
+		return out
+	}
+	c.digest.flush()
+	for i, q := range ranks {
+		out[i] = c.digest.quantile(q, c.lowest, c.highest)
+	}
+	return out
+}
+
+// exactQuantiles takes the value at rank ⌈q·n⌉, which is one that occurs.
+func exactQuantiles(in []centroid, ranks, out []float64) {
+	slices.SortFunc(in, func(a, b centroid) int { return cmp.Compare(a.mean, b.mean) })
+	var total uint64
+	for _, c := range in {
+		total += c.count
+	}
+	for i, q := range ranks {
+		rank := max(1, uint64(math.Ceil(q*float64(total))))
+		var seen uint64
+		for _, c := range in {
+			if seen += c.count; seen >= rank {
+				out[i] = c.mean
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,78 @@
+// Package analysis profiles a CSV or NDJSON file in one streaming pass: how many
+// rows there are and, for each column, its type, nulls, distinct values, range,
+// mean, spread, quantiles and most frequent values.
+//
+// [Run] is the processor of a job: it reads a blob, checkpoints its [State],
+// writes the profile beside the job and reports a [Summary]. [Analyze] does the
+// same to any reader, without a job.
+//
+// # The same bytes, however often interrupted
+//
+// A State is everything that was gathered before a byte offset, at which a record
+// begins. It is encoded without losing a bit, nothing in it is random, and
+// saving it changes nothing. So a profile depends on the file alone: an analysis
+// that was killed and resumed at any records ends with the same bytes as one that
+// was left alone, and checkpoints may come at any time.
+//
+// # Memory
+//
+// An analysis holds the record it is reading, at most MaxRecordBytes, and its
+// State, which is at most 512 KiB encoded and little more in memory. How large the
+// sketches of a column may grow follows from the number of columns. In NDJSON,
+// where columns turn up late, the sketches that are there shrink when a new one
+// makes the table wider than its tier. For tables of up to so many columns:
+//
+//	columns           16     32     64    128    256    512   2000
+//	distinct, s.e.  1.1 %  1.1 %  1.6 %  2.3 %  3.3 %  6.5 %   13 %
+//	  exact up to   1024   1024    512    256    128     32      8
+//	quantiles, rank 0.5 %  1.0 %  2.0 %  4.0 %  8.0 %   10 %      –
+//	counters           64     36     20     10      4      3      –
+//
+// More than 2,000 columns are an error.
+//
+// # Methods
+//
+// Distinct values are counted exactly, as a set of 64-bit hashes (xxHash), up to
+// the number above. Beyond it they are estimated by HyperLogLog (Flajolet, Fusy,
+// Gandouet and Meunier 2007, with the bias correction for small ranges that
+// follows Heule, Nunkesser and Hall 2013) with 2^p registers: the standard error
+// is 1.04/√(2^p), and 4 times that bounds practically all files. Spellings are
+// counted: 1 and 1.0 are two values.
+//
+// Frequent values come from a Misra-Gries summary (Misra and Gries 1982; shown
+// to be the same as the space-saving summary of Metwally, Agrawal and El Abbadi
+// 2005 by Agarwal et al. 2012) of k counters. A count is never above the truth
+// and at most n/(k+1) below it, n being the column's values; the profile says by
+// how much at most (top_error), which is 0 where a column has at most k values.
+//
+// Quantiles are exact while the counters hold every value of the column. From
+// then on they come from a merging t-digest (Dunning and Ertl 2019) with scale
+// function k1. A t-digest has no proven bound; the table gives, as a share of all
+// values, the rank error that no percentile from 1 to 99 exceeds on uniform,
+// normal, exponential, lognormal and sorted columns, and a test holds it to that.
+// It is best at both ends. In tables of more than 64 columns, a single value that
+// makes up much of a column is averaged with its neighbours, so that ranks at its
+// edge are off by more (by 0.12 to 0.4 of all values, measured on a column that is
+// 62 % zeros), though by little in value.
+//
+// Mean and standard deviation follow Welford 1962, which does not cancel. The
+// range of numbers, dates and texts is exact, but long texts are cut.
+//
+// # What counts as what
+//
+// An untyped cell is null if it is empty, blank, NULL, null, \N, N/A or #N/A (not
+// NA, which is a country). It is a boolean if it is true or false in any case, an
+// integer or number by the usual spellings with a decimal point, and a date or
+// timestamp if it begins with year, month and day; without a zone it is read as
+// UTC. Whole numbers with leading zeros are strings: they are identifiers. All
+// else is a string. JSON values have their own types; strings there may be dates
+// or timestamps, and an empty one is no null.
+//
+// # Errors
+//
+// What lies in the file or the payload wraps [ErrInput]: trying again can't help.
+// It names the record, the byte offset and the bound, where there is one. Rows
+// with too few or too many fields and misplaced quotes are counted, not refused;
+// lines of NDJSON that are no object are passed over up to MaxMalformed. An empty
+// file is an error; one with nothing but a header has a profile of no rows.
+package analysis

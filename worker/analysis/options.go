@@ -1,0 +1,103 @@
+package analysis
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// ErrInput is wrapped by every error that lies in the file or the payload, so
+// that trying again cannot help.
+var ErrInput = errors.New("analysis: the file cannot be analysed")
+
+// Payload says which file to profile and how to read it. It names a blob of the
+// bucket, never a path.
+type Payload struct {
+	// Blob is the file's key in the bucket.
+	Blob string `json:"blob"`
+	// Name is the file's own name. Its extension decides the format where Format
+	// is empty; otherwise the content does.
+	Name string `json:"name,omitempty"`
+	// Size in bytes. An analysis that reads another number fails; 0 is not checked.
+	Size int64 `json:"size,omitempty"`
+	// SHA256 identifies the content, in hex. A checkpoint made of other content
+	// is not resumed. The content is not hashed again.
+	SHA256 string `json:"sha256,omitempty"`
+	// Format is csv or ndjson; empty means to find out.
+	Format string `json:"format,omitempty"`
+	// Delimiter of a CSV, one of comma, semicolon, tab and pipe; empty means to
+	// find out from the first line.
+	Delimiter string `json:"delimiter,omitempty"`
+	// NoHeader says that the first record of a CSV is data. Columns are then
+	// called column_1, column_2 and so on.
+	NoHeader bool `json:"no_header,omitempty"`
+}
+
+func (p Payload) validate() error {
+	switch {
+	case p.Format != "" && p.Format != formatCSV && p.Format != formatNDJSON:
+		return fmt.Errorf("%w: payload format %q: allowed are csv, ndjson and empty", ErrInput, p.Format)
+	case p.Delimiter != "" && (len(p.Delimiter) != 1 || bytes.IndexByte(delimiters, p.Delimiter[0]) < 0):
+		return fmt.Errorf("%w: payload delimiter %q: allowed are comma, semicolon, tab, pipe and empty", ErrInput, p.Delimiter)
+	case p.Size < 0:
+		return fmt.Errorf("%w: payload size %d: it must be at least 0", ErrInput, p.Size)
+	case !utf8.ValidString(p.Blob):
+		return fmt.Errorf("%w: payload blob %q is not UTF-8", ErrInput, p.Blob)
+	}
+	return nil
+}
+
+// title is how messages call the file.
+func (p Payload) title() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return p.Blob
+}
+
+// Options bound an analysis. The zero value works.
+type Options struct {
+	// MaxRecordBytes is the longest record of a CSV, or line of NDJSON, with its
+	// line ending. Memory grows to about twice as much. Between 1 KiB and 256 MiB;
+	// defaults to 1 MiB.
+	MaxRecordBytes int64
+	// MaxMalformed is how many lines of NDJSON that are no JSON object are passed
+	// over before the analysis fails. At most 1,000,000; defaults to 100; -1
+	// means none.
+	MaxMalformed int
+	// Permanent wraps errors that no retry can mend, those that wrap ErrInput,
+	// on their way out of Run. Defaults to leaving them as they are.
+	Permanent func(error) error
+}
+
+const (
+	defaultMaxRecordBytes = 1 << 20
+	defaultMaxMalformed   = 100
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.MaxRecordBytes == 0 {
+		o.MaxRecordBytes = defaultMaxRecordBytes
+	}
+	switch o.MaxMalformed {
+	case 0:
+		o.MaxMalformed = defaultMaxMalformed
+	case -1:
+		o.MaxMalformed = 0
+	}
+	if o.Permanent == nil {
+		o.Permanent = func(err error) error { return err }
+	}
+	return o, o.validate()
+}
+
+func (o Options) validate() error {
+	if o.MaxRecordBytes < 1<<10 || o.MaxRecordBytes > 256<<20 {
+		return fmt.Errorf("analysis: MaxRecordBytes is %d: it must be between %d and %d", o.MaxRecordBytes, 1<<10, 256<<20)
+	}
+	if o.MaxMalformed < 0 || o.MaxMalformed > 1_000_000 {
+		return fmt.Errorf("analysis: MaxMalformed is %d: it must be between -1 and 1000000", o.MaxMalformed)
+	}
+	return nil
+}

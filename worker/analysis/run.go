@@ -1,0 +1,176 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+)
+
+// The stages of a run, in order. Reading is nearly all of it: 95 to 5 is a fair
+// weighting.
+const (
+	StageRead  = "read"
+	StageWrite = "write"
+)
+
+// Reporter is what a run needs of the job that it belongs to; *worker.Run is
+// one. It is called from one goroutine.
+type Reporter interface {
+	Stage(name string)
+	Unit(unit string)
+	Progress(done, total int64)
+	Message(text string)
+	CheckpointDue() bool
+	Checkpoint(state any) error
+	Resume(state any) (bool, error)
+	Result(v any) error
+}
+
+// ProfileKey is where in the bucket the profile of a job is written.
+func ProfileKey(jobID string) string { return "artifacts/" + jobID + "/profile.json" }
+
+// Run profiles the blob that p names, writes the profile to ProfileKey(jobID)
+// and hands a Summary to run.Result. It resumes from the run's checkpoint if
+// that was made of the same file with the same options, and then ends with the
+// same profile, byte for byte. When ctx ends, its cause is returned within one
+// read of 256 KiB.
+//
+// Errors about the file wrap ErrInput and have gone through opts.Permanent. The
+// caller owns the bucket.
+func Run(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p Payload, opts Options) error {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return err
+	}
+	err = analyse(ctx, run, jobID, bucket, p, opts)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		// Storage drivers wrap or replace the cancellation that reached them.
+		return context.Cause(ctx)
+	case errors.Is(err, ErrInput):
+		return opts.Permanent(fmt.Errorf("analyse %q: %w", p.title(), err))
+	}
+	return fmt.Errorf("analyse %q: %w", p.title(), err)
+}
+
+func analyse(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p Payload, opts Options) error {
+	if err := p.validate(); err != nil {
+		return err
+	}
+	switch {
+	case p.Blob == "":
+		return fmt.Errorf("%w: the payload names no blob", ErrInput)
+	case jobID == "" || strings.ContainsAny(jobID, `/\`) || strings.HasPrefix(jobID, "."):
+		// It becomes part of a key, so it must not reach into another's folder.
+		return fmt.Errorf("%w: job ID %q: it must be one path segment", ErrInput, jobID)
+	}
+	run.Stage(StageRead)
+	run.Unit("bytes")
+	st, err := resume(run, p)
+	if err != nil {
+		return err
+	}
+	size, err := blobSize(ctx, bucket, p)
+	if err != nil {
+		return err
+	}
+	if err := readBlob(ctx, run, bucket, st, size, p, opts); err != nil {
+		return err
+	}
+	run.Progress(st.offset, size)
+	if err := st.checkSize(size); err != nil {
+		return err
+	}
+	run.Stage(StageWrite)
+	run.Message("writing the profile")
+	profile := st.profile()
+	text, err := profile.encode()
+	if err != nil {
+		return fmt.Errorf("encode the profile: %w", err)
+	}
+	key := ProfileKey(jobID)
+	if err := bucket.WriteAll(ctx, key, text, &blob.WriterOptions{ContentType: "application/json"}); err != nil {
+		return fmt.Errorf("write the profile to blob %q: %w", key, err)
+	}
+	run.Progress(int64(len(text)), int64(len(text)))
+	return run.Result(summarize(profile, Artifact{Blob: key, Size: int64(len(text))}))
+}
+
+// resume takes up the run's checkpoint if it belongs to this file.
+func resume(run Reporter, p Payload) (*State, error) {
+	file := fingerprint(p)
+	st := new(State)
+	resumed, err := run.Resume(st)
+	if err != nil {
+		return nil, fmt.Errorf("resume from the checkpoint: %w", err)
+	}
+	switch {
+	case !resumed:
+		st = &State{}
+		run.Message("reading " + p.title())
+	case st.file != file:
+		st = &State{}
+		run.Message("reading " + p.title() + " from the start: the checkpoint is of another file")
+	default:
+		run.Message(fmt.Sprintf("reading %s on from byte %d", p.title(), st.offset))
+	}
+	st.file = file
+	return st, nil
+}
+
+// fingerprint covers all that a state depends on. Limits are not part of it: a
+// job that failed at one goes on when it is tried again with a higher one.
+func fingerprint(p Payload) uint64 {
+	return xxhash.Sum64String(fmt.Sprintf("%q %q %d %q %q %q %t", p.Blob, p.Name, p.Size, p.SHA256, p.Format, p.Delimiter, p.NoHeader))
+}
+
+func blobSize(ctx context.Context, bucket *blob.Bucket, p Payload) (int64, error) {
+	attrs, err := bucket.Attributes(ctx, p.Blob)
+	if err != nil {
+		return 0, missing(p, err)
+	}
+	if p.Size > 0 && attrs.Size != p.Size {
+		return 0, fmt.Errorf("%w: blob %q has %d bytes where the job's payload says %d; upload the file again",
+			ErrInput, p.Blob, attrs.Size, p.Size)
+	}
+	return attrs.Size, nil
+}
+
+// missing tells a blob that is not there, for good, from storage that fails now.
+func missing(p Payload, err error) error {
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return fmt.Errorf("%w: there is no blob %q; it may have expired, upload the file again", ErrInput, p.Blob)
+	}
+	return fmt.Errorf("open blob %q: %w", p.Blob, err)
+}
+
+func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State, size int64, p Payload, opts Options) (err error) {
+	var src io.Reader = strings.NewReader("")
+	if st.offset < size { // some stores refuse a range that begins at the end
+		r, err := bucket.NewRangeReader(ctx, p.Blob, st.offset, -1, nil)
+		if err != nil {
+			return missing(p, err)
+		}
+		defer func() { err = errors.Join(err, r.Close()) }()
+		src = r
+	}
+	run.Progress(st.offset, size)
+	return st.read(ctx, src, p, opts, func() error {
+		run.Progress(st.offset, size)
+		if !run.CheckpointDue() {
+			return nil
+		}
+		if err := run.Checkpoint(st); err != nil {
+			return fmt.Errorf("checkpoint at byte offset %d: %w", st.offset, err)
+		}
+		return nil
+	})
+}

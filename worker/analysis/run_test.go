@@ -1,0 +1,273 @@
+package analysis
+
+import (
+	"bytes"
+	"context"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
+	"gocloud.dev/blob/memblob"
+)
+
+// job stands in for a worker's run: it keeps what a run would commit.
+type job struct {
+	t         *testing.T
+	every     int                  // a checkpoint is due at each so many asked
+	stopAfter int                  // checkpoints until stop is called
+	stop      func()               // ends the attempt, as a kill or a drain would
+	asked     int                  // of CheckpointDue
+	saved     []byte               // the last checkpoint
+	calls     []string             // stages and unit, in order
+	progress  map[string][][]int64 // by stage
+	messages  []string
+	result    []byte
+	count     int // checkpoints
+}
+
+func (j *job) Stage(name string)   { j.calls = append(j.calls, "stage "+name) }
+func (j *job) Unit(unit string)    { j.calls = append(j.calls, "unit "+unit) }
+func (j *job) Message(text string) { j.messages = append(j.messages, text) }
+
+func (j *job) Progress(done, total int64) {
+	stage := ""
+	for _, c := range j.calls {
+		if s, ok := strings.CutPrefix(c, "stage "); ok {
+			stage = s
+		}
+	}
+	if j.progress == nil {
+		j.progress = make(map[string][][]int64)
+	}
+	j.progress[stage] = append(j.progress[stage], []int64{done, total})
+}
+
+func (j *job) CheckpointDue() bool {
+	j.asked++
+	return j.every > 0 && j.asked%j.every == 0
+}
+
+func (j *job) Checkpoint(state any) error {
+	b, err := state.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return err
+	}
+	j.saved = b
+	j.count++
+	if j.count == j.stopAfter {
+		j.stop()
+	}
+	return nil
+}
+
+func (j *job) Resume(state any) (bool, error) {
+	if j.saved == nil {
+		return false, nil
+	}
+	return true, state.(encoding.BinaryUnmarshaler).UnmarshalBinary(j.saved)
+}
+
+func (j *job) Result(v any) error {
+	b, err := json.Marshal(v)
+	j.result = b
+	return err
+}
+
+func put(t *testing.T, bucket *blob.Bucket, key string, data []byte) Payload {
+	t.Helper()
+	if err := bucket.WriteAll(t.Context(), key, data, nil); err != nil {
+		t.Fatal(err)
+	}
+	return Payload{Blob: key, Name: "orders.csv", Size: int64(len(data)), SHA256: "00"}
+}
+
+func buckets(t *testing.T) map[string]*blob.Bucket {
+	t.Helper()
+	files, err := fileblob.OpenBucket(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]*blob.Bucket{"memory": memblob.OpenBucket(nil), "files": files}
+	t.Cleanup(func() {
+		for _, b := range all {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return all
+}
+
+func TestRunWritesTheProfileAndSummarizesIt(t *testing.T) {
+	for name, bucket := range buckets(t) {
+		t.Run(name, func(t *testing.T) {
+			data := orders(300 << 10)
+			p := put(t, bucket, "uploads/o", data)
+			j := &job{t: t}
+			if err := Run(t.Context(), j, "0701JD", bucket, p, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			want, err := analyze(t, string(data), Payload{}).encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := bucket.ReadAll(t.Context(), "artifacts/0701JD/profile.json")
+			if err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("stored profile differs (error %v):\n%s", err, got)
+			}
+			var s Summary
+			if err := json.Unmarshal(j.result, &s); err != nil {
+				t.Fatal(err)
+			}
+			if s.Rows != int64(bytes.Count(data, []byte("\n"))-1) || len(s.Columns) != 10 || s.Columns[3].Distinct != 8 ||
+				s.Profile != (Artifact{Blob: "artifacts/0701JD/profile.json", Size: int64(len(got))}) {
+				t.Errorf("summary %+v", s)
+			}
+			if !slices.Equal(j.calls, []string{"stage read", "unit bytes", "stage write"}) {
+				t.Errorf("calls %q", j.calls)
+			}
+			read := j.progress[StageRead]
+			if len(read) < 4 || !slices.IsSortedFunc(read, func(a, b []int64) int { return int(a[0] - b[0]) }) ||
+				!slices.Equal(read[len(read)-1], []int64{p.Size, p.Size}) {
+				t.Errorf("progress %v", read)
+			}
+		})
+	}
+}
+
+func TestRunGoesOnFromItsCheckpointAfterEachStop(t *testing.T) {
+	for name, bucket := range buckets(t) {
+		t.Run(name, func(t *testing.T) {
+			p := put(t, bucket, "o", orders(2<<20))
+			if err := Run(t.Context(), &job{t: t}, "undisturbed", bucket, p, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			killed := errors.New("killed")
+			j := &job{t: t, every: 3, stopAfter: 2}
+			attempts, from := 0, int64(-1)
+			for {
+				attempts++
+				ctx, cancel := context.WithCancelCause(t.Context())
+				j.stop, j.count, j.calls, j.progress = func() { cancel(killed) }, 0, nil, nil
+				err := Run(ctx, j, "stopped", bucket, p, Options{})
+				cancel(nil)
+				if first := j.progress[StageRead][0][0]; first <= from {
+					t.Fatalf("attempt %d began at byte %d, the one before at %d", attempts, first, from)
+				} else {
+					from = first
+				}
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, killed) {
+					t.Fatal(err)
+				}
+			}
+			if attempts < 4 {
+				t.Fatalf("took %d attempts, so nothing was interrupted", attempts)
+			}
+			want, err1 := bucket.ReadAll(t.Context(), ProfileKey("undisturbed"))
+			got, err2 := bucket.ReadAll(t.Context(), ProfileKey("stopped"))
+			if err := errors.Join(err1, err2); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("after %d attempts the profile differs (error %v)", attempts, err)
+			}
+		})
+	}
+}
+
+func TestRunResumesAtTheVeryEnd(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	data := orders(100 << 10)
+	p := put(t, bucket, "o", data)
+	st := &State{file: fingerprint(p)}
+	if err := st.read(t.Context(), bytes.NewReader(data), p, mustOptions(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	saved, err := st.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &job{t: t, saved: saved}
+	if err := Run(t.Context(), j, "j", bucket, p, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := j.progress[StageRead][0][0]; got != p.Size {
+		t.Errorf("began at %d of %d", got, p.Size)
+	}
+}
+
+func TestCheckpointOfAnotherFileIsNotUsed(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	j := &job{t: t, every: 1}
+	if err := Run(t.Context(), j, "a", bucket, put(t, bucket, "a", orders(300<<10)), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	other := put(t, bucket, "b", wideCSV(3, 9000))
+	next := &job{t: t, saved: j.saved}
+	if err := Run(t.Context(), next, "b", bucket, other, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(next.messages[0], "from the start") || !bytes.Contains(next.result, []byte(`"rows":9000`)) {
+		t.Errorf("messages %q, result %s", next.messages, next.result)
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	good := put(t, bucket, "o", orders(1<<10))
+	wrongSize := good
+	wrongSize.Size++
+	tests := []struct {
+		name    string
+		id      string
+		payload Payload
+		want    string
+	}{
+		{"missing blob", "j", Payload{Blob: "gone"}, `there is no blob "gone"`},
+		{"no blob", "j", Payload{}, "names no blob"},
+		{"job ID that leaves its folder", "../j", good, "one path segment"},
+		{"size", "j", wrongSize, "upload the file again"},
+		{"binary", "j", put(t, bucket, "bin", []byte("PK\x03\x04\x00")), "zip archive"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			permanent := errors.New("permanent")
+			opts := Options{Permanent: func(err error) error { return fmt.Errorf("%w: %w", permanent, err) }}
+			err := Run(t.Context(), &job{t: t}, tt.id, bucket, tt.payload, opts)
+			if !errors.Is(err, ErrInput) || !errors.Is(err, permanent) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want a permanent ErrInput that says %q", err, tt.want)
+			}
+		})
+	}
+	t.Run("checkpoint of another version", func(t *testing.T) {
+		err := Run(t.Context(), &job{t: t, saved: []byte{77}}, "j", bucket, good, Options{})
+		if !errors.Is(err, ErrStateVersion) || errors.Is(err, ErrInput) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestSummaryStaysSmall(t *testing.T) {
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("<&", 60), i))
+	}
+	p := analyze(t, strings.Join(names, ",")+"\n", Payload{})
+	s := summarize(p, Artifact{Blob: "artifacts/j/profile.json", Size: 1})
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b) > 16<<10 || len(s.Columns) < 20 || len(s.Columns)+s.MoreColumns != 200 {
+		t.Errorf("%d bytes, %d columns and %d more", len(b), len(s.Columns), s.MoreColumns)
+	}
+}

@@ -1,0 +1,212 @@
+package analysis
+
+import (
+	"errors"
+	"fmt"
+)
+
+// stateVersion is the first byte of an encoded State. It changes whenever the
+// encoding, a hash, or the way in which a sketch grows does.
+const stateVersion = 1
+
+// ErrStateVersion is wrapped when a checkpoint was written by a version of this
+// package with another encoding.
+var ErrStateVersion = errors.New("analysis: the checkpoint is of another version")
+
+// State is an analysis in progress: where it stands in the file and everything
+// gathered up to there. It implements encoding.BinaryMarshaler and
+// encoding.BinaryUnmarshaler without losing a bit, and takes at most
+// MaxStateBytes. It is not safe for concurrent use.
+type State struct {
+	file      uint64 // fingerprint of file and options that it belongs to
+	offset    int64  // first byte of the next record
+	records   uint64 // records or lines taken, the header included
+	rows      uint64
+	ragged    uint64
+	malformed uint64
+	format    string
+	delimiter byte
+	header    bool
+	columns   []*column
+}
+
+// Offset is the position in bytes at which the analysis goes on.
+func (st *State) Offset() int64 { return st.offset }
+
+// Rows is how many rows have been profiled.
+func (st *State) Rows() int64 { return int64(st.rows) }
+
+func (st *State) nameBytes() int {
+	n := 0
+	for _, c := range st.columns {
+		n += len(c.name)
+	}
+	return n
+}
+
+// addColumn appends a column. If the wider table is of another tier, the
+// sketches of all columns shrink to it.
+func (st *State) addColumn(name string) *column {
+	s := sizesFor(len(st.columns) + 1)
+	for _, c := range st.columns {
+		if c.sizes != s {
+			c.shrink(s)
+		}
+	}
+	c := newColumn(name, s)
+	st.columns = append(st.columns, c)
+	return c
+}
+
+// MarshalBinary encodes the state. It does not change it.
+func (st *State) MarshalBinary() ([]byte, error) {
+	e := &encoder{b: make([]byte, 0, 16<<10)}
+	e.byte(stateVersion)
+	e.fixed(st.file)
+	e.uvarint(uint64(st.offset))
+	e.uvarint(st.records)
+	e.uvarint(st.rows)
+	e.uvarint(st.ragged)
+	e.uvarint(st.malformed)
+	e.bool(st.format == formatNDJSON)
+	e.byte(st.delimiter)
+	e.bool(st.header)
+	e.uvarint(uint64(len(st.columns)))
+	if len(st.columns) > 0 {
+		e.uvarint(uint64(st.columns[0].sizes.columns))
+	}
+	for _, c := range st.columns {
+		c.encode(e)
+	}
+	if len(e.b) > MaxStateBytes {
+		return nil, fmt.Errorf("analysis: the state of %d columns takes %d bytes, over the bound of %d: this is a bug, please report it",
+			len(st.columns), len(e.b), MaxStateBytes)
+	}
+	return e.b, nil
+}
+
+// UnmarshalBinary replaces the state by an encoded one. An error leaves it as it
+// was; ErrStateVersion is wrapped if another version wrote it.
+func (st *State) UnmarshalBinary(b []byte) error {
+	if len(b) == 0 {
+		return fmt.Errorf("analysis: decode the checkpoint: %w: it is empty", errDamaged)
+	}
+	if b[0] != stateVersion {
+		return fmt.Errorf("%w: it is %d, this program reads %d; let a worker of the version that wrote it finish the job, "+
+			"or cancel the job and start it anew", ErrStateVersion, b[0], stateVersion)
+	}
+	d := &decoder{b: b[1:]}
+	var got State
+	got.file = d.fixed()
+	got.offset = int64(d.uvarint())
+	got.records = d.uvarint()
+	got.rows = d.uvarint()
+	got.ragged = d.uvarint()
+	got.malformed = d.uvarint()
+	got.format = formatCSV
+	if d.bool() {
+		got.format = formatNDJSON
+	}
+	got.delimiter = d.byte()
+	got.header = d.bool()
+	if n := d.count(MaxColumns); n > 0 {
+		s := sizesFor(d.count(MaxColumns))
+		if n > s.columns {
+			d.fail(errDamaged)
+		}
+		for range n {
+			if d.err != nil {
+				break
+			}
+			got.columns = append(got.columns, decodeColumn(d, s))
+		}
+	}
+	if d.err == nil && len(d.b) > 0 {
+		d.fail(errDamaged)
+	}
+	if d.err != nil {
+		return fmt.Errorf("analysis: decode the checkpoint: %w; cancel the job and start it anew", d.err)
+	}
+	*st = got
+	return nil
+}
+
+func (c *column) encode(e *encoder) {
+	e.bytes([]byte(c.name))
+	for _, n := range c.counts {
+		e.uvarint(n)
+	}
+	if c.numbers() > 0 {
+		e.float(c.mean)
+		e.float(c.square)
+		e.float(c.lowest)
+		e.float(c.highest)
+	}
+	if c.counts[kindInteger] > 0 {
+		e.fixed(uint64(c.smallest))
+		e.fixed(uint64(c.largest))
+	}
+	if c.times() > 0 {
+		for _, at := range []instant{c.first, c.last} {
+			e.fixed(uint64(at.sec))
+			e.uvarint(uint64(at.nano))
+		}
+	}
+	if c.counts[kindText] > 0 {
+		e.uvarint(uint64(c.shortest))
+		e.uvarint(uint64(c.longest))
+		for _, x := range []extreme{c.lowText, c.highText} {
+			e.bool(x.cut)
+			e.bytes(x.text)
+		}
+	}
+	c.distinct.encode(e)
+	if c.sizes.top > 0 {
+		c.frequent.encode(e)
+	}
+	if c.sizes.delta > 0 {
+		e.bool(c.digest != nil)
+		if c.digest != nil {
+			c.digest.encode(e)
+		}
+	}
+}
+
+func decodeColumn(d *decoder, s sizes) *column {
+	c := &column{sizes: s}
+	c.name = string(d.bytes(maxNameBytes))
+	for k := range c.counts {
+		c.counts[k] = d.uvarint()
+	}
+	if c.numbers() > 0 {
+		c.mean, c.square = d.float(), d.float()
+		c.lowest, c.highest = d.float(), d.float()
+	}
+	if c.counts[kindInteger] > 0 {
+		c.smallest, c.largest = d.whole(), d.whole()
+	}
+	if c.times() > 0 {
+		for _, at := range []*instant{&c.first, &c.last} {
+			at.sec, at.nano = d.whole(), int32(d.count(1e9-1))
+		}
+	}
+	if c.counts[kindText] > 0 {
+		c.shortest, c.longest = int(d.uvarint()), int(d.uvarint())
+		for _, x := range []*extreme{&c.lowText, &c.highText} {
+			cut := d.bool()
+			x.set(d.bytes(s.text), cut)
+		}
+	}
+	c.distinct = decodeDistinct(d, s)
+	if s.top > 0 {
+		c.frequent = decodeFrequent(d, s)
+	}
+	if s.delta > 0 && d.bool() {
+		c.digest = decodeDigest(d, s)
+		// Its weights decide how it merges, which would not end on wrong ones.
+		if c.digest.total+uint64(len(c.digest.wait)) != c.numbers() {
+			d.fail(errDamaged)
+		}
+	}
+	return c
+}
