@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -105,13 +106,14 @@ func (c *committer) run(l *lane) {
 	}
 }
 
-// A call is one run of the script: submissions of one shard.
+// A call is one run of the script: submissions of one shard on Redis Cluster, of any
+// number of shards elsewhere, ordered by shard.
 type call struct {
-	shard   int
+	keys    []string
+	args    []any // how many belong to each key, then all of them
+	subs    []*submission
 	reports int
 	bytes   int
-	subs    []*submission
-	args    []any
 	cmd     *redis.Cmd
 }
 
@@ -128,12 +130,12 @@ func (c *committer) send(batch []*submission) {
 	defer cancel()
 
 	pipe := c.e.redis.Pipeline()
-	calls, milestone := c.group(batch)
+	calls := c.group(batch)
 	for _, k := range calls {
-		k.cmd = pipe.EvalSha(ctx, c.e.scripts.commit.Hash(), []string{c.e.keys.log(k.shard)}, k.args...)
+		k.cmd = pipe.EvalSha(ctx, c.e.scripts.commit.Hash(), k.keys, k.args...)
 	}
 	var wait *redis.Cmd
-	if milestone && c.e.opts.WaitReplicas > 0 {
+	if c.e.opts.WaitReplicas > 0 && slices.ContainsFunc(batch, func(s *submission) bool { return s.milestone }) {
 		wait = pipe.Do(ctx, "WAIT", c.e.opts.WaitReplicas, c.e.opts.WaitTimeout.Milliseconds())
 	}
 	// Every command's own error is read below.
@@ -148,72 +150,72 @@ func (c *committer) send(batch []*submission) {
 	for _, k := range calls {
 		answers, err := k.cmd.Slice()
 		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			answers, err = c.whole(ctx, k.shard, k.args)
+			// The text, which also loads the script into that node.
+			answers, err = c.e.scripts.commit.Eval(ctx, c.e.redis, k.keys, k.args...).Slice()
 		}
-		if err == nil {
-			hand(k.subs, answers, standing)
-			continue
-		}
-		if len(k.subs) == 1 || away(err) || redis.IsOOMError(err) {
-			for _, s := range k.subs {
-				s.done(nil, failure("commit", err))
-			}
-			continue
-		}
-		// Something in the call made the script fail: let only the submission that
-		// it belongs to pay for it.
 		for _, s := range k.subs {
-			answers, err := c.whole(ctx, k.shard, s.args)
 			if err != nil {
 				s.done(nil, failure("commit", err))
 				continue
 			}
-			s.done(answers, standing)
+			s.done(answers[:s.reports:s.reports], standing)
+			answers = answers[s.reports:]
 		}
 	}
 }
 
-// whole runs the script by its text, which also loads it into that node.
-func (c *committer) whole(ctx context.Context, shard int, args []any) ([]any, error) {
-	return c.e.scripts.commit.Eval(ctx, c.e.redis, []string{c.e.keys.log(shard)}, args...).Slice()
-}
-
-// group makes calls of a batch, in the order of their first submission.
-func (c *committer) group(batch []*submission) (calls []*call, milestone bool) {
-	open := make([]*call, c.e.opts.Shards)
-	for _, s := range batch {
-		size := 0
-		for _, a := range s.args {
-			if b, ok := a.([]byte); ok {
-				size += len(b)
-			}
+// group makes calls of a batch. The order of a shard's submissions stays.
+func (c *committer) group(batch []*submission) []*call {
+	slices.SortStableFunc(batch, func(a, b *submission) int { return a.shard - b.shard })
+	_, cluster := c.e.redis.(*redis.ClusterClient)
+	var calls []*call
+	var k *call
+	var counts []int // of k's arguments by shard
+	shard := -1
+	finish := func() {
+		if k == nil {
+			return
 		}
-		k := open[s.shard]
-		if k == nil || k.reports+s.reports > maxCallReports || k.bytes+size > maxCallBytes {
-			k = &call{shard: s.shard}
-			open[s.shard] = k
-			calls = append(calls, k)
+		size := len(counts)
+		for _, n := range counts {
+			size += n
 		}
-		k.subs = append(k.subs, s)
-		k.reports += s.reports
-		k.bytes += size
-		milestone = milestone || s.milestone
-	}
-	for _, k := range calls {
-		if len(k.subs) == 1 {
-			k.args = k.subs[0].args
-			continue
+		k.args = make([]any, 0, size)
+		for _, n := range counts {
+			k.args = append(k.args, n)
 		}
 		for _, s := range k.subs {
 			k.args = append(k.args, s.args...)
 		}
+		calls = append(calls, k)
 	}
-	return calls, milestone
+	for _, s := range batch {
+		size := s.bytes()
+		if k == nil || k.reports+s.reports > maxCallReports || k.bytes+size > maxCallBytes || (cluster && s.shard != shard) {
+			finish()
+			k, counts, shard = &call{}, nil, -1
+		}
+		if s.shard != shard {
+			shard = s.shard
+			k.keys = append(k.keys, c.e.keys.log(shard))
+			counts = append(counts, 0)
+		}
+		counts[len(counts)-1] += len(s.args)
+		k.subs = append(k.subs, s)
+		k.reports += s.reports
+		k.bytes += size
+	}
+	finish()
+	return calls
 }
 
-func hand(subs []*submission, answers []any, err error) {
-	for _, s := range subs {
-		s.done(answers[:s.reports:s.reports], err)
-		answers = answers[s.reports:]
+// bytes is the size of the submission's large arguments.
+func (s *submission) bytes() int {
+	size := 0
+	for _, a := range s.args {
+		if b, ok := a.([]byte); ok {
+			size += len(b)
+		}
 	}
+	return size
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ type Ack struct {
 	// Started goes with JobStarted.
 	Started *Started
 	// Err says why the report was refused: it wraps ErrNotFound, ErrSuperseded,
-	// ErrEnded or ErrState, or is a *GapError. Nothing of a refused report was
+	// ErrEnded, ErrState or ErrAppend, or is a *GapError. Nothing of a refused report was
 	// applied.
 	Err error
 }
@@ -117,7 +118,7 @@ func readAck(answer any) Ack {
 	case '=':
 		a.ID, a.Duplicate = Cursor(s[1:]), true
 	default:
-		a.Err = refusal(s[1:])
+		a.Err = refusal(s)
 	}
 	return a
 }
@@ -140,9 +141,17 @@ func readStarted(f []any) *Started {
 	return s
 }
 
-// refusal makes the error of "<reason> <detail>".
+// ErrAppend says that a topic's stream does not take records: its key holds
+// something else, or newer records than its head knows. Nothing of that topic's
+// reports was applied.
+var ErrAppend = errors.New("the topic's stream does not take records")
+
+// refusal makes the error of "-<reason> <detail>" or "!<error of Redis>".
 func refusal(s string) error {
-	reason, detail, _ := strings.Cut(s, " ")
+	if s[0] == '!' {
+		return fmt.Errorf("%w: %s", ErrAppend, s[1:])
+	}
+	reason, detail, _ := strings.Cut(s[1:], " ")
 	switch reason {
 	case "unknown":
 		return ErrNotFound

@@ -6,11 +6,11 @@ import "fmt"
 // so share a slot of Redis Cluster.
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
-//	{07}:head       hash     the log's last position (ms, k) and the outbox's groups
+//	{07}:head       hash     the log's last ID <ms>-<k>, and the outbox's groups
 //	{07}:out        stream   milestones and notifications, while a group is declared
 //	{07}:dead       stream   what a consumer group failed on five times
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
-//	{07}:m:<topic>  hash     the topic's head: ms and n of its last record, bytes held
+//	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
 //	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives
 //	{07}:j:<job>    hash     the job
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation

@@ -30,15 +30,24 @@ type result struct {
 }
 
 func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
-	var attempt any = ""
+	with := append([]any{"@topic", string(o.topic)}, o.fields...)
+	if o.key != "" {
+		with = append(with, "@op", o.key)
+	}
 	if o.attempt >= 0 {
-		attempt = o.attempt
+		with = append(with, "@attempt", o.attempt)
+	}
+	if o.beat != "" {
+		with = append(with, "@beat", o.beat)
+	}
+	if o.outcome != "" {
+		with = append(with, "@outcome", o.outcome)
+	}
+	if o.extra != "" {
+		with = append(with, "@extra", o.extra)
 	}
 	s := &submission{shard: shardOf(o.topic, e.opts.Shards), reports: 1, milestone: true}
-	s.args = append([]any{
-		string(o.kind), string(o.topic), string(o.job), o.key, attempt, o.beat, "", "", "",
-		o.outcome, o.extra, len(o.fields) / 2,
-	}, o.fields...)
+	s.args = append([]any{string(o.kind), string(o.job), "", "", "", "", len(with) / 2}, with...)
 	type reply struct {
 		answer string
 		err    error
@@ -59,8 +68,8 @@ func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
 		if r.answer == "" {
 			return result{}, r.err
 		}
-		if r.answer[0] == '-' {
-			return result{}, refusal(r.answer[1:])
+		if r.answer[0] == '-' || r.answer[0] == '!' {
+			return result{}, refusal(r.answer)
 		}
 		job, rev, _ := strings.Cut(r.answer[1:], " ")
 		return result{job: JobID(job), rev: rev, duplicate: r.answer[0] == '='}, r.err

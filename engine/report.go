@@ -126,23 +126,26 @@ func (r *Report) encode(args []any) []any {
 	if r.Shown != nil {
 		progress = string(r.Shown.append(make([]byte, 0, 192)))
 	}
-	outcome, extra := "", ""
+	fence := strconv.Itoa(r.Fence.Attempt) + "." + r.Fence.Token
+	args = append(args, string(r.Type), string(r.Job), fence, r.Fence.Seq, r.Tenths, progress, 0)
+	count := len(args) - 1
+	with := func(name string, value any) { args = append(args, name, value) }
 	if r.Error != nil || r.Result != nil || !r.RetryAt.IsZero() {
-		outcome = string(r.appendOutcome(nil))
+		with("@outcome", r.appendOutcome(nil))
 	}
 	if r.Log != nil {
-		line, _ := json.Marshal(r.Log)
-		extra = `,"log":` + string(line)
+		line, _ := json.Marshal(r.Log) // strings and a number
+		with("@extra", `,"log":`+string(line))
 	}
-	args = append(args, string(r.Type), string(r.Topic), string(r.Job), "", r.Fence.Attempt, r.Fence.Token, r.Fence.Seq,
-		r.Tenths, progress, outcome, extra)
-	switch {
-	case r.Checkpoint != nil:
-		return append(args, 1, "cp", r.Checkpoint)
-	case r.Type == JobRetrying:
-		return append(args, 2, "rt", r.Retries, "ra", r.RetryAt.UnixMilli())
+	if r.Type == JobCheckpoint && r.Checkpoint != nil {
+		with("cp", r.Checkpoint)
 	}
-	return append(args, 0)
+	if r.Type == JobRetrying {
+		with("rt", r.Retries)
+		with("ra", r.RetryAt.UnixMilli())
+	}
+	args[count] = (len(args) - count - 1) / 2
+	return args
 }
 
 func (s *Shown) append(b []byte) []byte {

@@ -70,7 +70,7 @@ func (e *Engine) Job(ctx context.Context, id JobID) (View, error) {
 }
 
 // viewFields are what a job's view is put together from, as in commit.lua.
-var viewFields = []string{"t", "st", "c", "a", "g", "e", "p", "r", "cx"}
+var viewFields = []string{"t", "st", "v", "g", "e", "p", "r", "cx"}
 
 // views reads jobs, leaving out those that are gone.
 func (e *Engine) views(ctx context.Context, ids []JobID) ([]View, error) {
@@ -96,15 +96,15 @@ func (e *Engine) views(ctx context.Context, ids []JobID) ([]View, error) {
 // composeView puts a view together as commit.lua does for a record; a test holds
 // the two against each other.
 func composeView(id JobID, f []any) View {
-	tenths, _ := strconv.Atoi(text(f[6]))
+	tenths, _ := strconv.Atoi(text(f[5]))
 	canceling := ""
-	if f[8] != nil && !State(text(f[1])).Ended() {
+	if f[7] != nil && !State(text(f[1])).Ended() {
 		canceling = `,"canceling":true`
 	}
 	return View{ID: id, Topic: Topic(text(f[0])), JSON: []byte(
-		`{"id":"` + string(id) + `","rev":` + text(f[7]) + text(f[2]) + `,"state":"` + text(f[1]) +
+		`{"id":"` + string(id) + `","rev":` + text(f[6]) + text(f[2]) + `,"state":"` + text(f[1]) +
 			`","percent":` + strconv.FormatFloat(float64(tenths)/10, 'f', -1, 64) + canceling +
-			text(f[3]) + text(f[4]) + text(f[5]) + "}")}
+			text(f[3]) + text(f[4]) + "}")}
 }
 
 // JobsQuery says which of a topic's jobs are wanted.

@@ -265,7 +265,7 @@ func (r *tailReader) verify(ctx context.Context) error {
 	pipe := r.tail.e.redis.Pipeline()
 	cmds := make([]*redis.SliceCmd, len(r.shards))
 	for i, s := range r.shards {
-		cmds[i] = pipe.HMGet(ctx, r.tail.e.keys.head(s), "ms", "k")
+		cmds[i] = pipe.HMGet(ctx, r.tail.e.keys.head(s), "id")
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return err
@@ -274,7 +274,7 @@ func (r *tailReader) verify(ctx context.Context) error {
 	for i, s := range r.shards {
 		end := parseLogPosition("0-0")
 		if f := cmds[i].Val(); f[0] != nil {
-			end = parseLogPosition(text(f[0]) + "-" + text(f[1]))
+			end = parseLogPosition(text(f[0]))
 		}
 		switch {
 		case fresh, r.at[i].after(end):
@@ -299,7 +299,7 @@ func (r *tailReader) compareHeads(ctx context.Context) error {
 	r.tail.mu.Lock()
 	for _, s := range r.shards {
 		for topic := range r.tail.topics[s] {
-			heads[topic] = pipe.HMGet(ctx, r.tail.e.keys.topicHead(topic), "ms", "n")
+			heads[topic] = pipe.HMGet(ctx, r.tail.e.keys.topicHead(topic), "id")
 		}
 	}
 	r.tail.mu.Unlock()
@@ -317,7 +317,7 @@ func (r *tailReader) compareHeads(ctx context.Context) error {
 			continue
 		}
 		for l := range r.tail.topics[shardOf(topic, len(r.tail.topics))][topic] {
-			l.Compare(Cursor(text(f[0]) + "-" + text(f[1])))
+			l.Compare(Cursor(text(f[0])))
 		}
 	}
 	return nil

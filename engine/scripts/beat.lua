@@ -5,12 +5,12 @@
 local answers = {}
 for i = 1, #ARGV, 4 do
   local id, attempt = ARGV[i], ARGV[i + 1]
-  local j = redis.call("HMGET", prefix .. "j:" .. id, "st", "at", "fa", "tk", "cx")
-  if j[1] ~= "running" or j[2] ~= attempt or j[3] ~= attempt or j[4] ~= ARGV[i + 2] then
+  local j = redis.call("HMGET", prefix .. "j:" .. id, "st", "fk", "cx")
+  if j[1] ~= "running" or j[2] ~= attempt .. "." .. ARGV[i + 2] then
     answers[#answers + 1] = "superseded"
   else
     redis.call("HSET", prefix .. "beat", id, attempt .. "." .. ARGV[i + 3])
-    answers[#answers + 1] = j[5] and "canceling" or ""
+    answers[#answers + 1] = j[3] and "canceling" or ""
   end
 end
 return answers

@@ -1,20 +1,29 @@
--- commit takes a batch of reports of one shard, and answers each with what became
--- of it. It first decides about every report, then appends, then moves the hashes:
+-- commit takes a batch of reports, and answers each with what became of it. It first decides about every report, then appends, then moves the hashes:
 -- Redis does not roll a script back, and the first write is the one that fails
 -- when memory is short, so nothing has moved when it does.
 --
--- ARGV holds the reports one after another:
---   type, topic, job, op, attempt, token, seq, percent, progress, outcome, extra,
---   count of further hash fields, then that many names and values.
--- A report with an op key is an operation: applied once per key. One without
--- comes from a run, and (attempt, token, seq) is its fence. progress, outcome and
--- extra are JSON fragments that begin with a comma; "" keeps what is there.
+-- KEYS are the logs of the shards that the reports are of (one on Redis Cluster, any
+-- number elsewhere); for each there stands, first in ARGV, how many arguments its
+-- reports take. Then the reports follow, shard by shard:
+--   type, job, fence, seq, percent, progress, count, then count names and values.
+-- A report with a fence, "<attempt>.<token>", comes from a run, and seq is its
+-- number within the attempt. One without is an operation. progress is a JSON
+-- fragment; "" keeps what is there. Names that begin with @ are for this script:
+--   @op       the operation's key; it is applied once
+--   @topic    whom the record is for; a run's job knows
+--   @attempt  the attempt that an operation is about, which must be the current one
+--   @beat     that attempt's last heartbeat, which must still be it
+--   @outcome  JSON fragment: what the attempt or the job came to
+--   @extra    JSON fragment of the record beside the job
+-- All others are fields of the job's hash. Fragments begin with a comma.
 --
 -- Answers: "+<id>" committed, "=<id>" was committed before, "-<reason> <detail>"
--- refused. A started attempt is answered with a list: that string, then the fields
--- the run needs.
+-- refused, "!<error>" could not be appended. An operation on a job has "<job> <n>"
+-- in place of the ID. A started attempt is answered with a list: the fields that
+-- the run needs, then that string.
 
-local clock = redis.call("TIME")
+local call = redis.call
+local clock = call("TIME")
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 -- Days to a civil date: Howard Hinnant, "chrono-Compatible Low-Level Date
@@ -30,416 +39,540 @@ local function rfc3339(ms)
   local mp = floor((5 * doy + 2) / 153)
   local month = mp < 10 and mp + 3 or mp - 9
   local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-  return string.format("%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month,
+  return format("%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month,
     doy - floor((153 * mp + 2) / 5) + 1, floor(s / 3600) % 24, floor(s / 60) % 60, s % 60, ms % 1000)
 end
 
-local time = rfc3339(now)
+local time, stamp = rfc3339(now), int(now) .. "-"
 
+-- percent prints tenths as JSON: 614 is 61.4, 620 is 62.
 local function percent(tenths)
   local rest = tenths % 10
   if rest == 0 then
-    return tostring(tenths / 10)
+    return int(tenths / 10)
   end
-  return math.floor(tenths / 10) .. "." .. rest
+  return format("%d.%d", math.floor(tenths / 10), rest)
+end
+
+-- A state is live until the job's end, active while an attempt may report.
+local function live(state)
+  return state ~= "succeeded" and state ~= "failed" and state ~= "canceled"
+end
+local function active(state)
+  return state == "running" or state == "receiving"
+end
+local function running(state)
+  return state == "running"
+end
+local function waiting(state)
+  return state == "queued" or state == "retrying"
+end
+local function never()
+  return false
 end
 
 -- The life of a job. from: the states a report is accepted in; to: the state
 -- afterwards. make: it may create the job. start: it opens an attempt. wait: it
 -- closes the attempt, and the next one becomes the current one. stop: the end.
--- tick: it never reaches the outbox.
-local live = { receiving = true, queued = true, running = true, retrying = true, paused = true }
-local active = { receiving = true, running = true }
-local running = { running = true }
-local rules = {
-  ["job.receiving"] = { make = true, from = {}, to = "receiving" },
-  ["job.queued"] = { make = true, wait = true, from = active, to = "queued" },
-  ["job.started"] = { start = true, from = { queued = true, retrying = true }, to = "running" },
-  ["job.progress"] = { tick = true, from = active },
-  ["job.checkpoint"] = { tick = true, from = active },
-  ["job.stage"] = { from = active },
-  ["job.log"] = { from = active },
-  ["job.paused"] = { wait = true, from = running, to = "paused" },
-  ["job.retrying"] = { wait = true, from = running, to = "retrying" },
-  ["job.stalled"] = { wait = true, from = running, to = "retrying" },
-  ["job.canceling"] = { from = live },
-  ["job.succeeded"] = { stop = true, from = running, to = "succeeded" },
-  ["job.failed"] = { stop = true, from = live, to = "failed" },
-  ["job.canceled"] = { stop = true, from = live, to = "canceled" },
-}
+-- tick: it never reaches the outbox. A chain, since a table of all would be built
+-- anew for every call.
+local function rule_of(kind)
+  if kind == "job.progress" then
+    return { tick = true, from = active }
+  elseif kind == "job.checkpoint" then
+    return { tick = true, keep = true, from = active }
+  elseif kind == "job.started" then
+    return { start = true, from = waiting, to = "running" }
+  elseif kind == "job.succeeded" then
+    return { stop = true, from = running, to = "succeeded" }
+  elseif kind == "job.queued" then
+    return { make = true, wait = true, from = active, to = "queued" }
+  elseif kind == "job.stage" or kind == "job.log" then
+    return { from = active }
+  elseif kind == "job.retrying" or kind == "job.stalled" then
+    return { wait = true, from = running, to = "retrying" }
+  elseif kind == "job.paused" then
+    return { wait = true, from = running, to = "paused" }
+  elseif kind == "job.canceling" then
+    return { cancel = true, from = live }
+  elseif kind == "job.failed" then
+    return { stop = true, from = live, to = "failed" }
+  elseif kind == "job.canceled" then
+    return { stop = true, from = live, to = "canceled" }
+  elseif kind == "job.receiving" then
+    return { make = true, from = never, to = "receiving" }
+  end
+end
 
-local names = {
-  "t", "st", "c", "a", "g", "e", "p", "r", "at", "fa", "tk", "sq", "ri", "cx", "cc", "s0",
-}
--- What a run is given when its attempt starts; the worker reads them in this order.
-local given = { "ty", "pl", "cp", "mr", "rt", "cr", "dl", "p", "cc", "q" }
+-- What the reports of a shard touch, read once.
+local jobs, topics, touched, heads
 
-local jobs, topics, touched, heads = {}, {}, {}, {}
-
+-- load reads the fields of a job that every report needs. Others are read by get:
+-- at, the current attempt; c, the job's own constants; g and e, what the view shows
+-- of progress and of the outcome; r, n of the last record; ri, the IDs of the last
+-- batch; cc, percent of the checkpoint; s0, the first start.
 local function load(id)
   local j = jobs[id]
-  if j then
-    return j
+  if not j then
+    local key = prefix .. "j:" .. id
+    local f = call("HMGET", key, "t", "st", "fk", "sq", "p", "v", "cx")
+    j = {
+      id = id, key = key, set = {}, sets = 0, topic = f[1], state = f[2], fence = f[3], seq = tonumber(f[4] or 0),
+      tenths = tonumber(f[5] or 0), view = f[6], canceling = f[7], ids = false, beat = nil, ended = false, made = false,
+    }
+    jobs[id] = j
   end
-  local f = redis.call("HMGET", prefix .. "j:" .. id, unpack(names))
-  j = { id = id, set = {} }
-  for i = 1, #names do
-    j[names[i]] = f[i] or nil
-  end
-  j.p, j.at, j.fa, j.sq = tonumber(j.p), tonumber(j.at), tonumber(j.fa), tonumber(j.sq)
-  jobs[id] = j
   return j
 end
 
 -- put changes a field of a job, to be written with all others of it at the end.
 local function put(j, name, value)
-  j[name] = value
-  j.set[name] = value
+  local set, n = j.set, j.sets
+  set[n + 1] = name
+  set[n + 2] = value
+  j.sets = n + 2
 end
 
-local function topic_head(topic)
+-- get reads a field that load leaves out.
+local function get(j, name)
+  local set = j.set
+  for i = j.sets - 1, 1, -2 do
+    if set[i] == name then
+      return set[i + 1]
+    end
+  end
+  return call("HGET", j.key, name)
+end
+
+-- Records to append; results by operation key, and the topic that each is about.
+local appends, ops, owners
+
+-- place gives the topic's next record its place: the topic's head, and the record's
+-- ID, its n and the ID before it.
+local function place(topic)
   local h = topics[topic]
   if not h then
     h = head(topic)
-    h.length = redis.call("XLEN", prefix .. "s:" .. topic)
-    if h.length == 0 then
-      h.bytes = 0
-    end
+    h.began = h.kept and h.ms or 0
     topics[topic] = h
     heads[#heads + 1] = topic
   end
-  return h
-end
-
-local appends, milestones, ops = {}, {}, {}
-
--- append gives the record its ID and keeps it for the second phase.
-local function append(topic, kind, body, tick)
-  local h = topic_head(topic)
   local previous = h.id
-  h.ms = math.max(h.ms, now)
+  if h.ms < now then
+    h.ms, h.stamp = now, stamp
+  elseif not h.stamp then
+    h.stamp = int(h.ms) .. "-"
+  end
   h.n = h.n and h.n + 1 or now
   local n = int(h.n)
-  h.id = int(h.ms) .. "-" .. n
-  local record = '{"id":"' .. h.id .. '","type":"' .. kind .. '","time":"' .. time ..
-    '","topic":"' .. topic .. '"' .. body(n) .. "}"
-  h.bytes = h.bytes + #record
-  h.length = h.length + 1
-  appends[#appends + 1] = { topic, h.id, previous, record, tick }
-  return h.id, n
+  h.id = h.stamp .. n
+  return h, h.id, n, previous
+end
+
+-- append keeps a record for the second phase.
+local function append(h, topic, id, previous, record, tick, answer)
+  h.bytes, h.length = h.bytes + #record, h.length + 1
+  appends[#appends + 1] = { topic, id, previous, record, tick, answer }
 end
 
 -- fenced decides about a run's report. It returns nil to go on, or the answer.
-local function fenced(j, rule, attempt, token, seq)
-  if j.fa == attempt and j.tk == token then
-    if seq <= j.sq then
+local function fenced(j, rule, fence, seq)
+  local state = j.state
+  if j.fence == fence then
+    local last = j.seq
+    if seq <= last then
       -- The IDs of the run's last batch are kept, so that a repeated batch is
       -- answered as it was.
-      local i, back = 0, j.sq - seq
-      for id in string.gmatch(j.ri, "[^,]+") do
-        i = i + 1
+      local ids = {}
+      for id in string.gmatch(get(j, "ri") or "", "[^,]+") do
+        ids[#ids + 1] = id
       end
-      local k = 0
-      for id in string.gmatch(j.ri, "[^,]+") do
-        k = k + 1
-        if k == i - back then
-          return "=" .. id
-        end
+      return "=" .. (ids[#ids - (last - seq)] or "")
+    end
+    if active(state) then
+      if seq ~= last + 1 then
+        return "-gap " .. int(last)
       end
-      return "="
+      return nil
     end
-    if not live[j.st] then
-      return "-ended " .. j.st
-    end
-    if j.at ~= attempt then
-      return "-superseded " .. j.at
-    end
-    if seq ~= j.sq + 1 then
-      return "-gap " .. int(j.sq)
-    end
+  end
+  if not live(state) then
+    return "-ended " .. state
+  end
+  if rule.start and seq == 1 and get(j, "at") == string.match(fence, "^%d+") and rule.from(state) then
     return nil
   end
-  if not live[j.st] then
-    return "-ended " .. j.st
-  end
-  if rule.start and j.at == attempt and j.fa ~= attempt then
-    return nil
-  end
-  return "-superseded " .. j.at
+  return "-superseded " .. get(j, "at")
 end
 
--- Phase one: decide.
+-- operated decides about an operation on a job that exists.
+local function operated(j, rule, with)
+  local attempt, beat = with["@attempt"], with["@beat"]
+  if j.topic ~= with["@topic"] then
+    return "-unknown "
+  end
+  if rule.make or (rule.cancel and j.canceling and live(j.state)) then
+    return "=" .. j.id .. " " .. get(j, "r")
+  end
+  if not live(j.state) then
+    return "-ended " .. j.state
+  end
+  if (attempt and get(j, "at") ~= attempt) or (beat and call("HGET", prefix .. "beat", j.id) ~= beat) then
+    return "-superseded " .. get(j, "at")
+  end
+end
 
-local answers = {}
-local at, count = 1, 0
+-- make gives a new job its first fields.
+local function make(j, rule, with, fence)
+  local constant = with.c .. ',"created_at":"' .. time .. '"'
+  with.c = nil
+  j.topic, j.state, j.view, j.made = with["@topic"], "", constant, true
+  put(j, "t", j.topic)
+  put(j, "p", "0")
+  put(j, "at", with["@attempt"])
+  put(j, "c", constant)
+  put(j, "v", constant)
+  put(j, "g", "")
+  put(j, "e", "")
+  if rule.to == "receiving" then
+    put(j, "fk", fence)
+    put(j, "sq", "0")
+    j.fence = fence
+  end
+end
 
-while at <= #ARGV do
-  local kind, topic, id, op = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local attempt, token, seq = tonumber(ARGV[at + 4]), ARGV[at + 5], tonumber(ARGV[at + 6])
-  local tenths, progress = tonumber(ARGV[at + 7]), ARGV[at + 8]
-  local outcome, extra, fields = ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
-  local first = at + 12
-  at = first + 2 * fields
-  count = count + 1
+-- start opens an attempt.
+local function start(j, fence)
+  local attempt = string.match(fence, "^%d+")
+  local began = get(j, "s0")
+  if not began then
+    began = time
+    put(j, "s0", time)
+  end
+  local view = get(j, "c") .. ',"attempt":' .. attempt .. ',"started_at":"' .. began .. '"'
+  if attempt ~= "1" then
+    view = view .. ',"resumed_from":' .. percent(tonumber(get(j, "cc") or 0))
+  end
+  j.fence, j.view, j.beat = fence, view, attempt .. ".0"
+  put(j, "fk", fence)
+  put(j, "v", view)
+  put(j, "g", "")
+  put(j, "e", "")
+  return attempt == "1" and "job.started" or "job.resumed"
+end
 
-  local answer
-  if op ~= "" then
-    local done = ops[op] or redis.call("GET", prefix .. "op:" .. op)
+-- move changes a job as an accepted report says, and appends its record. It returns
+-- the record's ID and n.
+local function move(j, kind, rule, fence, tenths, progress, with, answer)
+  local state, outcome, extra = j.state, "", ""
+  if with then
+    outcome, extra = with["@outcome"] or "", with["@extra"] or ""
+    for name, value in pairs(with) do
+      if string.byte(name) ~= 64 then
+        put(j, name, value)
+      end
+    end
+  end
+  -- A canceled job does not wait for another attempt, and one that has no attempt
+  -- to stop ends at once.
+  if (rule.cancel and not active(state)) or (rule.wait and j.canceling) then
+    kind, outcome = "job.canceled", ""
+    rule = rule_of(kind)
+  end
+  if tenths and tenths > j.tenths then
+    j.tenths = tenths < 999 and tenths or 999
+    put(j, "p", int(j.tenths))
+  end
+  if progress ~= "" then
+    put(j, "g", progress)
+  end
+  if rule.cancel then
+    j.canceling = "1"
+    put(j, "cx", "1")
+  elseif rule.start then
+    kind = start(j, fence)
+  elseif rule.keep then
+    put(j, "cc", int(j.tenths))
+    put(j, "cr", "0")
+  elseif rule.wait and state ~= "" then
+    put(j, "at", int(tonumber(get(j, "at")) + 1))
+    put(j, "e", outcome)
+    j.beat = false
+  elseif rule.stop then
+    put(j, "e", outcome .. ',"ended_at":"' .. time .. '"')
+    j.beat, j.ended = false, true
+    if rule.to == "succeeded" then
+      j.tenths = 1000
+      put(j, "p", "1000")
+    end
+  end
+  if rule.to then
+    state = rule.to
+    j.state = state
+    put(j, "st", state)
+  end
+  local h, id, n, previous = place(j.topic)
+  -- One concatenation, since every intermediate string would be hashed and kept. e is
+  -- empty while an attempt is active.
+  append(h, j.topic, id, previous, '{"id":"' .. id .. '","type":"' .. kind .. '","time":"' .. time .. '","topic":"' ..
+    j.topic .. '","job":{"id":"' .. j.id .. '","rev":' .. n .. j.view .. ',"state":"' .. state .. '","percent":' ..
+    percent(j.tenths) .. ((j.canceling and live(state)) and ',"canceling":true' or "") ..
+    (progress ~= "" and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
+    rule.tick, answer)
+  put(j, "r", n)
+  if not j.listed then
+    j.listed = true
+    touched[#touched + 1] = j
+  end
+  return id, n
+end
+
+local answers, starts = {}, {}
+local count = 0
+
+-- decide is phase one, for the reports in ARGV from at to last.
+local function decide(at, last)
+  while at <= last do
+    local kind, id, fence, seq = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local tenths, progress, fields = tonumber(ARGV[at + 4]), ARGV[at + 5], ARGV[at + 6]
+    local with
+    at = at + 7
+    if fields ~= "0" then
+      with = {}
+      for _ = 1, tonumber(fields) do
+        with[ARGV[at]] = ARGV[at + 1]
+        at = at + 2
+      end
+    end
+    count = count + 1
+
+    local answer
+    local op = with and with["@op"]
+    local done = op and (ops[op] or call("GET", prefix .. "op:" .. op))
     if done then
       answer = "=" .. done
-    end
-  end
-
-  if answer then
-    -- Repeated.
-  elseif id == "" then
-    local rid = append(topic, kind, function()
-      return extra
-    end)
-    answer = "+" .. rid
-    ops[op] = rid
-  else
-    local rule, j = rules[kind], load(id)
-    local exists = j.st ~= nil
-    if not exists and rule.make and not seq then
-      j.st, j.t, j.a, j.g, j.e, j.p = "", topic, "", "", "", 0
-      put(j, "t", topic)
-      put(j, "p", 0)
-      put(j, "at", attempt)
-      put(j, "a", "")
-      put(j, "g", "")
-      put(j, "e", "")
-      if rule.to == "receiving" then
-        put(j, "fa", attempt)
-        put(j, "tk", token)
-        put(j, "sq", 0)
-        put(j, "ri", "")
-      end
-      j.made = true
-    elseif not exists then
-      answer = "-unknown "
-    elseif j.t ~= topic then
-      answer = "-unknown "
-    elseif rule.make and seq == nil then
-      answer = "=" .. id .. " " .. j.r
-    elseif seq then
-      answer = fenced(j, rule, attempt, token, seq)
-    elseif not live[j.st] then
-      answer = "-ended " .. j.st
-    elseif attempt and (j.at ~= attempt or
-        (token ~= "" and redis.call("HGET", prefix .. "beat", id) ~= token)) then
-      answer = "-superseded " .. j.at
-    elseif kind == "job.canceling" and j.cx then
-      answer = "=" .. id .. " " .. j.r
-    end
-    if not answer and not j.made and not rule.from[j.st] then
-      answer = "-state " .. j.st
-    end
-
-    if not answer then
-      -- A canceled job does not wait for another attempt, and one that has no
-      -- attempt to stop ends at once.
-      if (kind == "job.canceling" and not active[j.st]) or (rule.wait and j.cx) then
-        kind, rule = "job.canceled", rules["job.canceled"]
-        outcome = ""
-      end
-      if kind == "job.canceling" then
-        put(j, "cx", "1")
-      end
-      for i = first, at - 1, 2 do
-        put(j, ARGV[i], ARGV[i + 1])
-      end
-      if j.made and not j.born then
-        j.born = true
-        put(j, "c", j.c .. ',"created_at":"' .. time .. '"')
-      end
-      if tenths and tenths > j.p then
-        put(j, "p", math.min(tenths, 999))
-      end
-      if progress ~= "" then
-        put(j, "g", progress)
-      end
-      if rule.start then
-        if attempt > 1 then
-          kind = "job.resumed"
-        end
-        put(j, "fa", attempt)
-        put(j, "tk", token)
-        if not j.s0 then
-          put(j, "s0", time)
-        end
-        local from = ""
-        if attempt > 1 then
-          from = ',"resumed_from":' .. percent(tonumber(j.cc or 0))
-        end
-        put(j, "a", ',"attempt":' .. int(attempt) .. ',"started_at":"' .. j.s0 .. '"' .. from)
-        put(j, "g", "")
-        put(j, "e", "")
-        j.beat = int(attempt) .. ".0"
-      elseif rule.wait and not j.made then
-        put(j, "at", j.at + 1)
-        put(j, "e", outcome)
-        j.beat = false
-      elseif rule.stop then
-        put(j, "e", outcome .. ',"ended_at":"' .. time .. '"')
-        j.beat = false
-        j.ended = true
-        if kind == "job.succeeded" then
-          put(j, "p", 1000)
-        end
-      elseif kind == "job.checkpoint" then
-        put(j, "cc", j.p)
-        put(j, "cr", 0)
-      end
-      if rule.to then
-        put(j, "st", rule.to)
-      end
-
-      local rid, rev = append(topic, kind, function(n)
-        local canceling = (j.cx and live[j.st]) and ',"canceling":true' or ""
-        return ',"job":{"id":"' .. id .. '","rev":' .. n .. j.c .. ',"state":"' .. j.st ..
-          '","percent":' .. percent(j.p) .. canceling .. j.a .. j.g .. j.e .. "}" .. extra
-      end, rule.tick)
-      put(j, "r", rev)
-      if seq then
-        put(j, "sq", seq)
-        -- IDs of this batch only, the newest 64.
-        j.ids = (j.ids and j.ids .. "," or "") .. rid
-        put(j, "ri", j.ids)
-      end
+    elseif id == "" then
+      local topic = with["@topic"]
+      local h, rid, _, previous = place(topic)
+      append(h, topic, rid, previous, '{"id":"' .. rid .. '","type":"' .. kind .. '","time":"' .. time ..
+        '","topic":"' .. topic .. '"' .. with["@extra"] .. "}", false, count)
       answer = "+" .. rid
-      if not seq then
-        answer = "+" .. id .. " " .. rev
-        if op ~= "" then
-          ops[op] = id .. " " .. rev
+      ops[op], owners[op] = rid, topic
+    else
+      local rule, j = rule_of(kind), load(id)
+      if not j.state then
+        if rule.make and seq == "" then
+          make(j, rule, with, fence)
+        else
+          answer = "-unknown "
+        end
+      elseif seq ~= "" then
+        answer = fenced(j, rule, fence, tonumber(seq))
+      else
+        answer = operated(j, rule, with)
+      end
+      if not answer and j.state ~= "" and not rule.from(j.state) then
+        answer = "-state " .. j.state
+      end
+      if not answer then
+        local rid, n = move(j, kind, rule, fence, tenths, progress, with, count)
+        if seq ~= "" then
+          j.seq = tonumber(seq)
+          j.ids = j.ids and j.ids .. "," .. rid or rid
+          put(j, "sq", seq)
+          put(j, "ri", j.ids)
+          answer = "+" .. rid
+        else
+          answer = "+" .. id .. " " .. n
+          if op then
+            ops[op], owners[op] = id .. " " .. n, j.topic
+          end
         end
       end
-      if not j.listed then
-        j.listed = true
-        touched[#touched + 1] = j
+      if rule.start and string.find(answer, "^[+=]") then
+        starts[count] = j
       end
     end
-    if rule and rule.start and string.find(answer, "^[+=]") then
-      answer = { answer, id }
-    end
+    answers[count] = answer
   end
-  answers[count] = answer
 end
 
--- Phase two: append. The first of these is the script's first write.
+-- Topics whose stream took no record, and why; whether anything was written yet.
+local failed, wrote = {}, false
 
-local shard = redis.call("HMGET", prefix .. "head", "ms", "k", "groups", "refreshed")
-local log, out = KEYS[1], prefix .. "out"
-if #appends > 0 then
-  local ms, k = math.max(tonumber(shard[1] or 0), now), tonumber(shard[2] or 0)
-  local grouped = shard[3] and shard[3] ~= ""
+-- write is phase two, of all records of a shard. The first of them is the script's
+-- first write; it returns Redis's error when that finds no memory. A record that
+-- cannot be appended because a key is not what it should be fails its topic alone.
+local function write()
+  local shard = call("HMGET", prefix .. "head", "id", "groups")
+  local ms, k = 0, 0
+  if shard[1] then
+    ms, k = parts(shard[1])
+  end
+  local before = ms
+  if ms < now then
+    ms = now
+  end
+  local log, out, first = prefix .. "log", shard[2] and shard[2] ~= "" and prefix .. "out", k
+  local stamp = int(ms) .. "-"
   for i = 1, #appends do
     local a = appends[i]
-    k = k + 1
-    local entry = int(ms) .. "-" .. int(k)
-    redis.call("XADD", prefix .. "s:" .. a[1], a[2], "p", a[3], "r", a[4])
-    redis.call("XADD", log, entry, "t", a[1], "i", a[2], "p", a[3], "r", a[4])
-    if grouped and not a[5] then
-      redis.call("XADD", out, entry, "t", a[1], "i", a[2], "p", a[3], "r", a[4])
-    end
-  end
-
-  -- Phase three: move the hashes, then trim.
-
-  redis.call("HSET", prefix .. "head", "ms", int(ms), "k", int(k))
-  redis.call("XTRIM", log, "MINID", "~", int(now - LOG_AGE_MS))
-  if redis.call("XLEN", log) > LOG_ENTRIES then
-    redis.call("XTRIM", log, "MAXLEN", "~", LOG_ENTRIES)
-  end
-  if now - tonumber(shard[4] or 0) > LOG_AGE_MS or now < tonumber(shard[4] or 0) then
-    redis.call("PEXPIRE", log, 4 * LOG_AGE_MS)
-    redis.call("HSET", prefix .. "head", "refreshed", int(now))
-  end
-end
-
-for i = 1, #touched do
-  local j = touched[i]
-  local key, args = prefix .. "j:" .. j.id, {}
-  for name, value in pairs(j.set) do
-    args[#args + 1] = name
-    args[#args + 1] = type(value) == "number" and int(value) or value
-  end
-  redis.call("HSET", key, unpack(args))
-  if j.beat then
-    redis.call("HSET", prefix .. "beat", j.id, j.beat)
-  elseif j.beat == false then
-    redis.call("HDEL", prefix .. "beat", j.id)
-  end
-  if j.made and not j.ended then
-    redis.call("ZADD", prefix .. "live", int(now), j.id)
-    redis.call("ZADD", prefix .. "x:" .. j.t, "+inf", j.id)
-    redis.call("PERSIST", prefix .. "x:" .. j.t)
-  elseif j.ended then
-    local index = prefix .. "x:" .. j.t
-    redis.call("ZREM", prefix .. "live", j.id)
-    redis.call("ZADD", index, j.r, j.id)
-    redis.call("PEXPIRE", key, RETENTION_MS)
-    if j.st == "succeeded" then
-      redis.call("HDEL", key, "cp", "cc")
-    end
-    -- Every end looks at the two oldest ended jobs, so the index is pruned as
-    -- fast as it grows.
-    local old = redis.call("ZRANGE", index, 0, 1)
-    for o = 1, #old do
-      if redis.call("EXISTS", prefix .. "j:" .. old[o]) == 0 then
-        redis.call("ZREM", index, old[o])
-      end
-    end
-    if redis.call("ZCOUNT", index, "+inf", "+inf") == 0 then
-      redis.call("PEXPIRE", index, RETENTION_MS)
-    end
-  end
-end
-
-for key, result in pairs(ops) do
-  redis.call("SET", prefix .. "op:" .. key, result, "PX", OP_TTL_MS)
-end
-
-for i = 1, #heads do
-  local topic = heads[i]
-  local h, key, stream = topics[topic], prefix .. "m:" .. topic, prefix .. "s:" .. topic
-  if h.id ~= "0-0" and #appends > 0 then
-    -- Oldest entries go while the stream is over a bound; an eighth more of the
-    -- bytes than needed, so that this is not done for every record.
-    if h.length > TOPIC_ENTRIES or h.bytes > TOPIC_BYTES then
-      local goal = h.bytes > TOPIC_BYTES and TOPIC_BYTES * 7 / 8 or TOPIC_BYTES
-      while h.length > 1 and (h.length > TOPIC_ENTRIES or h.bytes > goal) do
-        local oldest, from = redis.call("XRANGE", stream, "-", "+", "COUNT", 65), 1
-        while from < #oldest and (h.length > TOPIC_ENTRIES or h.bytes > goal) do
-          h.bytes = h.bytes - #oldest[from][2][4]
-          h.length = h.length - 1
-          from = from + 1
+    local topic = a[1]
+    if not failed[topic] then
+      local reply = redis.pcall("XADD", prefix .. "s:" .. topic, a[2], "p", a[3], "r", a[4])
+      if type(reply) == "table" and reply.err then
+        if not wrote and string.find(reply.err, "OOM", 1, true) then
+          return reply
         end
-        redis.call("XTRIM", stream, "MINID", oldest[from][1])
-        if h.length <= 1 then
-          -- The count is only as good as the hands that touched the stream.
-          h.length, h.bytes = 1, #oldest[from][2][4]
+        failed[topic] = reply.err
+      else
+        wrote = true
+        k = k + 1
+        local entry = stamp .. int(k)
+        call("XADD", log, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
+        if out and not a[5] then
+          call("XADD", out, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
         end
       end
     end
-    if now - h.refreshed > REFRESH_MS or now < h.refreshed then
-      h.refreshed = now
-      redis.call("PEXPIRE", stream, TOPIC_TTL_MS)
-      redis.call("HSET", key, "ms", int(h.ms), "n", int(h.n), "bytes", h.bytes, "refreshed", int(now))
-      redis.call("PEXPIRE", key, HEAD_TTL_MS)
-    else
-      redis.call("HSET", key, "ms", int(h.ms), "n", int(h.n), "bytes", h.bytes)
+    if failed[topic] then
+      answers[a[6]] = "!" .. failed[topic]
+      starts[a[6]] = nil
+    end
+  end
+
+  if k > first then
+    call("HSET", prefix .. "head", "id", stamp .. int(k))
+    -- The log is trimmed every 64 records, and its expiry set when a quarter of it
+    -- has passed: it is gone some time after its youngest record is too old.
+    if math.floor(first / 64) ~= math.floor(k / 64) then
+      call("XTRIM", log, "MINID", "~", int(now - LOG_AGE_MS))
+      if call("XLEN", log) > LOG_ENTRIES then
+        call("XTRIM", log, "MAXLEN", "~", LOG_ENTRIES)
+      end
+      if out and call("XLEN", out) > OUT_ENTRIES then
+        call("HINCRBY", prefix .. "head", "dropped", call("XTRIM", out, "MAXLEN", OUT_ENTRIES))
+      end
+    end
+    if before == 0 or math.floor(before * 4 / LOG_AGE_MS) ~= math.floor(ms * 4 / LOG_AGE_MS) then
+      call("PEXPIRE", log, 2 * LOG_AGE_MS)
     end
   end
 end
 
-for i = 1, count do
-  local answer = answers[i]
-  if type(answer) == "table" then
-    local f = redis.call("HMGET", prefix .. "j:" .. answer[2], unpack(given))
-    f[#f + 1] = answer[1]
-    answers[i] = f
+-- finish takes an ended job out of what is alive, and lets it go after a while.
+local function finish(j)
+  local index = prefix .. "x:" .. j.topic
+  call("ZREM", prefix .. "live", j.id)
+  call("ZADD", index, get(j, "r"), j.id)
+  call("PEXPIRE", j.key, RETENTION_MS)
+  if j.state == "succeeded" then
+    call("HDEL", j.key, "cp", "cc")
   end
+  -- Every end looks at the two oldest ended jobs, so the index is pruned as fast as
+  -- it grows.
+  local old = call("ZRANGE", index, 0, 1)
+  for i = 1, #old do
+    if call("EXISTS", prefix .. "j:" .. old[i]) == 0 then
+      call("ZREM", index, old[i])
+    end
+  end
+  if call("ZCOUNT", index, "+inf", "+inf") == 0 then
+    call("PEXPIRE", index, RETENTION_MS)
+  end
+end
+
+-- trim drops a stream's oldest records while it is over a bound: an eighth more of
+-- the bytes than needed, so that this is not done for every record.
+local function trim(stream, h)
+  local goal = TOPIC_BYTES
+  if h.bytes > TOPIC_BYTES then
+    goal = TOPIC_BYTES * 7 / 8
+  end
+  if call("XLEN", stream) ~= h.length then
+    -- The count is only as good as the hands that touched the stream.
+    h.bytes, h.length = recount(stream)
+  end
+  while h.length > 1 and (h.length > TOPIC_ENTRIES or h.bytes > goal) do
+    local oldest, from = call("XRANGE", stream, "-", "+", "COUNT", 65), 1
+    while from < #oldest and (h.length > TOPIC_ENTRIES or h.bytes > goal) do
+      h.bytes = h.bytes - #oldest[from][2][4]
+      h.length = h.length - 1
+      from = from + 1
+    end
+    call("XTRIM", stream, "MINID", oldest[from][1])
+  end
+end
+
+-- settle is phase three: it moves the hashes, then trims.
+local function settle()
+  for i = 1, #touched do
+    local j = touched[i]
+    if not failed[j.topic] then
+      call("HSET", j.key, unpack(j.set))
+      if j.beat then
+        call("HSET", prefix .. "beat", j.id, j.beat)
+      elseif j.beat == false then
+        call("HDEL", prefix .. "beat", j.id)
+      end
+      if j.made and not j.ended then
+        call("ZADD", prefix .. "live", int(now), j.id)
+        call("ZADD", prefix .. "x:" .. j.topic, "+inf", j.id)
+        call("PERSIST", prefix .. "x:" .. j.topic)
+      elseif j.ended then
+        finish(j)
+      end
+    end
+  end
+
+  for key, result in pairs(ops) do
+    if not failed[owners[key]] then
+      call("SET", prefix .. "op:" .. key, result, "PX", OP_TTL_MS)
+    end
+  end
+
+  for i = 1, #heads do
+    local topic = heads[i]
+    if not failed[topic] then
+      local h, key, stream = topics[topic], prefix .. "m:" .. topic, prefix .. "s:" .. topic
+      if h.length > TOPIC_ENTRIES or h.bytes > TOPIC_BYTES then
+        trim(stream, h)
+      end
+      call("HSET", key, "id", h.id, "bytes", int(h.bytes), "length", int(h.length))
+      if h.began == 0 or math.floor(h.began / REFRESH_MS) ~= math.floor(h.ms / REFRESH_MS) then
+        call("PEXPIRE", stream, TOPIC_TTL_MS)
+        call("PEXPIRE", key, HEAD_TTL_MS)
+      end
+    end
+  end
+end
+
+-- Nothing is written, in any shard, before everything is decided.
+local shards, last = {}, #KEYS
+for s = 1, #KEYS do
+  prefix = string.sub(KEYS[s], 1, -4)
+  jobs, topics, touched, heads, appends, ops, owners = {}, {}, {}, {}, {}, {}, {}
+  local first = last + 1
+  last = last + ARGV[s]
+  decide(first, last)
+  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix }
+end
+for s = 1, #KEYS do
+  jobs, topics, touched, heads, appends, ops, owners, prefix = unpack(shards[s])
+  if #appends > 0 then
+    local short = write()
+    if short then
+      return short
+    end
+    settle()
+  end
+end
+
+for i, j in pairs(starts) do
+  -- readStarted knows the order.
+  local fields = call("HMGET", j.key, "ty", "pl", "cp", "mr", "rt", "cr", "dl", "p", "cc", "q")
+  fields[#fields + 1] = answers[i]
+  answers[i] = fields
 end
 
 return answers

@@ -1,16 +1,17 @@
 -- What every script shares. The engine puts the limits (upper-case locals) in
 -- front of this text and one script behind it.
 --
--- KEYS[1] is always the shard's log. All other keys are made from its prefix:
--- they carry the same hash tag, so they stand in the same slot and one declared
--- key routes the call on Redis Cluster.
+-- KEYS[1] is always a shard's log. All other keys of the shard are made from its
+-- prefix: they carry the same hash tag, so they stand in the same slot and one
+-- declared key routes the call on Redis Cluster.
 
 local prefix = string.sub(KEYS[1], 1, -4)
 
 -- Numbers here are doubles: exact up to 2^53, but printed in exponent form from
--- 15 digits on. int prints them whole.
+-- 15 digits on, and slowly. int prints them whole, as an integer.
+local format = string.format
 local function int(x)
-  return string.format("%.0f", x)
+  return format("%d", x)
 end
 
 -- parts splits a cursor "<ms>-<n>" into its two numbers.
@@ -19,26 +20,30 @@ local function parts(cursor)
   return tonumber(string.sub(cursor, 1, dash - 1)), tonumber(string.sub(cursor, dash + 1))
 end
 
--- head returns the topic's newest position: its ms, its n, the bytes that the
--- stream holds, when its expiry was last set, and its ID. Where the hash is
--- missing it is rebuilt from the stream's last entry. Where that is missing too,
--- n is nil: the topic is new, or everything of it was lost.
-local function head(topic)
-  local h = redis.call("HMGET", prefix .. "m:" .. topic, "ms", "n", "bytes", "refreshed")
-  if h[1] and h[2] then
-    return {
-      ms = tonumber(h[1]), n = tonumber(h[2]), bytes = tonumber(h[3] or 0),
-      refreshed = tonumber(h[4] or 0), id = h[1] .. "-" .. h[2],
-    }
-  end
-  local entries = redis.call("XREVRANGE", prefix .. "s:" .. topic, "+", "-")
-  if #entries == 0 then
-    return { ms = 0, bytes = 0, refreshed = 0, id = "0-0" }
-  end
-  local bytes = 0
+-- recount reads a whole stream: the bytes of its records, and their number.
+local function recount(stream)
+  local entries, bytes = redis.call("XRANGE", stream, "-", "+"), 0
   for i = 1, #entries do
     bytes = bytes + #entries[i][2][4]
   end
-  local ms, n = parts(entries[1][1])
-  return { ms = ms, n = n, bytes = bytes, refreshed = 0, id = entries[1][1] }
+  return bytes, #entries
+end
+
+-- head returns a topic's newest position: its ID, ms and n, how many bytes and
+-- records the stream holds, and whether the hash was there (kept). Where the hash is missing it is rebuilt from the stream.
+-- Where that is empty too n is nil: the topic is new, or everything of it was lost.
+local function head(topic)
+  local h = redis.call("HMGET", prefix .. "m:" .. topic, "id", "bytes", "length")
+  if h[1] then
+    local ms, n = parts(h[1])
+    return { id = h[1], ms = ms, n = n, bytes = tonumber(h[2]), length = tonumber(h[3]), kept = true }
+  end
+  local stream = prefix .. "s:" .. topic
+  local last = redis.call("XREVRANGE", stream, "+", "-", "COUNT", 1)[1]
+  if not last then
+    return { id = "0-0", ms = 0, bytes = 0, length = 0 }
+  end
+  local ms, n = parts(last[1])
+  local bytes, length = recount(stream)
+  return { id = last[1], ms = ms, n = n, bytes = bytes, length = length }
 end
