@@ -6,9 +6,8 @@ import "fmt"
 // so share a slot of Redis Cluster.
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
-//	{07}:head       hash     the log's last ID <ms>-<k>, and the outbox's groups
+//	{07}:head       hash     the log's last ID <ms>-<k>, the outbox's groups and what its cap dropped
 //	{07}:out        stream   milestones and notifications, while a group is declared
-//	{07}:dead       stream   what a consumer group failed on five times
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
 //	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives
@@ -33,7 +32,6 @@ func (k keys) schema() string           { return k.namespace + ":schema" }
 func (k keys) log(shard int) string     { return k.shards[shard] + "log" }
 func (k keys) head(shard int) string    { return k.shards[shard] + "head" }
 func (k keys) out(shard int) string     { return k.shards[shard] + "out" }
-func (k keys) dead(shard int) string    { return k.shards[shard] + "dead" }
 func (k keys) live(shard int) string    { return k.shards[shard] + "live" }
 func (k keys) beat(shard int) string    { return k.shards[shard] + "beat" }
 func (k keys) topicHead(t Topic) string { return k.of(t) + "m:" + string(t) }

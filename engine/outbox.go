@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The outbox of a shard holds its milestones and notifications for readers that
+// must not miss one, such as an archive: consumer groups of a Redis stream. It is
+// written only while a group is declared, and an entry stays until every declared
+// group has acknowledged it.
+
+// DeclareGroup makes a consumer group of the outbox, on every shard: it is given
+// everything that is committed after DeclareGroup has returned, and nothing is
+// trimmed that it has not acknowledged. A group that stops reading therefore holds
+// records back, up to Options.OutboxEntries a shard. Declaring it again is no error.
+// The name has the form of a job's type. Errors to branch on: ErrInvalid,
+// ErrUnreachable; after the latter some shards may have it: declare it again.
+func (e *Engine) DeclareGroup(ctx context.Context, name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("%w group %q: want [a-z][a-z0-9._-]{0,63}", ErrInvalid, clip(name, 80))
+	}
+	if err := e.redis.HSet(ctx, e.keys.schema(), "group:"+name, 1).Err(); err != nil {
+		return failure("declare group "+name, err)
+	}
+	_, err := e.onOutboxes(ctx, "declare", name)
+	return err
+}
+
+// DropGroup takes a group away, with what it has not acknowledged. Dropping one that
+// is not declared is no error. Its error wraps ErrUnreachable.
+func (e *Engine) DropGroup(ctx context.Context, name string) error {
+	if _, err := e.onOutboxes(ctx, "drop", name); err != nil {
+		return err
+	}
+	return failure("drop group "+name, e.redis.HDel(ctx, e.keys.schema(), "group:"+name).Err())
+}
+
+// Groups lists the declared groups, sorted. Its error wraps ErrUnreachable.
+func (e *Engine) Groups(ctx context.Context) ([]string, error) {
+	fields, err := e.redis.HKeys(ctx, e.keys.schema()).Result()
+	if err != nil {
+		return nil, failure("list groups", err)
+	}
+	var names []string
+	for _, f := range fields {
+		if name, ok := strings.CutPrefix(f, "group:"); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// TrimOutbox drops what every declared group has acknowledged, and returns how many
+// records that were. Consumers call it as they acknowledge; while one of the declared
+// groups is missing from Redis nothing is dropped. Its error wraps ErrUnreachable.
+func (e *Engine) TrimOutbox(ctx context.Context) (int, error) {
+	return e.onOutboxes(ctx, "trim", "")
+}
+
+// OutboxKey names a shard's outbox, a stream whose entries hold the fields t
+// (topic), i (record ID), p (its predecessor's) and r (record), for consumers to read
+// with XREADGROUP.
+func (e *Engine) OutboxKey(shard int) string { return e.keys.out(shard) }
+
+func (e *Engine) onOutboxes(ctx context.Context, what, group string) (int, error) {
+	total := 0
+	var failures []error
+	for shard := range e.opts.Shards {
+		n, err := e.scripts.outbox.Run(ctx, e.redis, []string{e.keys.log(shard)}, what, group).Int()
+		total += n
+		if err != nil {
+			failures = append(failures, failure(fmt.Sprintf("%s outbox of shard %d", what, shard), err))
+		}
+	}
+	return total, errors.Join(failures...)
+}
