@@ -118,18 +118,7 @@ func benchmarkCommit(b *testing.B, s *redistest.Redis, topics int) {
 	e := open(b, s.URL(), nil)
 	runs := make([]engine.Report, benchRuns)
 	for i := range runs {
-		topic := engine.Topic(fmt.Sprintf("user:%d", i%topics))
-		job, err := e.Enqueue(b.Context(), engine.Spec{Topic: topic, Type: "export", Title: "Orders 2025"})
-		if err != nil {
-			b.Fatal(err)
-		}
-		runs[i] = engine.Report{
-			Type: engine.JobStarted, Topic: topic, Job: job.Job,
-			Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1},
-		}
-		if _, err := e.Commit(b.Context(), runs[i]); err != nil {
-			b.Fatal(err)
-		}
+		runs[i] = begin(b, e, engine.Topic(fmt.Sprintf("user:%d", i%topics)))
 	}
 	var next atomic.Int64
 	m := newMeter(b, s)
@@ -141,10 +130,7 @@ func benchmarkCommit(b *testing.B, s *redistest.Redis, topics int) {
 			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
 				r.Fence.Seq++
 				r.Tenths = int(n * 999 / int64(b.N))
-				r.Shown = &engine.Shown{
-					Progress: engine.Progress{Done: n, Total: int64(b.N), Unit: "rows"},
-					Stage:    engine.Stage{Name: "read", Index: 1, Count: 3}, Message: "reading orders", ETA: 41 * time.Second,
-				}
+				r.Shown = benchShown(n, int64(b.N))
 				acks, err := e.Commit(context.Background(), r)
 				if err != nil || acks[0].Err != nil {
 					b.Error(err, acks)

@@ -58,3 +58,7 @@ func (e *Engine) Replay(ctx context.Context, topic Topic, after Cursor) (Page, e
 	}
 	return p, nil
 }
+
+// StreamKey names a topic's stream in Redis, for tools: entry IDs are cursors, and
+// the field r is the record.
+func (e *Engine) StreamKey(topic Topic) string { return e.keys.of(topic) + "s:" + string(topic) }

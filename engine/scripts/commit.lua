@@ -466,6 +466,9 @@ local function finish(j)
   call("ZREM", prefix .. "live", j.id)
   call("ZADD", index, get(j, "r"), j.id)
   call("PEXPIRE", j.key, RETENTION_MS)
+  -- What only a next attempt would need goes; a retry of the job, which is another
+  -- job, may want the checkpoint.
+  call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl")
   if j.state == "succeeded" then
     call("HDEL", j.key, "cp", "cc")
   end
