@@ -38,6 +38,10 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	flags := make([]Flag, len(beats))
 	byShard := map[int][]int{}
 	for i, b := range beats {
+		if !e.keys.holds(b.Job) {
+			flags[i] = FlagSuperseded
+			continue
+		}
 		byShard[b.Job.shard()] = append(byShard[b.Job.shard()], i)
 	}
 	cmds := map[int]*redis.Cmd{}
@@ -115,7 +119,7 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 		fields: []any{"cr", a.Crashes + 1, "ra", 0},
 	}
 	if end != nil {
-		r := Report{Error: end}
+		r := Report{Type: JobFailed, Error: end}
 		o.kind, o.outcome = JobFailed, string(r.appendOutcome(nil))
 	}
 	if _, err := e.operate(ctx, o); err != nil {
@@ -137,7 +141,7 @@ func (e *Engine) Fail(ctx context.Context, id JobID, attempt int, why JobError) 
 	if err != nil {
 		return fmt.Errorf("fail job %s: %w", id, err)
 	}
-	r := Report{Error: &why}
+	r := Report{Type: JobFailed, Error: &why}
 	_, err = e.operate(ctx, operation{
 		kind: JobFailed, topic: topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.appendOutcome(nil)),
 	})

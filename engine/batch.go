@@ -134,24 +134,31 @@ func (c *committer) send(batch []*submission) {
 	for _, k := range calls {
 		k.cmd = pipe.EvalSha(ctx, c.e.scripts.commit.Hash(), k.keys, k.args...)
 	}
-	var wait *redis.Cmd
-	if c.e.opts.WaitReplicas > 0 && slices.ContainsFunc(batch, func(s *submission) bool { return s.milestone }) {
-		wait = pipe.Do(ctx, "WAIT", c.e.opts.WaitReplicas, c.e.opts.WaitTimeout.Milliseconds())
-	}
+	milestone := slices.ContainsFunc(batch, func(s *submission) bool { return s.milestone })
+	wait := c.wait(ctx, pipe, milestone)
 	// Every command's own error is read below.
 	_, _ = pipe.Exec(ctx)
-
-	var standing error
-	if wait != nil {
-		if n, err := wait.Int(); err != nil || n < c.e.opts.WaitReplicas {
-			standing = ErrUnreplicated
-		}
-	}
+	standing := c.waited(wait)
 	for _, k := range calls {
 		answers, err := k.cmd.Slice()
+		standing := standing
 		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			// The text, which also loads the script into that node.
-			answers, err = c.e.scripts.commit.Eval(ctx, c.e.redis, k.keys, k.args...).Slice()
+			// The text, which also loads the script into that node; the wait above was
+			// over before it.
+			pipe := c.e.redis.Pipeline()
+			cmd := c.e.scripts.commit.Eval(ctx, pipe, k.keys, k.args...)
+			wait := c.wait(ctx, pipe, milestone)
+			_, _ = pipe.Exec(ctx)
+			answers, err = cmd.Slice()
+			standing = c.waited(wait)
+		}
+		if err != nil && len(k.subs) > 1 && broken(err) {
+			// A report of the call made the script fail before it wrote anything: let
+			// only those that it is among pay for it.
+			for _, s := range k.subs {
+				c.send([]*submission{s})
+			}
+			continue
 		}
 		for _, s := range k.subs {
 			if err != nil {
@@ -162,6 +169,31 @@ func (c *committer) send(batch []*submission) {
 			answers = answers[s.reports:]
 		}
 	}
+}
+
+// broken reports whether the script failed, not Redis or the way to it.
+func broken(err error) bool {
+	var answered redis.Error
+	return errors.As(err, &answered) && !away(err) && !redis.IsOOMError(err)
+}
+
+// wait asks for the acknowledgement of replicas, on the pipeline's own connection, if
+// that is asked for; nil if not.
+func (c *committer) wait(ctx context.Context, pipe redis.Pipeliner, milestone bool) *redis.Cmd {
+	if !milestone || c.e.opts.WaitReplicas == 0 {
+		return nil
+	}
+	return pipe.Do(ctx, "WAIT", c.e.opts.WaitReplicas, c.e.opts.WaitTimeout.Milliseconds())
+}
+
+func (c *committer) waited(wait *redis.Cmd) error {
+	if wait == nil {
+		return nil
+	}
+	if n, err := wait.Int(); err != nil || n < c.e.opts.WaitReplicas {
+		return ErrUnreplicated
+	}
+	return nil
 }
 
 // group makes calls of a batch. The order of a shard's submissions stays.

@@ -26,6 +26,7 @@ type Ack struct {
 
 // Started is what an attempt is given when it starts.
 type Started struct {
+	Topic      Topic
 	Type       string
 	Queue      string
 	Payload    []byte
@@ -71,11 +72,14 @@ func (e *Engine) Commit(ctx context.Context, reports ...Report) ([]Ack, error) {
 const maxBatch = 64
 
 // Submit is Commit without waiting: done is called once, from a goroutine of the
-// engine, and must not block. An error, of an invalid report, means that it will
-// not be called.
+// engine, and must not block. An error (ErrInvalid, ErrNotFound, ErrClosed) means that
+// it will not be called.
 func (e *Engine) Submit(reports []Report, done func([]Ack, error)) error {
 	if len(reports) == 0 || len(reports) > maxBatch {
 		return fmt.Errorf("%w batch of %d reports: want 1 to %d", ErrInvalid, len(reports), maxBatch)
+	}
+	if job := reports[0].Job; !e.keys.holds(job) {
+		return fmt.Errorf("report of job %q: %w", clip(string(job), 80), ErrNotFound)
 	}
 	s := &submission{shard: reports[0].Job.shard(), reports: len(reports), args: make([]any, 0, 14*len(reports))}
 	for i := range reports {
@@ -131,6 +135,7 @@ func readStarted(f []any) *Started {
 	s := &Started{
 		Type: text(f[0]), Payload: []byte(text(f[1])), MaxRetries: number(3), Retries: number(4),
 		Crashes: number(5), Tenths: number(7), CheckpointTenths: number(8), Queue: text(f[9]),
+		Topic: Topic(text(f[10])),
 	}
 	if f[2] != nil {
 		s.Checkpoint = []byte(text(f[2]))

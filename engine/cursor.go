@@ -45,9 +45,5 @@ func plain(s string) bool {
 // that ParseCursor would refuse.
 func (c Cursor) N() uint64 {
 	_, n, _ := strings.Cut(string(c), "-")
-	v, err := strconv.ParseUint(n, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return v
+	return number(n)
 }

@@ -80,6 +80,8 @@ func (e *Engine) Close() error {
 		e.tail.close()
 		e.commits.close()
 		err = e.redis.Close()
+		// Only now: a reader may be asking a silent Redis who it is.
+		e.tail.readers.Wait()
 	})
 	return err
 }

@@ -125,7 +125,10 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	}
 	if done.Existing {
 		// Whoever made it may not have come as far as asynq.
-		return done, e.dispatchAgain(ctx, done.Job)
+		if err := e.dispatchAgain(ctx, done.Job); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrNotFound) {
+			return fail(err)
+		}
+		return done, nil
 	}
 	if queued := e.dispatch(ctx, task{job: done.Job, attempt: 1, kind: s.Type, queue: s.Queue, at: at}); queued != nil {
 		// The job stands; the reconciler of any worker will hand it over.
@@ -177,6 +180,9 @@ func (s Spec) constant(retryOf JobID) (string, error) {
 		RetryOf JobID             `json:"retry_of,omitempty"`
 	}{s.Type, s.Title, s.Labels, retryOf})
 	if err != nil {
+		return "", err
+	}
+	if err := bounded("Title and Labels, as JSON,", len(b), maxConstantBytes, "put some of it into the payload"); err != nil {
 		return "", err
 	}
 	b[0] = ','

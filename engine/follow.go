@@ -201,6 +201,9 @@ func (f *follower) run(ctx context.Context) error {
 			continue
 		case !f.said:
 			f.said = true
+			if err := f.ended(ctx, cursor); err != nil {
+				return err
+			}
 			if err := f.yield(Update{Kind: UpdateLive, Cursor: cursor}); err != nil {
 				return err
 			}
@@ -244,6 +247,26 @@ func (f *follower) catchUp(ctx context.Context, cursor Cursor) error {
 		return f.pause(ctx, 50*time.Millisecond)
 	}
 	return nil
+}
+
+// ended tells a reader that already holds the last record of the job that it
+// follows: no other would end it.
+func (f *follower) ended(ctx context.Context, cursor Cursor) error {
+	if f.job == "" {
+		return nil
+	}
+	var j Job
+	err := f.retry(ctx, func() error {
+		v, err := f.e.Job(ctx, f.job)
+		if err == nil {
+			j, err = v.Job()
+		}
+		return err
+	})
+	if err == nil && j.State.Ended() && j.Rev <= cursor.N() {
+		return errEnded
+	}
+	return err
 }
 
 func (f *follower) give(e Entry) error {

@@ -38,4 +38,8 @@ func (k keys) topicHead(t Topic) string { return k.of(t) + "m:" + string(t) }
 func (k keys) index(t Topic) string     { return k.of(t) + "x:" + string(t) }
 func (k keys) job(id JobID) string      { return k.shards[id.shard()] + "j:" + string(id) }
 func (k keys) of(t Topic) string        { return k.shards[shardOf(t, len(k.shards))] }
-func (k keys) holds(id JobID) bool      { return id.shard() < len(k.shards) }
+
+// holds reports whether the ID could be of a job here. Only then it has a shard.
+func (k keys) holds(id JobID) bool {
+	return len(id) == jobIDLength && digit(id[0]) && digit(id[1]) && id.shard() < len(k.shards)
+}

@@ -100,16 +100,17 @@ func (e *Engine) Notify(ctx context.Context, topic Topic, key string, body json.
 	if _, err := ParseTopic(string(topic)); err != nil {
 		return err
 	}
-	if err := bounded("notification", len(body), MaxResultBytes, "store the rest and name it"); err != nil {
+	body, err := oneLine("notification", body)
+	if err != nil {
 		return err
 	}
-	if !json.Valid(body) {
-		return fmt.Errorf("%w notification: not JSON", ErrInvalid)
+	if err := bounded("notification", len(body), MaxResultBytes, "store the rest and name it"); err != nil {
+		return err
 	}
 	if key == "" {
 		key = newKey()
 	}
-	_, err := e.operate(ctx, operation{
+	_, err = e.operate(ctx, operation{
 		kind: NotificationCreated, topic: topic, attempt: -1,
 		key: "notify:" + string(topic) + ":" + key, extra: `,"notification":` + string(body),
 	})

@@ -62,7 +62,9 @@ type Options struct {
 	// WaitReplicas asks this many replicas to acknowledge each batch that holds a
 	// milestone (Redis WAIT), for at most WaitTimeout. A batch that fewer
 	// acknowledged stands, and is answered with ErrUnreplicated. From 0, which does
-	// not wait, to 10; not on Redis Cluster. Default to 0 and 1 second.
+	// not wait, to 10; not on Redis Cluster. Default to 0 and 1 second;
+	// WaitTimeout is at most 2 seconds and half of CommitTimeout, or a commit without
+	// its replicas would look unreachable.
 	WaitReplicas int
 	WaitTimeout  time.Duration
 
@@ -117,6 +119,11 @@ func (o Options) Validate() error {
 	if !namespaceForm.MatchString(o.Namespace) {
 		return fmt.Errorf("%w Namespace %q: want [a-z][a-z0-9-]{0,31}", ErrInvalid, clip(o.Namespace, 80))
 	}
+	longest := time.Minute
+	if o.WaitReplicas > 0 {
+		// Beyond that, the client or the commit would give up before the wait does.
+		longest = min(2*time.Second, o.CommitTimeout/2)
+	}
 	return errors.Join(
 		within("Shards", o.Shards, 1, 100),
 		within("Retention", o.Retention, time.Minute, 10*365*24*time.Hour),
@@ -127,7 +134,7 @@ func (o Options) Validate() error {
 		within("LogEntries", o.LogEntries, 100, 10_000_000),
 		within("OutboxEntries", o.OutboxEntries, 1000, 1_000_000_000),
 		within("WaitReplicas", o.WaitReplicas, 0, 10),
-		within("WaitTimeout", o.WaitTimeout, time.Millisecond, time.Minute),
+		within("WaitTimeout", o.WaitTimeout, time.Millisecond, longest),
 		within("CommitTimeout", o.CommitTimeout, 100*time.Millisecond, time.Minute),
 	)
 }

@@ -18,6 +18,7 @@ type Position struct {
 	live     bool
 	newest   Cursor // tailed while behind; "": none
 	expected Cursor // the head when it was last compared; "": not compared
+	doubted  bool   // since a page was taken: the next one may have been read before
 }
 
 // At returns a Position that is behind, at a cursor.
@@ -58,6 +59,8 @@ func (p *Position) Advance(page Page) {
 	} else {
 		p.live = p.cursor == page.Head
 	}
+	// What the tail passed by when it was interrupted may be newer than this page.
+	p.live, p.doubted = p.live && !p.doubted, false
 	if p.live {
 		p.newest = ""
 	}
@@ -69,7 +72,7 @@ func (p *Position) Reset(c Cursor) { *p = Position{cursor: c} }
 // Doubt says that the tail was interrupted, or may have missed something: the
 // reader is behind until a page has confirmed its cursor.
 func (p *Position) Doubt() {
-	p.live, p.newest, p.expected = false, "", ""
+	p.live, p.newest, p.expected, p.doubted = false, "", "", true
 }
 
 // Compare takes the topic's head, read now and then beside the tail. What the head

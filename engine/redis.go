@@ -38,6 +38,15 @@ var ErrOutOfMemory = errors.New("Redis is out of memory: raise maxmemory, or low
 // follow as a query in the forms for one server. Its error wraps ErrInvalid, and
 // never shows the password.
 func ParseURL(address string) (*redis.UniversalOptions, error) {
+	o, err := parseURL(address)
+	if err != nil && strings.Contains(address, "@") {
+		// The text would quote what it could not read, which may be of a password.
+		return nil, fmt.Errorf("%w Redis URL: it cannot be read; percent-encode what is no letter or digit in its password, and see the forms in docs/configuration.md", ErrInvalid)
+	}
+	return o, err
+}
+
+func parseURL(address string) (*redis.UniversalOptions, error) {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {
 		return nil, fmt.Errorf("%w Redis URL: want redis://host:port/db, unix:///path.sock, redis+sentinel://… or redis+cluster://…", ErrInvalid)
@@ -117,6 +126,11 @@ func withoutURL(err error) string {
 func connect(o redis.UniversalOptions) redis.UniversalClient {
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
+	if o.DialerRetries == 0 {
+		// The client repeats calls by itself; repeated dials inside each of them only
+		// keep a caller from hearing that Redis is away.
+		o.DialerRetries = 1
+	}
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	if len(o.Addrs) > 1 && o.MasterName == "" {
 		o.IsClusterMode = true
@@ -131,6 +145,8 @@ func failure(doing string, err error) error {
 		return nil
 	case redis.IsOOMError(err), strings.Contains(err.Error(), "OOM command not allowed"):
 		return fmt.Errorf("%s: %w", doing, ErrOutOfMemory)
+	case errors.Is(err, redis.ErrClosed):
+		return fmt.Errorf("%s: %w", doing, ErrClosed)
 	case away(err):
 		return fmt.Errorf("%s: %w: %w", doing, ErrUnreachable, err)
 	}

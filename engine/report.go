@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ const (
 	MaxCheckpointBytes = 1 << 20
 	maxUnitBytes       = 32
 	maxStageBytes      = 64
+	// As JSON, where a character may take six bytes: these keep a record within
+	// MaxRecordBytes whatever the texts are.
+	maxConstantBytes = 6 << 10
 )
 
 // Reasons for which a report is refused. None of them passes: the run must stop.
@@ -87,8 +91,21 @@ type Shown struct {
 	ETA           time.Duration // 0: unknown
 }
 
-// validate names the field and the bound that the report breaks.
+// validate names the field and the bound that the report breaks. It brings the result
+// to one line.
 func (r *Report) validate() error {
+	switch r.Type {
+	case JobReceiving, JobQueued, JobStarted, JobProgress, JobCheckpoint, JobStage, JobLog, JobPaused, JobRetrying,
+		JobSucceeded, JobFailed, JobCanceled:
+	default:
+		return fmt.Errorf("%w type %q: not one that a run reports", ErrInvalid, clip(string(r.Type), 80))
+	}
+	if r.Result != nil {
+		var err error
+		if r.Result, err = oneLine("result", r.Result); err != nil {
+			return err
+		}
+	}
 	if r.Tenths < 0 || r.Tenths > 1000 {
 		return fmt.Errorf("%w percent %d tenths: want 0 to 1000", ErrInvalid, r.Tenths)
 	}
@@ -113,6 +130,15 @@ func (r *Report) validate() error {
 	return nil
 }
 
+// oneLine checks JSON that a caller gave, and drops the space in it.
+func oneLine(what string, raw json.RawMessage) (json.RawMessage, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil {
+		return nil, fmt.Errorf("%w %s: not JSON: %w", ErrInvalid, what, err)
+	}
+	return b.Bytes(), nil
+}
+
 func bounded(what string, size, most int, remedy string) error {
 	if size > most {
 		return fmt.Errorf("%w %s of %d bytes: at most %d; %s", ErrInvalid, what, size, most, remedy)
@@ -130,7 +156,8 @@ func (r *Report) encode(args []any) []any {
 	args = append(args, string(r.Type), string(r.Job), fence, r.Fence.Seq, r.Tenths, progress, 0)
 	count := len(args) - 1
 	with := func(name string, value any) { args = append(args, name, value) }
-	if r.Error != nil || r.Result != nil || !r.RetryAt.IsZero() {
+	switch r.Type {
+	case JobSucceeded, JobFailed, JobRetrying:
 		with("@outcome", r.appendOutcome(nil))
 	}
 	if r.Log != nil {
@@ -148,7 +175,12 @@ func (r *Report) encode(args []any) []any {
 	return args
 }
 
+// append appends the members that s shows. Nothing is a space, since an empty
+// fragment would keep what was shown before.
 func (s *Shown) append(b []byte) []byte {
+	if *s == (Shown{}) {
+		return append(b, ' ')
+	}
 	if s.Indeterminate {
 		b = append(b, `,"indeterminate":true`...)
 	}
@@ -186,23 +218,32 @@ func (s *Shown) append(b []byte) []byte {
 }
 
 func (r *Report) appendOutcome(b []byte) []byte {
-	if e := r.Error; e != nil {
+	if e := r.Error; e != nil && r.Type != JobSucceeded {
 		b = append(b, `,"error":{"code":`...)
 		b = appendString(b, clip(e.Code, 64))
 		b = append(b, `,"message":`...)
-		b = appendString(b, clip(e.Message, MaxErrorBytes))
+		b = appendString(b, clipJSON(e.Message, MaxErrorBytes))
 		b = append(b, '}')
 	}
-	if !r.RetryAt.IsZero() {
+	if r.Type == JobRetrying && !r.RetryAt.IsZero() {
 		b = append(b, `,"retry_at":"`...)
 		b = r.RetryAt.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 		b = append(b, '"')
 	}
-	if r.Result != nil {
+	if r.Result != nil && r.Type == JobSucceeded {
 		b = append(b, `,"result":`...)
 		b = append(b, r.Result...)
 	}
 	return b
+}
+
+// clipJSON shortens s until it takes at most most bytes as a JSON string.
+func clipJSON(s string, most int) string {
+	s = clip(s, most)
+	for len(appendString(nil, s)) > most+2 {
+		s = clip(s, len(s)*3/4)
+	}
+	return s
 }
 
 // appendString appends s as a JSON string. Plain ASCII, the usual case, is copied;

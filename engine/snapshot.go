@@ -154,7 +154,7 @@ func (e *Engine) Jobs(ctx context.Context, topic Topic, q JobsQuery) (JobsPage, 
 			return e.page(ctx, ids[:q.Limit], "live:"+ids[q.Limit-1])
 		}
 	}
-	most := "(+inf"
+	most := strconv.Itoa(maxNumber) // of ended jobs; a live one's score is +inf
 	if position != "" {
 		if _, err := strconv.ParseUint(position, 10, 64); err != nil {
 			return JobsPage{}, fmt.Errorf("%w After %q: want the Next of another page", ErrInvalid, clip(q.After, 80))

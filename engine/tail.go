@@ -3,8 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -130,7 +130,6 @@ func (t *tail) close() {
 	t.mu.Unlock()
 	// A read may be waiting in Redis: it ends with its connection.
 	t.e.blocking.Close()
-	t.readers.Wait()
 }
 
 // deliver hands entries of a shard to whoever listens, in one go.
@@ -164,10 +163,17 @@ func (p logPosition) String() string {
 func (p logPosition) after(o logPosition) bool { return p.ms > o.ms || (p.ms == o.ms && p.k > o.k) }
 
 func parseLogPosition(id string) logPosition {
-	c := Cursor(id)
-	var ms uint64
-	_, _ = fmt.Sscanf(id, "%d-", &ms)
-	return logPosition{ms, c.N()}
+	ms, k, _ := strings.Cut(id, "-")
+	return logPosition{number(ms), number(k)}
+}
+
+// number reads a number that Redis or the script wrote; 0 for anything else.
+func number(s string) uint64 {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // tailReader reads the logs of some shards, all on one node.
@@ -192,6 +198,11 @@ func (r *tailReader) run(ctx context.Context) {
 		}
 		// Whatever went wrong, the connection is not the one before.
 		r.verified = time.Time{}
+		// Readers find out by a page of their own whether Redis is away. Each time,
+		// since one may have become live by a page while the tail had not come back.
+		for _, s := range r.shards {
+			r.tail.doubt(s)
+		}
 		delay = min(max(2*delay, 10*time.Millisecond), time.Second)
 		select {
 		case <-ctx.Done():

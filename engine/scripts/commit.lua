@@ -283,14 +283,15 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     j.tenths = tenths < 999 and tenths or 999
     put(j, "p", int(j.tenths))
   end
+  if rule.start then
+    kind = start(j, fence)
+  end
   if progress ~= "" then
     put(j, "g", progress)
   end
   if rule.cancel then
     j.canceling = "1"
     put(j, "cx", "1")
-  elseif rule.start then
-    kind = start(j, fence)
   elseif rule.keep then
     put(j, "cc", int(j.tenths))
     put(j, "cr", "0")
@@ -320,6 +321,10 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     (progress ~= "" and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
     rule.tick, answer)
   put(j, "r", n)
+  if (j.made or j.ended) and not j.indexed then
+    -- Fails now, not later, if the key holds something else.
+    j.indexed = call("ZSCORE", prefix .. "x:" .. j.topic, j.id) or true
+  end
   if not j.listed then
     j.listed = true
     touched[#touched + 1] = j
@@ -403,8 +408,7 @@ local failed, wrote = {}, false
 -- write is phase two, of all records of a shard. The first of them is the script's
 -- first write; it returns Redis's error when that finds no memory. A record that
 -- cannot be appended because a key is not what it should be fails its topic alone.
-local function write()
-  local shard = call("HMGET", prefix .. "head", "id", "groups")
+local function write(shard)
   local ms, k = 0, 0
   if shard[1] then
     ms, k = parts(shard[1])
@@ -558,12 +562,14 @@ for s = 1, #KEYS do
   local first = last + 1
   last = last + ARGV[s]
   decide(first, last)
-  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix }
+  local shard = #appends > 0 and call("HMGET", prefix .. "head", "id", "groups")
+  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard }
 end
 for s = 1, #KEYS do
-  jobs, topics, touched, heads, appends, ops, owners, prefix = unpack(shards[s])
-  if #appends > 0 then
-    local short = write()
+  local shard
+  jobs, topics, touched, heads, appends, ops, owners, prefix, shard = unpack(shards[s])
+  if shard then
+    local short = write(shard)
     if short then
       return short
     end
@@ -573,7 +579,7 @@ end
 
 for i, j in pairs(starts) do
   -- readStarted knows the order.
-  local fields = call("HMGET", j.key, "ty", "pl", "cp", "mr", "rt", "cr", "dl", "p", "cc", "q")
+  local fields = call("HMGET", j.key, "ty", "pl", "cp", "mr", "rt", "cr", "dl", "p", "cc", "q", "t")
   fields[#fields + 1] = answers[i]
   answers[i] = fields
 end

@@ -16,9 +16,11 @@ local function take(ids)
   end
 end
 
+-- A live job's score is +inf, an ended one's a number up to 2^53.
+local most = "9007199254740992"
 take(redis.call("ZRANGEBYSCORE", index, "+inf", "+inf"))
 if after ~= "" then
-  take(redis.call("ZREVRANGEBYSCORE", index, "(+inf", "(" .. after))
+  take(redis.call("ZREVRANGEBYSCORE", index, most, "(" .. after))
 end
-take(redis.call("ZREVRANGEBYSCORE", index, "(+inf", "-inf", "LIMIT", 0, ended))
+take(redis.call("ZREVRANGEBYSCORE", index, most, "-inf", "LIMIT", 0, ended))
 return answer

@@ -1,0 +1,498 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+// dump gives every key of a server as DUMP serialises it.
+func dump(t testing.TB, c *redis.Client) map[string]string {
+	t.Helper()
+	keys, err := c.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, k := range keys {
+		v, err := c.Dump(t.Context(), k).Result()
+		if err != nil {
+			t.Fatalf("dump %s: %v", k, err)
+		}
+		all[k] = v
+	}
+	return all
+}
+
+func TestOutOfMemoryMovesNoJob(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t, redistest.WithMaxMemory(8<<20))
+	client := server.Client(t)
+	e := open(t, server.URL(), spacious)
+	ctx := soon(t)
+	running, queued := enqueue(t, e), enqueue(t, e)
+	p, _ := start(t, e, running, 1)
+	p.write(engine.Report{Type: engine.JobCheckpoint, Tenths: 100, Checkpoint: []byte("first")})
+	beats, err := e.Beats(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Fill it with records, as a topic of an owner without retention would.
+	for full := false; !full; {
+		err := e.Notify(ctx, "team:7", "", fmt.Appendf(nil, `"%s"`, strings.Repeat("x", 15<<10)))
+		if full = errors.Is(err, engine.ErrOutOfMemory); err != nil && !full {
+			t.Fatal(err)
+		}
+	}
+	// What clients' buffers give back must not let a smaller write through.
+	if err := client.ConfigSet(ctx, "maxmemory", "2mb").Err(); err != nil {
+		t.Fatal(err)
+	}
+
+	report := p.r
+	report.Fence.Seq++
+	report.Type, report.Tenths, report.Checkpoint = engine.JobCheckpoint, 500, []byte("second")
+	end := p.r
+	end.Fence.Seq += 2
+	end.Type, end.Result = engine.JobSucceeded, []byte(`{"rows":1}`)
+	before := dump(t, client)
+	for name, write := range map[string]func() error{
+		"checkpoint": func() error { _, err := e.Commit(ctx, report); return err },
+		"batch":      func() error { _, err := e.Commit(ctx, report, end); return err },
+		"start": func() error {
+			_, err := e.Commit(ctx, engine.Report{Type: engine.JobStarted, Topic: "user:42", Job: queued, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}})
+			return err
+		},
+		"enqueue": func() error {
+			_, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export", Key: "once"})
+			return err
+		},
+		"cancel": func() error { return e.Cancel(ctx, running) },
+		"stall":  func() error { _, err := e.Stall(ctx, running, beats[running]); return err },
+		"fail":   func() error { return e.Fail(ctx, queued, 1, engine.JobError{Code: "error", Message: "no"}) },
+		"notify": func() error { return e.Notify(ctx, "user:42", "once", []byte(`{}`)) },
+	} {
+		if err := write(); !errors.Is(err, engine.ErrOutOfMemory) {
+			t.Errorf("%s: %v, want ErrOutOfMemory", name, err)
+		}
+		after := dump(t, client)
+		if !maps.Equal(before, after) {
+			t.Errorf("%s was refused, and changed %v", name, changed(before, after))
+		}
+	}
+	// Readers are not refused.
+	if page, err := e.Replay(ctx, "user:42", engine.Beginning); err != nil || len(page.Entries) != 4 {
+		t.Errorf("replay gave %d records, %v; want 4", len(page.Entries), err)
+	}
+
+	if err := client.ConfigSet(ctx, "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	acks, err := e.Commit(ctx, report, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range acks {
+		if a.Err != nil || a.Duplicate {
+			t.Errorf("with room again, report %d was answered %+v", i, a)
+		}
+	}
+	v, err := e.Job(ctx, running)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j, err := v.Job(); err != nil || j.State != engine.Succeeded || j.Rev != acks[1].ID.N() {
+		t.Errorf("the job is %s, %v", v.JSON, err)
+	}
+}
+
+func changed(before, after map[string]string) []string {
+	var keys []string
+	for k, v := range after {
+		if before[k] != v {
+			keys = append(keys, k)
+		}
+	}
+	for k := range before {
+		if _, ok := after[k]; !ok {
+			keys = append(keys, "gone: "+k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// What Open says of a Redis that it cannot use.
+func TestOpenNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	stalled := redistest.NewProxy(t, server.Addr())
+	stalled.Stall()
+	refusing := redistest.NewProxy(t, server.Addr())
+	refusing.Refuse()
+	locked := redistest.Server(t, redistest.WithSettings("requirepass secret"))
+	replica := redistest.Server(t, redistest.WithReplicaOf(server))
+	evicting := redistest.Server(t, redistest.WithSettings("maxmemory-policy allkeys-lru"))
+	withPassword := "redis://:wrong@" + locked.Addr() + "/0"
+	for name, c := range map[string]struct {
+		o    engine.Options
+		want error
+		says string
+	}{
+		"nobody listens":    {engine.Options{URL: refusing.URL()}, engine.ErrUnreachable, "refused"},
+		"no answer":         {engine.Options{URL: stalled.URL()}, engine.ErrUnreachable, "connect to Redis"},
+		"no such socket":    {engine.Options{URL: "unix://" + t.TempDir() + "/none.sock"}, engine.ErrUnreachable, "none.sock"},
+		"a replica":         {engine.Options{URL: replica.URL()}, engine.ErrUnreachable, "replica"},
+		"no password":       {engine.Options{URL: locked.URL()}, nil, "NOAUTH"},
+		"a wrong password":  {engine.Options{URL: withPassword}, nil, "WRONGPASS"},
+		"may evict":         {engine.Options{URL: evicting.URL()}, engine.ErrEviction, "allkeys-lru"},
+		"a URL of no form":  {engine.Options{URL: "localhost:6379"}, engine.ErrInvalid, "redis://"},
+		"a shard too many":  {engine.Options{URL: server.URL(), Shards: 101}, engine.ErrInvalid, "Shards 101"},
+		"waits for Cluster": {engine.Options{URL: "redis+cluster://127.0.0.1:1", WaitReplicas: 1}, engine.ErrInvalid, "WaitReplicas"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			began := time.Now()
+			e, err := engine.Open(ctx, c.o)
+			if err == nil {
+				e.Close()
+				t.Fatal("it opened")
+			}
+			if c.want != nil && !errors.Is(err, c.want) || c.want == nil && errors.Is(err, engine.ErrUnreachable) {
+				t.Errorf("%v is not to be branched on as %v", err, c.want)
+			}
+			if !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "wrong@") || strings.Contains(err.Error(), ":wrong") {
+				t.Errorf("%q, want something about %q", err, c.says)
+			}
+			if d := time.Since(began); d > 3*time.Second {
+				t.Errorf("it took %v, with a time-out of 2s", d)
+			}
+		})
+	}
+}
+
+func TestCommitWhileRedisIsAwayMayBeSentAgain(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	e := open(t, proxy.URL(), func(o *engine.Options) { o.CommitTimeout = 200 * time.Millisecond })
+	ctx := soon(t)
+	job := enqueue(t, e)
+	p, _ := start(t, e, job, 1)
+	report := p.r
+	report.Fence.Seq, report.Type, report.Tenths = 2, engine.JobProgress, 10
+
+	// Its answer is lost: it happened, and is recognised.
+	proxy.StallReplies()
+	if _, err := e.Commit(ctx, report); !errors.Is(err, engine.ErrUnreachable) {
+		t.Fatalf("without an answer: %v, want ErrUnreachable", err)
+	}
+	proxy.CutAll()
+	proxy.Unstall()
+	acks, err := e.Commit(ctx, report)
+	if err != nil || acks[0].Err != nil || !acks[0].Duplicate || acks[0].ID == "" {
+		t.Fatalf("sent again: %+v, %v; want the answer of the first time", acks, err)
+	}
+
+	// It never arrives: it did not happen.
+	proxy.Refuse()
+	proxy.CutAll()
+	report.Fence.Seq = 3
+	if _, err := e.Commit(ctx, report); !errors.Is(err, engine.ErrUnreachable) {
+		t.Fatalf("without a connection: %v, want ErrUnreachable", err)
+	}
+	proxy.Accept()
+	if acks, err = e.Commit(ctx, report); err != nil || acks[0].Err != nil || acks[0].Duplicate {
+		t.Fatalf("sent again: %+v, %v; want it committed", acks, err)
+	}
+}
+
+// One outage is said once, and ends by itself.
+func TestFollowSaysOnceThatRedisIsAway(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	options := sharing(nil)
+	producer, follower := with(t, server.URL(), options), with(t, proxy.URL(), options)
+	job := enqueue(t, producer)
+	p, _ := start(t, producer, job, 1)
+	ctx := soon(t)
+	next := pull(t, ctx, follower, engine.FollowQuery{Topic: "user:42"})
+	await(t, next, engine.UpdateLive)
+	for round := range 2 {
+		proxy.Refuse()
+		proxy.CutAll()
+		before, u := await(t, next, engine.UpdateInterrupted)
+		if len(before) > 0 || !errors.Is(u.Err, engine.ErrUnreachable) {
+			t.Fatalf("round %d: %d updates, then %v; want ErrUnreachable at once", round, len(before), u.Err)
+		}
+		id := p.write(engine.Report{Type: engine.JobStage, Shown: &engine.Shown{}}).ID
+		proxy.Accept()
+		before, u = await(t, next, engine.UpdateLive)
+		if len(before) != 1 || before[0].Cursor != id || u.Cursor != id {
+			t.Fatalf("round %d: then came %+v and live at %s; want record %s alone", round, before, u.Cursor, id)
+		}
+	}
+}
+
+func TestFollowEndsAsItSays(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	e := open(t, server.URL(), nil)
+	job, other := enqueue(t, e), enqueue(t, e)
+	p, _ := start(t, e, job, 1)
+	q, _ := start(t, e, other, 1)
+	p.write(engine.Report{Type: engine.JobProgress, Tenths: 5})
+	q.write(engine.Report{Type: engine.JobProgress, Tenths: 5})
+	end := p.write(engine.Report{Type: engine.JobSucceeded}).ID
+	q.write(engine.Report{Type: engine.JobProgress, Tenths: 6})
+	unknown := engine.JobID(string(job[:len(job)-1]) + "0")
+	if unknown == job {
+		unknown = engine.JobID(string(job[:len(job)-1]) + "1")
+	}
+	why := errors.New("enough")
+	canceled, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	for name, c := range map[string]struct {
+		ctx     context.Context
+		q       engine.FollowQuery
+		want    error
+		records int
+	}{
+		"the job has ended: its records":         {soon(t), engine.FollowQuery{Job: job, After: engine.Beginning}, errDone, 4},
+		"the job has ended: a snapshot":          {soon(t), engine.FollowQuery{Job: job}, errDone, 0},
+		"the job has ended: its end is held":     {soon(t), engine.FollowQuery{Job: job, After: end}, errDone, 0},
+		"no such job":                            {soon(t), engine.FollowQuery{Job: unknown}, engine.ErrNotFound, 0},
+		"a job of a shard that there is not":     {soon(t), engine.FollowQuery{Job: "99" + job[2:]}, engine.ErrNotFound, 0},
+		"no job ID":                              {soon(t), engine.FollowQuery{Job: "x"}, engine.ErrInvalidJobID, 0},
+		"no topic":                               {soon(t), engine.FollowQuery{}, engine.ErrInvalidTopic, 0},
+		"no cursor":                              {soon(t), engine.FollowQuery{Topic: "user:42", After: "12"}, engine.ErrInvalidCursor, 0},
+		"the context's cause":                    {canceled, engine.FollowQuery{Topic: "user:42"}, why, 0},
+		"the context's cause, with all received": {canceled, engine.FollowQuery{Topic: "user:42", After: engine.Beginning}, why, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithTimeout(c.ctx, 3*time.Second)
+			defer stop()
+			next := pull(t, ctx, e, c.q)
+			records := 0
+			for {
+				u, err := next()
+				if err == nil {
+					if u.Kind == engine.UpdateRecord {
+						records++
+						if c.q.Job != "" && u.Entry.Job() != c.q.Job {
+							t.Errorf("a record of job %s was given", u.Entry.Job())
+						}
+					}
+					continue
+				}
+				if !errors.Is(err, c.want) {
+					t.Errorf("it ended with %v, want %v", err, c.want)
+				}
+				if c.records >= 0 && records != c.records {
+					t.Errorf("%d records were given, want %d", records, c.records)
+				}
+				break
+			}
+		})
+	}
+}
+
+// Close ends whoever follows, at once, wherever it is.
+func TestCloseEndsFollowers(t *testing.T) {
+	for name, c := range map[string]struct {
+		until  engine.UpdateKind
+		before func(*redistest.Proxy)
+	}{
+		"that wait":                   {engine.UpdateLive, func(*redistest.Proxy) {}},
+		"that read pages":             {engine.UpdateRecord, func(*redistest.Proxy) {}},
+		"that wait for a Redis":       {engine.UpdateLive, func(p *redistest.Proxy) { p.Refuse(); p.CutAll() }},
+		"of a Redis that is silent":   {engine.UpdateLive, (*redistest.Proxy).Stall},
+		"of a Redis that lost a page": {engine.UpdateRecord, (*redistest.Proxy).Stall},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Server(t)
+			proxy := redistest.NewProxy(t, server.Addr())
+			options := sharing(nil)
+			producer, e := with(t, server.URL(), options), with(t, proxy.URL(), options)
+			p, _ := start(t, producer, enqueue(t, producer), 1)
+			for range 600 { // two pages
+				p.write(engine.Report{Type: engine.JobProgress, Tenths: 5})
+			}
+			ready, ended := make(chan struct{}), make(chan error, 1)
+			proceed := make(chan struct{})
+			go func() {
+				var last error
+				first := true
+				for u, err := range e.Follow(t.Context(), engine.FollowQuery{Topic: "user:42", After: engine.Beginning}) {
+					if last = err; err == nil && u.Kind == c.until && first {
+						first = false
+						close(ready)
+						if c.until == engine.UpdateRecord {
+							<-proceed // in the middle of a page
+						}
+					}
+				}
+				ended <- last
+			}()
+			<-ready
+			c.before(proxy)
+			closed := make(chan error, 1)
+			began := time.Now()
+			go func() { closed <- e.Close() }()
+			if c.until == engine.UpdateRecord {
+				if err := <-closed; err != nil {
+					t.Error(err)
+				}
+				close(proceed)
+			} else if err := <-closed; err != nil {
+				t.Error(err)
+			}
+			if err := <-ended; !errors.Is(err, engine.ErrClosed) {
+				t.Errorf("the follower ended with %v, want ErrClosed", err)
+			}
+			if d := time.Since(began); d > time.Second {
+				t.Errorf("it took %v", d)
+			}
+		})
+	}
+}
+
+func TestFlushedScriptsAreLoadedAgain(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	client := server.Client(t)
+	e := open(t, server.URL(), nil)
+	ctx := soon(t)
+	job := enqueue(t, e)
+	p, _ := start(t, e, job, 1)
+	flush := func() {
+		t.Helper()
+		if err := client.ScriptFlush(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beat := func() []engine.Flag {
+		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: job, Attempt: 1, Token: p.r.Fence.Token, Counter: 7}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return flags
+	}
+	flush()
+	if got := p.write(engine.Report{Type: engine.JobProgress, Tenths: 5}); got.Err != nil || got.Duplicate {
+		t.Errorf("a commit was answered %+v", got)
+	}
+	flush()
+	if flags := beat(); flags[0] != engine.FlagNone {
+		t.Errorf("a heartbeat was answered %q", flags)
+	}
+	flush()
+	if page, err := e.Replay(ctx, "user:42", engine.Beginning); err != nil || len(page.Entries) != 3 {
+		t.Errorf("a replay gave %d records, %v; want 3", len(page.Entries), err)
+	}
+	flush()
+	if s, err := e.Snapshot(ctx, "user:42", ""); err != nil || len(s.Jobs) != 1 {
+		t.Errorf("a snapshot gave %d jobs, %v; want 1", len(s.Jobs), err)
+	}
+	// Many at once, in one pipeline.
+	flush()
+	l := newLoad(ctx, e, 3, nil)
+	if err := errors.Join(l.write(ctx, e, 1, 3, 60), l.settle(ctx, e), l.check(nil)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnreplicatedCommitStands(t *testing.T) {
+	t.Parallel()
+	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) {
+		o.WaitReplicas, o.WaitTimeout = 1, 20*time.Millisecond
+	})
+	ctx := soon(t)
+	got, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export"})
+	if !errors.Is(err, engine.ErrUnreplicated) || got.Job == "" {
+		t.Fatalf("enqueue: %+v, %v; want the job and ErrUnreplicated", got, err)
+	}
+	r := engine.Report{Type: engine.JobStarted, Topic: "user:42", Job: got.Job, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}}
+	acks, err := e.Commit(ctx, r)
+	if !errors.Is(err, engine.ErrUnreplicated) || len(acks) != 1 || acks[0].Err != nil || acks[0].Started == nil {
+		t.Fatalf("start: %+v, %v; want its answer and ErrUnreplicated", acks, err)
+	}
+	// A tick waits for nobody.
+	r.Type, r.Fence.Seq = engine.JobProgress, 2
+	if acks, err = e.Commit(ctx, r); err != nil || acks[0].Err != nil {
+		t.Fatalf("tick: %+v, %v", acks, err)
+	}
+	if err := e.Notify(ctx, "user:42", "", []byte(`1`)); !errors.Is(err, engine.ErrUnreplicated) {
+		t.Errorf("notify: %v, want ErrUnreplicated", err)
+	}
+	if err := e.Cancel(ctx, got.Job); !errors.Is(err, engine.ErrUnreplicated) {
+		t.Errorf("cancel: %v, want ErrUnreplicated", err)
+	}
+	if page, err := e.Replay(ctx, "user:42", engine.Beginning); err != nil || len(page.Entries) != 5 {
+		t.Errorf("%d records stand, %v; want 5", len(page.Entries), err)
+	}
+}
+
+// The wait must be for the batch, whatever way it took to Redis.
+func TestReplicasAreWaitedForAfterAScriptFlush(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t, redistest.WithSettings("repl-diskless-sync-delay 0"))
+	replica := redistest.Server(t, redistest.WithReplicaOf(server))
+	client := server.Client(t)
+	e := open(t, server.URL(), func(o *engine.Options) { o.WaitReplicas, o.WaitTimeout = 1, 100*time.Millisecond })
+	ctx := soon(t)
+	must(t, inStep(ctx, client), e.Notify(ctx, "user:42", "", []byte(`1`)), inStep(ctx, client))
+	replica.Pause()
+	defer replica.Resume()
+	must(t, client.ScriptFlush(ctx).Err())
+	for i := range 2 {
+		if err := e.Notify(ctx, "user:42", "", []byte(`1`)); !errors.Is(err, engine.ErrUnreplicated) {
+			t.Errorf("notification %d, with the replica frozen: %v; want ErrUnreplicated", i, err)
+		}
+	}
+}
+
+// inStep waits until the only replica has acknowledged everything.
+func inStep(ctx context.Context, primary *redis.Client) error {
+	for {
+		info, err := primary.Info(ctx, "replication").Result()
+		if err != nil {
+			return err
+		}
+		_, offset, _ := strings.Cut(info, "master_repl_offset:")
+		offset, _, _ = strings.Cut(offset, "\r\n")
+		if strings.Contains(info, ",offset="+offset+",lag=") {
+			return nil
+		}
+		if !again(ctx) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// A wait that outlasts what the client or the engine waits for an answer would make
+// every commit look unreachable.
+func TestWaitIsShorterThanItsCommit(t *testing.T) {
+	for _, o := range []engine.Options{
+		{WaitReplicas: 1, WaitTimeout: 5 * time.Second},
+		{WaitReplicas: 1, CommitTimeout: 500 * time.Millisecond},
+	} {
+		if err := o.Validate(); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), "WaitTimeout") {
+			t.Errorf("WaitTimeout %v, CommitTimeout %v: %v; want ErrInvalid that names WaitTimeout", o.WaitTimeout, o.CommitTimeout, err)
+		}
+	}
+}

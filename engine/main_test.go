@@ -1,0 +1,14 @@
+package engine_test
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9/logging"
+	"go.uber.org/goleak"
+)
+
+// Every goroutine that a test's engines started must have stopped with them.
+func TestMain(m *testing.M) {
+	logging.Disable() // outages are what these tests are about
+	goleak.VerifyTestMain(m)
+}
