@@ -2,7 +2,7 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -103,7 +103,8 @@ func (e *Engine) Stall(ctx context.Context, id JobID, beat string) (Attempt, err
 	return e.claim(ctx, id, beat, nil)
 }
 
-// Abandon is Stall for a job that lost its worker too often: it ends as failed.
+// Abandon is Stall for a job that lost its worker too often: it ends as failed, or as
+// canceled if that was asked for.
 func (e *Engine) Abandon(ctx context.Context, id JobID, beat string, why JobError) error {
 	_, err := e.claim(ctx, id, beat, &why)
 	return err
@@ -126,9 +127,8 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 		return Attempt{}, fmt.Errorf("claim job %s from its silent worker: %w", id, err)
 	}
 	next, err := e.Current(ctx, id)
-	if next.Job == "" {
-		next = Attempt{Job: id, Topic: a.Topic}
-		err = nil
+	if errors.Is(err, ErrEnded) || errors.Is(err, ErrNotFound) {
+		return Attempt{Job: id, Topic: a.Topic}, nil
 	}
 	return next, err
 }
@@ -170,15 +170,6 @@ func (e *Engine) Live(ctx context.Context, shard int, from int64, limit int) ([]
 		last++ // more than a page of one millisecond: the rest waits for the next sweep
 	}
 	return ids, last, nil
-}
-
-// marshalResult checks a result and gives its JSON.
-func marshalResult(v any) (json.RawMessage, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("%w result: %w", ErrInvalid, err)
-	}
-	return b, bounded("result", len(b), MaxResultBytes, "store it as an artifact and name that")
 }
 
 // NewToken returns a fence's token.

@@ -104,7 +104,7 @@ func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
 			t.Fatalf("enqueued twice with a key: %+v, %+v", first, again)
 		}
 		shards[string(first.Job[:2])] = true
-		r := engine.Report{Type: engine.JobStarted, Topic: topic, Job: first.Job, Fence: engine.Fence{Attempt: 1, Token: "a", Seq: 1}}
+		r := engine.Report{Type: engine.JobStarted, Job: first.Job, Fence: engine.Fence{Attempt: 1, Token: "a", Seq: 1}}
 		acks, err := e.Commit(ctx, r)
 		must(t, err, acks[0].Err)
 		if s := acks[0].Started; s == nil || s.Type != "export" || string(s.Payload) != "rows" || s.Checkpoint != nil {

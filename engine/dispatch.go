@@ -55,7 +55,8 @@ func (e *Engine) dispatch(ctx context.Context, t task) error {
 		asynq.TaskID(TaskID(t.job, t.attempt)), asynq.Queue(e.QueueName(t.queue)), asynq.MaxRetry(0), asynq.Timeout(attemptTimeout),
 	}
 	if !t.at.IsZero() {
-		opts = append(opts, asynq.ProcessAt(t.at))
+		// asynq cuts the time to whole seconds, which would be too early.
+		opts = append(opts, asynq.ProcessAt(t.at.Add(time.Second-1).Truncate(time.Second)))
 	}
 	_, err = e.queue.EnqueueContext(ctx, asynq.NewTask(t.kind, payload), opts...)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
@@ -84,6 +85,8 @@ type Attempt struct {
 	Waiting bool
 	// RunAt is when a delayed or retried attempt is due; zero: at once.
 	RunAt time.Time
+	// Deadline is the job's; zero: none.
+	Deadline time.Time
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes int
 }
@@ -94,7 +97,7 @@ func (e *Engine) Current(ctx context.Context, id JobID) (Attempt, error) {
 	if !e.keys.holds(id) {
 		return Attempt{}, ErrNotFound
 	}
-	f, err := e.redis.HMGet(ctx, e.keys.job(id), "t", "ty", "q", "at", "st", "ra", "cr").Result()
+	f, err := e.redis.HMGet(ctx, e.keys.job(id), "t", "ty", "q", "at", "st", "ra", "cr", "dl").Result()
 	if err != nil {
 		return Attempt{}, failure("read job "+string(id), err)
 	}
@@ -111,6 +114,9 @@ func (e *Engine) Current(ctx context.Context, id JobID) (Attempt, error) {
 	a.Waiting = state == Queued || state == Retrying
 	if ms, _ := strconv.ParseInt(text(f[5]), 10, 64); ms > 0 && (state == Retrying || a.Attempt == 1) {
 		a.RunAt = time.UnixMilli(ms)
+	}
+	if ms, _ := strconv.ParseInt(text(f[7]), 10, 64); ms > 0 {
+		a.Deadline = time.UnixMilli(ms)
 	}
 	return a, nil
 }

@@ -62,7 +62,7 @@ type pen struct {
 // start begins an attempt.
 func start(t testing.TB, e *engine.Engine, job engine.JobID, attempt int) (*pen, *engine.Started) {
 	t.Helper()
-	p := &pen{t, e, engine.Report{Topic: "user:42", Job: job, Fence: engine.Fence{Attempt: attempt, Token: engine.NewToken()}}}
+	p := &pen{t, e, engine.Report{Job: job, Fence: engine.Fence{Attempt: attempt, Token: engine.NewToken()}}}
 	ack := p.write(engine.Report{Type: engine.JobStarted})
 	if ack.Err != nil {
 		t.Fatal(ack.Err)
@@ -74,7 +74,7 @@ func start(t testing.TB, e *engine.Engine, job engine.JobID, attempt int) (*pen,
 func (p *pen) write(r engine.Report) engine.Ack {
 	p.t.Helper()
 	p.r.Fence.Seq++
-	r.Topic, r.Job, r.Fence = p.r.Topic, p.r.Job, p.r.Fence
+	r.Job, r.Fence = p.r.Job, p.r.Fence
 	acks, err := p.e.Commit(soon(p.t), r)
 	if err != nil {
 		p.t.Fatal(err)

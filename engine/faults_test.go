@@ -70,7 +70,7 @@ func TestOutOfMemoryMovesNoJob(t *testing.T) {
 		"checkpoint": func() error { _, err := e.Commit(ctx, report); return err },
 		"batch":      func() error { _, err := e.Commit(ctx, report, end); return err },
 		"start": func() error {
-			_, err := e.Commit(ctx, engine.Report{Type: engine.JobStarted, Topic: "user:42", Job: queued, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}})
+			_, err := e.Commit(ctx, engine.Report{Type: engine.JobStarted, Job: queued, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}})
 			return err
 		},
 		"enqueue": func() error {
@@ -426,7 +426,7 @@ func TestUnreplicatedCommitStands(t *testing.T) {
 	if !errors.Is(err, engine.ErrUnreplicated) || got.Job == "" {
 		t.Fatalf("enqueue: %+v, %v; want the job and ErrUnreplicated", got, err)
 	}
-	r := engine.Report{Type: engine.JobStarted, Topic: "user:42", Job: got.Job, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}}
+	r := engine.Report{Type: engine.JobStarted, Job: got.Job, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}}
 	acks, err := e.Commit(ctx, r)
 	if !errors.Is(err, engine.ErrUnreplicated) || len(acks) != 1 || acks[0].Err != nil || acks[0].Started == nil {
 		t.Fatalf("start: %+v, %v; want its answer and ErrUnreplicated", acks, err)

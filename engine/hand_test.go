@@ -53,7 +53,7 @@ func (h *hand) open(ctx context.Context) error {
 		if err != nil && !errors.Is(err, engine.ErrUnreplicated) {
 			return err
 		}
-		h.r = engine.Report{Topic: h.topic, Job: got.Job}
+		h.r = engine.Report{Job: got.Job}
 		h.ledger.add(fact{topic: h.topic, job: got.Job, kind: engine.JobQueued})
 		return nil
 	}
@@ -95,7 +95,7 @@ func (h *hand) rescue(ctx context.Context) error {
 func (h *hand) write(ctx context.Context, reports ...engine.Report) error {
 	for i := range reports {
 		h.r.Fence.Seq++
-		reports[i].Topic, reports[i].Job, reports[i].Fence = h.r.Topic, h.r.Job, h.r.Fence
+		reports[i].Job, reports[i].Fence = h.r.Job, h.r.Fence
 	}
 	for {
 		acks, err := h.e.Commit(ctx, reports...)

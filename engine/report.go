@@ -61,7 +61,6 @@ type Fence struct {
 // A Report is what happened to a job in an attempt, on its way into the log.
 type Report struct {
 	Type  RecordType
-	Topic Topic
 	Job   JobID
 	Fence Fence
 

@@ -269,7 +269,7 @@ func (r *tailReader) take(i int, messages []redis.XMessage) {
 // verify checks that Redis is the one that the positions are from, and that they
 // are not beyond the ends of their logs.
 func (r *tailReader) verify(ctx context.Context) error {
-	identity, err := r.tail.e.identity(ctx, r.shards[0])
+	identity, err := r.tail.e.identityOf(ctx, r.shards[0])
 	if err != nil {
 		return err
 	}
@@ -332,29 +332,4 @@ func (r *tailReader) compareHeads(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// identity names the Redis that holds a shard: another value means another process
-// or another replication history. "" where Redis does not tell, as the embedded one.
-func (e *Engine) identity(ctx context.Context, shard int) (string, error) {
-	var c redis.Cmdable = e.redis
-	if cluster, ok := e.redis.(*redis.ClusterClient); ok {
-		node, err := cluster.MasterForKey(ctx, e.keys.log(shard))
-		if err != nil {
-			return "", err
-		}
-		c = node
-	}
-	server, err := c.Info(ctx, "server").Result()
-	if err != nil {
-		if away(err) {
-			return "", err
-		}
-		return "", nil
-	}
-	replication, err := c.Info(ctx, "replication").Result()
-	if err != nil {
-		return "", err
-	}
-	return field(server, "run_id") + " " + field(replication, "master_replid"), nil
 }

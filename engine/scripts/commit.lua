@@ -273,9 +273,9 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
       end
     end
   end
-  -- A canceled job does not wait for another attempt, and one that has no attempt
-  -- to stop ends at once.
-  if (rule.cancel and not active(state)) or (rule.wait and j.canceling) then
+  -- A canceled job does not wait for another attempt, one that has no attempt to stop
+  -- ends at once, and one whose worker is lost has been stopped.
+  if (rule.cancel and not active(state)) or (j.canceling and (rule.wait or (with and with["@beat"]))) then
     kind, outcome = "job.canceled", ""
     rule = rule_of(kind)
   end
@@ -563,6 +563,10 @@ for s = 1, #KEYS do
   last = last + ARGV[s]
   decide(first, last)
   local shard = #appends > 0 and call("HMGET", prefix .. "head", "id", "groups")
+  if shard and not shard[1] then
+    local newest = call("XREVRANGE", KEYS[s], "+", "-", "COUNT", 1)[1]
+    shard[1] = newest and newest[1]
+  end
   shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard }
 end
 for s = 1, #KEYS do

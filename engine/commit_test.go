@@ -1,0 +1,485 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+// onEachRedis runs a test on a real Redis and on the embedded one.
+func onEachRedis(t *testing.T, test func(t *testing.T, url string)) {
+	t.Helper()
+	t.Run("redis", func(t *testing.T) { test(t, redistest.Server(t).URL()) })
+	t.Run("miniredis", func(t *testing.T) { test(t, "redis://"+redistest.Miniredis(t).Addr()+"/0") })
+}
+
+// A desk is one job in a topic of its own, and a worker's hand on it.
+type desk struct {
+	*pen
+	topic engine.Topic
+	job   engine.JobID
+	held  engine.Cursor
+}
+
+func newDesk(t testing.TB, e *engine.Engine, topic engine.Topic) *desk {
+	t.Helper()
+	got, err := e.Enqueue(soon(t), engine.Spec{Topic: topic, Type: "export", Payload: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.Job}}, topic: topic, job: got.Job, held: engine.Beginning}
+	d.news()
+	return d
+}
+
+// start begins an attempt.
+func (d *desk) start(attempt int) engine.Ack {
+	d.r.Fence = engine.Fence{Attempt: attempt, Token: engine.NewToken()}
+	return d.write(engine.Report{Type: engine.JobStarted})
+}
+
+// news gives the types of the records since it was last asked.
+func (d *desk) news() (types []engine.RecordType) {
+	d.t.Helper()
+	page, err := d.e.Replay(soon(d.t), d.topic, d.held)
+	if err != nil || page.Verdict != engine.Resumed {
+		d.t.Fatalf("replay: %+v, %v", page, err)
+	}
+	for _, e := range page.Entries {
+		types = append(types, e.Type())
+	}
+	d.held = page.Head
+	return types
+}
+
+// view reads the job.
+func (d *desk) view() engine.Job {
+	d.t.Helper()
+	v, err := d.e.Job(soon(d.t), d.job)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	j, err := v.Job()
+	if err != nil {
+		d.t.Fatalf("%v in %s", err, v.JSON)
+	}
+	return j
+}
+
+var (
+	lost  = engine.JobError{Code: "worker_lost", Message: "no heartbeat"}
+	retry = engine.Report{Type: engine.JobRetrying, Error: &lost, RetryAt: time.Unix(1_900_000_000, 0), Retries: 1}
+)
+
+// jobActions are everything that can happen to a job.
+var jobActions = map[string]func(*desk) error{
+	"start":    func(d *desk) error { return d.start(max(1, currentAttempt(d))).Err },
+	"progress": func(d *desk) error { return d.write(engine.Report{Type: engine.JobProgress, Tenths: 500}).Err },
+	"checkpoint": func(d *desk) error {
+		return d.write(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("c")}).Err
+	},
+	"stage": func(d *desk) error { return d.write(engine.Report{Type: engine.JobStage}).Err },
+	"log": func(d *desk) error {
+		return d.write(engine.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: "info", Text: "x"}}).Err
+	},
+	"retry":     func(d *desk) error { return d.write(retry).Err },
+	"hand back": func(d *desk) error { return d.write(engine.Report{Type: engine.JobQueued}).Err },
+	"pause":     func(d *desk) error { return d.write(engine.Report{Type: engine.JobPaused}).Err },
+	"succeed":   func(d *desk) error { return d.write(engine.Report{Type: engine.JobSucceeded}).Err },
+	"fail":      func(d *desk) error { return d.write(engine.Report{Type: engine.JobFailed, Error: &lost}).Err },
+	"give up":   func(d *desk) error { return d.write(engine.Report{Type: engine.JobCanceled}).Err },
+	"Cancel":    func(d *desk) error { return d.e.Cancel(soon(d.t), d.job) },
+	"Stall": func(d *desk) error {
+		_, err := d.e.Stall(soon(d.t), d.job, fmt.Sprintf("%d.0", d.r.Fence.Attempt))
+		return err
+	},
+	"Stall late": func(d *desk) error {
+		_, err := d.e.Stall(soon(d.t), d.job, fmt.Sprintf("%d.99", d.r.Fence.Attempt))
+		return err
+	},
+	"Abandon": func(d *desk) error {
+		return d.e.Abandon(soon(d.t), d.job, fmt.Sprintf("%d.0", d.r.Fence.Attempt), lost)
+	},
+	"Fail": func(d *desk) error { return d.e.Fail(soon(d.t), d.job, max(1, currentAttempt(d)), lost) },
+}
+
+func currentAttempt(d *desk) int {
+	a, err := d.e.Current(soon(d.t), d.job)
+	if err != nil && !errors.Is(err, engine.ErrEnded) {
+		d.t.Fatal(err)
+	}
+	return a.Attempt
+}
+
+// A jobState is a state of a job: how it is reached, and what may happen then, each
+// with the record that it leaves; everything else is refused.
+type jobState struct {
+	name    string
+	reach   []string
+	may     map[string]engine.RecordType
+	refused error // with what
+	state   engine.State
+}
+
+var jobStates = []jobState{
+	{
+		name: "queued", state: engine.Queued, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"start": engine.JobStarted, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+	},
+	{
+		name: "running", reach: []string{"start"}, state: engine.Running, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"retry": engine.JobRetrying, "hand back": engine.JobQueued, "pause": engine.JobPaused, "succeed": engine.JobSucceeded,
+			"fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": engine.JobCanceling, "Stall": engine.JobStalled,
+			"Abandon": engine.JobFailed, "Fail": engine.JobFailed,
+		},
+	},
+	{
+		name: "canceling", reach: []string{"start", "Cancel"}, state: engine.Running, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "succeed": engine.JobSucceeded,
+			"fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": "", "Stall": engine.JobCanceled,
+			"Abandon": engine.JobCanceled, "Fail": engine.JobFailed,
+		},
+	},
+	{
+		name: "retrying", reach: []string{"start", "retry"}, state: engine.Retrying, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+	},
+	{
+		name: "stalled", reach: []string{"start", "Stall"}, state: engine.Retrying, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+	},
+	{
+		name: "handed back", reach: []string{"start", "hand back"}, state: engine.Queued, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+	},
+	{
+		name: "paused", reach: []string{"start", "pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+	},
+	{name: "succeeded", reach: []string{"start", "succeed"}, state: engine.Succeeded, refused: engine.ErrEnded},
+	{name: "failed", reach: []string{"start", "fail"}, state: engine.Failed, refused: engine.ErrEnded},
+	{name: "canceled", reach: []string{"Cancel"}, state: engine.Canceled, refused: engine.ErrEnded},
+	{name: "canceled while running", reach: []string{"start", "Cancel", "give up"}, state: engine.Canceled, refused: engine.ErrEnded},
+}
+
+func TestAJobMovesOnlyAsItsLifeAllows(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		n := 0
+		for _, s := range jobStates {
+			for name, do := range jobActions {
+				n++
+				d := newDesk(t, e, engine.Topic(fmt.Sprintf("case:%d", n)))
+				for _, step := range s.reach {
+					if err := jobActions[step](d); err != nil {
+						t.Fatalf("%s: %s: %v", s.name, step, err)
+					}
+				}
+				d.news()
+				before := d.view()
+				if before.State != s.state {
+					t.Fatalf("%s: the job is %s, want %s", s.name, before.State, s.state)
+				}
+				err, records := do(d), d.news()
+				want, may := s.may[name]
+				switch {
+				case !may && (!errors.Is(err, s.refused) || len(records) > 0):
+					t.Errorf("%s job, %s: error %v, records %v; want it refused: %v", s.name, name, err, records, s.refused)
+				case !may && d.view().Rev != before.Rev:
+					t.Errorf("%s job, %s: refused, and the job moved", s.name, name)
+				case may && err != nil:
+					t.Errorf("%s job, %s: %v", s.name, name, err)
+				case may && want == "" && len(records) > 0:
+					t.Errorf("%s job, %s: records %v, want none", s.name, name, records)
+				case may && want != "" && (len(records) != 1 || records[0] != want):
+					t.Errorf("%s job, %s: records %v, want %s", s.name, name, records, want)
+				}
+			}
+		}
+	})
+}
+
+func TestARepeatedBatchIsAnsweredAsItWas(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		d := newDesk(t, e, "user:42")
+		d.start(1)
+		batch := make([]engine.Report, 5)
+		for i := range batch {
+			d.r.Fence.Seq++
+			batch[i] = engine.Report{Type: engine.JobProgress, Job: d.job, Fence: d.r.Fence, Tenths: 10 * i}
+		}
+		first, err := e.Commit(soon(t), batch...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := e.Commit(soon(t), batch...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range batch {
+			if first[i].Err != nil || first[i].Duplicate || again[i].Err != nil || !again[i].Duplicate || again[i].ID != first[i].ID {
+				t.Errorf("report %d: first %+v, again %+v", i, first[i], again[i])
+			}
+		}
+		part, err := e.Commit(soon(t), batch[3:]...)
+		if err != nil || part[0].ID != first[3].ID || part[1].ID != first[4].ID {
+			t.Errorf("part of it: %+v, %v", part, err)
+		}
+		// A batch that is longer the second time: what is new is committed.
+		d.r.Fence.Seq++
+		more, err := e.Commit(soon(t), batch[4], engine.Report{Type: engine.JobProgress, Job: d.job, Fence: d.r.Fence})
+		if err != nil || !more[0].Duplicate || more[0].ID != first[4].ID || more[1].Duplicate || more[1].Err != nil {
+			t.Errorf("with one more: %+v, %v", more, err)
+		}
+		if got := d.news(); len(got) != 1+5+1 {
+			t.Errorf("%d records, want 7: %v", len(got), got)
+		}
+	})
+}
+
+func TestABatchIsRefusedFromWhereItStopsBeingTrue(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		d := newDesk(t, e, "user:42")
+		d.start(1)
+		report := func(kind engine.RecordType, seq uint64) engine.Report {
+			f := d.r.Fence
+			f.Seq = seq
+			return engine.Report{Type: kind, Job: d.job, Fence: f}
+		}
+		acks, err := e.Commit(soon(t), report(engine.JobProgress, 2), report(engine.JobProgress, 4), report(engine.JobProgress, 3),
+			report(engine.JobSucceeded, 4), report(engine.JobProgress, 5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var gap *engine.GapError
+		if acks[0].Err != nil || !errors.As(acks[1].Err, &gap) || gap.Have != 2 || acks[2].Err != nil || acks[3].Err != nil || !errors.Is(acks[4].Err, engine.ErrEnded) {
+			t.Errorf("answers %+v", acks)
+		}
+		want := "[job.started job.progress job.progress job.succeeded]"
+		if got := fmt.Sprint(d.news()); got != want {
+			t.Errorf("records %s, want %s", got, want)
+		}
+	})
+}
+
+// A key that is not what the engine made it fails the topic that it is of, and
+// nothing else that travels with it.
+func TestAForeignKeyFailsOnlyItsTopic(t *testing.T) {
+	// They share a shard, and so a call.
+	const good, bad engine.Topic = "user:good", "user:bad"
+	for _, key := range []string{"s:" + string(bad), "m:" + string(bad), "x:" + string(bad), "j:"} {
+		t.Run(strings.TrimSuffix(key, ":"+string(bad)), func(t *testing.T) {
+			onEachRedis(t, func(t *testing.T, url string) {
+				e := open(t, url, func(o *engine.Options) { o.Shards = 1 })
+				a, b := newDesk(t, e, good), newDesk(t, e, bad)
+				a.start(1)
+				b.start(1)
+				a.news()
+				before := b.view()
+				name := key
+				if key == "j:" {
+					name += string(b.job)
+				}
+				full := keyOf(t, e, "{00}:"+name)
+				client := e.Redis()
+				if err := client.Rename(soon(t), full, full+".kept").Err(); err != nil {
+					t.Fatal(err)
+				}
+				if err := client.Set(soon(t), full, "a string", 0).Err(); err != nil {
+					t.Fatal(err)
+				}
+				ends := func(d *desk, acks *[]engine.Ack, err *error) {
+					r := d.r
+					r.Type, r.Fence.Seq = engine.JobSucceeded, r.Fence.Seq+1
+					if e := e.Submit([]engine.Report{r}, func(a []engine.Ack, e error) { *acks, *err = a, e }); e != nil {
+						t.Fatal(e)
+					}
+				}
+				var goodAcks, badAcks []engine.Ack
+				var goodErr, badErr error
+				e.Together(func() {
+					ends(b, &badAcks, &badErr)
+					ends(a, &goodAcks, &goodErr)
+				})
+				if goodErr != nil || goodAcks[0].Err != nil {
+					t.Errorf("the other topic's report: %+v, %v", goodAcks, goodErr)
+				} else if got := fmt.Sprint(a.news()); got != "[job.succeeded]" {
+					t.Errorf("the other topic's records: %s", got)
+				}
+				if badErr == nil && badAcks[0].Err == nil {
+					t.Errorf("the report was accepted: %+v", badAcks)
+				}
+				if err := client.Rename(soon(t), full+".kept", full).Err(); err != nil {
+					t.Fatal(err)
+				}
+				if after := b.view(); after.Rev != before.Rev || after.State != before.State {
+					t.Errorf("the job moved: %+v", after)
+				}
+				b.r.Fence.Seq = 1
+				if ack := b.write(engine.Report{Type: engine.JobSucceeded}); ack.Err != nil || ack.Duplicate {
+					t.Errorf("after its key was put right: %+v", ack)
+				}
+				if got := fmt.Sprint(b.news()); got != "[job.started job.succeeded]" {
+					t.Errorf("after its key was put right: records %s", got)
+				}
+			})
+		})
+	}
+}
+
+// keyOf finds the one key of the engine that ends so.
+func keyOf(t testing.TB, e *engine.Engine, suffix string) string {
+	t.Helper()
+	names, err := e.Redis().Keys(soon(t), e.Namespace()+":*"+suffix).Result()
+	if err != nil || len(names) != 1 {
+		t.Fatalf("keys that end in %s: %v, %v", suffix, names, err)
+	}
+	return names[0]
+}
+
+func TestNothingMovesWhenMemoryIsShort(t *testing.T) {
+	s := redistest.Server(t)
+	e := open(t, s.URL(), nil)
+	d := newDesk(t, e, "user:42")
+	d.start(1)
+	d.news()
+	before := d.view()
+	set := func(limit string) {
+		if err := s.Client(t).ConfigSet(soon(t), "maxmemory", limit).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("1")
+	r := d.r
+	r.Type, r.Fence.Seq = engine.JobSucceeded, 2
+	if _, err := e.Commit(soon(t), r); !errors.Is(err, engine.ErrOutOfMemory) {
+		t.Errorf("commit: error %v, want %v", err, engine.ErrOutOfMemory)
+	}
+	if _, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:42", Type: "export"}); !errors.Is(err, engine.ErrOutOfMemory) {
+		t.Errorf("enqueue: error %v, want %v", err, engine.ErrOutOfMemory)
+	}
+	set("0")
+	if after := d.view(); after.Rev != before.Rev || len(d.news()) != 0 {
+		t.Errorf("the job moved: %+v", after)
+	}
+	if acks, err := e.Commit(soon(t), r); err != nil || acks[0].Err != nil || acks[0].Duplicate {
+		t.Errorf("once there is room: %+v, %v", acks, err)
+	}
+}
+
+func TestAShownViewIsReplacedWhole(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		d := newDesk(t, e, "user:42")
+		d.start(1)
+		d.write(engine.Report{Type: engine.JobProgress, Shown: &engine.Shown{Message: "reading"}})
+		d.write(engine.Report{Type: engine.JobProgress})
+		if got := d.view().Message; got != "reading" {
+			t.Errorf("no Shown: message %q, want it kept", got)
+		}
+		d.write(engine.Report{Type: engine.JobProgress, Shown: &engine.Shown{}})
+		if got := d.view().Message; got != "" {
+			t.Errorf("an empty Shown: message %q, want none", got)
+		}
+		d.write(retry)
+		d.r.Fence = engine.Fence{Attempt: 2, Token: engine.NewToken()}
+		d.write(engine.Report{Type: engine.JobStarted, Shown: &engine.Shown{Message: "starting"}})
+		if got := d.view().Message; got != "starting" {
+			t.Errorf("Shown with the start: message %q", got)
+		}
+	})
+}
+
+func TestEnqueueWithAKeyGivesTheSameJobAfterItsEnd(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		s := engine.Spec{Topic: "user:42", Type: "export", Key: "orders-2025"}
+		first, err := e.Enqueue(soon(t), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := func(when string) {
+			t.Helper()
+			got, err := e.Enqueue(soon(t), s)
+			if err != nil || got.Job != first.Job || !got.Existing {
+				t.Errorf("%s: %+v, %v; want job %s again", when, got, err, first.Job)
+			}
+		}
+		again("while it waits")
+		if err := e.Cancel(soon(t), first.Job); err != nil {
+			t.Fatal(err)
+		}
+		again("after its end")
+		if err := e.Redis().Del(soon(t), keyOf(t, e, "j:"+string(first.Job))).Err(); err != nil {
+			t.Fatal(err)
+		}
+		again("after its retention")
+	})
+}
+
+func TestPercentIsPrintedInTenths(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		for tenths := range 1001 {
+			got, err := redis.NewScript(engine.ScriptFunction("percent")+"return percent(tonumber(ARGV[1]))").
+				Run(soon(t), e.Redis(), []string{"x:log"}, tenths).Text()
+			want, _ := json.Marshal(float64(tenths) / 10)
+			if err != nil || got != string(want) {
+				t.Fatalf("%d tenths are printed as %q, %v; want %s", tenths, got, err, want)
+			}
+		}
+		d := newDesk(t, e, "user:42")
+		d.start(1)
+		for _, c := range []struct {
+			tenths int
+			want   string
+		}{{0, `0,`}, {1, `0.1,`}, {614, `61.4,`}, {600, `61.4,`}, {620, `62,`}, {999, `99.9,`}, {1000, `99.9,`}} {
+			d.write(engine.Report{Type: engine.JobProgress, Tenths: c.tenths, Shown: &engine.Shown{Message: "m"}})
+			v, err := e.Job(soon(t), d.job)
+			if err != nil || !strings.Contains(string(v.JSON), `"percent":`+c.want) {
+				t.Errorf("%d tenths: %s, %v; want percent %s", c.tenths, v.JSON, err, c.want)
+			}
+		}
+		d.write(engine.Report{Type: engine.JobSucceeded})
+		if got := d.view().Percent; got != 100 {
+			t.Errorf("succeeded: percent %v, want 100", got)
+		}
+	})
+}
+
+func TestTheScriptsClockPrintsRFC3339(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		script := redis.NewScript(engine.ScriptFunction("rfc3339") + "return rfc3339(tonumber(ARGV[1]))")
+		times := []time.Time{time.UnixMilli(0), time.UnixMilli(253402300799999)}
+		for _, year := range []int{1999, 2000, 2023, 2024, 2026, 2027, 2028, 2096, 2100, 2104, 2400} {
+			for _, day := range []string{"01-01", "02-28", "03-01", "12-31"} {
+				at, err := time.Parse("2006-01-02T15:04:05.000Z", fmt.Sprintf("%d-%sT23:59:59.999Z", year, day))
+				if err != nil {
+					t.Fatal(err)
+				}
+				times = append(times, at, at.Add(time.Millisecond), at.Add(13*time.Hour+7*time.Minute))
+			}
+		}
+		for _, at := range times {
+			got, err := script.Run(soon(t), e.Redis(), []string{"x:log"}, at.UnixMilli()).Text()
+			if want := at.UTC().Format("2006-01-02T15:04:05.000Z"); err != nil || got != want {
+				t.Errorf("%d is printed as %q, %v; want %s", at.UnixMilli(), got, err, want)
+			}
+		}
+	})
+}

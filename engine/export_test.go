@@ -1,0 +1,52 @@
+package engine
+
+import "strings"
+
+// Rewrite replaces a text in the scripts that the engine runs from now on, and
+// tells how often it occurred. It is for tests that plant a mistake; nothing may be
+// under way.
+func (e *Engine) Rewrite(from, to string) int {
+	texts := []*string{&commonLua, &commitLua, &replayLua, &snapshotLua, &beatLua}
+	saved, n := make([]string, len(texts)), 0
+	for i, s := range texts {
+		saved[i] = *s
+		n += strings.Count(*s, from)
+		*s = strings.ReplaceAll(*s, from, to)
+	}
+	e.scripts = loadScripts(e.opts)
+	for i, s := range texts {
+		*s = saved[i]
+	}
+	return n
+}
+
+// Together sends everything that submit submits in one pipeline, with one call of
+// the script a shard: a group commit without the luck of timing. Nothing else may
+// be under way.
+func (e *Engine) Together(submit func()) {
+	running := e.commits
+	held := &committer{e: e}
+	e.commits = held
+	submit()
+	e.commits = running
+	for i := range held.lanes {
+		if pending := held.lanes[i].pending; len(pending) > 0 {
+			held.send(pending)
+		}
+	}
+}
+
+// ScriptFunction is the text of one function of the commit script, and of what all
+// scripts share, for a test of its own.
+func ScriptFunction(name string) string {
+	from := "local function " + name + "("
+	_, rest, ok1 := strings.Cut(commitLua, from)
+	body, _, ok2 := strings.Cut(rest, "\nend\n")
+	if !ok1 || !ok2 {
+		panic("commit.lua has no function " + name)
+	}
+	return commonLua + from + body + "\nend\n"
+}
+
+// Namespace is the prefix of the engine's keys.
+func (e *Engine) Namespace() string { return e.keys.namespace }

@@ -1,0 +1,114 @@
+package engine_test
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+// mutations are mistakes planted in the scripts, each of which breaks a promise.
+var mutations = []struct{ promise, from, to string }{
+	{"percent is the highest reported", `tenths > j.tenths then`, `tenths ~= j.tenths then`},
+	{"percent is at most 99.9 before success", `tenths < 999 and tenths or 999`, `tenths`},
+	{"a success is 100 percent", `j.tenths = 1000`, `j.tenths = 999`},
+	{"a report is committed once", `if seq <= last then`, `if false then`},
+	{"a duplicate gets the ID that it got", `ids[#ids - (last - seq)]`, `ids[#ids]`},
+	{"a skipped number is refused", `if seq ~= last + 1 then`, `if false then`},
+	{"another's token is refused", `if j.fence == fence then`, `if j.fence and string.match(j.fence, "^%d+") == string.match(fence, "^%d+") then`},
+	{"only the current attempt starts", `seq == 1 and get(j, "at") == string.match(fence, "^%d+")`, `seq == 1`},
+	{"an attempt that was closed is superseded", `int(tonumber(get(j, "at")) + 1)`, `get(j, "at")`},
+	{"an ended job never moves", `{ stop = true, from = running, to = "succeeded" }`, `{ start = true, from = running, to = "succeeded" }`},
+	{"a canceled job does not wait", `(j.canceling and (rule.wait or (with and with["@beat"])))`, `false`},
+	{"only a silent worker loses its job", `call("HGET", prefix .. "beat", j.id) ~= beat`, `false`},
+	{"a heartbeat needs the token", `j[2] ~= attempt .. "." .. ARGV[i + 2]`, `false`},
+	{"an operation is applied once", `"op:" .. key, result`, `"lost:" .. key, result`},
+	{"a record names the one before it", `local previous = h.id`, `local previous = "0-0"`},
+	{"n grows by one", `h.n and h.n + 1 or now`, `h.n and h.n + 2 or now`},
+	{"a lost history is not continued", `h.n and h.n + 1 or now`, `h.n and h.n + 1 or 1`},
+	{"a lost head is rebuilt from the stream", `if not last then`, `if true then`},
+	{"the verdict is by predecessor, not by n", `(first[1] == cursor or first[2][2] == cursor)`, `(first[2][2] == cursor or select(2, parts(first[1])) <= n + 1)`},
+	{"a reader is not sent away for nothing", `first[1] == cursor or first[2][2] == cursor`, `first[1] == cursor`},
+	{"a page begins after the cursor", `if id ~= cursor then`, `if true then`},
+	{"rev is n of the last record", `put(j, "r", n)`, `put(j, "r", get(j, "r") or n)`},
+	{"a stream is bounded in bytes", `h.length > TOPIC_ENTRIES or h.bytes > TOPIC_BYTES then`, `h.length > TOPIC_ENTRIES then`},
+	{"trimming takes no more than an eighth extra", `TOPIC_BYTES * 7 / 8`, `TOPIC_BYTES / 2`},
+	{"an ended job is not listed as live", `call("ZREM", prefix .. "live", j.id)`, `call("ZCARD", prefix .. "live")`},
+	{"an ended job is let go", `call("PEXPIRE", j.key, RETENTION_MS)`, `call("PTTL", j.key)`},
+	{"a snapshot has every live job", `take(redis.call("ZRANGEBYSCORE", index, "+inf", "+inf"))`, ``},
+	{"a run gets its checkpoint", `"ty", "pl", "cp"`, `"ty", "pl", "xx"`},
+}
+
+// TestModelSeesMistakes proves that the model test bites: each mistake turns it red.
+func TestModelSeesMistakes(t *testing.T) {
+	const most = 20_000 // steps, by which a mistake must show
+	b := newModelBackend(t, redistest.Server(t).Addr())
+	settings(t, map[string]string{
+		"steps": strconv.Itoa(caseSteps), "checks": strconv.Itoa(most / caseSteps), "nofailfile": "true", "shrinktime": "0s",
+	})
+	for _, m := range mutations {
+		for _, side := range b.sides {
+			if n := side.e.Rewrite(m.from, m.to); n != 1 {
+				t.Errorf("%s: the scripts have %d times %q, want once", m.promise, n, m.from)
+			}
+		}
+		var counts modelCounts
+		// The first failure stops the count: what follows only reports it again.
+		p, steps := &probe{}, 0
+		p.check(func(rt *rapid.T) {
+			defer func() {
+				if steps == 0 && rt.Failed() {
+					steps = counts.steps
+				}
+			}()
+			modelCase(rt, b, &counts)
+		})
+		if !p.failed {
+			t.Errorf("%s: %q in place of %q went unseen over %d steps", m.promise, m.to, m.from, counts.steps)
+			continue
+		}
+		t.Logf("%s: seen after %d steps: %s", m.promise, steps, p.first)
+	}
+}
+
+// A probe is a test that is meant to fail.
+type probe struct {
+	failed bool
+	first  string
+}
+
+func (p *probe) check(property func(*rapid.T)) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		rapid.Check(p, property)
+	}()
+	<-done
+}
+
+func (p *probe) fail(format string, args ...any) {
+	if !p.failed {
+		p.first = fmt.Sprintf(format, args...)
+		p.first = p.first[:min(len(p.first), 300)]
+	}
+	p.failed = true
+}
+
+func (*probe) Helper()                     {}
+func (*probe) Name() string                { return "probe" }
+func (*probe) Logf(string, ...any)         {}
+func (*probe) Log(...any)                  {}
+func (*probe) Skipf(string, ...any)        {}
+func (*probe) Skip(...any)                 {}
+func (*probe) SkipNow()                    {}
+func (p *probe) Errorf(f string, a ...any) { p.fail(f, a...) }
+func (p *probe) Error(a ...any)            { p.fail("%s", fmt.Sprint(a...)) }
+func (p *probe) Fatalf(f string, a ...any) { p.fail(f, a...); runtime.Goexit() }
+func (p *probe) Fatal(a ...any)            { p.fail("%s", fmt.Sprint(a...)); runtime.Goexit() }
+func (p *probe) FailNow()                  { p.failed = true; runtime.Goexit() }
+func (p *probe) Fail()                     { p.failed = true }
+func (p *probe) Failed() bool              { return p.failed }

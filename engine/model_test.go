@@ -1,0 +1,414 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// The model is what the engine promises, written down a second time, in memory and
+// without looking at the scripts: the life of a job, its fence, what a record
+// shows, the order of a topic, and what a reader may be told. The model test
+// (model_run_test.go) holds the engine against it.
+
+// A modelRecord is a record that was committed, in the history that it belongs to.
+type modelRecord struct {
+	topic engine.Topic
+	pos   int // in its history
+	kind  engine.RecordType
+	view  engine.Job // without times; no ID: a notification
+	text  string     // of a log line or a notification
+
+	// Known once it has been read.
+	id   engine.Cursor
+	prev engine.Cursor
+	json []byte
+	job  []byte // the view, as the record holds it
+}
+
+// A modelJob is a job as it is promised to be.
+type modelJob struct {
+	id      engine.JobID
+	spec    engine.Spec
+	payload []byte
+	state   engine.State
+	at      int // the current attempt
+	// fence is of the attempt that started last, and of its last report.
+	fence engine.Fence
+	// answered are the records of the fence's reports; those from batch on are of
+	// its last batch, which a repetition is told.
+	answered  map[uint64]*modelRecord
+	batch     uint64
+	tenths    int
+	canceling bool
+	shown     engine.Shown
+	resumed   *float64
+	outcome   engine.Report // Error, RetryAt and Result
+
+	checkpoint       []byte
+	checkpointTenths int
+	retries, crashes int
+	beat             string
+
+	last *modelRecord
+	gone bool // its hash was deleted
+}
+
+func (j *modelJob) clone() *modelJob {
+	c := *j
+	c.answered = maps.Clone(j.answered)
+	return &c
+}
+
+func (j *modelJob) waiting() bool { return j.state == engine.Queued || j.state == engine.Retrying }
+
+// A modelTopic is a topic's present history, and how much of it the stream holds.
+type modelTopic struct {
+	name  engine.Topic
+	chain []*modelRecord
+	first int // the stream holds chain[first:]
+	kept  bool
+	// touched: foreign hands were in the stream, so the engine's count of it is off.
+	touched bool
+	// bare: the stream was deleted by hand, under a head that stayed. What is written
+	// next gets its time to live only when the engine next refreshes it.
+	bare  bool
+	index map[engine.JobID]bool
+}
+
+func (t *modelTopic) clone() *modelTopic {
+	c := *t
+	c.chain = slices.Clip(t.chain)
+	c.index = maps.Clone(t.index)
+	return &c
+}
+
+func (t *modelTopic) head() engine.Cursor {
+	if len(t.chain) == 0 {
+		return engine.Beginning
+	}
+	return t.chain[len(t.chain)-1].id
+}
+
+// lose is what follows when neither the stream nor the head knows the history.
+func (t *modelTopic) lose() {
+	if !t.kept && t.first == len(t.chain) {
+		t.chain, t.first, t.touched = nil, 0, false
+	}
+}
+
+func (t *modelTopic) append(r *modelRecord) *modelRecord {
+	r.topic, r.pos = t.name, len(t.chain)
+	t.chain, t.kept = append(t.chain, r), true
+	return r
+}
+
+// A modelShard is everything that stands and falls together.
+type modelShard struct {
+	topics map[engine.Topic]*modelTopic
+	jobs   map[engine.JobID]*modelJob
+	order  []engine.JobID
+	ops    map[string]engine.JobID
+	live   map[engine.JobID]bool
+	k      uint64 // of the log's last entry
+	bare   bool   // the log was deleted by hand, see modelTopic
+
+	fresh []*modelRecord // appended, and not yet read
+}
+
+func newModelShard() *modelShard {
+	return &modelShard{
+		topics: map[engine.Topic]*modelTopic{}, jobs: map[engine.JobID]*modelJob{},
+		ops: map[string]engine.JobID{}, live: map[engine.JobID]bool{},
+	}
+}
+
+func (s *modelShard) clone() *modelShard {
+	c := &modelShard{
+		topics: map[engine.Topic]*modelTopic{}, jobs: map[engine.JobID]*modelJob{},
+		order: slices.Clip(s.order), ops: maps.Clone(s.ops), live: maps.Clone(s.live), k: s.k, bare: s.bare,
+	}
+	for name, t := range s.topics {
+		c.topics[name] = t.clone()
+	}
+	for id, j := range s.jobs {
+		c.jobs[id] = j.clone()
+	}
+	return c
+}
+
+// find gives a job that is there.
+func (s *modelShard) find(id engine.JobID) *modelJob {
+	if j := s.jobs[id]; j != nil && !j.gone {
+		return j
+	}
+	return nil
+}
+
+// write puts a record of the job's present view into its topic.
+func (s *modelShard) write(j *modelJob, kind engine.RecordType, log *engine.LogLine) *modelRecord {
+	r := &modelRecord{kind: kind, view: j.view()}
+	if log != nil {
+		r.text = valid(log.Text)
+	}
+	j.last = s.topics[j.spec.Topic].append(r)
+	s.fresh = append(s.fresh, r)
+	return r
+}
+
+// view is what the job shows, but for the times that only Redis knows.
+func (j *modelJob) view() engine.Job {
+	v := engine.Job{
+		ID: j.id, Topic: j.spec.Topic, Type: j.spec.Type, Title: valid(j.spec.Title), Labels: j.spec.Labels,
+		State: j.state, Canceling: j.canceling && !j.state.Ended(), Percent: float64(j.tenths) / 10,
+		Attempt: j.fence.Attempt, ResumedFrom: j.resumed,
+		Indeterminate: j.shown.Indeterminate, Message: valid(j.shown.Message), Result: j.outcome.Result,
+	}
+	if p := j.shown.Progress; p != (engine.Progress{}) {
+		v.Progress = &p
+	}
+	if g := j.shown.Stage; g.Name != "" {
+		v.Stage = &g
+	}
+	if eta := j.shown.ETA; eta > 0 {
+		seconds := int64((eta + time.Second - 1) / time.Second)
+		v.ETASeconds = &seconds
+	}
+	if e := j.outcome.Error; e != nil {
+		v.Error = &engine.JobError{Code: valid(e.Code), Message: valid(e.Message)}
+	}
+	if at := j.outcome.RetryAt; !at.IsZero() {
+		at = at.UTC()
+		v.RetryAt = &at
+	}
+	return v
+}
+
+// valid is s with each byte that is not UTF-8 replaced, as JSON has it.
+func valid(s string) string { return string([]rune(s)) }
+
+// An expected answer to a run's report.
+type expected struct {
+	record  *modelRecord // committed now or, as a duplicate, before
+	dup     bool
+	exact   bool    // the duplicate's ID must be known
+	refused []error // one of these
+	gap     uint64  // with a refusal by *GapError
+	started *engine.Started
+}
+
+func refuse(errs ...error) expected { return expected{refused: errs} }
+
+var errGap = errors.New("a gap")
+
+// batch is a run's reports, in order, in one call.
+func (s *modelShard) batch(reports []engine.Report) []expected {
+	answers, opened := make([]expected, len(reports)), false
+	for i, r := range reports {
+		answers[i] = s.report(r)
+		if a := answers[i]; a.record != nil && !a.dup && !opened {
+			s.jobs[r.Job].batch, opened = r.Fence.Seq, true
+		}
+	}
+	return answers
+}
+
+func (s *modelShard) report(r engine.Report) expected {
+	j := s.find(r.Job)
+	if j == nil {
+		return refuse(engine.ErrNotFound)
+	}
+	switch mine := j.fence.Attempt == r.Fence.Attempt && j.fence.Token == r.Fence.Token; {
+	case mine && r.Fence.Seq <= j.fence.Seq:
+		e := expected{record: j.answered[r.Fence.Seq], dup: true, exact: r.Fence.Seq >= j.batch}
+		if r.Type == engine.JobStarted && !j.state.Ended() {
+			e.started = j.given() // what it would be worth to an ended job is nobody's business
+		}
+		return e
+	case j.state.Ended():
+		return refuse(engine.ErrEnded)
+	case mine && j.state == engine.Running && r.Fence.Seq != j.fence.Seq+1:
+		return expected{refused: []error{errGap}, gap: j.fence.Seq}
+	case mine && j.state == engine.Running && r.Type == engine.JobStarted:
+		return refuse(engine.ErrState)
+	case mine && j.state == engine.Running:
+		return s.apply(j, r)
+	case r.Type == engine.JobStarted && r.Fence.Attempt == j.at && j.waiting() && r.Fence.Seq == 1:
+		return s.apply(j, r)
+	case r.Type == engine.JobStarted:
+		return refuse(engine.ErrSuperseded, engine.ErrState)
+	}
+	return refuse(engine.ErrSuperseded)
+}
+
+// apply is a run's report that is accepted.
+func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
+	kind := r.Type
+	j.tenths = max(j.tenths, min(r.Tenths, 999))
+	switch kind {
+	case engine.JobStarted:
+		j.fence, j.answered = r.Fence, map[uint64]*modelRecord{}
+		j.state, j.shown, j.outcome = engine.Running, engine.Shown{}, engine.Report{}
+		j.resumed, j.beat = nil, strconv.Itoa(r.Fence.Attempt)+".0"
+		if j.at > 1 {
+			kind = engine.JobResumed
+			from := float64(j.checkpointTenths) / 10
+			j.resumed = &from
+		}
+	case engine.JobCheckpoint:
+		j.checkpoint, j.checkpointTenths, j.crashes = r.Checkpoint, j.tenths, 0
+	case engine.JobRetrying:
+		j.retries = r.Retries
+		kind = j.wait(s, kind, engine.Retrying, r)
+	case engine.JobQueued:
+		kind = j.wait(s, kind, engine.Queued, r)
+	case engine.JobPaused:
+		kind = j.wait(s, kind, engine.Paused, r)
+	case engine.JobSucceeded:
+		j.end(s, engine.Succeeded, r)
+		j.tenths, j.checkpoint, j.checkpointTenths = 1000, nil, 0
+	case engine.JobFailed:
+		j.end(s, engine.Failed, r)
+	case engine.JobCanceled:
+		j.end(s, engine.Canceled, r)
+	}
+	if r.Shown != nil {
+		j.shown = *r.Shown
+	}
+	e := expected{}
+	if kind == engine.JobStarted || kind == engine.JobResumed {
+		e.started = j.given()
+	}
+	e.record = s.write(j, kind, r.Log)
+	j.fence.Seq = r.Fence.Seq
+	j.answered[r.Fence.Seq] = e.record
+	return e
+}
+
+func (j *modelJob) given() *engine.Started {
+	return &engine.Started{
+		Topic: j.spec.Topic, Type: j.spec.Type, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
+		CheckpointTenths: j.checkpointTenths, MaxRetries: engine.DefaultMaxRetries, Retries: j.retries, Crashes: j.crashes,
+	}
+}
+
+// wait closes the attempt; the next one is the current one from now on. A job that
+// is being canceled ends instead.
+func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, r engine.Report) engine.RecordType {
+	if j.canceling {
+		j.end(s, engine.Canceled, engine.Report{})
+		return engine.JobCanceled
+	}
+	j.state, j.at, j.beat = to, j.at+1, ""
+	j.outcome = engine.Report{Error: r.Error, RetryAt: r.RetryAt}
+	return kind
+}
+
+func (j *modelJob) end(s *modelShard, to engine.State, r engine.Report) {
+	j.state, j.beat = to, ""
+	j.outcome = engine.Report{Error: r.Error, Result: r.Result}
+	delete(s.live, j.id)
+}
+
+// The operations.
+
+func (s *modelShard) enqueue(id engine.JobID, spec engine.Spec) {
+	payload, _ := json.Marshal(spec.Payload)
+	j := &modelJob{id: id, spec: spec, payload: payload, state: engine.Queued, at: 1}
+	s.jobs[id], s.live[id] = j, true
+	s.order = append(s.order, id)
+	s.topics[spec.Topic].index[id] = true
+	if spec.Key != "" {
+		s.ops["enqueue:"+string(spec.Topic)+":"+spec.Key] = id
+	}
+	s.write(j, engine.JobQueued, nil)
+}
+
+func (s *modelShard) notify(topic engine.Topic, key, text string) {
+	if key != "" {
+		op := "notify:" + string(topic) + ":" + key
+		if _, done := s.ops[op]; done {
+			return
+		}
+		s.ops[op] = ""
+	}
+	r := &modelRecord{kind: engine.NotificationCreated, text: text}
+	s.topics[topic].append(r)
+	s.fresh = append(s.fresh, r)
+}
+
+func (s *modelShard) cancel(id engine.JobID) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case j.state.Ended():
+		return engine.ErrEnded
+	case j.state != engine.Running:
+		j.end(s, engine.Canceled, engine.Report{})
+		s.write(j, engine.JobCanceled, nil)
+	case !j.canceling:
+		j.canceling = true
+		s.write(j, engine.JobCanceling, nil)
+	}
+	return nil
+}
+
+// stall claims a job from its worker; with an error, the job ends.
+func (s *modelShard) stall(id engine.JobID, beat string, why *engine.JobError) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case j.state.Ended():
+		return engine.ErrEnded
+	case j.state != engine.Running || j.beat != beat:
+		return engine.ErrSuperseded
+	}
+	j.crashes++
+	kind := engine.JobStalled
+	if why != nil && j.canceling {
+		kind = engine.JobCanceled
+		j.end(s, engine.Canceled, engine.Report{})
+	} else if why != nil {
+		kind = engine.JobFailed
+		j.end(s, engine.Failed, engine.Report{Error: why})
+	} else {
+		kind = j.wait(s, kind, engine.Retrying, engine.Report{})
+	}
+	s.write(j, kind, nil)
+	return nil
+}
+
+func (s *modelShard) fail(id engine.JobID, attempt int, why engine.JobError) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case j.state.Ended():
+		return engine.ErrEnded
+	case j.at != attempt:
+		return engine.ErrSuperseded
+	}
+	j.end(s, engine.Failed, engine.Report{Error: &why})
+	s.write(j, engine.JobFailed, nil)
+	return nil
+}
+
+// heartbeat gives the flag of a beat.
+func (s *modelShard) heartbeat(b engine.Beat) engine.Flag {
+	j := s.find(b.Job)
+	if j == nil || j.state != engine.Running || j.fence.Attempt != b.Attempt || j.fence.Token != b.Token {
+		return engine.FlagSuperseded
+	}
+	j.beat = strconv.Itoa(b.Attempt) + "." + strconv.FormatUint(b.Counter, 10)
+	if j.canceling {
+		return engine.FlagCanceling
+	}
+	return engine.FlagNone
+}
