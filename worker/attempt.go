@@ -1,0 +1,256 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// process executes one asynq task: an attempt of a job. What it returns goes to
+// asynq: nil acknowledges the task, an error puts it into the archive. The record of
+// what became of the attempt is committed before that, always.
+//
+// base ends when runs are abandoned, intake when nothing new is to be begun.
+func (w *Worker) process(base, intake context.Context, l *lane, t *asynq.Task) error {
+	var p engine.TaskPayload
+	if err := json.Unmarshal(t.Payload(), &p); err != nil {
+		return foreign(t)
+	}
+	if _, err := engine.ParseJobID(string(p.Job)); err != nil {
+		return foreign(t)
+	}
+	select {
+	case l.slots <- struct{}{}:
+	case <-intake.Done():
+		w.putBack(base, l, p)
+		return nil
+	}
+	fence, started, err := w.open(intake, p)
+	if err != nil {
+		<-l.slots
+		switch {
+		case stale(err):
+			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
+		case intake.Err() != nil:
+			// Whether it has started or not: the lease or the reconciler finds it.
+			w.putBack(base, l, p)
+		default:
+			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
+		}
+		return nil
+	}
+	return w.run(base, l, p.Job, fence, started)
+}
+
+func foreign(t *asynq.Task) error {
+	return &archived{fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type())}
+}
+
+// open starts an attempt: from here on its fence is the only one that is accepted.
+func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.Fence, started *engine.Started, err error) {
+	fence = engine.Fence{Attempt: p.Attempt, Token: engine.NewToken(), Seq: 1}
+	report := engine.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
+	err = w.persist(ctx, func() error {
+		acks, err := w.opts.Engine.Commit(ctx, report)
+		if len(acks) == 0 {
+			return err
+		}
+		started = acks[0].Started
+		return acks[0].Err
+	})
+	return fence, started, err
+}
+
+// putBack is for a task that asynq has handed over and that will not be run: the
+// attempt waits in the other of its two queues, since in this one its task is still
+// active, and the name taken.
+func (w *Worker) putBack(ctx context.Context, l *lane, p engine.TaskPayload) {
+	a, err := w.opts.Engine.Current(ctx, p.Job)
+	if err == nil && a.Waiting && a.Attempt == p.Attempt {
+		queue := RescueQueue(a.Queue)
+		if l.rescue {
+			queue = a.Queue
+		}
+		err = w.opts.Engine.Dispatch(ctx, a, queue)
+	}
+	if err != nil && !stale(err) {
+		w.opts.Logger.Warn("a task could not be put back; a reconciler will do it", "job", p.Job, "error", err)
+	}
+}
+
+// run calls the handler and commits what became of it.
+func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engine.Fence, started *engine.Started) error {
+	ctx, cancel := context.WithCancelCause(base)
+	defer cancel(errOver)
+	r := w.newRun(job, fence, started, cancel)
+	if !started.Deadline.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadlineCause(ctx, started.Deadline, ErrDeadline)
+		defer stop()
+	}
+	w.register(r)
+	defer r.close(errOver)
+	defer w.forget(r)
+
+	// A goroutine of its own: a handler may end it (runtime.Goexit), or outlive the
+	// patience that is due to it.
+	done := make(chan error, 1)
+	go func() {
+		err := error(&panicError{text: "the handler ended its goroutine (runtime.Goexit) instead of returning"})
+		defer func() {
+			<-l.slots
+			done <- err
+		}()
+		err = call(ctx, w.handlerOf(started.Type), r, started.Payload)
+	}()
+	err := w.await(base, ctx, r, done)
+	if base.Err() != nil && errors.Is(err, errAbandoned) {
+		return nil
+	}
+	return w.settle(base, r, context.Cause(ctx), err)
+}
+
+func call(ctx context.Context, h handler, r *Run, payload []byte) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{fmt.Sprint("panic: ", v), debug.Stack()}
+		}
+	}()
+	if err := context.Cause(ctx); err != nil {
+		return err // the deadline passed while it waited
+	}
+	return h(ctx, r, payload)
+}
+
+// errAbandoned: the worker is leaving, and the handler has not returned.
+var errAbandoned = errors.New("abandoned")
+
+// await waits for the handler, and once its context has ended for as long as its
+// grace period. A handler that has not returned by then keeps its slot.
+func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	cause := context.Cause(ctx)
+	var grace <-chan time.Time
+	if !errors.Is(cause, ErrDraining) {
+		t := time.NewTimer(w.opts.CancelGrace)
+		defer t.Stop()
+		grace = t.C
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-grace:
+		r.out.logger.Warn("the handler goes on although its context has ended; its slot stays taken until it returns", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
+		return cause
+	case <-base.Done():
+		w.left.Add(1)
+		r.close(ErrDraining)
+		r.out.logger.Warn("the handler did not return while the worker drained; its job goes on elsewhere when its lease lapses", "type", r.jobType, "grace", w.opts.DrainGrace)
+		return errAbandoned
+	}
+}
+
+// settle commits the attempt's end, sees to the next one, and gives asynq's answer.
+func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
+	if errors.Is(cause, ErrSuperseded) {
+		r.out.logger.Warn("the run was superseded; nothing more of it is written", "cause", cause)
+		return nil
+	}
+	report := w.verdict(r, cause, err)
+	asked := r.out.ask(report)
+	if errors.Is(asked, engine.ErrInvalid) {
+		report = engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: codeError, Message: asked.Error()}}
+		asked = r.out.ask(report)
+	}
+	if asked != nil {
+		r.out.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
+		return nil
+	}
+	w.tell(r, report, err)
+	switch report.Type {
+	case engine.JobQueued:
+		w.next(ctx, r.job, RescueQueue(r.queue))
+	case engine.JobRetrying:
+		w.next(ctx, r.job, r.queue)
+	}
+	if report.Error != nil {
+		return &archived{report.Error.Code + ": " + report.Error.Message}
+	}
+	return nil
+}
+
+// verdict decides what an attempt's end is. What the handler says it has done, is
+// done: nil is success, also when the job was asked to stop meanwhile. An error after
+// that ends the job as asked.
+func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
+	failed := func(code string) engine.Report {
+		return engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: code, Message: err.Error()}}
+	}
+	code := codeError
+	if errors.As(err, new(*noHandlerError)) {
+		code = codeNoHandler
+	}
+	switch {
+	case err == nil:
+		r.out.mu.Lock()
+		defer r.out.mu.Unlock()
+		return engine.Report{Type: engine.JobSucceeded, Result: r.result}
+	case errors.As(err, new(*panicError)):
+		return failed(codePanic)
+	case errors.Is(cause, ErrCanceled):
+		return engine.Report{Type: engine.JobCanceled}
+	case errors.Is(cause, ErrDeadline):
+		return failed(codeDeadline)
+	case errors.As(err, new(*permanentError)):
+		return failed(codePermanent)
+	case errors.Is(cause, ErrDraining):
+		return engine.Report{Type: engine.JobQueued}
+	case r.started.Retries >= r.started.MaxRetries:
+		return failed(code)
+	}
+	wait := backoff(r.started.Retries, w.opts.BackoffMin, w.opts.BackoffMax)
+	if after := (*retryAfterError)(nil); errors.As(err, &after) {
+		wait = after.after
+	}
+	report := failed(code)
+	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, time.Now().Add(wait), r.started.Retries+1
+	return report
+}
+
+// tell logs an end. A panic's stack is told here and nowhere else.
+func (w *Worker) tell(r *Run, report engine.Report, err error) {
+	switch panicked := (*panicError)(nil); {
+	case errors.As(err, &panicked):
+		r.out.logger.Error("the handler panicked", "type", r.jobType, "panic", panicked.text, "stack", string(panicked.stack))
+	case report.Error != nil:
+		r.out.logger.Warn("the attempt failed", "type", r.jobType, "end", report.Type, "code", report.Error.Code, "error", err)
+	default:
+		r.out.logger.Debug("the attempt ended", "type", r.jobType, "end", report.Type)
+	}
+}
+
+// next hands the attempt that follows to asynq. A job that was canceled meanwhile
+// has none.
+func (w *Worker) next(ctx context.Context, job engine.JobID, queue string) {
+	err := w.persist(ctx, func() error {
+		a, err := w.opts.Engine.Current(ctx, job)
+		if err != nil || !a.Waiting {
+			return err
+		}
+		return w.opts.Engine.Dispatch(ctx, a, queue)
+	})
+	if err != nil && !stale(err) {
+		w.opts.Logger.Warn("the next attempt is not yet handed to asynq; a reconciler will do it", "job", job, "error", err)
+	}
+}

@@ -1,0 +1,77 @@
+// Package worker runs jobs. A Worker takes them from asynq's queues, calls the
+// handlers that were registered with Handle, and gives each a Run to report with.
+//
+// # What is promised
+//
+//   - A job runs at least once, and ends exactly once. What a handler does after its
+//     last checkpoint is repeated when its worker is lost, so that part must bear
+//     repetition: write under names made from the job's ID, or ask before doing.
+//   - Checkpoint commits state and progress together. Once it has returned, the job
+//     goes on from there or from a later checkpoint, wherever it runs.
+//   - The record of what became of an attempt is committed before asynq hears of it.
+//   - Once an attempt is superseded, nothing that it reports is accepted, and its
+//     context has ended with ErrSuperseded, or will with the next heartbeat.
+//   - A crash, a drain and a restart of Redis cost no retry.
+//   - Losing Redis in the middle costs time: handlers go on, their reports wait,
+//     Checkpoint blocks, and all of it is committed once when Redis is back.
+//
+// # Attempts, the fence and the lease
+//
+// asynq carries attempts; Tidemark decides. Each attempt is an asynq task of its own,
+// <job>.<attempt>, that asynq never retries. Whoever takes it commits its start with
+// a token that only this process knows. From then on (attempt, token) is the job's
+// fence: a report must bear it, and the number that follows the one before.
+//
+//	          start                     report, heartbeat
+//	waiting ─────────▶ attempt n runs ◀──────────────────┐
+//	   ▲               │   │   │   │                     │ fence (n, token)
+//	   │               │   │   │   └─────────────────────┘
+//	   │               │   │   └─ nil, Permanent, panic, canceled ──▶ the job's end
+//	   │               │   └─ error with retries left ──┐
+//	   │               └─ a lease of silence, drain ──┐ │
+//	   │                                              ▼ ▼
+//	   └──────────────────── attempt n+1 is the current one, its task follows
+//
+// Raising the fence, which is making n+1 the current attempt, is one atomic commit,
+// and so is every report: of two that contradict each other one is refused. Three may
+// raise it: the run itself, at its end; any worker, after a lease of silence; and a
+// cancel of a job that nobody runs. Nobody needs to be elected for that.
+//
+// A worker says every HeartbeatInterval that its runs are alive, and hears in return
+// which were superseded or are to be canceled. Every worker reads all heartbeats each
+// SweepInterval. Silence is observed, not computed from clocks: a claim needs the same
+// beat over a whole Lease of the observer's own monotonic clock, without a failed or
+// late read in between and without a change of the Redis behind. The claim holds only
+// if the beat is still that one. So a restarted or frozen Redis rescues nobody who is
+// alive: everybody has a lease to beat, and beats four times in it.
+//
+// # What happens when
+//
+//   - The worker is killed: job.stalled after a lease and a sweep; the next attempt
+//     goes to the queue's rescue queue, whose slots are reserved, and begins with the
+//     checkpoint. Crashes without a checkpoint between them are counted, and CrashLimit
+//     of them end the job with code "worker_lost".
+//   - The worker is frozen, and wakes: its first report or heartbeat is refused; the
+//     run's context ends with ErrSuperseded.
+//   - Redis is away: the same numbered reports are sent again until they are answered.
+//     Those that had been committed are recognised.
+//   - Redis has lost what it acknowledged, as in a failover: it names the number that
+//     it has, and the run goes on from there with what it shows now. If the start is
+//     among what was lost, the run is superseded and the task starts it again.
+//   - The task is missing or lost in asynq while the job waits: the reconciler of any
+//     worker hands it over again. Two tasks of one attempt do no harm: one starts it.
+//   - The handler returns an error: job.retrying with backoff, or the job's end; the
+//     task goes to asynq's archive with the error. A type that this worker does not
+//     know is an error with code "no_handler".
+//   - The handler panics or calls runtime.Goexit: the job fails with code "panic"; the
+//     stack is in the worker's log only.
+//   - The job is canceled: the context ends with ErrCanceled at the next heartbeat. The
+//     handler's error then ends the job as canceled. If it returns nil it has done the
+//     job, and job.succeeded stands.
+//   - The deadline passes: the context ends with ErrDeadline, and the handler's error
+//     ends the job as failed with code "deadline". A waiting job fails likewise.
+//   - The handler does not return: CancelGrace after a cancel or the deadline the job's
+//     end is committed without it. Its slot stays taken until it returns.
+//   - The worker stops: contexts end with ErrDraining, a handler's error hands its job
+//     back to the rescue queue. What takes longer than DrainGrace is left to the lease.
+package worker

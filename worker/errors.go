@@ -1,0 +1,101 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+)
+
+// Why a run's context has ended, as context.Cause tells. The handler should return
+// soon, with the cause or any other error.
+var (
+	// ErrCanceled: the job was asked to stop. It ends as canceled, unless the
+	// handler still returns nil. Run.Checkpoint and Run.Log work for CancelGrace.
+	ErrCanceled = errors.New("the job is canceled")
+	// ErrSuperseded: the attempt is no longer the current one, for instance because
+	// this process was frozen for longer than a lease. Nothing that the run reports
+	// is accepted any more.
+	ErrSuperseded = errors.New("the attempt is superseded")
+	// ErrDraining: the worker is stopping. Checkpoint and return: the job goes back
+	// to the queue and costs no retry.
+	ErrDraining = errors.New("the worker is draining")
+	// ErrDeadline: the job's deadline has passed. It ends as failed, unless the
+	// handler still returns nil.
+	ErrDeadline = errors.New("the job's deadline has passed")
+)
+
+// ErrStopped says that the worker was stopped; make another one with New.
+var ErrStopped = errors.New("the worker is stopped")
+
+// errOver: the attempt has ended, and its handler is still calling.
+var errOver = errors.New("the attempt has ended")
+
+// Codes of a job's error, beside what handlers' own errors get.
+const (
+	codeError     = "error"
+	codePermanent = "permanent"
+	codePanic     = "panic"
+	codeDeadline  = "deadline"
+	codeLost      = "worker_lost"
+	codeNoHandler = "no_handler"
+)
+
+// Permanent marks an error that no retry can cure: the job fails at once, with code
+// "permanent". Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// RetryAfter asks that the job be tried again after d, in place of the backoff; it
+// uses a retry as any error does. d is bounded to 0 and a year. RetryAfter(nil, d)
+// is nil.
+func RetryAfter(err error, d time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &retryAfterError{err, min(max(d, 0), 365*24*time.Hour)}
+}
+
+type retryAfterError struct {
+	err   error
+	after time.Duration
+}
+
+func (e *retryAfterError) Error() string { return e.err.Error() }
+func (e *retryAfterError) Unwrap() error { return e.err }
+
+// panicError is what became of a handler that panicked, or ended its goroutine.
+type panicError struct {
+	text  string
+	stack []byte
+}
+
+func (e *panicError) Error() string { return e.text }
+
+// noHandlerError: this worker does not know the job's type.
+type noHandlerError struct {
+	jobType string
+	known   []string
+}
+
+func (e *noHandlerError) Error() string {
+	return fmt.Sprintf("no handler for job type %q; this worker has %q: register it with worker.Handle, or give the type a queue of its own", e.jobType, e.known)
+}
+
+// archived is how asynq is told that an attempt failed: the task goes to its
+// archive with this text, and asynq does not try it again. The handler's own error
+// is not unwrapped, since asynq gives meanings of its own to some.
+type archived struct{ text string }
+
+func (e *archived) Error() string   { return e.text }
+func (e *archived) Is(t error) bool { return t == asynq.SkipRetry }

@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// handler is a job type's, with its payload still to be decoded.
+type handler func(ctx context.Context, r *Run, payload []byte) error
+
+// Handle registers the handler of a job type, [a-z][a-z0-9._-]{0,63}. The payload is
+// decoded into T as JSON; a []byte is given as it is. An empty payload is T's zero
+// value, and one that does not fit T fails the job for good.
+//
+// A handler that returns nil has done the job. An error is tried again from the last
+// checkpoint while the job has retries left, unless it is Permanent. A panic fails
+// the job. When ctx ends, the handler should return; context.Cause tells why.
+//
+// A handler may run more than once for a job: everything after its last checkpoint
+// is repeated if its worker is lost.
+//
+// Handle panics when jobType is malformed or has a handler already, and after Start:
+// these are mistakes in the program.
+func Handle[T any](w *Worker, jobType string, h func(ctx context.Context, run *Run, payload T) error) {
+	if err := (engine.Spec{Topic: "system:all", Type: jobType}).Validate(); err != nil {
+		panic(fmt.Sprintf("worker.Handle: %v", err))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.phase != idle:
+		panic(fmt.Sprintf("worker.Handle %q: the worker has started; register handlers before", jobType))
+	case w.handlers[jobType] != nil:
+		panic(fmt.Sprintf("worker.Handle %q: the type has a handler already", jobType))
+	}
+	w.handlers[jobType] = func(ctx context.Context, r *Run, payload []byte) error {
+		var value T
+		if err := decodePayload(payload, &value); err != nil {
+			return Permanent(err)
+		}
+		return h(ctx, r, value)
+	}
+}
+
+// decodePayload words errors without the payload's values: payloads never appear in
+// records.
+func decodePayload(payload []byte, value any) error {
+	if raw, ok := value.(*[]byte); ok {
+		*raw = payload
+		return nil
+	}
+	if len(payload) == 0 {
+		return nil
+	}
+	err := json.Unmarshal(payload, value)
+	var syntax *json.SyntaxError
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &syntax):
+		return fmt.Errorf("the payload is not JSON: error at byte %d of %d; enqueue a value that encodes to JSON, or handle it as []byte", syntax.Offset, len(payload))
+	case errors.As(err, &mismatch):
+		return fmt.Errorf("the payload does not fit %T: at byte %d field %q is to be a %s", value, mismatch.Offset, mismatch.Field, mismatch.Type)
+	}
+	return fmt.Errorf("the payload of %d bytes does not decode into %T", len(payload), value)
+}
+
+// handlerOf finds a job type's handler; for one that this worker does not know, a
+// handler that says so.
+func (w *Worker) handlerOf(jobType string) handler {
+	if h := w.handlers[jobType]; h != nil {
+		return h
+	}
+	return func(context.Context, *Run, []byte) error {
+		return &noHandlerError{jobType, slices.Sorted(maps.Keys(w.handlers))}
+	}
+}

@@ -1,0 +1,251 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+const topic = engine.Topic("user:42")
+
+var namespaces atomic.Int64
+
+// open gives an engine in a namespace of its own.
+func open(t testing.TB, url string) *engine.Engine {
+	t.Helper()
+	return openIn(t, url, fmt.Sprintf("t%d", namespaces.Add(1)))
+}
+
+func openIn(t testing.TB, url, namespace string) *engine.Engine {
+	t.Helper()
+	e, err := engine.Open(t.Context(), engine.Options{URL: url, Namespace: namespace, Logger: quiet(), CommitTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("close engine: %v", err)
+		}
+	})
+	return e
+}
+
+// real gives an engine on a Redis of the test's own.
+func real(t testing.TB) *engine.Engine {
+	t.Helper()
+	return open(t, redistest.Server(t).URL())
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// brief are options with short waits. A test that depends on how short sets its own.
+func brief(e *engine.Engine) worker.Options {
+	return worker.Options{
+		Engine: e, Concurrency: 4, RescueSlots: 2, TickInterval: 20 * time.Millisecond, CheckpointInterval: 20 * time.Millisecond,
+		HeartbeatInterval: 50 * time.Millisecond, Lease: time.Second, SweepInterval: 50 * time.Millisecond,
+		ReconcileInterval: 200 * time.Millisecond, BackoffMin: 10 * time.Millisecond, BackoffMax: 20 * time.Millisecond,
+		DrainGrace: 10 * time.Second, CancelGrace: 5 * time.Second, Logger: quiet(),
+	}
+}
+
+func build(t testing.TB, o worker.Options) *worker.Worker {
+	t.Helper()
+	w, err := worker.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// start runs a worker until the test ends.
+func start(t testing.TB, w *worker.Worker) {
+	t.Helper()
+	if err := w.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, w) })
+}
+
+func stop(t testing.TB, w *worker.Worker) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := w.Stop(ctx); err != nil {
+		t.Errorf("stop worker: %v", err)
+	}
+}
+
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// enqueue makes a job of a type; change may say more.
+func enqueue(t testing.TB, e *engine.Engine, jobType string, change ...func(*engine.Spec)) engine.JobID {
+	t.Helper()
+	s := engine.Spec{Topic: topic, Type: jobType}
+	for _, c := range change {
+		c(&s)
+	}
+	got, err := e.Enqueue(soon(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Job
+}
+
+// history follows a job from its beginning to its end, and holds each record to
+// what every job promises. see, if not nil, is called with each as it comes.
+func history(t testing.TB, e *engine.Engine, job engine.JobID, see func(engine.Record)) []engine.Record {
+	t.Helper()
+	var all []engine.Record
+	percent, ended := 0.0, false
+	for u, err := range e.Follow(soon(t), engine.FollowQuery{Job: job, After: engine.Beginning}) {
+		if err != nil {
+			t.Fatalf("follow job %s: %v; it has come to\n%s", job, err, tell(all))
+		}
+		if u.Kind != engine.UpdateRecord {
+			continue
+		}
+		r, err := u.Entry.Record()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+		if r.Job.Percent < percent {
+			t.Errorf("percent fell from %v to %v in %s", percent, r.Job.Percent, u.Entry.JSON)
+		}
+		if ended {
+			t.Errorf("a record after the end: %s", u.Entry.JSON)
+		}
+		percent, ended = r.Job.Percent, r.Type.Terminal()
+		if see != nil {
+			see(r)
+		}
+	}
+	if !ended {
+		t.Errorf("job %s has no end:\n%s", job, tell(all))
+	}
+	return all
+}
+
+func tell(all []engine.Record) string {
+	s := ""
+	for _, r := range all {
+		s += fmt.Sprintf("%s %s attempt %d, %v%%, %q", r.ID, r.Type, r.Job.Attempt, r.Job.Percent, r.Job.Message)
+		if r.Job.Error != nil {
+			s += fmt.Sprintf(", %+v", *r.Job.Error)
+		}
+		if r.Log != nil {
+			s += fmt.Sprintf(", %+v", *r.Log)
+		}
+		s += "\n"
+	}
+	return s
+}
+
+// milestones are the types of records without ticks.
+func milestones(all []engine.Record) []engine.RecordType {
+	var types []engine.RecordType
+	for _, r := range all {
+		if !r.Type.Tick() {
+			types = append(types, r.Type)
+		}
+	}
+	return types
+}
+
+func count(all []engine.Record, of engine.RecordType) int {
+	n := 0
+	for _, r := range all {
+		if r.Type == of {
+			n++
+		}
+	}
+	return n
+}
+
+func last(all []engine.Record) *engine.Job { return all[len(all)-1].Job }
+
+// awaitRecord follows a job until it has a record that is wanted.
+func awaitRecord(t testing.TB, e *engine.Engine, job engine.JobID, want func(engine.Record) bool) engine.Record {
+	t.Helper()
+	for u, err := range e.Follow(soon(t), engine.FollowQuery{Job: job, After: engine.Beginning}) {
+		if err != nil {
+			t.Fatalf("follow job %s: %v", job, err)
+		}
+		if u.Kind != engine.UpdateRecord {
+			continue
+		}
+		r, err := u.Entry.Record()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want(r) {
+			return r
+		}
+	}
+	t.Fatalf("job %s has ended without the record that was wanted", job)
+	panic("unreachable")
+}
+
+// wait waits for a signal.
+func wait(t testing.TB, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-soon(t).Done():
+		t.Fatalf("no sign of %s", what)
+	}
+}
+
+// pause waits between looks at something that gives no signal.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// eventually looks until what is looked for is there.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	ctx := soon(t)
+	for !holds() {
+		if ctx.Err() != nil {
+			t.Fatalf("waited for %s", what)
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
+}
+
+// logbook is a logger whose lines can be searched.
+type logbook struct {
+	mu    sync.Mutex
+	lines []byte
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, p...)
+	return len(p), nil
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.lines)
+}
+
+func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }

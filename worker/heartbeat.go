@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// beat says every HeartbeatInterval that the runs are alive, all in one call that
+// shares nothing with their reports, and passes on what comes back. It ends after
+// the last run of a drain.
+func (w *Worker) beat(ctx context.Context) {
+	t := time.NewTicker(w.opts.HeartbeatInterval)
+	defer t.Stop()
+	away := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		err := w.beatOnce(ctx)
+		switch {
+		case err != nil && !away && ctx.Err() == nil:
+			w.opts.Logger.Warn("heartbeats do not reach Redis; handlers go on, and their reports wait", "error", err)
+		case err == nil && away:
+			w.opts.Logger.Info("heartbeats reach Redis again")
+		}
+		away = err != nil
+	}
+}
+
+func (w *Worker) beatOnce(ctx context.Context) error {
+	runs := w.present()
+	if len(runs) == 0 {
+		return nil
+	}
+	// An answer that takes half a lease is worth less than another try.
+	ctx, cancel := context.WithTimeout(ctx, w.opts.Lease/2)
+	defer cancel()
+	beats := make([]engine.Beat, len(runs))
+	for i, r := range runs {
+		r.beat++
+		beats[i] = engine.Beat{Job: r.job, Attempt: r.out.fence.Attempt, Token: r.out.fence.Token, Counter: r.beat}
+	}
+	flags, err := w.opts.Engine.Heartbeat(ctx, beats)
+	if err != nil {
+		return err
+	}
+	for i, r := range runs {
+		switch flags[i] {
+		case engine.FlagSuperseded:
+			r.out.supersede()
+		case engine.FlagCanceling:
+			r.cancel(ErrCanceled)
+		}
+	}
+	return nil
+}

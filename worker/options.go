@@ -1,0 +1,194 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// Options say what a Worker takes and how long it waits for what. Only Engine is
+// required; every other field's zero value means its default. Workers of one
+// namespace may differ in all of them, but a worker whose Lease is short rescues
+// the jobs of one whose HeartbeatInterval is long, so let those two agree.
+type Options struct {
+	// Engine is the worker's access to jobs. Required. It must stay open until Stop
+	// has returned.
+	Engine *engine.Engine
+
+	// Queues are the queues that jobs are taken from. Defaults to the engine's
+	// default queue alone. Each is served together with its rescue queue, see
+	// RescueSlots.
+	Queues []Queue
+
+	// Concurrency is how many jobs of the queues run at once, 1 to 10,000. Defaults
+	// to 10.
+	Concurrency int
+
+	// RescueSlots is how many jobs run at once beside those, from the rescue
+	// queues: jobs that lost their worker or were handed back by one, so that they
+	// wait neither behind a backlog nor for a slot. 1 to 10,000. Defaults to a
+	// quarter of Concurrency, at least 1.
+	RescueSlots int
+
+	// TickInterval is how often a run's progress is reported at most, 10 ms to 1
+	// minute. Defaults to 200 ms.
+	TickInterval time.Duration
+
+	// CheckpointInterval is how often Run.CheckpointDue says yes, 10 ms to 1 hour.
+	// Defaults to 1 second.
+	CheckpointInterval time.Duration
+
+	// HeartbeatInterval is how often the worker says that its runs are alive, 10 ms
+	// to 1 minute. It is also how soon a run hears that it was canceled. Defaults
+	// to 1 second.
+	HeartbeatInterval time.Duration
+
+	// Lease is how long a run of any worker may be silent before this one claims
+	// its job: at least 2 heartbeats, at most 10 minutes. Defaults to 4 seconds.
+	Lease time.Duration
+
+	// SweepInterval is how often the heartbeats of all workers are read, from 10 ms
+	// to a quarter of Lease. Defaults to 500 ms.
+	SweepInterval time.Duration
+
+	// ReconcileInterval is how often waiting jobs are compared with asynq, 10 ms to
+	// 10 minutes. A job whose task is missing has it again after two to three
+	// intervals. Defaults to 5 seconds.
+	ReconcileInterval time.Duration
+
+	// CrashLimit is how many lost workers in a row, without a checkpoint between
+	// them, end a job as failed with code "worker_lost". 1 to 1,000. Defaults to 5.
+	CrashLimit int
+
+	// RescuesPerSecond bounds how fast this worker claims jobs, so that a network
+	// that comes back is not met by a stampede. Above 0, at most 10,000. Defaults
+	// to 50.
+	RescuesPerSecond float64
+
+	// BackoffMin and BackoffMax bound the wait before a failed attempt is tried
+	// again. It doubles with each retry, and its upper half is random. 1 ms to 24
+	// hours. Default to 1 second and 5 minutes.
+	BackoffMin time.Duration
+	BackoffMax time.Duration
+
+	// DrainGrace is how long Stop lets runs checkpoint and return, 1 ms to 1 hour.
+	// What has not returned by then is left to the lease. Defaults to 20 seconds.
+	DrainGrace time.Duration
+
+	// CancelGrace is how long a handler may go on after its context has ended by
+	// cancel or deadline, 1 ms to 1 hour. Its job's end is committed then, whether
+	// it has returned or not. Defaults to 10 seconds.
+	CancelGrace time.Duration
+
+	// LogLines is how many job.log records an attempt may write, 1 to 10,000.
+	// Defaults to 200.
+	LogLines int
+
+	// Logger hears of what no caller can be told. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// A Queue is an asynq queue and its share of the worker's attention.
+type Queue struct {
+	// Name is a Spec's Queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue".
+	Name string
+	// Weight is the queue's share against the others', 1 to 1,000. Defaults to 1.
+	Weight int
+}
+
+const rescueSuffix = "-rescue"
+
+// RescueQueue names the queue in which the jobs of a queue wait that lost their
+// worker or were handed back.
+func RescueQueue(queue string) string { return queue + rescueSuffix }
+
+var queueForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// Defaults returns o with every zero field set to its default.
+func (o Options) Defaults() Options {
+	if len(o.Queues) == 0 {
+		o.Queues = []Queue{{Name: engine.DefaultQueue}}
+	}
+	queues := make([]Queue, len(o.Queues)) // the caller keeps its own
+	for i, q := range o.Queues {
+		set(&q.Weight, 1)
+		queues[i] = q
+	}
+	o.Queues = queues
+	set(&o.Concurrency, 10)
+	set(&o.RescueSlots, max(1, o.Concurrency/4))
+	set(&o.TickInterval, 200*time.Millisecond)
+	set(&o.CheckpointInterval, time.Second)
+	set(&o.HeartbeatInterval, time.Second)
+	set(&o.Lease, 4*time.Second)
+	set(&o.SweepInterval, 500*time.Millisecond)
+	set(&o.ReconcileInterval, 5*time.Second)
+	set(&o.CrashLimit, 5)
+	set(&o.RescuesPerSecond, 50)
+	set(&o.BackoffMin, time.Second)
+	set(&o.BackoffMax, 5*time.Minute)
+	set(&o.DrainGrace, 20*time.Second)
+	set(&o.CancelGrace, 10*time.Second)
+	set(&o.LogLines, 200)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate checks o as Defaults completes it. Its error wraps engine.ErrInvalid and
+// names each field that is out of bounds. Engine is not looked at, so that settings
+// can be checked before there is one.
+func (o Options) Validate() error {
+	o = o.Defaults()
+	const least = 10 * time.Millisecond
+	problems := []error{
+		within("Concurrency", o.Concurrency, 1, 10_000),
+		within("RescueSlots", o.RescueSlots, 1, 10_000),
+		within("TickInterval", o.TickInterval, least, time.Minute),
+		within("CheckpointInterval", o.CheckpointInterval, least, time.Hour),
+		within("HeartbeatInterval", o.HeartbeatInterval, least, time.Minute),
+		within("Lease", o.Lease, 2*o.HeartbeatInterval, 10*time.Minute),
+		within("SweepInterval", o.SweepInterval, least, max(least, o.Lease/4)),
+		within("ReconcileInterval", o.ReconcileInterval, least, 10*time.Minute),
+		within("CrashLimit", o.CrashLimit, 1, 1000),
+		within("RescuesPerSecond", o.RescuesPerSecond, 0.001, 10_000),
+		within("BackoffMin", o.BackoffMin, time.Millisecond, 24*time.Hour),
+		within("BackoffMax", o.BackoffMax, o.BackoffMin, 24*time.Hour),
+		within("DrainGrace", o.DrainGrace, time.Millisecond, time.Hour),
+		within("CancelGrace", o.CancelGrace, time.Millisecond, time.Hour),
+		within("LogLines", o.LogLines, 1, 10_000),
+	}
+	seen := map[string]bool{}
+	for _, q := range o.Queues {
+		switch {
+		case !queueForm.MatchString(q.Name) || strings.HasSuffix(q.Name, rescueSuffix):
+			problems = append(problems, fmt.Errorf("%w Queues: name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", engine.ErrInvalid, q.Name, rescueSuffix))
+		case seen[q.Name]:
+			problems = append(problems, fmt.Errorf("%w Queues: %s is named twice", engine.ErrInvalid, q.Name))
+		}
+		seen[q.Name] = true
+		problems = append(problems, within("Queues: weight of "+q.Name, q.Weight, 1, 1000))
+	}
+	return errors.Join(problems...)
+}
+
+func within[T int | float64 | time.Duration](name string, v, least, most T) error {
+	// Not "v < least || v > most": NaN is to be refused too.
+	if v >= least && v <= most {
+		return nil
+	}
+	return fmt.Errorf("%w %s %v: want %v to %v", engine.ErrInvalid, name, v, least, most)
+}

@@ -1,0 +1,92 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// view is what a run shows: where it is, in its own counts and in the bar. Whoever
+// uses it holds the reporter's lock.
+type view struct {
+	scale scale
+	// stage is the place in scale; the first one until a stage is entered.
+	stage int
+	// name is the stage's as it is shown, "" before one is entered. It may be one
+	// that the scale does not have (loose): that moves no bar of a declared scale.
+	name  string
+	loose bool
+
+	done, total int64
+	counted     bool // Progress was called in this stage
+	unit        string
+	message     string
+
+	// mark is the highest place in the bar so far.
+	mark int64
+	eta  eta
+}
+
+// declare sets the stages.
+func (v *view) declare(stages []Stage) {
+	v.scale = newScale(stages)
+	v.stage = 0
+	v.loose = v.name != ""
+	if i := v.scale.index(v.name); i >= 0 {
+		v.stage, v.loose = i, false
+	}
+}
+
+// enter moves to a stage. It reports false for the one that the run is in.
+func (v *view) enter(name string) bool {
+	if name == v.name {
+		return false
+	}
+	v.settle() // what was reached in the stage that is left
+	v.name = name
+	v.loose = true
+	if i := v.scale.index(name); i >= 0 {
+		v.stage, v.loose = i, false
+	}
+	v.done, v.total, v.counted = 0, 0, false
+	return true
+}
+
+// clamped are the counts within their bounds.
+func (v *view) clamped() (done, total int64) {
+	done, total = max(v.done, 0), max(v.total, 0)
+	if total > 0 {
+		done = min(done, total)
+	}
+	return done, total
+}
+
+// settle moves the mark up to the present place, which it returns.
+func (v *view) settle() int64 {
+	place := v.mark
+	if !v.loose || len(v.scale.ends) == 0 {
+		done, total := v.clamped()
+		place = v.scale.at(v.stage, done, total)
+	}
+	v.mark = max(v.mark, place)
+	return place
+}
+
+// show gives the view as a report wants it: percent in tenths, floored, and the rest.
+func (v *view) show(now time.Time) (tenths int, shown *engine.Shown) {
+	place := v.settle()
+	done, total := v.clamped()
+	shown = &engine.Shown{Message: v.message}
+	if v.counted {
+		shown.Progress = engine.Progress{Done: done, Total: total, Unit: v.unit}
+		shown.Indeterminate = total == 0
+		v.eta.observe(now, place)
+		if total > 0 {
+			shown.ETA = v.eta.estimate(whole - v.mark)
+		}
+	}
+	if v.name != "" {
+		shown.Stage = engine.Stage{Name: v.name, Index: v.stage, Count: max(1, len(v.scale.names))}
+	}
+	return int(v.mark / partsPerTenth), shown
+}

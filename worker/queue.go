@@ -1,0 +1,83 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+)
+
+// How often a worker has asynq look into its queues: for tasks when they were empty,
+// and for delayed ones that are due. The first of its servers does the latter; the
+// others, which cannot be told to leave it, do it rarely.
+const (
+	taskCheck    = 100 * time.Millisecond
+	delayedCheck = 250 * time.Millisecond
+	seldom       = time.Minute
+)
+
+// maxTakers bounds takers: beyond it Redis is busy anyway.
+const maxTakers = 4
+
+// takers is how many tasks are taken from the queues at once, for a concurrency. An
+// asynq server takes one at a time, each a round trip, which bounds it at a fraction
+// of what Redis does; several make the commits of the jobs travel together too.
+func takers(concurrency int) int { return min(max(concurrency/5, 1), maxTakers) }
+
+// serve makes the asynq servers, some for the queues and some for their rescue
+// queues, and the lane of each. They share the engine's connections. asynq's own
+// retries, deadlines and signals are not used: it carries attempts, and that is all.
+func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
+	e := w.opts.Engine
+	normal, rescue := map[string]int{}, map[string]int{}
+	for _, q := range w.opts.Queues {
+		normal[e.QueueName(q.Name)] = q.Weight
+		rescue[e.QueueName(RescueQueue(q.Name))] = q.Weight
+	}
+	level := asynq.FatalLevel // asynq formats what it logs even when nobody listens
+	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		level = asynq.DebugLevel
+	}
+	add := func(queues map[string]int, slots, takers int, rescue bool) {
+		l := &lane{rescue: rescue, slots: make(chan struct{}, slots)}
+		delayed := delayedCheck
+		for i := range takers {
+			lanes = append(lanes, l)
+			servers = append(servers, asynq.NewServerFromRedisClient(e.Redis(), asynq.Config{
+				Concurrency: (slots + i) / takers, Queues: queues,
+				TaskCheckInterval: time.Duration(takers) * taskCheck, DelayedTaskCheckInterval: delayed,
+				Logger: asynqLog{w.opts.Logger}, LogLevel: level,
+				// Handlers of ours return when the drain ends, so asynq has none to give up.
+				ShutdownTimeout: w.opts.DrainGrace + time.Minute,
+			}))
+			delayed = seldom
+		}
+	}
+	add(normal, w.opts.Concurrency, takers(w.opts.Concurrency), false)
+	add(rescue, w.opts.RescueSlots, takers(w.opts.RescueSlots), true)
+	return servers, lanes
+}
+
+// A lane is the queues or their rescue queues, and the slots that their handlers run
+// in. asynq has as many, but forgets a handler when its own lease ends, as after a long freeze of
+// Redis; a slot of ours is taken until the handler has returned.
+type lane struct {
+	rescue bool
+	slots  chan struct{}
+}
+
+// asynqLog takes what asynq logs. It is of interest when asynq itself is looked
+// into: what matters to a job is told by the job.
+type asynqLog struct{ l *slog.Logger }
+
+func (a asynqLog) say(level string, args []any) {
+	a.l.Debug("asynq: "+fmt.Sprint(args...), "level", level)
+}
+
+func (a asynqLog) Debug(args ...any) { a.say("debug", args) }
+func (a asynqLog) Info(args ...any)  { a.say("info", args) }
+func (a asynqLog) Warn(args ...any)  { a.say("warn", args) }
+func (a asynqLog) Error(args ...any) { a.say("error", args) }
+func (a asynqLog) Fatal(args ...any) { a.say("fatal", args) }

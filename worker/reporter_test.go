@@ -1,0 +1,291 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// ledger stands for the engine: it answers batches as it is told, and keeps what it
+// accepted.
+type ledger struct {
+	t       *testing.T
+	have    uint64
+	types   []engine.RecordType
+	tries   [][]uint64 // sequence numbers of every batch
+	answers []func(reports []engine.Report) ([]engine.Ack, error)
+	refuse  error // by Submit itself
+}
+
+func (l *ledger) submit(reports []engine.Report, done func([]engine.Ack, error)) error {
+	var seqs []uint64
+	for _, r := range reports {
+		seqs = append(seqs, r.Fence.Seq)
+	}
+	l.tries = append(l.tries, seqs)
+	if l.refuse != nil && slices.ContainsFunc(reports, func(r engine.Report) bool { return r.Log != nil && r.Log.Text == "bad" }) {
+		return l.refuse
+	}
+	answer := l.accept
+	if len(l.answers) > 0 {
+		answer, l.answers = l.answers[0], l.answers[1:]
+	}
+	acks, err := answer(reports)
+	go done(acks, err)
+	return nil
+}
+
+// accept does what commit.lua does with a run's reports.
+func (l *ledger) accept(reports []engine.Report) ([]engine.Ack, error) {
+	acks := make([]engine.Ack, len(reports))
+	for i, r := range reports {
+		switch {
+		case r.Fence.Seq <= l.have:
+			acks[i].Duplicate = true
+		case r.Fence.Seq > l.have+1:
+			acks[i].Err = &engine.GapError{Have: l.have}
+		default:
+			l.have++
+			l.types = append(l.types, r.Type)
+		}
+	}
+	return acks, nil
+}
+
+func (l *ledger) reporter(refused func(error)) *reporter {
+	return &reporter{
+		submit: l.submit, refused: refused, logger: slog.New(slog.DiscardHandler), tick: 200 * time.Millisecond, lines: 100,
+		fence: engine.Fence{Attempt: 1, Token: "t", Seq: 1},
+	}
+}
+
+func (r *reporter) say(text string) {
+	r.mu.Lock()
+	r.log("info", text)
+	r.mu.Unlock()
+	r.send()
+}
+
+func (r *reporter) progress(done, total int64) {
+	r.mu.Lock()
+	r.view.done, r.view.total, r.view.counted = done, total, true
+	r.touch()
+	r.mu.Unlock()
+}
+
+// pass lets time pass in the test's bubble, and everything happen that is due then.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestTicksKeepTheirPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		var last engine.Report
+		l := &ledger{t: t, have: 1}
+		r := l.reporter(nil)
+		var mu sync.Mutex
+		r.submit = func(reports []engine.Report, done func([]engine.Ack, error)) error {
+			mu.Lock()
+			defer mu.Unlock()
+			at = append(at, time.Since(began))
+			last = reports[len(reports)-1]
+			return l.submit(reports, done)
+		}
+		for i := int64(1); i <= 500; i++ {
+			r.progress(i, 1000)
+			pass(time.Millisecond)
+		}
+		pass(time.Second) // nothing more is said, and the last is told
+		mu.Lock()
+		defer mu.Unlock()
+		if len(at) != 3 {
+			t.Fatalf("ticks after %v, want three", at)
+		}
+		before := time.Duration(0)
+		for _, now := range at {
+			// A call that finds nothing armed begins the next interval.
+			if now-before < r.tick || now-before > r.tick+2*time.Millisecond {
+				t.Errorf("ticks after %v, want them %s apart", at, r.tick)
+			}
+			before = now
+		}
+		if last.Shown.Progress.Done != 500 {
+			t.Errorf("the last tick shows %d, want 500", last.Shown.Progress.Done)
+		}
+		r.stop(errOver)
+	})
+}
+
+func TestReporterSendsTheSameBatchUntilItIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{t: t, have: 1}
+		away := func([]engine.Report) ([]engine.Ack, error) { return nil, engine.ErrUnreachable }
+		lost := func(reports []engine.Report) ([]engine.Ack, error) {
+			_, _ = l.accept(reports)
+			return nil, engine.ErrUnreachable
+		}
+		full := func([]engine.Report) ([]engine.Ack, error) { return nil, engine.ErrOutOfMemory }
+		l.answers = append(l.answers, away, full, lost, away)
+		r := l.reporter(nil)
+		r.say("one")
+		r.say("two")
+		r.progress(1, 2)
+		if err := r.ask(engine.Report{Type: engine.JobSucceeded}); err != nil {
+			t.Fatal(err)
+		}
+		want := []engine.RecordType{engine.JobLog, engine.JobLog, engine.JobSucceeded}
+		if !slices.Equal(l.types, want) {
+			t.Errorf("accepted %v, want %v", l.types, want)
+		}
+		if got := fmt.Sprint(l.tries); got != "[[2] [2] [2] [2] [2] [3 4]]" {
+			t.Errorf("batches %s", got)
+		}
+		r.stop(errOver)
+	})
+}
+
+func TestReporterGoesOnFromWhatRedisHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{t: t, have: 1}
+		r := l.reporter(nil)
+		for i := range 5 {
+			r.say(fmt.Sprint(i))
+			synctest.Wait()
+		}
+		l.have, l.types = 3, nil // a failover
+		r.progress(7, 10)
+		r.say("six")
+		if err := r.ask(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}}); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		// What waited, and then what the run shows now.
+		want := []engine.RecordType{engine.JobLog, engine.JobCheckpoint, engine.JobProgress}
+		if !slices.Equal(l.types, want) {
+			t.Errorf("accepted %v, want %v", l.types, want)
+		}
+		r.progress(8, 10)
+		pass(time.Second)
+		if n := len(l.types); n != 4 || l.types[3] != engine.JobProgress {
+			t.Errorf("accepted %v, want one more tick", l.types)
+		}
+		r.stop(errOver)
+	})
+}
+
+func TestReporterStopsWhenItIsRefused(t *testing.T) {
+	for _, refusal := range []error{engine.ErrSuperseded, engine.ErrEnded, engine.ErrNotFound} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &ledger{t: t, have: 1}
+			l.answers = append(l.answers, func([]engine.Report) ([]engine.Ack, error) {
+				return []engine.Ack{{Err: refusal}}, nil
+			})
+			var told []error
+			r := l.reporter(func(cause error) { told = append(told, cause) })
+			err := r.ask(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}})
+			if !errors.Is(err, ErrSuperseded) || !errors.Is(err, refusal) {
+				t.Errorf("the checkpoint heard %v", err)
+			}
+			r.progress(1, 2)
+			r.say("ghost")
+			r.supersede()
+			if err := r.ask(engine.Report{Type: engine.JobSucceeded}); !errors.Is(err, ErrSuperseded) {
+				t.Errorf("the end heard %v", err)
+			}
+			pass(time.Minute)
+			if len(l.tries) != 1 || len(told) != 1 || !errors.Is(told[0], ErrSuperseded) {
+				t.Errorf("%d batches sent, told %v", len(l.tries), told)
+			}
+		})
+	}
+}
+
+// A heartbeat that comes while the end is under way finds an ended job, and must not
+// make that look like a superseded one.
+func TestReporterAwaitsTheAnswerToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{t: t, have: 1}
+		r := l.reporter(func(cause error) { t.Errorf("told %v", cause) })
+		l.answers = append(l.answers, func(reports []engine.Report) ([]engine.Ack, error) {
+			r.supersede()
+			return l.accept(reports)
+		})
+		if err := r.ask(engine.Report{Type: engine.JobSucceeded}); err != nil {
+			t.Error(err)
+		}
+		r.stop(errOver)
+	})
+}
+
+func TestReporterDropsTheOneReportThatIsInvalid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{t: t, have: 1, refuse: fmt.Errorf("%w: bad", engine.ErrInvalid)}
+		l.answers = append(l.answers, func([]engine.Report) ([]engine.Ack, error) {
+			return nil, engine.ErrUnreachable // so that the others wait together
+		})
+		r := l.reporter(nil)
+		r.say("first")
+		r.say("good")
+		r.say("bad")
+		r.say("good too")
+		if err := r.ask(engine.Report{Type: engine.JobSucceeded}); err != nil {
+			t.Fatal(err)
+		}
+		want := []engine.RecordType{engine.JobLog, engine.JobLog, engine.JobLog, engine.JobSucceeded}
+		if !slices.Equal(l.types, want) || l.have != 5 {
+			t.Errorf("accepted %v up to %d, want %v", l.types, l.have, want)
+		}
+		r.stop(errOver)
+	})
+}
+
+func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
+	const lease, sweep = 4 * time.Second, 500 * time.Millisecond
+	at := time.Now()
+	h := &watch{lease: lease}
+	job := func(beat string) map[engine.JobID]string { return map[engine.JobID]string{"j": beat} }
+	read := func(beat, redis string) int {
+		at = at.Add(sweep)
+		return len(h.read(job(beat), redis, at, at.Add(time.Millisecond)))
+	}
+	// reads until the job is called silent, at most n.
+	reads := func(beat, redis string, n int) int {
+		for i := range n {
+			if read(beat, redis) > 0 {
+				return i + 1
+			}
+		}
+		return 0
+	}
+	if n := reads("1.7", "a", 20); n != 10 { // a lease is 8 sweeps, and both ends are reads
+		t.Errorf("silent at read %d, want 10", n)
+	}
+	if n := reads("1.8", "a", 20); n != 10 {
+		t.Errorf("after a beat silent at read %d, want 10", n)
+	}
+	if n := reads("1.8", "b", 20); n != 10 {
+		t.Errorf("after a restart of Redis silent at read %d, want 10", n)
+	}
+	h.failed()
+	if n := reads("1.8", "b", 20); n != 10 {
+		t.Errorf("after a failed read silent at read %d, want 10", n)
+	}
+	at = at.Add(lease) // the process was frozen
+	if n := reads("1.8", "b", 20); n != 10 {
+		t.Errorf("after a freeze silent at read %d, want 10", n)
+	}
+	h.read(nil, "b", at, at)
+	if len(h.seen) != 0 {
+		t.Errorf("%d jobs remembered that are gone", len(h.seen))
+	}
+}

@@ -1,0 +1,170 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A Run is a handler's hold on the attempt that it is executing. Its methods may be
+// called concurrently, also after the handler has returned: they do nothing then.
+// Except for Checkpoint, none of them waits for Redis.
+type Run struct {
+	job     engine.JobID
+	topic   engine.Topic
+	jobType string
+	queue   string
+	started *engine.Started
+
+	out    reporter
+	result json.RawMessage // under out.mu
+	state  keeper
+	cancel context.CancelCauseFunc
+	beat   uint64 // the heartbeat's own
+}
+
+// newRun makes the run of an attempt whose start was committed with fence.
+func (w *Worker) newRun(job engine.JobID, fence engine.Fence, started *engine.Started, cancel context.CancelCauseFunc) *Run {
+	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, cancel: cancel}
+	r.out = reporter{
+		submit: w.opts.Engine.Submit, refused: func(cause error) { cancel(cause) },
+		logger: w.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
+		tick:   w.opts.TickInterval, lines: w.opts.LogLines,
+		job: job, fence: fence,
+	}
+	// The bar goes on from the checkpoint: what came after it is to be done again.
+	r.out.view.mark = int64(started.CheckpointTenths) * partsPerTenth
+	r.state.interval = w.opts.CheckpointInterval
+	return r
+}
+
+// Job returns the job's ID.
+func (r *Run) Job() engine.JobID { return r.job }
+
+// Topic returns whom the job's records are for.
+func (r *Run) Topic() engine.Topic { return r.topic }
+
+// Attempt returns the number of this attempt, from 1. Retries, rescues and
+// hand-backs all begin a new one.
+func (r *Run) Attempt() int { return r.out.fence.Attempt }
+
+// Type returns the job's type.
+func (r *Run) Type() string { return r.jobType }
+
+// Stages declares the parts of the job, in order, and their weights in the bar;
+// weights are normalised, so their unit does not matter. A stage counts whole once a
+// later one is entered, skipped or not. Without stages the bar is Progress alone.
+func (r *Run) Stages(stages ...Stage) {
+	r.out.mu.Lock()
+	defer r.out.mu.Unlock()
+	fitted := make([]Stage, len(stages))
+	for i, s := range stages {
+		fitted[i] = Stage{r.stageName(s.Name), s.Weight}
+	}
+	r.out.view.declare(fitted)
+	r.out.touch()
+}
+
+// Stage enters a stage, which a job.stage record tells at once; entering the one
+// that the run is in does nothing. Going back to an earlier stage does not lower the
+// bar, and a name that was not declared does not move it. The first 1,000 changes of
+// an attempt get a record of their own, later ones appear with the next tick.
+func (r *Run) Stage(name string) {
+	r.out.mu.Lock()
+	changed := r.out.view.enter(r.stageName(name))
+	switch {
+	case !changed || r.out.cause != nil || r.out.sealed:
+	case r.out.stages < maxStageRecords:
+		r.out.stages++
+		r.out.push(engine.Report{Type: engine.JobStage}, nil)
+	default:
+		r.out.touch()
+	}
+	r.out.mu.Unlock()
+	r.out.send()
+}
+
+func (r *Run) stageName(name string) string {
+	return r.out.fit("a stage's name", name, maxStageBytes, "use a word")
+}
+
+// Unit says what Progress counts, such as "rows": at most 32 bytes.
+func (r *Run) Unit(unit string) {
+	r.out.mu.Lock()
+	r.out.view.unit = r.out.fit("a unit", unit, maxUnitBytes, "use a word")
+	r.out.touch()
+	r.out.mu.Unlock()
+}
+
+// Progress says how far the run has come in its present stage: done of total, in
+// units of its own; total 0 or less is unknown. Call it as often as it changes:
+// the latest counts, and is reported once a TickInterval. done is taken as 0 to
+// total. The bar shows the highest point that any attempt reached, so a total that
+// grows holds it.
+func (r *Run) Progress(done, total int64) {
+	o := &r.out
+	o.mu.Lock()
+	o.view.done, o.view.total, o.view.counted = done, total, true
+	if !o.dirty {
+		o.touch()
+	}
+	o.mu.Unlock()
+}
+
+// Message shows a line of text with the job, in place of the last one: at most 1
+// KiB, cut there. It is reported with the next tick, so of many in a row the last is
+// seen; what must not be missed belongs into Log.
+func (r *Run) Message(text string) {
+	r.out.mu.Lock()
+	r.out.view.message = r.out.fit("a message", text, engine.MaxMessageBytes, "keep it short, and put the rest into Run.Log or a file")
+	r.out.touch()
+	r.out.mu.Unlock()
+}
+
+// Log writes a line into the job's log, which everybody sees who may see the job: at
+// most 1 KiB, cut there. level is "info", "warn" or "error"; any other is taken as
+// "info". At most LogLines lines of an attempt are written; the last of them comes
+// when it ends, and counts those that were suppressed before it.
+func (r *Run) Log(level, text string) {
+	switch level {
+	case "info", "warn", "error":
+	default:
+		level = "info"
+	}
+	r.out.mu.Lock()
+	r.out.log(level, r.out.fit("a log line", text, engine.MaxMessageBytes, "split it, or write long texts to a file"))
+	r.out.mu.Unlock()
+	r.out.send()
+}
+
+// Result sets the job's result, which its last record shows when the handler
+// returns nil: anything that encodes to at most 16 KiB of JSON. The last call counts.
+// Its error wraps engine.ErrInvalid.
+func (r *Run) Result(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("%w result of job %s: %w", engine.ErrInvalid, r.job, err)
+	}
+	if len(b) > engine.MaxResultBytes {
+		return fmt.Errorf("%w result of job %s of %d bytes: at most %d; store it as an artifact and name that", engine.ErrInvalid, r.job, len(b), engine.MaxResultBytes)
+	}
+	r.out.mu.Lock()
+	r.result = b
+	r.out.mu.Unlock()
+	return nil
+}
+
+// drain tells the handler to checkpoint and return.
+func (r *Run) drain() {
+	r.state.due.Store(true)
+	r.cancel(ErrDraining)
+}
+
+// close ends whatever the run has going, once its end is known.
+func (r *Run) close(cause error) {
+	r.out.stop(cause)
+	r.state.stop()
+}

@@ -1,0 +1,251 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+func TestCancel(t *testing.T) {
+	backends(t, func(t *testing.T, e *engine.Engine) {
+		o := brief(e)
+		o.CancelGrace = 200 * time.Millisecond
+		w := build(t, o)
+		started := make(chan struct{}, 1)
+		deaf := make(chan struct{})
+		worker.Handle(w, "tidy", func(ctx context.Context, run *worker.Run, _ []byte) error {
+			started <- struct{}{}
+			<-ctx.Done()
+			if !errors.Is(context.Cause(ctx), worker.ErrCanceled) {
+				t.Errorf("the cause is %v", context.Cause(ctx))
+			}
+			run.Log("info", "tidied up")
+			return run.Checkpoint("for a retry of the job")
+		})
+		worker.Handle(w, "fails", func(ctx context.Context, _ *worker.Run, _ []byte) error {
+			started <- struct{}{}
+			<-ctx.Done()
+			return fmt.Errorf("interrupted: %w", ctx.Err())
+		})
+		worker.Handle(w, "deaf", func(context.Context, *worker.Run, []byte) error {
+			started <- struct{}{}
+			<-deaf
+			return nil
+		})
+		queued := enqueue(t, e, "tidy", func(s *engine.Spec) { s.Delay = time.Hour })
+		start(t, w)
+		defer close(deaf)
+		if err := e.Cancel(soon(t), queued); err != nil {
+			t.Fatal(err)
+		}
+		if all := history(t, e, queued, nil); last(all).State != engine.Canceled || last(all).Attempt != 0 {
+			t.Errorf("the queued job ended so:\n%s", tell(all))
+		}
+		for jobType, want := range map[string]engine.State{
+			"tidy": engine.Succeeded, // its handler says that it is done
+			"deaf": engine.Canceled, "fails": engine.Canceled,
+		} {
+			job := enqueue(t, e, jobType)
+			<-started
+			if err := e.Cancel(soon(t), job); err != nil {
+				t.Fatal(err)
+			}
+			all := history(t, e, job, nil)
+			if last(all).State != want {
+				t.Errorf("%s ended so, want %s:\n%s", jobType, want, tell(all))
+			}
+			if jobType == "tidy" && (count(all, engine.JobLog) != 1 || count(all, engine.JobCheckpoint) != 1) {
+				t.Errorf("the handler's last words are missing:\n%s", tell(all))
+			}
+			awaitNoTask(t, e, job, 1)
+		}
+	})
+}
+
+func TestDrainHandsBack(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	o := brief(e)
+	o.ReconcileInterval = 10 * time.Minute // nobody else hands the job over
+	one := build(t, o)
+	worker.Handle(one, "tally", countUp(nil))
+	start(t, one)
+	p := tally{500}
+	job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxRetries = p, -1 })
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 10 })
+	began := time.Now()
+	stop(t, one)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the drain took %s", took)
+	}
+	two := build(t, o)
+	worker.Handle(two, "tally", countUp(nil))
+	start(t, two)
+	all := history(t, e, job, nil)
+	if end := last(all); string(end.Result) != fmt.Sprint(p.sum()) || end.Attempt != 2 {
+		t.Errorf("result %s in attempt %d, want %d in 2", end.Result, end.Attempt, p.sum())
+	}
+	if count(all, engine.JobQueued) != 2 || count(all, engine.JobStalled) != 0 {
+		t.Errorf("not handed back:\n%s", tell(all))
+	}
+}
+
+func TestDrainLeavesWhoDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	var log logbook
+	o := brief(e)
+	o.DrainGrace, o.Logger = 200*time.Millisecond, log.logger()
+	w := build(t, o)
+	started, release, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	worker.Handle(w, "deaf", func(_ context.Context, run *worker.Run, _ []byte) error {
+		defer close(returned)
+		close(started)
+		<-release
+		// Nothing of this comes through.
+		run.Progress(1, 2)
+		run.Log("info", "ghost")
+		if err := run.Checkpoint("ghost"); !errors.Is(err, worker.ErrDraining) {
+			t.Errorf("a checkpoint after the drain: %v", err)
+		}
+		return nil
+	})
+	if err := w.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	job := enqueue(t, e, "deaf")
+	wait(t, "the handler", started)
+	if err := w.Stop(soon(t)); !errors.Is(err, worker.ErrAbandoned) || !strings.Contains(err.Error(), "1 handler") {
+		t.Errorf("stop: %v", err)
+	}
+	if !strings.Contains(log.String(), string(job)) {
+		t.Errorf("the log does not name the job:\n%s", log.String())
+	}
+	close(release)
+	wait(t, "the handler's return", returned)
+	o.Lease = 250 * time.Millisecond
+	two := build(t, o)
+	worker.Handle(two, "deaf", func(context.Context, *worker.Run, []byte) error { return nil })
+	start(t, two)
+	all := history(t, e, job, nil)
+	if last(all).State != engine.Succeeded || last(all).Attempt != 2 || count(all, engine.JobStalled) != 1 || count(all, engine.JobLog) != 0 {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+}
+
+func TestStartAndStopTolerateDoubles(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	for round := range 12 {
+		w := build(t, brief(e))
+		worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return nil })
+		job := enqueue(t, e, "export")
+		var all sync.WaitGroup
+		for i := range 6 {
+			all.Go(func() {
+				if i%2 == 0 {
+					if err := w.Start(soon(t)); err != nil && !errors.Is(err, worker.ErrStopped) {
+						t.Errorf("start: %v", err)
+					}
+					return
+				}
+				if round%3 == 0 {
+					history(t, e, job, nil) // stop in the midst of work
+				}
+				if err := w.Stop(soon(t)); err != nil {
+					t.Errorf("stop: %v", err)
+				}
+			})
+			if round%3 == 0 && i == 0 {
+				all.Wait() // it is started for sure
+			}
+		}
+		all.Wait()
+		if err := w.Start(soon(t)); !errors.Is(err, worker.ErrStopped) {
+			t.Errorf("start after stop: %v", err)
+		}
+		if round%3 != 0 {
+			// Nobody's: the next round's worker, or none, may take it.
+			if err := e.Cancel(soon(t), job); err != nil && !errors.Is(err, engine.ErrEnded) {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return nil })
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- w.Run(ctx) }()
+	history(t, e, enqueue(t, e, "export"), nil)
+	cancel()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStartNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	s := redistest.Server(t)
+	e := open(t, s.URL())
+	s.Kill()
+	w := build(t, brief(e))
+	if err := w.Start(soon(t)); !errors.Is(err, engine.ErrUnreachable) {
+		t.Errorf("start without Redis: %v", err)
+	}
+	s.Restart()
+	start(t, w) // it may be tried again
+	if _, err := worker.New(worker.Options{}); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), "Engine") {
+		t.Errorf("new without an engine: %v", err)
+	}
+	for field, o := range map[string]worker.Options{
+		"Concurrency":       {Concurrency: 10_001},
+		"Lease":             {HeartbeatInterval: 3 * time.Second},
+		"SweepInterval":     {SweepInterval: 2 * time.Second},
+		"BackoffMax":        {BackoffMin: time.Hour},
+		"RescuesPerSecond":  {RescuesPerSecond: -1},
+		`name "Up"`:         {Queues: []worker.Queue{{Name: "Up"}}},
+		`name "a-rescue"`:   {Queues: []worker.Queue{{Name: "a-rescue"}}},
+		"a is named twice":  {Queues: []worker.Queue{{Name: "a"}, {Name: "a"}}},
+		"weight of a 1001:": {Queues: []worker.Queue{{Name: "a", Weight: 1001}}},
+	} {
+		if err := o.Validate(); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	if err := (worker.Options{}).Validate(); err != nil {
+		t.Errorf("the zero value: %v", err)
+	}
+}
+
+func TestHandlePanicsOnMistakes(t *testing.T) {
+	t.Parallel()
+	w := build(t, brief(real(t)))
+	h := func(context.Context, *worker.Run, []byte) error { return nil }
+	worker.Handle(w, "export", h)
+	panics := func(what, jobType string) {
+		t.Helper()
+		defer func() {
+			if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), jobType) {
+				t.Errorf("%s: recovered %v", what, v)
+			}
+		}()
+		worker.Handle(w, jobType, h)
+	}
+	panics("a duplicate", "export")
+	panics("a malformed type", "Ex port")
+	start(t, w)
+	panics("after Start", "import")
+}

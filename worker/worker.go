@@ -1,0 +1,201 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A Worker takes jobs from asynq's queues and runs their handlers. New makes one,
+// Handle gives it handlers, Start and Stop bound its life; it cannot be started
+// again. Its methods may be called concurrently.
+type Worker struct {
+	opts     Options
+	handlers map[string]handler // fixed once started
+
+	// drained is closed when the worker takes nothing new, stopped when all of it
+	// has ended.
+	drained chan struct{}
+	stopped chan struct{}
+	// starting holds one: the right to start, or to be sure that nobody does.
+	starting chan struct{}
+
+	mu    sync.Mutex
+	phase phase
+	runs  map[*Run]struct{}
+	life  *life // set when started
+
+	// left counts handlers that the drain did not wait for any longer.
+	left atomic.Int64
+}
+
+type phase int
+
+const (
+	idle phase = iota
+	running
+	draining
+)
+
+// life is what Start set going and the drain ends: first the intake, then the
+// sweeps, in the end what is left.
+type life struct {
+	servers   []*asynq.Server
+	endIntake context.CancelFunc // no task is begun, no job claimed
+	endBeats  context.CancelFunc
+	abandon   context.CancelCauseFunc // runs that have not returned
+	loops     sync.WaitGroup
+}
+
+// New makes a worker. Its error wraps engine.ErrInvalid and names the fields of o
+// that are out of bounds.
+func New(o Options) (*Worker, error) {
+	if o.Engine == nil {
+		return nil, fmt.Errorf("new worker: %w Engine: it is required; open one with engine.Open", engine.ErrInvalid)
+	}
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("new worker: %w", err)
+	}
+	return &Worker{
+		opts: o.Defaults(), handlers: map[string]handler{}, runs: map[*Run]struct{}{},
+		drained: make(chan struct{}), stopped: make(chan struct{}), starting: make(chan struct{}, 1),
+	}, nil
+}
+
+// Start returns when the worker takes jobs; ctx bounds the start only. Starting
+// twice is no error. Errors to branch on: engine.ErrUnreachable, after which it may
+// be tried again, and ErrStopped.
+func (w *Worker) Start(ctx context.Context) error {
+	select {
+	case w.starting <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("start worker: %w", context.Cause(ctx))
+	}
+	defer func() { <-w.starting }()
+
+	w.mu.Lock()
+	now := w.phase
+	w.mu.Unlock()
+	switch now {
+	case running:
+		return nil
+	case draining:
+		return fmt.Errorf("start worker: %w", ErrStopped)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // Stop does not wait for a Redis that is away
+		select {
+		case <-w.drained:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_, err := w.opts.Engine.Beats(ctx)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase == draining {
+		err = ErrStopped
+	}
+	if err == nil {
+		w.life, err = w.launch()
+	}
+	if err != nil {
+		return fmt.Errorf("start worker: %w", err)
+	}
+	w.phase = running
+	return nil
+}
+
+// launch sets everything going. The contexts live as long as the worker, not as
+// long as the call of Start.
+func (w *Worker) launch() (*life, error) {
+	base, abandon := context.WithCancelCause(context.Background())
+	intake, endIntake := context.WithCancel(base)
+	beats, endBeats := context.WithCancel(context.Background())
+	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon}
+	servers, lanes := w.serve()
+	l.servers = servers
+	l.loops.Go(func() { w.beat(beats) })
+	l.loops.Go(func() { w.sweep(intake) })
+	l.loops.Go(func() { w.reconcile(intake) })
+	for i, s := range l.servers {
+		err := s.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
+			return w.process(base, intake, lanes[i], t)
+		}))
+		if err != nil {
+			l.abandon(ErrDraining)
+			l.end()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// end takes nothing new, waits until no task is held, and stops the rest.
+func (l *life) end() {
+	l.endIntake()
+	var servers sync.WaitGroup
+	for _, s := range l.servers {
+		servers.Go(s.Shutdown)
+	}
+	servers.Wait()
+	l.abandon(ErrDraining)
+	l.endBeats()
+	l.loops.Wait()
+}
+
+// Run starts the worker, waits until ctx ends, and stops it. It returns nil after a
+// start that succeeded and a drain that left nothing.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.Start(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-w.drained: // someone else stops it
+	}
+	return w.Stop(context.WithoutCancel(ctx))
+}
+
+// register makes a run one that heartbeats and drains know.
+func (w *Worker) register(r *Run) {
+	w.mu.Lock()
+	w.runs[r] = struct{}{}
+	late := w.phase == draining
+	w.mu.Unlock()
+	if late {
+		r.drain()
+	}
+}
+
+func (w *Worker) forget(r *Run) {
+	w.mu.Lock()
+	delete(w.runs, r)
+	w.mu.Unlock()
+}
+
+// present are the runs of the moment.
+func (w *Worker) present() []*Run {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]*Run, 0, len(w.runs))
+	for r := range w.runs {
+		all = append(all, r)
+	}
+	return all
+}
+
+// stale reports whether err says that there is nothing to do here: the job has
+// moved on.
+func stale(err error) bool {
+	return errors.Is(err, engine.ErrSuperseded) || errors.Is(err, engine.ErrEnded) ||
+		errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrState)
+}
