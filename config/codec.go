@@ -1,0 +1,249 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// A codec carries a setting between its text and its field.
+type codec struct {
+	// form is what a value looks like.
+	form string
+	// set parses what viper found: a string from a flag or a variable, any of
+	// YAML's types from a file.
+	set func(c *Config, raw any) error
+	// get gives the text that set would take.
+	get func(c *Config) string
+	// zero reports whether the field holds its type's zero value, which the parts'
+	// Options take for "not set".
+	zero func(c *Config) bool
+	// spoil sets what no part accepts, to hear what it would.
+	spoil func(c *Config)
+}
+
+// fieldCodec makes a codec of a parser, a printer and a value that is out of bounds.
+func fieldCodec[T comparable](form string, at func(*Config) *T, parse func(string) (T, error), print func(T) string, bad T) codec {
+	var zero T
+	return codec{
+		form: form,
+		set: func(c *Config, raw any) error {
+			switch raw.(type) {
+			case map[string]any, []any:
+				return fmt.Errorf("want %s", form)
+			}
+			value, err := parse(fmt.Sprint(raw))
+			if err != nil {
+				return fmt.Errorf("want %s", form)
+			}
+			*at(c) = value
+			return nil
+		},
+		get:   func(c *Config) string { return print(*at(c)) },
+		zero:  func(c *Config) bool { return *at(c) == zero },
+		spoil: func(c *Config) { *at(c) = bad },
+	}
+}
+
+func duration(at func(*Config) *time.Duration) codec {
+	return fieldCodec("a duration, such as 500ms, 4s, 2h or 7d", at, parseDuration, printDuration, -1)
+}
+
+// count is a whole number. Its bad value is one that no bound reaches.
+func count(at func(*Config) *int) codec {
+	return fieldCodec("a whole number", at, strconv.Atoi, strconv.Itoa, math.MinInt32)
+}
+
+func decimal(at func(*Config) *float64) codec {
+	return fieldCodec("a number", at,
+		func(s string) (float64, error) {
+			v, err := strconv.ParseFloat(s, 64)
+			if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+				err = errForm
+			}
+			return v, err
+		},
+		func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }, -1)
+}
+
+func size[T int | int64](at func(*Config) *T) codec {
+	return fieldCodec("a size, such as 1MiB, 64KiB or a number of bytes", at,
+		func(s string) (T, error) { v, err := parseSize(s); return T(v), err },
+		func(v T) string { return printSize(int64(v)) }, -1)
+}
+
+func word[T ~string](form string, at func(*Config) *T) codec {
+	return fieldCodec(form, at,
+		func(s string) (T, error) { return T(s), nil },
+		func(v T) string { return string(v) }, "\x00")
+}
+
+// fallback is datadir's pair of switches as one word.
+func fallback() codec {
+	const form = "auto, always or never"
+	return codec{
+		form: form,
+		set: func(c *Config, raw any) error {
+			switch fmt.Sprint(raw) {
+			case "auto":
+				c.Data.Embedded, c.Data.NeverEmbedded = false, false
+			case "always":
+				c.Data.Embedded, c.Data.NeverEmbedded = true, false
+			case "never":
+				c.Data.Embedded, c.Data.NeverEmbedded = false, true
+			default:
+				return errors.New("want " + form)
+			}
+			return nil
+		},
+		get: func(c *Config) string {
+			switch {
+			case c.Data.Embedded:
+				return "always"
+			case c.Data.NeverEmbedded:
+				return "never"
+			}
+			return "auto"
+		},
+		zero:  func(*Config) bool { return false },
+		spoil: func(*Config) {},
+	}
+}
+
+// queues is a list of names with weights. It is a list, not a map, in the file too:
+// viper would write the names of a map in lower case.
+func queues(at func(*Config) *[]worker.Queue) codec {
+	const form = "a list of queues with a name and a weight, or NAME=WEIGHT,… in a flag or variable"
+	return codec{
+		form: form,
+		set: func(c *Config, raw any) error {
+			list, err := parseQueues(raw)
+			if err != nil {
+				return fmt.Errorf("%w; want %s", err, form)
+			}
+			*at(c) = list
+			return nil
+		},
+		get: func(c *Config) string {
+			var b strings.Builder
+			for i, q := range *at(c) {
+				if i > 0 {
+					b.WriteByte(',')
+				}
+				fmt.Fprintf(&b, "%s=%d", q.Name, q.Weight)
+			}
+			return b.String()
+		},
+		zero:  func(c *Config) bool { return len(*at(c)) == 0 },
+		spoil: func(*Config) {},
+	}
+}
+
+var errForm = errors.New("not of that form")
+
+func parseQueues(raw any) ([]worker.Queue, error) {
+	var list []worker.Queue
+	switch raw := raw.(type) {
+	case string:
+		for item := range strings.SplitSeq(raw, ",") {
+			name, weight, weighted := strings.Cut(strings.TrimSpace(item), "=")
+			q := worker.Queue{Name: name, Weight: 1}
+			if weighted {
+				var err error
+				if q.Weight, err = strconv.Atoi(weight); err != nil {
+					return nil, fmt.Errorf("weight %q of queue %q is no whole number", clip(weight, 40), clip(name, 40))
+				}
+			}
+			list = append(list, q)
+		}
+	case []any:
+		for i, item := range raw {
+			members, ok := item.(map[string]any)
+			if !ok {
+				return nil, fmt.Errorf("item %d is no queue", i+1)
+			}
+			q := worker.Queue{Weight: 1}
+			for key, value := range members {
+				name, isText := value.(string)
+				weight, isNumber := value.(int)
+				switch {
+				case key == "name" && isText:
+					q.Name = name
+				case key == "weight" && isNumber:
+					q.Weight = weight
+				default:
+					return nil, fmt.Errorf("item %d: %s %q", i+1, clip(key, 40), clip(fmt.Sprint(value), 40))
+				}
+			}
+			list = append(list, q)
+		}
+	default:
+		return nil, errors.New("no list")
+	}
+	return list, nil
+}
+
+// parseDuration is time.ParseDuration with days.
+func parseDuration(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseInt(days, 10, 32)
+		if err != nil || n > 100_000 || n < -100_000 {
+			return 0, errForm
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	if s == "0" {
+		return 0, errForm // a bare number has no unit, this one included
+	}
+	return time.ParseDuration(s)
+}
+
+func printDuration(d time.Duration) string {
+	if d != 0 && d%(24*time.Hour) == 0 {
+		return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + "d"
+	}
+	return shortened(d.String())
+}
+
+// shortened takes the zeros off that Duration.String ends with.
+func shortened(s string) string {
+	if t, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = t + "m"
+	}
+	if t, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = t + "h"
+	}
+	return s
+}
+
+var units = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+
+func parseSize(s string) (int64, error) {
+	for _, u := range units {
+		if number, ok := strings.CutSuffix(s, u.name); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+			if err != nil || n > math.MaxInt64/u.bytes || n < math.MinInt64/u.bytes {
+				return 0, errForm
+			}
+			return n * u.bytes, nil
+		}
+	}
+	return strconv.ParseInt(s, 10, 64)
+}
+
+func printSize(n int64) string {
+	for _, u := range units[:3] {
+		if n != 0 && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}

@@ -1,0 +1,231 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// load reads the settings in a folder of its own, with a file there ("" for none),
+// variables and arguments.
+func load(t *testing.T, file string, variables map[string]string, args ...string) (*config.Config, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if file != "" {
+		write(t, config.DefaultFile, file)
+	}
+	for name, value := range variables {
+		t.Setenv(name, value)
+	}
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	config.AddFlags(flags, "data", "topic", "redis", "log", "worker")
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return config.Load(flags)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loaded(t *testing.T, file string, variables map[string]string, args ...string) *config.Config {
+	t.Helper()
+	c, err := load(t, file, variables, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// effective finds a setting as `config print` shows it.
+func effective(t *testing.T, c *config.Config, key string) config.Effective {
+	t.Helper()
+	for _, s := range c.Settings() {
+		if s.Key == key {
+			return s
+		}
+	}
+	t.Fatalf("there is no setting %s", key)
+	return config.Effective{}
+}
+
+func TestSourcesInOrderOfStrength(t *testing.T) {
+	const file = "worker:\n  lease: 5s\n"
+	lease := map[string]string{"TIDEMARK_WORKER_LEASE": "6s"}
+	for _, tc := range []struct {
+		name      string
+		file      string
+		variables map[string]string
+		args      []string
+		want      time.Duration
+		origin    string
+	}{
+		{"default", "", nil, nil, worker.Options{}.Defaults().Lease, "default"},
+		{"file", file, nil, nil, 5 * time.Second, "tidemark.yaml:2"},
+		{"environment over file", file, lease, nil, 6 * time.Second, "TIDEMARK_WORKER_LEASE"},
+		{"flag over all", file, lease, []string{"--set", "worker.lease=7s"}, 7 * time.Second, "--set worker.lease"},
+		{"empty variable counts as absent", file, map[string]string{"TIDEMARK_WORKER_LEASE": ""}, nil, 5 * time.Second, "tidemark.yaml:2"},
+		{"key without a value counts as absent", "worker:\n  lease:\n", nil, nil, worker.Options{}.Defaults().Lease, "default"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := loaded(t, tc.file, tc.variables, tc.args...)
+			if c.Worker.Lease != tc.want {
+				t.Errorf("the lease is %s, want %s", c.Worker.Lease, tc.want)
+			}
+			if got := c.Origin("worker.lease").String(); got != tc.origin {
+				t.Errorf("it is from %q, want %q", got, tc.origin)
+			}
+		})
+	}
+}
+
+func TestNamedFlagReachesItsSetting(t *testing.T) {
+	c := loaded(t, "data: elsewhere\n", nil, "--data", "here", "--topic=team:7", "--redis", "redis://r:1/2", "--concurrency=3", "--log-level", "debug")
+	if c.Data.Dir != "here" || c.Topic != "team:7" || c.Data.URL != "redis://r:1/2" || c.Worker.Concurrency != 3 || c.Log.Level != "debug" {
+		t.Errorf("not all flags arrived: %+v %s %d %s", c.Data, c.Topic, c.Worker.Concurrency, c.Log.Level)
+	}
+	if got := c.Origin("data").String(); got != "--data" {
+		t.Errorf("data is from %q", got)
+	}
+}
+
+func TestEveryKindOfValue(t *testing.T) {
+	c := loaded(t, strings.Join([]string{
+		"engine: {topic_bytes: 2MiB, retention: 3d, shards: 8}",
+		"analysis: {max_record_bytes: 65536, max_malformed: -1}",
+		"redis: {embedded: never}",
+		"worker:",
+		"  rescues_per_second: 2.5",
+		"  queues:",
+		"    - {name: default, weight: 3}",
+		"    - name: bulk",
+		"",
+	}, "\n"), nil)
+	if c.Engine.TopicBytes != 2<<20 || c.Engine.Retention != 72*time.Hour || c.Engine.Shards != 8 ||
+		c.Analysis.MaxRecordBytes != 65536 || c.Analysis.MaxMalformed != -1 || c.Worker.RescuesPerSecond != 2.5 || !c.Data.NeverEmbedded {
+		t.Errorf("%+v\n%+v\n%+v", c.Engine, c.Analysis, c.Worker)
+	}
+	want := []worker.Queue{{Name: "default", Weight: 3}, {Name: "bulk", Weight: 1}}
+	if len(c.Worker.Queues) != 2 || c.Worker.Queues[0] != want[0] || c.Worker.Queues[1] != want[1] {
+		t.Errorf("queues are %v, want %v", c.Worker.Queues, want)
+	}
+	if c := loaded(t, "", map[string]string{"TIDEMARK_WORKER_QUEUES": "default=3, bulk"}); len(c.Worker.Queues) != 2 || c.Worker.Queues[0] != want[0] || c.Worker.Queues[1] != want[1] {
+		t.Errorf("from a variable, queues are %v, want %v", c.Worker.Queues, want)
+	}
+}
+
+func TestProblemNamesSourceKeyValueAndWhatIsAllowed(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		file      string
+		variables map[string]string
+		args      []string
+		want      string
+	}{
+		{"unknown key", "worker:\n  concurrency: 2\n  leese: 4s\n", nil, nil, "tidemark.yaml:3: worker.leese: no such setting; did you mean worker.lease?"},
+		{"key without its section", "lease: 4s\n", nil, nil, "tidemark.yaml:1: lease: no such setting; did you mean worker.lease?"},
+		{"key in capitals", "Data: x\n", nil, nil, "tidemark.yaml:1: Data: no such setting; did you mean data?"},
+		{"unknown section", "\ngatewayz:\n  addr: x\n", nil, nil, "tidemark.yaml:2: gatewayz: no such setting"},
+		{"section that is a value", "worker: 5\n", nil, nil, `tidemark.yaml:1: worker: want settings`},
+		{"second document", "data: x\n---\ntopic: user:1\n", nil, nil, "tidemark.yaml:2: a second document"},
+		{"unknown variable", "", map[string]string{"TIDEMARK_WORKER_LEESE": "4s"}, nil, "TIDEMARK_WORKER_LEESE: no setting has this variable; did you mean TIDEMARK_WORKER_LEASE?"},
+		{"unknown --set", "", nil, []string{"--set", "worker.concurency=4"}, "--set: worker.concurency: no such setting; did you mean worker.concurrency?"},
+		{"--set without a value", "", nil, []string{"--set", "worker.lease"}, "--set: worker.lease: want KEY=VALUE"},
+		{"flag given twice in two ways", "", nil, []string{"--data", "a", "--set", "data=b"}, "--set: data: also given by --data; drop one"},
+		{"duration without unit", "worker: {lease: 4}\n", nil, nil, `tidemark.yaml:1: worker.lease "4": want a duration, such as 500ms, 4s, 2h or 7d`},
+		{"no number", "", map[string]string{"TIDEMARK_WORKER_CONCURRENCY": "many"}, nil, `TIDEMARK_WORKER_CONCURRENCY: worker.concurrency "many": want a whole number`},
+		{"no size", "engine: {topic_bytes: 1MB}\n", nil, nil, `tidemark.yaml:1: engine.topic_bytes "1MB": want a size`},
+		{"size out of bounds", "engine: {topic_bytes: 1KiB}\n", nil, nil, `tidemark.yaml:1: engine.topic_bytes "1KiB": want 64KiB to 1GiB`},
+		{"out of bounds", "engine:\n  shards: 200\n", nil, nil, `tidemark.yaml:2: engine.shards "200": want 1 to 100`},
+		{"zero where it would mean the default", "engine:\n  shards: 0\n", nil, nil, `tidemark.yaml:2: engine.shards "0": want 1 to 100, and not zero`},
+		{"list for a value", "data: [a, b]\n", nil, nil, `tidemark.yaml:1: data "2 items": want a path`},
+		{"malformed topic", "", nil, []string{"--topic", "demo"}, `--topic: topic "demo": want kind:name`},
+		{"unknown word", "redis: {embedded: sometimes}\n", nil, nil, `tidemark.yaml:1: redis.embedded "sometimes": want auto, always or never`},
+		{"unknown member of a queue", "worker: {queues: [{name: a, wait: 1}]}\n", nil, nil, `tidemark.yaml:1: worker.queues "1 items": item 1: wait "1"; want a list of queues`},
+		{"unknown level", "", nil, []string{"--log-level=loud"}, `--log-level: log.level "loud": want debug, info, warn or error`},
+		{"URL that is none", "", nil, []string{"--redis", "localhost:6379"}, "--redis: redis.url: want redis://"},
+		{"no YAML", "data: [\n", nil, nil, "tidemark.yaml: not YAML: "},
+		{"duplicate key", "data: a\ndata: b\n", nil, nil, "tidemark.yaml: not YAML: "},
+		{"named file that is missing", "", nil, []string{"--config", "nowhere.yaml"}, "nowhere.yaml: there is no such file; name another or leave it out (--config)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := load(t, tc.file, tc.variables, tc.args...)
+			if !errors.Is(err, config.ErrInvalid) {
+				t.Fatalf("Load gave %v, want an ErrInvalid", err)
+			}
+			if !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is\n\t%v\nwant one line with\n\t%s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, err := load(t, "worker: {lease: 4}\nengine: {shards: 0, retention: 1s}\n",
+		map[string]string{"TIDEMARK_TOPICS": "user:1"}, "--set", "log.format=xml")
+	var all *config.Error
+	if !errors.As(err, &all) || len(all.Problems) != 5 {
+		t.Fatalf("want 5 problems, have:\n%v", err)
+	}
+	if lines := strings.Count(err.Error(), "\n"); lines != 4 {
+		t.Errorf("want a line a problem, have:\n%v", err)
+	}
+}
+
+func TestVariablesOfAnOrchestratorAreNotOurs(t *testing.T) {
+	loaded(t, "", map[string]string{
+		"TIDEMARK_SERVICE_HOST": "10.0.0.1", "TIDEMARK_SERVICE_PORT_HTTP": "80",
+		"TIDEMARK_PORT": "tcp://10.0.0.1:80", "TIDEMARK_PORT_80_TCP_ADDR": "10.0.0.1",
+	})
+}
+
+func TestFileNamedByVariable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "other.yaml")
+	write(t, path, "topic: team:9\n")
+	c := loaded(t, "topic: team:1\n", map[string]string{"TIDEMARK_CONFIG": path})
+	if c.Topic != "team:9" || c.File() != path {
+		t.Errorf("topic %s of %q, want team:9 of %s", c.Topic, c.File(), path)
+	}
+}
+
+func TestPasswordsAreNeverShown(t *testing.T) {
+	const password = "hunter2"
+	for _, address := range []string{
+		"redis://:hunter2@localhost:6379/0", "redis://user:hunter2@localhost", "rediss://user:a@hunter2@h:1/0",
+		"redis+sentinel://u:hunter2@a:1,b:2/main", "redis+cluster://u:hunter2@a:1,b:2", "unix://u:hunter2@/run/redis.sock?db=1",
+		"redis://localhost?password=hunter2&db=1", "redis://u:x/hunter2@h",
+	} {
+		c, err := load(t, "", map[string]string{"TIDEMARK_REDIS_URL": address})
+		shown := ""
+		if err != nil {
+			shown = err.Error()
+		} else {
+			shown = effective(t, c, "redis.url").Value
+		}
+		if shown == "" || strings.Contains(shown, password) {
+			t.Errorf("%s is shown as %q", address, shown)
+		}
+	}
+	for _, address := range []string{"redis://u:hunter2#x@h:1/0", "hunter2", "redis://:hunter2", "redis+sentinel://:hunter2@h:1", "redis://u:hunter2@h:port/0", "redis://h/0?hunter2=hunter2"} {
+		_, err := load(t, "", nil, "--redis", address)
+		if err == nil || strings.Contains(err.Error(), password) {
+			t.Errorf("%s gave the error %v", address, err)
+		}
+	}
+	if got := config.Mask("redis://localhost:6379/3?db=1"); got != "redis://localhost:6379/3?db=1" {
+		t.Errorf("an address without a password is shown as %s", got)
+	}
+}

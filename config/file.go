@@ -1,0 +1,124 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFileBytes bounds a configuration file: whoever names a data file by mistake is
+// told so instead of waiting for its parsing.
+const maxFileBytes = 1 << 20
+
+var errTooLarge = errors.New("it is larger than 1 MiB")
+
+// readFile gives v the settings of a file, and returns the line of each and what in
+// the file is no setting. viper knows no lines, and takes any key in any case; both
+// is made up for by a look at the file's own tree.
+func readFile(v *viper.Viper, path string) (lines map[string]int, problems []Problem, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(text) > maxFileBytes {
+		return nil, nil, errTooLarge
+	}
+	v.SetConfigType("yaml")
+	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
+		return nil, nil, err
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	switch err := d.Decode(&document); {
+	case errors.Is(err, io.EOF):
+		return nil, nil, nil // empty, or comments alone
+	case err != nil:
+		return nil, nil, err
+	}
+	s := scan{path: path, lines: map[string]int{}}
+	s.section("", document.Content[0])
+	var second yaml.Node
+	if err := d.Decode(&second); !errors.Is(err, io.EOF) {
+		s.complain(second.Line, "", "a second document begins here; put all settings into the first")
+	}
+	return s.lines, s.problems, nil
+}
+
+// fileProblem words why a configuration file cannot be used.
+func fileProblem(path string, named Origin, err error) Problem {
+	p := Problem{Source: path}
+	var pe *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p.Allowed = "there is no such file; name another or leave it out"
+	case errors.As(err, &pe):
+		p.Allowed = pe.Err.Error() + "; name a file that can be read"
+	case errors.Is(err, errTooLarge):
+		p.Allowed = err.Error() + ": is this the configuration file?"
+	default:
+		var parse viper.ConfigParseError
+		if errors.As(err, &parse) {
+			err = parse.Unwrap()
+		}
+		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: ")
+		p.Allowed = "not YAML: " + text + "; see `tidemark config print` for the settings"
+	}
+	if named.Where != "" {
+		p.Allowed += " (" + named.Where + ")"
+	}
+	return p
+}
+
+// scan walks the tree of a file.
+type scan struct {
+	path     string
+	lines    map[string]int
+	problems []Problem
+}
+
+func (s *scan) complain(line int, key, allowed string) {
+	s.problems = append(s.problems, Problem{Source: fmt.Sprintf("%s:%d", s.path, line), Key: key, Allowed: allowed})
+}
+
+func (s *scan) section(name string, n *yaml.Node) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return // a heading without settings
+	}
+	if n.Kind != yaml.MappingNode {
+		s.complain(n.Line, name, "want settings, one a line, such as \"worker:\" and below it \"  lease: 4s\"")
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		path := key.Value
+		if name != "" {
+			path = name + "." + path
+		}
+		switch {
+		case find(path) != nil:
+			// A key without a value is not set.
+			if value.Tag != "!!null" {
+				s.lines[path] = key.Line
+			}
+		case isSection(path):
+			s.section(path, value)
+		default:
+			s.complain(key.Line, path, "no such setting"+didYouMean(path))
+		}
+	}
+}

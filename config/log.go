@@ -1,0 +1,60 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Log says what a process logs, and how. The zero value works.
+type Log struct {
+	// Level is the least level that is logged: debug, info, warn or error. Defaults
+	// to info.
+	Level string
+	// Format is text or json. Defaults to text.
+	Format string
+}
+
+// Defaults returns l with every zero field set to its default.
+func (l Log) Defaults() Log {
+	if l.Level == "" {
+		l.Level = "info"
+	}
+	if l.Format == "" {
+		l.Format = "text"
+	}
+	return l
+}
+
+// Validate checks l as Defaults completes it.
+func (l Log) Validate() error {
+	l = l.Defaults()
+	var level, format error
+	switch l.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		level = fmt.Errorf("invalid Level %q: want debug, info, warn or error", clip(l.Level, 40))
+	}
+	switch l.Format {
+	case "text", "json":
+	default:
+		format = fmt.Errorf("invalid Format %q: want text or json", clip(l.Format, 40))
+	}
+	return errors.Join(level, format)
+}
+
+// Logger makes the logger that l describes; what is below least is not logged
+// whatever l says.
+func (l Log) Logger(w io.Writer, least slog.Level) *slog.Logger {
+	l = l.Defaults()
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: max(level, least)}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

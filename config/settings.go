@@ -1,0 +1,239 @@
+package config
+
+import (
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// A Setting is one line of the table of settings.
+type Setting struct {
+	// Key is its name in a file, with dots for the sections.
+	Key string
+	// Flag is its own flag, without the dashes; "" where --set alone reaches it.
+	Flag string
+	// Brief is the flag's help, with the value's placeholder in backquotes.
+	Brief string
+	// Doc says what it is for.
+	Doc string
+	// Secret says that the value may hold a password.
+	Secret bool
+
+	// field is what the part's Validate calls it.
+	field string
+	codec
+}
+
+// Variable is the setting's environment variable.
+func (s Setting) Variable() string { return variable(s.Key) }
+
+// settings is every setting, in the order in which they are shown. Defaults and
+// bounds are not here: they stand in the parts' Options.
+var settings = []Setting{
+	{
+		Key: "data", Flag: "data", field: "Dir",
+		Brief: "data folder `DIR`: files taken, profiles, and the Redis that is started where no URL is given",
+		Doc: "The data folder: the files that were taken and what jobs wrote, under blobs, and, where redis.url is not set, " +
+			"the Redis that is started for it, under redis. Processes that share a Redis must share it.",
+		codec: word("a path", func(c *Config) *string { return &c.Data.Dir }),
+	},
+	{
+		Key: "topic", Flag: "topic", field: "Topic",
+		Brief: "`TOPIC` of the jobs",
+		Doc:   "Whom the command line's jobs are for, and whose jobs it shows.",
+		codec: word("a topic, such as user:42", func(c *Config) *engine.Topic { return &c.Topic }),
+	},
+	{
+		Key: "redis.url", Flag: "redis", field: "URL", Secret: true,
+		Brief: "`URL` of the Redis to use instead of the data folder's own",
+		Doc: "The Redis to use: redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path/redis.sock, " +
+			"redis+sentinel://host:port,…/master or redis+cluster://host:port,…. Without it a redis-server or " +
+			"valkey-server of this machine is run on a socket in the data folder, or, where there is none, an " +
+			"embedded Redis whose content ends with the process.",
+		codec: word("a Redis URL", func(c *Config) *string { return &c.Data.URL }),
+	},
+	{
+		Key: "redis.server", field: "ServerPath",
+		Doc:   "The redis-server or valkey-server to run for the data folder, instead of the first on the PATH.",
+		codec: word("a path", func(c *Config) *string { return &c.Data.ServerPath }),
+	},
+	{
+		Key: "redis.embedded", field: "Embedded",
+		Doc: "When to take the embedded Redis: auto, where no server is installed; always; or never, which makes " +
+			"a missing server an error.",
+		codec: fallback(),
+	},
+
+	{
+		Key: "engine.namespace", field: "Namespace",
+		Doc:   "The prefix of every key, so that several installations can share a Redis.",
+		codec: word("a name", func(c *Config) *string { return &c.Engine.Namespace }),
+	},
+	{
+		Key: "engine.shards", field: "Shards",
+		Doc:   "The number of slices of the key space. It is fixed by the first process that opens the namespace.",
+		codec: count(func(c *Config) *int { return &c.Engine.Shards }),
+	},
+	{
+		Key: "engine.retention", field: "Retention",
+		Doc:   "How long an ended job can be looked up.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Engine.Retention }),
+	},
+	{
+		Key: "engine.topic_entries", field: "TopicEntries",
+		Doc: "The most records that a topic's stream keeps. A reader that was away for longer than it reaches back " +
+			"is told so and gets a snapshot.",
+		codec: count(func(c *Config) *int { return &c.Engine.TopicEntries }),
+	},
+	{
+		Key: "engine.topic_bytes", field: "TopicBytes",
+		Doc:   "The most bytes of records that a topic's stream keeps.",
+		codec: size(func(c *Config) *int { return &c.Engine.TopicBytes }),
+	},
+	{
+		Key: "engine.topic_ttl", field: "TopicTTL",
+		Doc:   "How long the stream of an idle topic stays.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Engine.TopicTTL }),
+	},
+	{
+		Key: "engine.log_age", field: "LogAge",
+		Doc:   "How far back a shard's log reaches; it has to outlast a pause of whoever tails it.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Engine.LogAge }),
+	},
+	{
+		Key: "engine.log_entries", field: "LogEntries",
+		Doc:   "The most records that a shard's log keeps.",
+		codec: count(func(c *Config) *int { return &c.Engine.LogEntries }),
+	},
+	{
+		Key: "engine.outbox_entries", field: "OutboxEntries",
+		Doc: "The most records that a shard's outbox keeps for its consumer groups. At the cap the oldest go, " +
+			"counted, although a group has not read them.",
+		codec: count(func(c *Config) *int { return &c.Engine.OutboxEntries }),
+	},
+	{
+		Key: "engine.wait_replicas", field: "WaitReplicas",
+		Doc:   "How many replicas are asked to acknowledge each batch that holds a milestone (Redis WAIT); 0 waits for none.",
+		codec: count(func(c *Config) *int { return &c.Engine.WaitReplicas }),
+	},
+	{
+		Key: "engine.wait_timeout", field: "WaitTimeout",
+		Doc:   "How long they are waited for.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Engine.WaitTimeout }),
+	},
+	{
+		Key: "engine.commit_timeout", field: "CommitTimeout",
+		Doc:   "How long a commit may take, retries included, before Redis counts as unreachable.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Engine.CommitTimeout }),
+	},
+
+	{
+		Key: "worker.queues", Flag: "queues", field: "Queues",
+		Brief: "queues to take jobs from, as `NAME=WEIGHT,…`",
+		Doc: "The queues that a worker takes jobs from. Of two that wait, one of twice the weight is served twice " +
+			"as often.",
+		codec: queues(func(c *Config) *[]worker.Queue { return &c.Worker.Queues }),
+	},
+	{
+		Key: "worker.concurrency", Flag: "concurrency", field: "Concurrency",
+		Brief: "`N` jobs at once",
+		Doc:   "How many jobs a worker runs at once from its queues.",
+		codec: count(func(c *Config) *int { return &c.Worker.Concurrency }),
+	},
+	{
+		Key: "worker.rescue_slots", field: "RescueSlots",
+		Doc: "How many further jobs it runs at once that lost their worker or were handed back, so that these do " +
+			"not wait behind a queue.",
+		codec: count(func(c *Config) *int { return &c.Worker.RescueSlots }),
+	},
+	{
+		Key: "worker.tick_interval", field: "TickInterval",
+		Doc:   "The shortest time between two progress records of a job.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.TickInterval }),
+	},
+	{
+		Key: "worker.checkpoint_interval", field: "CheckpointInterval",
+		Doc:   "How often a run is told that a checkpoint is due: what a crash costs at most.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.CheckpointInterval }),
+	},
+	{
+		Key: "worker.heartbeat_interval", field: "HeartbeatInterval",
+		Doc:   "How often a worker says that its runs are alive.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.HeartbeatInterval }),
+	},
+	{
+		Key: "worker.lease", field: "Lease",
+		Doc:   "How long a run may be silent before another worker takes its job over; at least two heartbeats.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.Lease }),
+	},
+	{
+		Key: "worker.sweep_interval", field: "SweepInterval",
+		Doc:   "How often a worker looks for silent runs of others.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.SweepInterval }),
+	},
+	{
+		Key: "worker.reconcile_interval", field: "ReconcileInterval",
+		Doc:   "How often a worker compares live jobs with asynq's tasks, and mends what is missing.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ReconcileInterval }),
+	},
+	{
+		Key: "worker.crash_limit", field: "CrashLimit",
+		Doc:   "How many crashes, with no checkpoint between them that got further, end a job as failed.",
+		codec: count(func(c *Config) *int { return &c.Worker.CrashLimit }),
+	},
+	{
+		Key: "worker.rescues_per_second", field: "RescuesPerSecond",
+		Doc:   "How fast a worker takes over the jobs of lost ones.",
+		codec: decimal(func(c *Config) *float64 { return &c.Worker.RescuesPerSecond }),
+	},
+	{
+		Key: "worker.backoff_min", field: "BackoffMin",
+		Doc:   "The wait before a failed attempt's first retry; it doubles with each, jittered.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.BackoffMin }),
+	},
+	{
+		Key: "worker.backoff_max", field: "BackoffMax",
+		Doc:   "The longest wait before a retry.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.BackoffMax }),
+	},
+	{
+		Key: "worker.drain_grace", field: "DrainGrace",
+		Doc:   "How long a worker that is told to stop waits for its runs to checkpoint and return.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.DrainGrace }),
+	},
+	{
+		Key: "worker.cancel_grace", field: "CancelGrace",
+		Doc:   "How long a canceled run may take to return before its job is ended without it.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.CancelGrace }),
+	},
+	{
+		Key: "worker.log_lines", field: "LogLines",
+		Doc:   "The most log lines of a run that become records; the rest is counted.",
+		codec: count(func(c *Config) *int { return &c.Worker.LogLines }),
+	},
+
+	{
+		Key: "analysis.max_record_bytes", field: "MaxRecordBytes",
+		Doc:   "The longest record of a CSV, or line of NDJSON. Memory grows to about twice as much.",
+		codec: size(func(c *Config) *int64 { return &c.Analysis.MaxRecordBytes }),
+	},
+	{
+		Key: "analysis.max_malformed", field: "MaxMalformed",
+		Doc:   "How many lines of NDJSON that are no JSON object are passed over before an analysis fails; -1 for none.",
+		codec: count(func(c *Config) *int { return &c.Analysis.MaxMalformed }),
+	},
+
+	{
+		Key: "log.level", Flag: "log-level", field: "Level",
+		Brief: "least `LEVEL` of what is logged: debug, info, warn or error",
+		Doc: "The least level of what is logged on standard error. Commands other than worker log errors " +
+			"alone when this is not set.",
+		codec: word("debug, info, warn or error", func(c *Config) *string { return &c.Log.Level }),
+	},
+	{
+		Key: "log.format", field: "Format",
+		Doc:   "text or json.",
+		codec: word("text or json", func(c *Config) *string { return &c.Log.Format }),
+	},
+}
