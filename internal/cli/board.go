@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A painter puts sights on a terminal, into lines or into JSON. Its methods are
+// called one at a time.
+type painter interface {
+	// taking shows a file on its way into the blob store, in bytes.
+	taking(name string, done, total int64)
+	// show shows a job as it is now.
+	show(s sight)
+	// note tells the user something beside the jobs.
+	note(text string)
+	// close leaves the last of everything on the screen.
+	close()
+}
+
+// A sight is what is to be shown of a job.
+type sight struct {
+	// name is what the job is called: its title, else its type.
+	name string
+	job  engine.Job
+	view engine.View
+	// kind is the type of the record that brought it; "" for a snapshot.
+	kind engine.RecordType
+	log  *engine.LogLine
+	// percent is what to show: never less than was shown of the job before.
+	percent float64
+	// rate is the present attempt's speed in units a second; 0 when it is not known.
+	rate float64
+	at   time.Time
+}
+
+// A board is all that a command has shown of jobs. It decides what is news, keeps
+// every percent at its highest, and measures speeds. Its methods may be called
+// concurrently.
+type board struct {
+	mu      sync.Mutex
+	painter painter
+	held    map[engine.JobID]*holding
+	now     func() time.Time
+}
+
+type holding struct {
+	rev     uint64
+	percent float64
+	// since which count and when the speed is measured
+	attempt int
+	stage   string
+	done    int64
+	at      time.Time
+}
+
+func newBoard(p painter) *board {
+	return &board{painter: p, held: map[engine.JobID]*holding{}, now: time.Now}
+}
+
+// speedAfter is how long a speed is measured before it is shown.
+const speedAfter = 2 * time.Second
+
+// show takes a job's view and reports whether it is news. A record that is older than
+// what a snapshot has shown is none, except for its log line.
+func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.held[j.ID]
+	if h == nil {
+		h = &holding{}
+		b.held[j.ID] = h
+	}
+	news := j.Rev > h.rev
+	s := sight{name: name, job: j, view: v, at: b.now()}
+	if s.name == "" {
+		s.name = title(j)
+	}
+	if r != nil {
+		s.kind, s.log = r.Type, r.Log
+	}
+	if !news && s.log == nil {
+		return false
+	}
+	h.rev = max(h.rev, j.Rev)
+	h.percent = max(h.percent, j.Percent)
+	s.percent = h.percent
+	if news {
+		s.rate = h.speed(j, s.at)
+	}
+	b.painter.show(s)
+	return true
+}
+
+// update shows what Follow gave of jobs, and hands each job's view to held. name is
+// what to call the job; "" for its title.
+func (b *board) update(name string, u engine.Update, held func(engine.Job)) error {
+	switch u.Kind {
+	case engine.UpdateRecord:
+		r, err := u.Entry.Record()
+		if err != nil || r.Job == nil {
+			return err
+		}
+		view, err := viewOf(u.Entry)
+		if err != nil {
+			return err
+		}
+		b.show(name, view, *r.Job, &r)
+		held(*r.Job)
+	case engine.UpdateSnapshot:
+		for _, v := range u.Jobs {
+			j, err := v.Job()
+			if err != nil {
+				return err
+			}
+			b.show(name, v, j, nil)
+			held(j)
+		}
+	case engine.UpdateInterrupted:
+		b.note("Redis is away, waiting for it: " + u.Err.Error())
+	}
+	return nil
+}
+
+// viewOf is the job in a record, byte for byte.
+func viewOf(e engine.Entry) (engine.View, error) {
+	var r struct {
+		Job json.RawMessage `json:"job"`
+	}
+	err := json.Unmarshal(e.JSON, &r)
+	return engine.View{ID: e.Job(), Topic: e.Topic, JSON: r.Job}, err
+}
+
+// knows reports whether the job has been shown.
+func (b *board) knows(id engine.JobID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held[id] != nil
+}
+
+// speed measures from the attempt's first count in its present stage: what a resumed
+// attempt did not read again is not speed.
+func (h *holding) speed(j engine.Job, at time.Time) float64 {
+	p := j.Progress
+	if p == nil || j.State != engine.Running {
+		return 0
+	}
+	stage := ""
+	if j.Stage != nil {
+		stage = j.Stage.Name
+	}
+	if h.at.IsZero() || h.attempt != j.Attempt || h.stage != stage || p.Done < h.done {
+		h.attempt, h.stage, h.done, h.at = j.Attempt, stage, p.Done, at
+		return 0
+	}
+	if passed := at.Sub(h.at); passed >= speedAfter {
+		return float64(p.Done-h.done) / passed.Seconds()
+	}
+	return 0
+}
+
+func (b *board) taking(name string, done, total int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.painter.taking(name, done, total)
+}
+
+func (b *board) note(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.painter.note(text)
+}
+
+func (b *board) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.painter.close()
+}
+
+// Write makes a note of each line, so that a logger does not write into the bars.
+func (b *board) Write(line []byte) (int, error) {
+	b.note(string(line[:max(0, len(line)-1)]))
+	return len(line), nil
+}
+
+// title is what a job is called.
+func title(j engine.Job) string {
+	if j.Title != "" {
+		return j.Title
+	}
+	return j.Type
+}

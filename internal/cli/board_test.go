@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// sights is a painter that keeps what it is shown.
+type sights struct {
+	jobs  []sight
+	notes []string
+}
+
+func (p *sights) show(s sight)                { p.jobs = append(p.jobs, s) }
+func (p *sights) taking(string, int64, int64) {}
+func (p *sights) note(text string)            { p.notes = append(p.notes, text) }
+func (p *sights) close()                      {}
+
+func at(rev uint64, percent float64) engine.Job {
+	return engine.Job{ID: "a", Rev: rev, Type: "export", State: engine.Running, Percent: percent, Attempt: 1}
+}
+
+func TestBoardNeverShowsLessThanBefore(t *testing.T) {
+	p := &sights{}
+	b := newBoard(p)
+	for _, j := range []engine.Job{at(1, 10), at(2, 42.5), at(3, 41), at(5, 0), at(6, 43)} {
+		b.show("", engine.View{}, j, nil)
+	}
+	want := []float64{10, 42.5, 42.5, 42.5, 43}
+	for i, s := range p.jobs {
+		if s.percent != want[i] {
+			t.Errorf("sight %d shows %v, want %v", i, s.percent, want[i])
+		}
+	}
+	if len(p.jobs) != len(want) {
+		t.Errorf("%d sights, want %d", len(p.jobs), len(want))
+	}
+}
+
+func TestBoardPassesOverWhatIsOlderThanShown(t *testing.T) {
+	p := &sights{}
+	b := newBoard(p)
+	b.show("", engine.View{}, at(7, 50), nil)
+	if b.show("", engine.View{}, at(6, 60), &engine.Record{Type: engine.JobProgress}) {
+		t.Error("a record from before the snapshot is shown")
+	}
+	if !b.show("", engine.View{}, at(7, 50), &engine.Record{Type: engine.JobLog, Log: &engine.LogLine{Text: "x"}}) {
+		t.Error("a log line from before the snapshot is not shown, though no view holds it")
+	}
+	if n := len(p.jobs); n != 2 {
+		t.Errorf("%d sights, want 2", n)
+	}
+}
+
+func TestSpeedCountsThePresentAttemptAlone(t *testing.T) {
+	p := &sights{}
+	b := newBoard(p)
+	now := time.Unix(1000, 0)
+	b.now = func() time.Time { return now }
+	count := func(rev uint64, attempt int, done int64, passed time.Duration) float64 {
+		now = now.Add(passed)
+		j := at(rev, 1)
+		j.Attempt, j.Progress = attempt, &engine.Progress{Done: done, Unit: "rows"}
+		b.show("", engine.View{}, j, nil)
+		return p.jobs[len(p.jobs)-1].rate
+	}
+	count(1, 1, 0, 0)
+	if got := count(2, 1, 100, time.Second); got != 0 {
+		t.Errorf("after a second the speed is said to be %v, want nothing yet", got)
+	}
+	if got := count(3, 1, 400, time.Second); got != 200 {
+		t.Errorf("400 rows in 2 s make %v a second, want 200", got)
+	}
+	count(4, 2, 350, time.Minute)
+	if got := count(5, 2, 450, 2*time.Second); got != 50 {
+		t.Errorf("the next attempt makes %v a second, want 50: what it resumed from is not speed", got)
+	}
+}
+
+func TestLinesAreAtMostOneASecondAndAlwaysMilestones(t *testing.T) {
+	var out strings.Builder
+	l := newLines(&out)
+	now := time.Unix(1000, 0)
+	l.now = func() time.Time { return now }
+	show := func(kind engine.RecordType, percent float64, state engine.State, passed time.Duration) {
+		now = now.Add(passed)
+		j := at(1, percent)
+		j.State = state
+		l.show(sight{name: "orders", job: j, kind: kind, percent: percent, log: &engine.LogLine{Level: "info", Text: "half\nway"}})
+	}
+	show(engine.JobStarted, 0, engine.Running, 0)
+	show(engine.JobProgress, 1, engine.Running, 100*time.Millisecond) // too soon
+	show(engine.JobStalled, 2, engine.Retrying, 0)
+	show(engine.JobResumed, 2, engine.Running, 0)
+	show(engine.JobProgress, 3, engine.Running, time.Second)
+	show(engine.JobProgress, 3, engine.Running, time.Second) // nothing new
+	show(engine.JobLog, 3, engine.Running, 0)
+	show(engine.JobLog, 3, engine.Running, 0)
+	show(engine.JobSucceeded, 100, engine.Succeeded, 0)
+	want := `orders  0.0%  running
+orders  2.0%  retrying · attempt 1 · its worker went silent; another takes over
+orders  2.0%  running · starts over, there is no checkpoint yet
+orders  3.0%  running
+orders  info: half way
+orders  info: half way
+orders  100.0%  succeeded
+`
+	if out.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestDetailsOfARunningJob(t *testing.T) {
+	eta, half := int64(95), 50.0
+	j := engine.Job{
+		State: engine.Running, Attempt: 2, Stage: &engine.Stage{Name: "read", Index: 0, Count: 2}, ETASeconds: &eta, ResumedFrom: &half,
+		Progress: &engine.Progress{Done: 3 << 20, Total: 10 << 20, Unit: "bytes"},
+	}
+	if got, want := details(sight{job: j}), "running · read 1/2 · 3.0 MiB of 10.0 MiB · 1m35s left · attempt 2"; got != want {
+		t.Errorf("details are %q, want %q", got, want)
+	}
+	j.ETASeconds, j.Progress = nil, &engine.Progress{Done: 1234567, Unit: "rows"}
+	if got, want := details(sight{job: j, rate: 1000}), "running · read 1/2 · 1,234,567 rows · 1,000 rows/s · attempt 2"; got != want {
+		t.Errorf("details are %q, want %q", got, want)
+	}
+}
+
+func TestTextsCannotSteerTheTerminal(t *testing.T) {
+	if got := oneLine("a\x1b[2Jb\r\nc\u202ed"); strings.ContainsAny(got, "\x1b\r\n\u202e") {
+		t.Errorf("shown as %q", got)
+	}
+}
+
+// A bar that has ended must not keep its painter from closing, and no goroutine may be
+// left; TestMain looks for those.
+func TestBarsClose(*testing.T) {
+	b := newBoard(newBars(io.Discard))
+	b.taking("f", 1, 2)
+	b.taking("f", 2, 2)
+	for i, state := range []engine.State{engine.Running, engine.Succeeded, engine.Failed, engine.Canceled, engine.Queued} {
+		b.show("", engine.View{}, engine.Job{ID: engine.JobID(state), Rev: uint64(i + 1), State: state, Percent: 50}, nil)
+	}
+	b.note("beside them")
+	b.close()
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tidemark-dev/tidemark/config"
+)
+
+// An app is one run of the command line.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	// running says that the arguments were understood: an error from then on is not
+	// about them.
+	running bool
+}
+
+// Main runs the command line and returns the exit code, see exit.go. It takes over
+// SIGINT and SIGTERM, and leaves the process at once on the second of them.
+func Main(args []string, in io.Reader, out, err io.Writer) int {
+	// What go-redis has to say reaches the user through the errors it returns.
+	redis.SetLogger(silent{})
+	a := &app{in: in, out: out, err: err}
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	root := a.root()
+	root.SetArgs(args)
+	return a.finish(root.ExecuteContext(ctx))
+}
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+const about = `Tidemark runs jobs and shows how far they are, without ever showing less than before.
+
+Jobs live in Redis: the one that --redis names, or else a redis-server of this
+machine that is run for the data folder, or else one in this process's memory.
+
+Settings come from flags, TIDEMARK_… variables and ` + config.DefaultFile + `, in this order of
+strength; see "tidemark config print".
+
+Exit codes:
+  0    done; with watch JOB: the job has succeeded
+  1    an error that no other code stands for
+  2    usage: arguments, settings or the configuration file
+  3    there is no such job
+  4    the job has failed or was canceled
+  5    Redis cannot be reached, or there is none that outlasts a command
+  130  interrupted; the message says how to go on`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tidemark",
+		Short: "Job progress that never falls back",
+		Long:  about,
+		Example: `  tidemark analyze orders.csv
+  tidemark watch --topic team:7`,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		Args:                       knownCommand,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			a.running = true
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	config.AddFlags(root.PersistentFlags())
+	config.AddFlags(root.PersistentFlags(), "data", "topic", "redis", "log")
+	root.AddCommand(
+		a.analyzeCommand(), a.workerCommand(), a.enqueueCommand(), a.jobsCommand(), a.jobCommand(),
+		a.watchCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// knownCommand refuses what is left over where a command was to be named.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("there is no command %q%s", cut(args[0], 40), hint)
+}
+
+// finish says what went wrong, and gives the exit code.
+func (a *app) finish(err error) int {
+	if err != nil && !a.running {
+		err = &usageError{err}
+	}
+	if text := message(err); text != "" {
+		fmt.Fprintln(a.err, "tidemark: "+text)
+	}
+	return exitCode(err)
+}
+
+// jsonFlag declares --json.
+func jsonFlag(cmd *cobra.Command, what string) *bool {
+	return cmd.Flags().Bool("json", false, what)
+}
+
+// leastColumns is what a terminal must have for bars; some say that they have none.
+const leastColumns = 40
+
+// onTerminal reports whether w is a terminal that can move its cursor and has room for
+// bars.
+func onTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	columns, _, err := term.GetSize(int(f.Fd())) // an error: no terminal
+	return err == nil && columns >= leastColumns
+}
+
+// oneLine makes a text from anywhere fit to be shown: no line breaks, no control
+// characters, so that no title can steer the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t', r == '\r':
+			return ' '
+		case r < ' ', r >= 0x7f && r < 0xa0, r >= 0x200e && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return '·'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,30 @@
+// Package cli is the command line.
+//
+// A command writes its result to standard output and everything else, bars and
+// errors included, to standard error; watch, whose result is how jobs go, writes that
+// to standard output. Bars are for terminals; elsewhere there are lines, a line for
+// each milestone and at most one a second for a job's progress.
+//
+// # Lines of JSON
+//
+// watch --json prints one JSON object a line. A record of the topic is printed byte
+// for byte as it stands in the stream; its type begins with "job." or
+// "notification.". Between the records stand
+//
+//	{"type":"snapshot","reason":"fresh","cursor":"…","jobs":[…]}   the present state of the jobs: what follows begins there.
+//	                                                               reason is fresh, trimmed or rewritten
+//	{"type":"live","cursor":"…"}                                   all there was has been printed
+//	{"type":"interrupted","cursor":"…","error":"…"}                Redis is away; the printing goes on by itself
+//
+// cursor is what --after takes to go on from there.
+//
+// analyze --json prints
+//
+//	{"type":"taking","file":"orders.csv","done":1048576,"total":31457280}
+//	{"type":"job","file":"orders.csv","percent":61.4,"job":{…}}    the job's view, as in a record, and the percent to show
+//	{"type":"note","text":"…"}                                     what a person is told
+//	{"type":"profile","file":"orders.csv","job":"0701…","path":"…","profile":{…}}
+//
+// What is shown of a job's percent never falls: the engine keeps the highest, and a
+// board keeps what this process has shown.
+package cli

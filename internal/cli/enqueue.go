@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+func (a *app) enqueueCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "enqueue TYPE",
+		Short: "Make a job, and print its ID",
+		Long: `Make a job, and print its ID. The type may be one that no worker here knows: the job
+waits in its queue for one that does.`,
+		Example: `  tidemark enqueue export --payload '{"year":2025}' --title "Orders 2025"
+  tidemark enqueue report --payload @report.json --key report-2025-11 --delay 10m
+  tidemark watch "$(tidemark enqueue export --topic team:7)" --topic team:7`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := cmd.Flags()
+	payload := f.String("payload", "null", "the payload: `JSON`, @FILE, or - for standard input")
+	caption := f.String("title", "", "a `TITLE` for people, at most 200 characters")
+	labels := f.StringArray("label", nil, "a label, as `NAME=VALUE`; may be repeated, at most 16 times")
+	key := f.String("key", "", "make the call idempotent: the same topic and `KEY` give the same job within a day")
+	queue := f.String("queue", "", "the `QUEUE` (default "+engine.DefaultQueue+")")
+	delay := f.Duration("delay", 0, "how long the job waits before its first attempt")
+	deadline := f.String("deadline", "", "when the job is ended if it has not by itself: a `TIME`, as 2026-01-02T15:04:05Z, or a duration from now")
+	retries := f.Int("retries", engine.DefaultMaxRetries, "how many times a failed attempt is tried again")
+	asJSON := jsonFlag(cmd, "print the job's ID, topic, and whether --key found it existing, as JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		spec := engine.Spec{
+			Type: args[0], Title: *caption, Key: *key, Queue: *queue, Delay: *delay, MaxRetries: *retries, Labels: map[string]string{},
+		}
+		if *retries < 0 {
+			return usage("--retries %d: want 0 or more", *retries)
+		}
+		if *retries == 0 {
+			spec.MaxRetries = -1 // 0 is the default to a Spec
+		}
+		if spec.Payload, err = a.payload(*payload); err != nil {
+			return err
+		}
+		if spec.Deadline, err = deadlineAt(*deadline, time.Now()); err != nil {
+			return err
+		}
+		for _, l := range *labels {
+			name, value, ok := strings.Cut(l, "=")
+			if !ok {
+				return usage("--label %q: want NAME=VALUE", l)
+			}
+			spec.Labels[name] = value
+		}
+		return a.enqueue(cmd, spec, *asJSON)
+	}
+	return cmd
+}
+
+func (a *app) enqueue(cmd *cobra.Command, spec engine.Spec, asJSON bool) (err error) {
+	c, err := settings(cmd)
+	if err != nil {
+		return err
+	}
+	spec.Topic = c.Topic
+	if err := spec.Validate(); err != nil {
+		return err // before a Redis is started for it
+	}
+	s, err := a.openLasting(cmd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	made, err := s.engine.Enqueue(cmd.Context(), spec)
+	if errors.Is(err, engine.ErrUnreplicated) {
+		fmt.Fprintln(a.err, "tidemark: "+err.Error())
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		writeLine(a.out, struct {
+			Job      engine.JobID `json:"job"`
+			Topic    engine.Topic `json:"topic"`
+			Existing bool         `json:"existing"`
+		}{made.Job, made.Topic, made.Existing})
+		return nil
+	}
+	fmt.Fprintln(a.out, made.Job)
+	if made.Existing {
+		fmt.Fprintln(a.err, "The key has this job already.")
+	}
+	return nil
+}
+
+// payload reads what --payload says, and checks that it is JSON.
+func (a *app) payload(arg string) ([]byte, error) {
+	var from io.Reader
+	what := "--payload"
+	switch {
+	case arg == "-":
+		from, what = a.in, "--payload, from standard input"
+	case strings.HasPrefix(arg, "@"):
+		f, err := os.Open(arg[1:])
+		if err != nil {
+			return nil, fmt.Errorf("--payload: %w", err)
+		}
+		defer f.Close()
+		from, what = f, "--payload, from "+arg[1:]
+	default:
+		from = strings.NewReader(arg)
+	}
+	// One byte more than there may be, so that Enqueue sees that it is too much.
+	b, err := io.ReadAll(io.LimitReader(from, engine.MaxPayloadBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if len(b) <= engine.MaxPayloadBytes && !json.Valid(b) {
+		return nil, usage("%s: want JSON, such as '{\"year\":2025}' or '\"text\"'", what)
+	}
+	return b, nil
+}
+
+func deadlineAt(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(d), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, usage("--deadline %q: want a time, as 2026-01-02T15:04:05Z, or a duration, as 90m", s)
+	}
+	return t, nil
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redisproc"
+)
+
+// The exit codes; the help of the root command lists them for users.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitJobEnded    = 4
+	exitUnreachable = 5
+	exitInterrupted = 130
+)
+
+// errInterrupted is the cause of the context of a process that was told to stop.
+var errInterrupted = errors.New("interrupted")
+
+// errTransient: the Redis at hand would end with the command.
+var errTransient = errors.New("there is no Redis that outlasts this command")
+
+// A usageError is about the arguments.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// A jobEndedError says that a job did not succeed.
+type jobEndedError struct{ job engine.Job }
+
+// fields gives options that a processor's error names the names that they are set by.
+var fields = strings.NewReplacer("MaxRecordBytes", "analysis.max_record_bytes", "MaxMalformed", "analysis.max_malformed")
+
+func (e *jobEndedError) Error() string {
+	j := e.job
+	text := fmt.Sprintf("job %s", j.ID)
+	if j.Title != "" {
+		text += fmt.Sprintf(" (%s)", oneLine(j.Title))
+	}
+	how := "has failed"
+	if j.State == engine.Canceled {
+		how = "was canceled"
+	}
+	text += fmt.Sprintf(" %s at %s", how, percent(j.Percent))
+	if j.Error != nil {
+		text += ": " + fields.Replace(oneLine(j.Error.Message))
+	}
+	return text
+}
+
+func exitCode(err error) int {
+	var (
+		asked *usageError
+		ended *jobEndedError
+	)
+	is := func(targets ...error) bool {
+		for _, t := range targets {
+			if errors.Is(err, t) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case is(errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &asked),
+		is(config.ErrInvalid, engine.ErrInvalid, engine.ErrInvalidTopic, engine.ErrInvalidCursor, engine.ErrInvalidJobID):
+		return exitUsage
+	case is(engine.ErrNotFound):
+		return exitNotFound
+	case errors.As(err, &ended):
+		return exitJobEnded
+	case is(engine.ErrUnreachable, errTransient, redisproc.ErrSilent):
+		return exitUnreachable
+	}
+	return exitError
+}
+
+// message is what the user is told of an error: one line, with what to do, unless
+// there are several things wrong with the configuration.
+func message(err error) string {
+	if err == nil {
+		return ""
+	}
+	var (
+		settings *config.Error
+		asked    *usageError
+	)
+	switch {
+	case errors.As(err, &settings):
+		return strings.ReplaceAll(settings.Error(), "\n", "\ntidemark: ")
+	case errors.As(err, &asked):
+		first, _, _ := strings.Cut(asked.Error(), "\n") // cobra's suggestions take lines of their own
+		return first + `; see "tidemark --help"`
+	}
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		text += `; "tidemark jobs" lists those of the topic`
+	case errors.Is(err, engine.ErrUnreachable):
+		text += "; check that it runs there, or leave --redis out to use the data folder's own"
+	}
+	return text
+}

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+func (a *app) jobsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "jobs",
+		Short: "List the topic's jobs",
+		Long:  "List the topic's jobs: those that live, newest first, then those that have ended, last ended first.",
+		Example: `  tidemark jobs
+  tidemark jobs --topic team:7 --limit 1000 --json | jq -r 'select(.state == "failed").id'`,
+		Args: cobra.NoArgs,
+	}
+	limit := cmd.Flags().Int("limit", 50, "the most jobs to list")
+	asJSON := jsonFlag(cmd, "print each job as a line of JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if *limit < 1 {
+			return usage("--limit %d: want 1 or more", *limit)
+		}
+		s, err := a.openLasting(cmd)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		return a.list(cmd, s, *limit, *asJSON)
+	}
+	return cmd
+}
+
+func (a *app) list(cmd *cobra.Command, s *session, limit int, asJSON bool) error {
+	var jobs []engine.Job
+	q := engine.JobsQuery{}
+	for more := true; more && len(jobs) < limit; more = q.After != "" {
+		q.Limit = min(limit-len(jobs), 500)
+		page, err := s.engine.Jobs(cmd.Context(), s.config.Topic, q)
+		if err != nil {
+			return err
+		}
+		for _, v := range page.Jobs {
+			if asJSON {
+				fmt.Fprintf(a.out, "%s\n", v.JSON)
+			}
+			j, err := v.Job()
+			if err != nil {
+				return err
+			}
+			jobs = append(jobs, j)
+		}
+		q.After = page.Next
+	}
+	switch {
+	case asJSON:
+		return nil
+	case len(jobs) == 0:
+		fmt.Fprintf(a.out, "No jobs of %s. Make one with \"tidemark analyze FILE\" or \"tidemark enqueue TYPE\", or name another topic with --topic.\n", s.config.Topic)
+		return nil
+	}
+	if err := writeJobs(a.out, jobs, time.Now()); err != nil {
+		return err
+	}
+	if q.After != "" {
+		fmt.Fprintf(a.err, "There are more; --limit %d shows them.\n", 10*limit)
+	}
+	return nil
+}
+
+func writeJobs(w io.Writer, jobs []engine.Job, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "JOB\tSTATE\tPERCENT\tTYPE\tCREATED\tTITLE")
+	for _, j := range jobs {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", j.ID, state(j), percent(j.Percent), j.Type, spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
+	}
+	return t.Flush()
+}
+
+func (a *app) jobCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "job JOB",
+		Short:   "Show a job",
+		Example: `  tidemark job 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
+		Args:    cobra.ExactArgs(1),
+	}
+	asJSON := jsonFlag(cmd, "print the job as JSON, as its records show it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		s, err := a.openJob(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		v, j, err := s.job(cmd.Context(), engine.JobID(args[0]))
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			fmt.Fprintf(a.out, "%s\n", v.JSON)
+			return nil
+		}
+		return writeJob(a.out, j)
+	}
+	return cmd
+}
+
+// openJob is openLasting for a command about a job; a malformed ID needs no Redis.
+func (a *app) openJob(cmd *cobra.Command, id string) (*session, error) {
+	if _, err := engine.ParseJobID(id); err != nil {
+		return nil, err
+	}
+	return a.openLasting(cmd)
+}
+
+// writeJob shows what a job's view holds, a line each.
+func writeJob(w io.Writer, j engine.Job) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	say := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	say("Job", "%s", j.ID)
+	if j.Title != "" {
+		say("Title", "%s", oneLine(j.Title))
+	}
+	say("Type", "%s", j.Type)
+	say("Topic", "%s", j.Topic)
+	say("State", "%s, %s", state(j), percent(j.Percent))
+	if j.Stage != nil {
+		say("Stage", "%s, %d of %d", oneLine(j.Stage.Name), j.Stage.Index+1, j.Stage.Count)
+	}
+	if j.Progress != nil {
+		say("Progress", "%s", amount(*j.Progress))
+	}
+	if j.Message != "" {
+		say("Message", "%s", oneLine(j.Message))
+	}
+	if j.Attempt > 0 {
+		resumed := ""
+		if j.ResumedFrom != nil {
+			resumed = ", resumed from " + percent(*j.ResumedFrom)
+		}
+		say("Attempt", "%d%s", j.Attempt, resumed)
+	}
+	for _, m := range []struct {
+		name string
+		at   *time.Time
+	}{{"Created", &j.CreatedAt}, {"Started", j.StartedAt}, {"Next attempt", j.RetryAt}, {"Ended", j.EndedAt}} {
+		if m.at != nil {
+			say(m.name, "%s", m.at.Local().Format(time.DateTime))
+		}
+	}
+	if j.RetryOf != "" {
+		say("Retry of", "%s", j.RetryOf)
+	}
+	if j.Error != nil {
+		say("Error", "%s (%s)", oneLine(j.Error.Message), j.Error.Code)
+	}
+	var labels []string
+	for name, value := range j.Labels {
+		labels = append(labels, name+"="+oneLine(value))
+	}
+	if len(labels) > 0 {
+		slices.Sort(labels)
+		say("Labels", "%s", strings.Join(labels, " "))
+	}
+	if j.Result != nil {
+		say("Result", "%s", cut(string(j.Result), 500))
+	}
+	return t.Flush()
+}

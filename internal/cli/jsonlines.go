@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+)
+
+// jsonLines is the painter of programs, see the package page.
+type jsonLines struct{ w io.Writer }
+
+func (l jsonLines) show(s sight) {
+	writeLine(l.w, struct {
+		Type    string          `json:"type"`
+		File    string          `json:"file"`
+		Percent float64         `json:"percent"`
+		Job     json.RawMessage `json:"job"`
+	}{"job", s.name, s.percent, s.view.JSON})
+}
+
+func (l jsonLines) taking(name string, done, total int64) {
+	writeLine(l.w, struct {
+		Type  string `json:"type"`
+		File  string `json:"file"`
+		Done  int64  `json:"done"`
+		Total int64  `json:"total"`
+	}{"taking", name, done, total})
+}
+
+func (l jsonLines) note(text string) {
+	writeLine(l.w, struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}{"note", text})
+}
+
+func (jsonLines) close() {}
+
+// writeLine writes v as a line, in one write, so that lines of several writers do not
+// mix.
+func writeLine(w io.Writer, v any) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // a view keeps the bytes of its record
+	if err := e.Encode(v); err != nil {
+		panic(err) // structs of texts, numbers and valid JSON
+	}
+	_, _ = w.Write(b.Bytes()) // nobody is left to tell when the reader is gone
+}

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/internal/redisproc"
+)
+
+const (
+	// openTimeout bounds the first answer of Redis, so that an address that swallows
+	// everything is told from one that works.
+	openTimeout = 10 * time.Second
+	// closeTimeout bounds the shutdown of the data folder's Redis.
+	closeTimeout = 15 * time.Second
+)
+
+// A session is what a command has open.
+type session struct {
+	config *config.Config
+	redis  *datadir.Redis
+	engine *engine.Engine
+	log    *slog.Logger
+}
+
+// settings reads the configuration of a command.
+func settings(cmd *cobra.Command) (*config.Config, error) { return config.Load(cmd.Flags()) }
+
+// open connects a command to its Redis. The caller closes the session.
+func open(ctx context.Context, c *config.Config, log *slog.Logger) (*session, error) {
+	r, err := datadir.Open(ctx, c.Data)
+	if err != nil {
+		return nil, err
+	}
+	o := c.Engine
+	o.URL, o.Logger = r.URL(), log
+	first, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	e, err := engine.Open(first, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, errors.Join(fmt.Errorf("%s: %w", where(c), err), leave(r))
+	}
+	return &session{config: c, redis: r, engine: e, log: log}, nil
+}
+
+// openLasting is open for a command that is about jobs of other processes: it refuses
+// a Redis that would begin and end with the command.
+func (a *app) openLasting(cmd *cobra.Command) (*session, error) {
+	c, err := settings(cmd)
+	if err != nil {
+		return nil, err
+	}
+	log := logTo(c, a.err)
+	if c.Data.URL == "" && c.Data.Embedded {
+		return nil, fmt.Errorf("%s: %w: redis.embedded is always (%s), and an embedded Redis ends with its process; "+
+			"name one with --redis URL", cmd.Name(), errTransient, c.Origin("redis.embedded"))
+	}
+	c.Data.Embedded, c.Data.NeverEmbedded = false, true
+	s, err := open(cmd.Context(), c, log)
+	if errors.Is(err, redisproc.ErrNotInstalled) {
+		return nil, fmt.Errorf("%s: %w: %w; or name one with --redis URL; analyze works without", cmd.Name(), errTransient, err)
+	}
+	return s, err
+}
+
+// where says which Redis an error is about.
+func where(c *config.Config) string {
+	if c.Data.URL != "" {
+		return "Redis at " + config.Mask(c.Data.URL)
+	}
+	return "Redis of the data folder " + c.Data.Dir
+}
+
+// close gives everything back. It does not wait for the command's context, whose end
+// may be why it is called.
+func (s *session) close() error {
+	return errors.Join(s.engine.Close(), leave(s.redis))
+}
+
+func leave(r *datadir.Redis) error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return r.Close(ctx)
+}
+
+// job reads a job of the session's topic. One of another topic is not told from one
+// that does not exist.
+func (s *session) job(ctx context.Context, id engine.JobID) (engine.View, engine.Job, error) {
+	v, err := s.engine.Job(ctx, id)
+	if err != nil {
+		return engine.View{}, engine.Job{}, err
+	}
+	if v.Topic != s.config.Topic {
+		return engine.View{}, engine.Job{}, fmt.Errorf("job %s: %w", id, engine.ErrNotFound)
+	}
+	j, err := v.Job()
+	return v, j, err
+}
+
+// logTo is where a command logs that is no worker: errors alone, unless a level was
+// asked for, since it shows its jobs itself.
+func logTo(c *config.Config, w io.Writer) *slog.Logger {
+	if c.Origin("log.level").Kind == "default" {
+		return c.Log.Logger(w, slog.LevelError)
+	}
+	return c.Log.Logger(w, slog.LevelDebug)
+}

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/config"
+)
+
+func (a *app) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check and show the settings",
+		Long: `Check and show the settings, which come from flags, TIDEMARK_… variables and a
+configuration file, ` + config.DefaultFile + ` of the working directory or the one that --config or
+TIDEMARK_CONFIG names. docs/configuration.md describes each.`,
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.configCheckCommand(), a.configPrintCommand())
+	return cmd
+}
+
+func (a *app) configCheckCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "check",
+		Short:   "Check all settings, and report everything that is wrong with them",
+		Example: `  tidemark config check --config /etc/tidemark.yaml`,
+		Args:    cobra.NoArgs,
+	}
+	config.AddFlags(cmd.Flags(), "worker")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := settings(cmd)
+		if err != nil {
+			return err
+		}
+		set := 0
+		for _, s := range c.Settings() {
+			if s.Origin.Kind != "default" {
+				set++
+			}
+		}
+		from := "no file"
+		if c.File() != "" {
+			from = c.File()
+		}
+		fmt.Fprintf(a.out, "The configuration is valid: %s, %d of %d settings set.\n", from, set, len(c.Settings()))
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) configPrintCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "print",
+		Short: "Show every setting in force, and where it came from",
+		Long:  "Show every setting in force, and where it came from. Passwords are masked.",
+		Example: `  tidemark config print
+  tidemark config print --json | jq -r 'select(.origin != "default").key'`,
+		Args: cobra.NoArgs,
+	}
+	config.AddFlags(cmd.Flags(), "worker")
+	asJSON := jsonFlag(cmd, "print each setting as a line of JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := settings(cmd)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			for _, s := range c.Settings() {
+				writeLine(a.out, struct {
+					Key      string `json:"key"`
+					Value    string `json:"value"`
+					Origin   string `json:"origin"`
+					Where    string `json:"where,omitempty"`
+					Variable string `json:"variable"`
+				}{s.Key, s.Value, s.Origin.Kind, s.Origin.Where, s.Variable()})
+			}
+			return nil
+		}
+		t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+		for _, s := range c.Settings() {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", s.Key, oneLine(s.Value), s.Origin)
+		}
+		return t.Flush()
+	}
+	return cmd
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+func (a *app) watchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "watch [JOB]",
+		Short: "Follow the topic's jobs, or one to its end",
+		Long: `Follow the topic's jobs, or one to its end. An outage of Redis is said and waited for.
+
+With JOB it ends with the job: exit code 0 if that has succeeded, 4 if it failed or
+was canceled. Without, it goes on until it is interrupted.
+
+--json prints a JSON object a line. Lines whose type begins with "job." or
+"notification." are records, byte for byte as the stream holds them. The others are
+  {"type":"snapshot","reason":R,"cursor":C,"jobs":[…]}  all jobs as they are; R is fresh, trimmed or rewritten
+  {"type":"live","cursor":C}                            all there was has been printed
+  {"type":"interrupted","cursor":C,"error":E}           Redis is away; it goes on by itself
+The id of a record, or C, is what --after takes.`,
+		Example: `  tidemark watch
+  tidemark watch 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
+  tidemark watch --json --after 0-0 | jq -r 'select(.type == "job.failed").job.error.message'`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	after := cmd.Flags().String("after", "", "begin behind the record with this `CURSOR`, 0-0 for all that there is, instead of with a snapshot")
+	asJSON := jsonFlag(cmd, "print records as lines of JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		q := engine.FollowQuery{After: engine.Cursor(*after)}
+		if *after != "" {
+			if _, err := engine.ParseCursor(*after); err != nil {
+				return fmt.Errorf("--after: %w", err)
+			}
+		}
+		var s *session
+		if len(args) == 1 {
+			q.Job = engine.JobID(args[0])
+			s, err = a.openJob(cmd, args[0])
+		} else {
+			s, err = a.openLasting(cmd)
+		}
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		q.Topic = s.config.Topic
+		if *asJSON {
+			return a.watchJSON(cmd.Context(), s, q)
+		}
+		return a.watch(cmd.Context(), s, q)
+	}
+	return cmd
+}
+
+// watch paints jobs.
+func (a *app) watch(ctx context.Context, s *session, q engine.FollowQuery) error {
+	var p painter = newLines(a.out)
+	if onTerminal(a.out) {
+		p = newBars(a.out)
+	}
+	b := newBoard(p)
+	defer b.close()
+	cursor := q.After
+	last, err := s.follow(ctx, q, func(u engine.Update) error {
+		if u.Kind == engine.UpdateSnapshot && q.Job == "" {
+			var err error
+			if u.Jobs, err = a.living(u, b); err != nil {
+				return err
+			}
+		}
+		cursor = u.Cursor
+		return b.update("", u, func(engine.Job) {})
+	})
+	if errors.Is(err, errInterrupted) {
+		return fmt.Errorf("%w; --after %s goes on from here", err, cursor)
+	}
+	if err != nil {
+		return err
+	}
+	return ended(last)
+}
+
+// living leaves the jobs of a topic's snapshot that have not ended: that others had
+// ended before is no news.
+func (a *app) living(u engine.Update, b *board) ([]engine.View, error) {
+	var live []engine.View
+	for _, v := range u.Jobs {
+		j, err := v.Job()
+		if err != nil {
+			return nil, err
+		}
+		if !j.State.Ended() || b.knows(j.ID) {
+			live = append(live, v)
+		}
+	}
+	if u.Reason == engine.Fresh {
+		b.note(fmt.Sprintf("%d live and %d ended jobs; \"tidemark jobs\" lists them", len(live), len(u.Jobs)-len(live)))
+	} else {
+		b.note(fmt.Sprintf("the stream was %s: what follows begins with the present state of all jobs", u.Reason))
+	}
+	return live, nil
+}
+
+// watchJSON prints records as they are.
+func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) error {
+	last, err := s.follow(ctx, q, func(u engine.Update) error {
+		switch u.Kind {
+		case engine.UpdateRecord:
+			_, err := a.out.Write(append(u.Entry.JSON[:len(u.Entry.JSON):len(u.Entry.JSON)], '\n'))
+			return err
+		case engine.UpdateSnapshot:
+			views := make([]json.RawMessage, len(u.Jobs))
+			for i, v := range u.Jobs {
+				views[i] = v.JSON
+			}
+			writeLine(a.out, struct {
+				Type   string            `json:"type"`
+				Reason engine.Verdict    `json:"reason"`
+				Cursor engine.Cursor     `json:"cursor"`
+				Jobs   []json.RawMessage `json:"jobs"`
+			}{"snapshot", u.Reason, u.Cursor, views})
+		case engine.UpdateLive:
+			writeLine(a.out, struct {
+				Type   string        `json:"type"`
+				Cursor engine.Cursor `json:"cursor"`
+			}{"live", u.Cursor})
+		case engine.UpdateInterrupted:
+			writeLine(a.out, struct {
+				Type   string        `json:"type"`
+				Cursor engine.Cursor `json:"cursor"`
+				Error  string        `json:"error"`
+			}{"interrupted", u.Cursor, u.Err.Error()})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return ended(last)
+}
+
+// follow hands everything to take, and returns the followed job as it was last shown.
+func (s *session) follow(ctx context.Context, q engine.FollowQuery, take func(engine.Update) error) (last engine.Job, err error) {
+	if q.Job != "" {
+		if _, _, err := s.job(ctx, q.Job); err != nil {
+			return engine.Job{}, err
+		}
+	}
+	for u, err := range s.engine.Follow(ctx, q) {
+		if err == nil && q.Job != "" {
+			last, err = jobOf(u, last)
+		}
+		if err == nil {
+			err = take(u)
+		}
+		if err != nil {
+			return last, err
+		}
+	}
+	return last, nil
+}
+
+// jobOf is the followed job after an update.
+func jobOf(u engine.Update, before engine.Job) (engine.Job, error) {
+	switch {
+	case u.Kind == engine.UpdateSnapshot && len(u.Jobs) == 1:
+		return u.Jobs[0].Job()
+	case u.Kind == engine.UpdateRecord:
+		r, err := u.Entry.Record()
+		if err != nil || r.Job == nil {
+			return before, err
+		}
+		return *r.Job, nil
+	}
+	return before, nil
+}
+
+// ended is nil for a job that succeeded.
+func ended(j engine.Job) error {
+	if j.State == engine.Succeeded {
+		return nil
+	}
+	return &jobEndedError{j}
+}

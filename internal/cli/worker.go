@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+func (a *app) workerCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Run jobs until told to stop",
+		Long: `Run jobs until told to stop.
+
+On SIGINT or SIGTERM no new jobs are taken; those that run write a checkpoint and go
+back to their queue, at no cost, for another worker. The exit code is then 0. A
+second signal ends the process at once; other workers take its jobs over when the
+lease has passed.
+
+It serves the queues of worker.queues, and the one in which analyze puts its jobs. A
+job whose type it does not know fails, with retries: give types of your own a queue of
+their own.
+
+Workers of one Redis must share the data folder, since payloads name files in it.`,
+		Example: `  tidemark worker --redis redis://localhost:6379/0
+  tidemark worker --queues default=3,bulk=1 --concurrency 4`,
+		Args: cobra.NoArgs,
+	}
+	config.AddFlags(cmd.Flags(), "worker")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.work(cmd) }
+	return cmd
+}
+
+func (a *app) work(cmd *cobra.Command) (err error) {
+	ctx := cmd.Context()
+	s, err := a.openLasting(cmd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	s.log = s.config.Log.Logger(a.err, slog.LevelDebug)
+	bucket, err := datadir.Blobs(ctx, s.config.Data.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, bucket.Close()) }()
+	served := s.config.Worker.Queues
+	if !slices.ContainsFunc(served, func(q worker.Queue) bool { return q.Name == analysisQueue }) {
+		served = append(slices.Clip(served), worker.Queue{Name: analysisQueue})
+	}
+	w, grace, err := newWorker(s, bucket, served...)
+	if err != nil {
+		return err
+	}
+	if err := w.Start(ctx); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	var queues []string
+	for _, q := range served {
+		queues = append(queues, q.Name)
+	}
+	s.log.Info("taking jobs", "types", strings.Join(jobTypes, ","), "queues", strings.Join(queues, ","),
+		"concurrency", s.config.Worker.Concurrency, "redis", s.redis.Describe(), "data", s.config.Data.Dir)
+	<-ctx.Done()
+	s.log.Info("draining: jobs that run go back to their queues; a second signal ends the process at once")
+	drain, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := w.Stop(drain); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	s.log.Info("drained")
+	return nil
+}

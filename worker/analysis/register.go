@@ -1,0 +1,47 @@
+package analysis
+
+import (
+	"context"
+
+	"gocloud.dev/blob"
+
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// JobType is the type of the jobs that Register handles; their payload is a Payload.
+const JobType = "analysis"
+
+// stages weighs the parts of a run: reading the file is nearly all of it.
+var stages = []worker.Stage{{Name: StageRead, Weight: 95}, {Name: StageWrite, Weight: 5}}
+
+// Register makes w run analyses of the blobs of bucket. Call it before w is started;
+// the bucket must stay open until w has stopped. Errors that no retry can mend end
+// their job at once, unless o.Permanent says otherwise. It panics, as worker.Handle
+// does, when w has a handler of JobType.
+func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
+	if o.Permanent == nil {
+		o.Permanent = worker.Permanent
+	}
+	worker.Handle(w, JobType, func(ctx context.Context, run *worker.Run, p Payload) error {
+		run.Stages(stages...)
+		return Run(ctx, run, string(run.Job()), bucket, p, o)
+	})
+}
+
+// Defaults returns o with every zero field set to its default.
+func (o Options) Defaults() Options {
+	if o.MaxRecordBytes == 0 {
+		o.MaxRecordBytes = defaultMaxRecordBytes
+	}
+	if o.MaxMalformed == 0 {
+		o.MaxMalformed = defaultMaxMalformed
+	}
+	return o
+}
+
+// Validate checks o as Defaults completes it. Its error names the field and the
+// bound.
+func (o Options) Validate() error {
+	_, err := o.withDefaults()
+	return err
+}
