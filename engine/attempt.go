@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What a heartbeat brings back.
+// A Flag is what a heartbeat brings back.
 type Flag string
 
 // The flags of an attempt.

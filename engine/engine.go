@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -53,9 +54,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.queue = asynq.NewClientFromRedisClient(e.redis)
 	if err := e.check(ctx); err != nil {
-		e.blocking.Close()
-		e.redis.Close()
-		return nil, err
+		return nil, errors.Join(err, e.blocking.Close(), e.redis.Close())
 	}
 	e.commits = newCommitter(e)
 	e.tail = newTail(e)
@@ -77,9 +76,9 @@ func (e *Engine) check(ctx context.Context) error {
 func (e *Engine) Close() error {
 	var err error
 	e.closing.Do(func() {
-		e.tail.close()
+		err = e.tail.close()
 		e.commits.close()
-		err = e.redis.Close()
+		err = errors.Join(err, e.redis.Close())
 		// Only now: a reader may be asking a silent Redis who it is.
 		e.tail.readers.Wait()
 	})

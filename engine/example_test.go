@@ -16,7 +16,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer e.Close()
+	defer func() {
+		if err := e.Close(); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	job, err := e.Enqueue(ctx, engine.Spec{
 		Topic: "user:42", Type: "export", Title: "Orders 2025",

@@ -167,8 +167,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 			began := time.Now()
 			e, err := engine.Open(ctx, c.o)
 			if err == nil {
-				e.Close()
-				t.Fatal("it opened")
+				t.Fatal("it opened", e.Close())
 			}
 			if c.want != nil && !errors.Is(err, c.want) || c.want == nil && errors.Is(err, engine.ErrUnreachable) {
 				t.Errorf("%v is not to be branched on as %v", err, c.want)
@@ -266,7 +265,7 @@ func TestFollowEndsAsItSays(t *testing.T) {
 	canceled, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
 	for name, c := range map[string]struct {
-		ctx     context.Context
+		ctx     context.Context //nolint:containedctx // a case of a table
 		q       engine.FollowQuery
 		want    error
 		records int

@@ -80,7 +80,7 @@ func (h *hand) rescue(ctx context.Context) error {
 		if err == nil {
 			err = h.begin(ctx, a.Attempt)
 		}
-		if err == nil || !(errors.Is(err, engine.ErrUnreachable) || errors.Is(err, errLost)) || !again(ctx) {
+		if err == nil || (!errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, errLost)) || !again(ctx) {
 			return err
 		}
 	}

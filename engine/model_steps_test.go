@@ -144,13 +144,6 @@ func (w *modelWorld) startStep() {
 	w.submit([][]engine.Report{{r}}, w.chance("together", 4))
 }
 
-func (w *modelWorld) topicOf(id engine.JobID) engine.Topic {
-	if j := w.of(id).jobs[id]; j != nil {
-		return j.spec.Topic
-	}
-	return modelTopics[0]
-}
-
 // reportStep sends batches of one to four runs, in one call or as it comes.
 func (w *modelWorld) reportStep() {
 	if len(w.runs) == 0 {

@@ -233,7 +233,7 @@ func (w *modelWorld) entry(s *modelShard, r *modelRecord, m redis.XMessage) {
 	w.ever[r.topic] = append(w.ever[r.topic], r)
 	w.counts.records++
 	w.counts.largest = max(w.counts.largest, len(r.json))
-	w.content(s, r)
+	w.content(r)
 }
 
 func msOf(c engine.Cursor) uint64 {
@@ -245,7 +245,7 @@ func msOf(c engine.Cursor) uint64 {
 }
 
 // content holds a record's JSON against the model.
-func (w *modelWorld) content(s *modelShard, r *modelRecord) {
+func (w *modelWorld) content(r *modelRecord) {
 	w.t.Helper()
 	got, err := engine.Entry{Topic: r.topic, ID: r.id, JSON: r.json}.Record()
 	if err != nil {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -18,7 +19,7 @@ func outbox(t *testing.T, e *engine.Engine, group string, count int64, ack bool)
 		streams, err := e.Redis().XReadGroup(soon(t), &redis.XReadGroupArgs{
 			Group: group, Consumer: "c", Streams: []string{e.OutboxKey(shard), ">"}, Count: count, Block: -1,
 		}).Result()
-		if err == redis.Nil {
+		if errors.Is(err, redis.Nil) {
 			continue
 		}
 		if err != nil {

@@ -117,7 +117,7 @@ func (t *tail) run(ctx context.Context, shards []int) {
 	t.readers.Go(func() { r.run(ctx) })
 }
 
-func (t *tail) close() {
+func (t *tail) close() error {
 	t.mu.Lock()
 	if !t.closed {
 		t.closed = true
@@ -129,7 +129,7 @@ func (t *tail) close() {
 	}
 	t.mu.Unlock()
 	// A read may be waiting in Redis: it ends with its connection.
-	t.e.blocking.Close()
+	return t.e.blocking.Close()
 }
 
 // deliver hands entries of a shard to whoever listens, in one go.

@@ -115,7 +115,7 @@ func (w *Worker) rescue(ctx context.Context, job engine.JobID, beat string) erro
 	e, log := w.opts.Engine, w.opts.Logger.With("job", job)
 	a, err := e.Current(ctx, job)
 	if err != nil {
-		return nil // it has ended, or the next sweep finds it again
+		return refusedClaim(err) // it has ended, or the next sweep finds it again
 	}
 	if a.Crashes+1 >= w.opts.CrashLimit {
 		err = e.Abandon(ctx, job, beat, engine.JobError{

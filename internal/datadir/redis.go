@@ -63,6 +63,7 @@ var findServer = redisproc.Find
 // Kind is which of the three a [Redis] is.
 type Kind string
 
+// The kinds.
 const (
 	Given    Kind = "given"    // the URL's; not ours to stop
 	Server   Kind = "server"   // the data folder's own, on disk

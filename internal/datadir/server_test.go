@@ -374,8 +374,8 @@ func TestNobodyArrivesDuringAShutdown(t *testing.T) {
 		arrived <- next
 	}()
 	select {
-	case <-closed:
-		t.Error("a frozen server has shut down")
+	case err := <-closed:
+		t.Error("a frozen server has shut down:", err)
 	case <-arrived:
 		t.Error("somebody arrived during the shutdown")
 	case <-time.After(30 * time.Millisecond):

@@ -105,7 +105,7 @@ func TestSocketLinksAreNotTakenFromStrangers(t *testing.T) {
 // the test's own has the test's name in it.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "tm")
+	dir, err := os.MkdirTemp("/tmp", "tm") //nolint:usetesting // the path must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,7 @@ func command(cfg Config, daemon bool) (*exec.Cmd, error) {
 	if cfg.Sentinel != nil {
 		args = append(args, "--sentinel")
 	}
-	cmd := exec.Command(cfg.Path, args...)
+	cmd := exec.Command(cfg.Path, args...) //nolint:noctx // it outlives the call that starts it; Stop and Kill end it
 	cmd.Dir = cfg.Dir
 	// Redis 7 refuses to start under a locale that is not installed.
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

@@ -73,7 +73,7 @@ func (p *Proxy) listenAnywhere() error {
 }
 
 func (p *Proxy) listen() error {
-	l, err := net.Listen("tcp", p.addr)
+	l, err := net.Listen("tcp", p.addr) //nolint:noctx // close ends it
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (p *Proxy) accept(l net.Listener) {
 
 // serve carries one connection until either side ends it.
 func (p *Proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.target)
+	server, err := net.Dial("tcp", p.target) //nolint:noctx // of loopback
 	if err != nil {
 		reset(client) // the target is down, and the client shall see that
 		return

@@ -148,7 +148,7 @@ func (g *Group) FailoverBy(end func(primary *Redis)) {
 	var switched []<-chan *redis.Message
 	for _, s := range g.Sentinels {
 		sub := sentinelClient(g.t, s).Subscribe(ctx, "+switch-master")
-		defer sub.Close()
+		defer closeWith(g.t, sub)
 		if _, err := sub.Receive(ctx); err != nil { // confirmed before the kill
 			g.t.Fatalf("listening to the Sentinel at %s: %v", s.Addr(), err)
 		}

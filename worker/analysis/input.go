@@ -15,7 +15,7 @@ const (
 // input is a window on the file that slides forward record by record. It grows
 // to the longest record, at most limit and one chunk.
 type input struct {
-	ctx   context.Context // of the one call that reads; input does not outlive it
+	ctx   context.Context //nolint:containedctx // of the one call that reads; input does not outlive it
 	src   io.Reader
 	buf   []byte
 	start int   // first byte that no record has taken

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -183,7 +184,7 @@ func TestRunGoesOnFromItsCheckpointAfterEachStop(t *testing.T) {
 
 func TestRunResumesAtTheVeryEnd(t *testing.T) {
 	bucket := memblob.OpenBucket(nil)
-	defer bucket.Close()
+	t.Cleanup(func() { checkClose(t, bucket) })
 	data := orders(100 << 10)
 	p := put(t, bucket, "o", data)
 	st := &State{file: fingerprint(p)}
@@ -205,7 +206,7 @@ func TestRunResumesAtTheVeryEnd(t *testing.T) {
 
 func TestCheckpointOfAnotherFileIsNotUsed(t *testing.T) {
 	bucket := memblob.OpenBucket(nil)
-	defer bucket.Close()
+	t.Cleanup(func() { checkClose(t, bucket) })
 	j := &job{t: t, every: 1}
 	if err := Run(t.Context(), j, "a", bucket, put(t, bucket, "a", orders(300<<10)), Options{}); err != nil {
 		t.Fatal(err)
@@ -222,7 +223,7 @@ func TestCheckpointOfAnotherFileIsNotUsed(t *testing.T) {
 
 func TestRunErrors(t *testing.T) {
 	bucket := memblob.OpenBucket(nil)
-	defer bucket.Close()
+	t.Cleanup(func() { checkClose(t, bucket) })
 	good := put(t, bucket, "o", orders(1<<10))
 	wrongSize := good
 	wrongSize.Size++
@@ -269,5 +270,11 @@ func TestSummaryStaysSmall(t *testing.T) {
 	}
 	if len(b) > 16<<10 || len(s.Columns) < 20 || len(s.Columns)+s.MoreColumns != 200 {
 		t.Errorf("%d bytes, %d columns and %d more", len(b), len(s.Columns), s.MoreColumns)
+	}
+}
+
+func checkClose(t *testing.T, c io.Closer) {
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
