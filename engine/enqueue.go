@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // MaxPayloadBytes bounds a job's payload: it names its input, it does not hold it.
@@ -165,8 +167,8 @@ func (s Spec) constant(retryOf JobID) (string, error) {
 	}
 	if err := errors.Join(
 		bounded("Key", len(s.Key), 256, "use a hash of it"),
-		within("Delay", s.Delay, 0, 365*24*time.Hour),
-		within("MaxRetries", s.MaxRetries, -1, 1000),
+		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
+		option.Within("MaxRetries", s.MaxRetries, -1, 1000),
 	); err != nil {
 		return "", err
 	}

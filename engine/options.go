@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // Options say which Redis an Engine uses and what it keeps there. The zero value
@@ -82,35 +84,28 @@ const DefaultNamespace = "tm"
 
 // ErrInvalid is what an error about a setting or an argument wraps. Its text names
 // the field and the bound.
-var ErrInvalid = errors.New("invalid")
+var ErrInvalid = option.ErrInvalid
 
 var namespaceForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
 // Defaults returns o with every zero field set to its default.
 func (o Options) Defaults() Options {
-	set(&o.URL, "redis://127.0.0.1:6379/0")
-	set(&o.Namespace, DefaultNamespace)
-	set(&o.Shards, 16)
-	set(&o.Retention, 7*24*time.Hour)
-	set(&o.TopicEntries, 5000)
-	set(&o.TopicBytes, 1<<20)
-	set(&o.TopicTTL, 7*24*time.Hour)
-	set(&o.LogAge, time.Minute)
-	set(&o.LogEntries, 20_000)
-	set(&o.OutboxEntries, 1_000_000)
-	set(&o.WaitTimeout, time.Second)
-	set(&o.CommitTimeout, 5*time.Second)
+	option.Default(&o.URL, "redis://127.0.0.1:6379/0")
+	option.Default(&o.Namespace, DefaultNamespace)
+	option.Default(&o.Shards, 16)
+	option.Default(&o.Retention, 7*24*time.Hour)
+	option.Default(&o.TopicEntries, 5000)
+	option.Default(&o.TopicBytes, 1<<20)
+	option.Default(&o.TopicTTL, 7*24*time.Hour)
+	option.Default(&o.LogAge, time.Minute)
+	option.Default(&o.LogEntries, 20_000)
+	option.Default(&o.OutboxEntries, 1_000_000)
+	option.Default(&o.WaitTimeout, time.Second)
+	option.Default(&o.CommitTimeout, 5*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	return o
-}
-
-func set[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Validate checks o as Defaults completes it. Its error wraps ErrInvalid.
@@ -125,23 +120,16 @@ func (o Options) Validate() error {
 		longest = min(2*time.Second, o.CommitTimeout/2)
 	}
 	return errors.Join(
-		within("Shards", o.Shards, 1, 100),
-		within("Retention", o.Retention, time.Minute, 10*365*24*time.Hour),
-		within("TopicEntries", o.TopicEntries, 10, 1_000_000),
-		within("TopicBytes", o.TopicBytes, 64<<10, 1<<30),
-		within("TopicTTL", o.TopicTTL, time.Minute, 10*365*24*time.Hour),
-		within("LogAge", o.LogAge, time.Second, time.Hour),
-		within("LogEntries", o.LogEntries, 100, 10_000_000),
-		within("OutboxEntries", o.OutboxEntries, 1000, 1_000_000_000),
-		within("WaitReplicas", o.WaitReplicas, 0, 10),
-		within("WaitTimeout", o.WaitTimeout, time.Millisecond, longest),
-		within("CommitTimeout", o.CommitTimeout, 100*time.Millisecond, time.Minute),
+		option.Within("Shards", o.Shards, 1, 100),
+		option.Within("Retention", o.Retention, time.Minute, 10*365*24*time.Hour),
+		option.Within("TopicEntries", o.TopicEntries, 10, 1_000_000),
+		option.Within("TopicBytes", o.TopicBytes, 64<<10, 1<<30),
+		option.Within("TopicTTL", o.TopicTTL, time.Minute, 10*365*24*time.Hour),
+		option.Within("LogAge", o.LogAge, time.Second, time.Hour),
+		option.Within("LogEntries", o.LogEntries, 100, 10_000_000),
+		option.Within("OutboxEntries", o.OutboxEntries, 1000, 1_000_000_000),
+		option.Within("WaitReplicas", o.WaitReplicas, 0, 10),
+		option.Within("WaitTimeout", o.WaitTimeout, time.Millisecond, longest),
+		option.Within("CommitTimeout", o.CommitTimeout, 100*time.Millisecond, time.Minute),
 	)
-}
-
-func within[T int | time.Duration](name string, v, least, most T) error {
-	if v < least || v > most {
-		return fmt.Errorf("%w %s %v: want %v to %v", ErrInvalid, name, v, least, most)
-	}
-	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // snapshotEnded is how many of a topic's newest ended jobs a snapshot holds.
@@ -129,8 +131,8 @@ func (e *Engine) Jobs(ctx context.Context, topic Topic, q JobsQuery) (JobsPage, 
 	if _, err := ParseTopic(string(topic)); err != nil {
 		return JobsPage{}, err
 	}
-	set(&q.Limit, 100)
-	if err := within("Limit", q.Limit, 1, 500); err != nil {
+	option.Default(&q.Limit, 100)
+	if err := option.Within("Limit", q.Limit, 1, 500); err != nil {
 		return JobsPage{}, err
 	}
 	kind, position, _ := strings.Cut(q.After, ":")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // Options say what a Worker takes and how long it waits for what. Only Engine is
@@ -116,36 +117,29 @@ func (o Options) Defaults() Options {
 	}
 	queues := make([]Queue, len(o.Queues)) // the caller keeps its own
 	for i, q := range o.Queues {
-		set(&q.Weight, 1)
+		option.Default(&q.Weight, 1)
 		queues[i] = q
 	}
 	o.Queues = queues
-	set(&o.Concurrency, 10)
-	set(&o.RescueSlots, max(1, o.Concurrency/4))
-	set(&o.TickInterval, 200*time.Millisecond)
-	set(&o.CheckpointInterval, time.Second)
-	set(&o.HeartbeatInterval, time.Second)
-	set(&o.Lease, 4*time.Second)
-	set(&o.SweepInterval, 500*time.Millisecond)
-	set(&o.ReconcileInterval, 5*time.Second)
-	set(&o.CrashLimit, 5)
-	set(&o.RescuesPerSecond, 50)
-	set(&o.BackoffMin, time.Second)
-	set(&o.BackoffMax, 5*time.Minute)
-	set(&o.DrainGrace, 20*time.Second)
-	set(&o.CancelGrace, 10*time.Second)
-	set(&o.LogLines, 200)
+	option.Default(&o.Concurrency, 10)
+	option.Default(&o.RescueSlots, max(1, o.Concurrency/4))
+	option.Default(&o.TickInterval, 200*time.Millisecond)
+	option.Default(&o.CheckpointInterval, time.Second)
+	option.Default(&o.HeartbeatInterval, time.Second)
+	option.Default(&o.Lease, 4*time.Second)
+	option.Default(&o.SweepInterval, 500*time.Millisecond)
+	option.Default(&o.ReconcileInterval, 5*time.Second)
+	option.Default(&o.CrashLimit, 5)
+	option.Default(&o.RescuesPerSecond, 50)
+	option.Default(&o.BackoffMin, time.Second)
+	option.Default(&o.BackoffMax, 5*time.Minute)
+	option.Default(&o.DrainGrace, 20*time.Second)
+	option.Default(&o.CancelGrace, 10*time.Second)
+	option.Default(&o.LogLines, 200)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	return o
-}
-
-func set[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Validate checks o as Defaults completes it. Its error wraps engine.ErrInvalid and
@@ -155,21 +149,21 @@ func (o Options) Validate() error {
 	o = o.Defaults()
 	const least = 10 * time.Millisecond
 	problems := []error{
-		within("Concurrency", o.Concurrency, 1, 10_000),
-		within("RescueSlots", o.RescueSlots, 1, 10_000),
-		within("TickInterval", o.TickInterval, least, time.Minute),
-		within("CheckpointInterval", o.CheckpointInterval, least, time.Hour),
-		within("HeartbeatInterval", o.HeartbeatInterval, least, time.Minute),
-		within("Lease", o.Lease, 2*o.HeartbeatInterval, 10*time.Minute),
-		within("SweepInterval", o.SweepInterval, least, max(least, o.Lease/4)),
-		within("ReconcileInterval", o.ReconcileInterval, least, 10*time.Minute),
-		within("CrashLimit", o.CrashLimit, 1, 1000),
-		within("RescuesPerSecond", o.RescuesPerSecond, 0.001, 10_000),
-		within("BackoffMin", o.BackoffMin, time.Millisecond, 24*time.Hour),
-		within("BackoffMax", o.BackoffMax, o.BackoffMin, 24*time.Hour),
-		within("DrainGrace", o.DrainGrace, time.Millisecond, time.Hour),
-		within("CancelGrace", o.CancelGrace, time.Millisecond, time.Hour),
-		within("LogLines", o.LogLines, 1, 10_000),
+		option.Within("Concurrency", o.Concurrency, 1, 10_000),
+		option.Within("RescueSlots", o.RescueSlots, 1, 10_000),
+		option.Within("TickInterval", o.TickInterval, least, time.Minute),
+		option.Within("CheckpointInterval", o.CheckpointInterval, least, time.Hour),
+		option.Within("HeartbeatInterval", o.HeartbeatInterval, least, time.Minute),
+		option.Within("Lease", o.Lease, 2*o.HeartbeatInterval, 10*time.Minute),
+		option.Within("SweepInterval", o.SweepInterval, least, max(least, o.Lease/4)),
+		option.Within("ReconcileInterval", o.ReconcileInterval, least, 10*time.Minute),
+		option.Within("CrashLimit", o.CrashLimit, 1, 1000),
+		option.Within("RescuesPerSecond", o.RescuesPerSecond, 0.001, 10_000),
+		option.Within("BackoffMin", o.BackoffMin, time.Millisecond, 24*time.Hour),
+		option.Within("BackoffMax", o.BackoffMax, o.BackoffMin, 24*time.Hour),
+		option.Within("DrainGrace", o.DrainGrace, time.Millisecond, time.Hour),
+		option.Within("CancelGrace", o.CancelGrace, time.Millisecond, time.Hour),
+		option.Within("LogLines", o.LogLines, 1, 10_000),
 	}
 	seen := map[string]bool{}
 	for _, q := range o.Queues {
@@ -180,15 +174,7 @@ func (o Options) Validate() error {
 			problems = append(problems, fmt.Errorf("%w Queues: %s is named twice", engine.ErrInvalid, q.Name))
 		}
 		seen[q.Name] = true
-		problems = append(problems, within("Queues: weight of "+q.Name, q.Weight, 1, 1000))
+		problems = append(problems, option.Within("Queues: weight of "+q.Name, q.Weight, 1, 1000))
 	}
 	return errors.Join(problems...)
-}
-
-func within[T int | float64 | time.Duration](name string, v, least, most T) error {
-	// Not "v < least || v > most": NaN is to be refused too.
-	if v >= least && v <= most {
-		return nil
-	}
-	return fmt.Errorf("%w %s %v: want %v to %v", engine.ErrInvalid, name, v, least, most)
 }
