@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -33,7 +32,9 @@ type Beat struct {
 }
 
 // Heartbeat says that the attempts are alive, and reads their flags, in the order of
-// the beats: one round trip whatever their number. Its error wraps ErrUnreachable.
+// the beats: one round trip whatever their number. Its error wraps ErrUnreachable or
+// ErrOutOfMemory; on a Cluster, where that may be of some nodes, the flags of the others
+// stand beside it, and those of the rest are FlagNone.
 func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	flags := make([]Flag, len(beats))
 	byShard := map[int][]int{}
@@ -55,19 +56,21 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 		cmds[shard] = pipe.EvalSha(ctx, e.scripts.beat.Hash(), []string{e.keys.log(shard)}, args[shard]...)
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
+	var failed error
 	for shard, indexes := range byShard {
 		answers, err := cmds[shard].StringSlice()
 		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 			answers, err = e.scripts.beat.Eval(ctx, e.redis, []string{e.keys.log(shard)}, args[shard]...).StringSlice()
 		}
 		if err != nil {
-			return nil, failure("heartbeat", err)
+			failed = errors.Join(failed, failure("heartbeat", err))
+			continue
 		}
 		for k, i := range indexes {
 			flags[i] = Flag(answers[k])
 		}
 	}
-	return flags, nil
+	return flags, failed
 }
 
 // Beats reads the last heartbeat of every running attempt: "<attempt>.<counter>" by
@@ -117,7 +120,7 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 	}
 	o := operation{
 		kind: JobStalled, topic: a.Topic, job: id, key: newKey(), attempt: a.Attempt, beat: beat,
-		fields: []any{"cr", a.Crashes + 1, "ra", 0},
+		fields: []any{"ra", 0},
 	}
 	if end != nil {
 		r := Report{Type: JobFailed, Error: end}
@@ -137,40 +140,45 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 // the current one. Errors to branch on: ErrSuperseded, ErrEnded, ErrNotFound,
 // ErrUnreachable.
 func (e *Engine) Fail(ctx context.Context, id JobID, attempt int, why JobError) error {
-	topic, err := e.topicOf(ctx, id)
+	a, err := e.Current(ctx, id)
 	if err != nil {
 		return fmt.Errorf("fail job %s: %w", id, err)
 	}
 	r := Report{Type: JobFailed, Error: &why}
 	_, err = e.operate(ctx, operation{
-		kind: JobFailed, topic: topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.appendOutcome(nil)),
+		kind: JobFailed, topic: a.Topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.appendOutcome(nil)),
 	})
+	if err == nil && a.Waiting {
+		e.withdraw(a)
+	}
 	return err
 }
 
-// Live returns the IDs of up to limit live jobs of a shard that were created in or
-// after the millisecond from, oldest first, and the millisecond to go on from (0: no
-// more). It is for sweeps; its cost grows with the answer.
-func (e *Engine) Live(ctx context.Context, shard int, from int64, limit int) ([]JobID, int64, error) {
-	found, err := e.redis.ZRangeByScoreWithScores(ctx, e.keys.live(shard), &redis.ZRangeBy{
-		Min: strconv.FormatInt(from, 10), Max: "+inf", Count: int64(limit),
-	}).Result()
+// Live returns the IDs of up to limit live jobs of a shard, oldest first, leaving out
+// the first from of them, and where the next page begins (0: there is none). Jobs that
+// end between two pages move the later ones up, so a sweep may pass some by, and finds
+// them the next time. Its cost grows with the answer. Its error wraps ErrUnreachable.
+func (e *Engine) Live(ctx context.Context, shard, from, limit int) ([]JobID, int, error) {
+	found, err := e.redis.ZRange(ctx, e.keys.live(shard), int64(from), int64(from+limit-1)).Result()
 	if err != nil {
 		return nil, 0, failure("list live jobs", err)
 	}
 	ids := make([]JobID, len(found))
-	for i, z := range found {
-		ids[i] = JobID(z.Member.(string))
+	for i, id := range found {
+		ids[i] = JobID(id)
 	}
 	if len(found) < limit {
 		return ids, 0, nil
 	}
-	last := int64(found[len(found)-1].Score)
-	if last == from {
-		last++ // more than a page of one millisecond: the rest waits for the next sweep
-	}
-	return ids, last, nil
+	return ids, from + len(found), nil
 }
 
-// NewToken returns a fence's token.
-func NewToken() string { return newKey() }
+// Forget takes what no longer has a job out of the lists of live jobs and heartbeats:
+// a job whose hash was deleted by hand. It does nothing to a job that is there. Its
+// error wraps ErrUnreachable.
+func (e *Engine) Forget(ctx context.Context, id JobID) error {
+	if !e.keys.holds(id) {
+		return nil
+	}
+	return failure("forget job "+string(id), e.scripts.forget.Run(ctx, e.redis, []string{e.keys.log(id.shard())}, string(id)).Err())
+}

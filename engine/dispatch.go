@@ -38,6 +38,12 @@ func (e *Engine) QueueName(queue string) string {
 	return e.opts.Namespace + ":" + queue
 }
 
+// RescueQueue names the queue in which the jobs of a queue wait that lost their worker
+// or were handed back.
+func RescueQueue(queue string) string { return queue + rescueSuffix }
+
+const rescueSuffix = "-rescue"
+
 // TaskID is the ID of an attempt's asynq task.
 func TaskID(job JobID, attempt int) string { return string(job) + "." + strconv.Itoa(attempt) }
 
@@ -72,6 +78,17 @@ func (e *Engine) dispatchAgain(ctx context.Context, id JobID) error {
 		return err
 	}
 	return e.Dispatch(ctx, w, w.Queue)
+}
+
+// withdraw takes the task of an attempt that will not run out of asynq, where it could
+// wait for a year. It is a tidying: a task that stays would acknowledge itself.
+func (e *Engine) withdraw(a Attempt) {
+	for _, queue := range []string{a.Queue, RescueQueue(a.Queue)} {
+		err := e.tasks.DeleteTask(e.QueueName(queue), TaskID(a.Job, a.Attempt))
+		if err != nil && !errors.Is(err, asynq.ErrTaskNotFound) && !errors.Is(err, asynq.ErrQueueNotFound) {
+			e.opts.Logger.Debug("a task of an ended job stays in asynq", "job", a.Job, "error", err)
+		}
+	}
 }
 
 // An Attempt is where a live job stands: which attempt is its current one, and

@@ -20,6 +20,7 @@ type Engine struct {
 	// a commit waiting for a connection.
 	blocking redis.UniversalClient
 	queue    *asynq.Client
+	tasks    *asynq.Inspector
 	scripts  scripts
 	commits  *committer
 	tail     *tail
@@ -49,16 +50,24 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		opts:     o,
 		keys:     newKeys(o.Namespace, o.Shards),
 		redis:    connect(*o.Redis),
-		blocking: connect(*o.Redis),
+		blocking: connect(blockingOptions(o)),
 		scripts:  loadScripts(o),
 	}
 	e.queue = asynq.NewClientFromRedisClient(e.redis)
+	e.tasks = asynq.NewInspectorFromRedisClient(e.redis)
 	if err := e.check(ctx); err != nil {
 		return nil, errors.Join(err, e.blocking.Close(), e.redis.Close())
 	}
 	e.commits = newCommitter(e)
 	e.tail = newTail(e)
 	return e, nil
+}
+
+// blockingOptions are those of the readers that block: on a Cluster one a shard.
+func blockingOptions(o Options) redis.UniversalOptions {
+	b := *o.Redis
+	b.PoolSize = max(b.PoolSize, o.Shards+1)
+	return b
 }
 
 func (e *Engine) check(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -32,7 +33,8 @@ type Spec struct {
 	// Key makes Enqueue idempotent: within a day, calls with the same topic and
 	// key give the same job, whatever else they say. At most 256 bytes.
 	Key string
-	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}. Defaults to "default".
+	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue", which
+	// are queues of Tidemark's own. Defaults to "default".
 	Queue string
 	// Delay is how long the job waits before its first attempt, at most 1 year.
 	Delay time.Duration
@@ -40,8 +42,8 @@ type Spec struct {
 	// by itself. Zero: none.
 	Deadline time.Time
 	// MaxRetries is how many times a failed attempt is tried again, at most 1000.
-	// 0 means the default of 3, a negative number none. Crashes, drains and pauses
-	// cost no retry.
+	// 0 means the default of 3, a negative number none. Crashes and drains cost
+	// no retry.
 	MaxRetries int
 }
 
@@ -162,8 +164,10 @@ func (s Spec) constant(retryOf JobID) (string, error) {
 			return "", err
 		}
 	}
-	if s.Queue != "" && !queueForm.MatchString(s.Queue) {
-		return "", fmt.Errorf("%w Queue %q: want [a-z0-9][a-z0-9_-]{0,63}", ErrInvalid, clip(s.Queue, 80))
+	if s.Queue != "" {
+		if err := CheckQueue(s.Queue); err != nil {
+			return "", err
+		}
 	}
 	if err := errors.Join(
 		bounded("Key", len(s.Key), 256, "use a hash of it"),
@@ -189,6 +193,14 @@ func (s Spec) constant(retryOf JobID) (string, error) {
 	}
 	b[0] = ','
 	return string(b[:len(b)-1]), nil
+}
+
+// CheckQueue checks the name of a queue. Its error wraps ErrInvalid.
+func CheckQueue(name string) error {
+	if !queueForm.MatchString(name) || strings.HasSuffix(name, rescueSuffix) {
+		return fmt.Errorf("%w Queue %q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", ErrInvalid, clip(name, 80), rescueSuffix)
+	}
+	return nil
 }
 
 func (s Spec) payload() ([]byte, error) {

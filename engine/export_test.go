@@ -6,7 +6,7 @@ import "strings"
 // tells how often it occurred. It is for tests that plant a mistake; nothing may be
 // under way.
 func (e *Engine) Rewrite(from, to string) int {
-	texts := []*string{&commonLua, &commitLua, &replayLua, &snapshotLua, &beatLua}
+	texts := []*string{&commonLua, &commitLua, &writeLua, &replayLua, &snapshotLua, &beatLua}
 	saved, n := make([]string, len(texts)), 0
 	for i, s := range texts {
 		saved[i] = *s

@@ -43,8 +43,12 @@ func newJobID(shard int, now time.Time) JobID {
 	return JobID(fmt.Sprintf("%02d%s", shard, ulid.MustNew(ulid.Timestamp(now), rand.Reader)))
 }
 
-// newKey returns a random key for an operation that its caller did not name.
-func newKey() string { return strings.ToLower(rand.Text()) }
+// newKey returns a random key for an operation that its caller did not name. Its mark
+// tells the script to keep the result for a shorter time; named keys have a prefix.
+func newKey() string { return "~" + NewToken() }
+
+// NewToken returns a fence's token: 130 bits from crypto/rand.
+func NewToken() string { return strings.ToLower(rand.Text()) }
 
 // shardOf places a topic: FNV-1a of its text, modulo the number of shards.
 func shardOf(t Topic, shards int) int {

@@ -91,7 +91,7 @@ type Stage struct {
 // JobError is why an attempt or a job ended badly.
 type JobError struct {
 	// Code is for programs: "error", "permanent", "panic", "deadline",
-	// "worker_lost" or one that the handler chose.
+	// "worker_lost" or "no_handler".
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }

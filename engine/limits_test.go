@@ -47,6 +47,7 @@ func TestAJobSpecificationIsBounded(t *testing.T) {
 		{"type at the bound", base(func(s *engine.Spec) { s.Type = times("a", 64) }), nil},
 		{"type over it", base(func(s *engine.Spec) { s.Type = times("a", 65) }), []string{"Type"}},
 		{"no topic", base(func(s *engine.Spec) { s.Topic = "" }), []string{"topic"}},
+		{"a queue of Tidemark's own", base(func(s *engine.Spec) { s.Queue = "default-rescue" }), []string{"Queue", "-rescue"}},
 		{"queue misnamed", base(func(s *engine.Spec) { s.Queue = "Ä" }), []string{"Queue", "Ä"}},
 		{"retries over the bound", base(func(s *engine.Spec) { s.MaxRetries = 1001 }), []string{"MaxRetries", "1001", "1000"}},
 		{"delay below 0", base(func(s *engine.Spec) { s.Delay = -1 }), []string{"Delay"}},
@@ -249,4 +250,17 @@ func TestAnyStringMakesAValidRecord(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
+	e := open(t, redistest.Server(t).URL(), nil)
+	if err := e.Notify(soon(t), "user:42", "", []byte("\"\xff\"")); !errors.Is(err, engine.ErrInvalid) {
+		t.Errorf("a notification: %v", err)
+	}
+	p, _ := start(t, e, enqueue(t, e), 1)
+	r := engine.Report{Type: engine.JobSucceeded, Job: p.r.Job, Fence: p.r.Fence, Result: []byte("\"\xff\"")}
+	r.Fence.Seq++
+	if _, err := e.Commit(soon(t), r); !errors.Is(err, engine.ErrInvalid) {
+		t.Errorf("a result: %v", err)
+	}
 }

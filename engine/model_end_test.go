@@ -147,6 +147,9 @@ func (w *modelWorld) expiry(s *modelShard, name string, ttl time.Duration) {
 		least, most = w.o.TopicTTL+29*24*time.Hour, w.o.TopicTTL+30*24*time.Hour
 	case "op":
 		least, most = 23*time.Hour, 24*time.Hour
+		if strings.HasPrefix(rest, "~") {
+			least, most = 9*time.Minute, 10*time.Minute // a key that nobody named
+		}
 	case "log":
 		if s.bare && ttl < 0 {
 			return

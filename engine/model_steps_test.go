@@ -331,7 +331,7 @@ func (w *modelWorld) answered(r engine.Report, got engine.Ack, want expected, al
 	default:
 		w.t.Fatalf("%s, want the ID of %+v", is(), want.record)
 	}
-	if (r.Type == engine.JobStarted) != (got.Started != nil) {
+	if (want.started != nil) != (got.Started != nil) {
 		w.t.Fatalf("%s: what a started attempt is given: %+v", is(), got.Started)
 	}
 	if s := got.Started; s != nil && alone && want.started != nil {

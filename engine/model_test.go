@@ -226,8 +226,8 @@ func (s *modelShard) report(r engine.Report) expected {
 	switch mine := j.fence.Attempt == r.Fence.Attempt && j.fence.Token == r.Fence.Token; {
 	case mine && r.Fence.Seq <= j.fence.Seq:
 		e := expected{record: j.answered[r.Fence.Seq], dup: true, exact: r.Fence.Seq >= j.batch}
-		if r.Type == engine.JobStarted && !j.state.Ended() {
-			e.started = j.given() // what it would be worth to an ended job is nobody's business
+		if r.Type == engine.JobStarted {
+			e.started = j.given()
 		}
 		return e
 	case j.state.Ended():
@@ -290,7 +290,11 @@ func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
 	return e
 }
 
+// given is what a start gives to run with: nothing once its attempt is over.
 func (j *modelJob) given() *engine.Started {
+	if j.state != engine.Running {
+		return nil
+	}
 	return &engine.Started{
 		Topic: j.spec.Topic, Type: j.spec.Type, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
 		CheckpointTenths: j.checkpointTenths, MaxRetries: engine.DefaultMaxRetries, Retries: j.retries, Crashes: j.crashes,

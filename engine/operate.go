@@ -82,12 +82,18 @@ func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
 // is told with its next heartbeat and ends when its handler has returned. Canceling
 // twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable.
 func (e *Engine) Cancel(ctx context.Context, id JobID) error {
-	topic, err := e.topicOf(ctx, id)
+	if _, err := ParseJobID(string(id)); err != nil {
+		return err
+	}
+	a, err := e.Current(ctx, id)
 	if err == nil {
-		_, err = e.operate(ctx, operation{kind: JobCanceling, topic: topic, job: id, key: newKey(), attempt: -1})
+		_, err = e.operate(ctx, operation{kind: JobCanceling, topic: a.Topic, job: id, key: newKey(), attempt: -1})
 	}
 	if err != nil {
 		return fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	if a.Waiting {
+		e.withdraw(a)
 	}
 	return nil
 }
@@ -107,12 +113,13 @@ func (e *Engine) Notify(ctx context.Context, topic Topic, key string, body json.
 	if err := bounded("notification", len(body), MaxResultBytes, "store the rest and name it"); err != nil {
 		return err
 	}
-	if key == "" {
-		key = newKey()
+	own := newKey()
+	if key != "" {
+		own = "notify:" + string(topic) + ":" + key
 	}
 	_, err = e.operate(ctx, operation{
 		kind: NotificationCreated, topic: topic, attempt: -1,
-		key: "notify:" + string(topic) + ":" + key, extra: `,"notification":` + string(body),
+		key: own, extra: `,"notification":` + string(body),
 	})
 	return err
 }

@@ -172,7 +172,7 @@ func away(err error) bool {
 	}
 	// Sentinel and Cluster clients have plain texts for having found nobody.
 	text := err.Error()
-	for _, s := range []string{"all sentinels", "sentinels specified", "cluster has no nodes", "connection pool", "MISCONF", "UNBLOCKED", "is shutting down"} {
+	for _, s := range []string{"all sentinels", "sentinels specified", "cluster has no nodes", "connection pool", "MISCONF", "BUSY ", "UNBLOCKED", "is shutting down"} {
 		if strings.Contains(text, s) {
 			return true
 		}

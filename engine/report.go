@@ -131,6 +131,9 @@ func (r *Report) validate() error {
 
 // oneLine checks JSON that a caller gave, and drops the space in it.
 func oneLine(what string, raw json.RawMessage) (json.RawMessage, error) {
+	if !utf8.Valid(raw) {
+		return nil, fmt.Errorf("%w %s: not UTF-8", ErrInvalid, what)
+	}
 	var b bytes.Buffer
 	if err := json.Compact(&b, raw); err != nil {
 		return nil, fmt.Errorf("%w %s: not JSON: %w", ErrInvalid, what, err)

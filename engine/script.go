@@ -13,12 +13,16 @@ var (
 	commonLua string
 	//go:embed scripts/commit.lua
 	commitLua string
+	//go:embed scripts/write.lua
+	writeLua string
 	//go:embed scripts/replay.lua
 	replayLua string
 	//go:embed scripts/snapshot.lua
 	snapshotLua string
 	//go:embed scripts/beat.lua
 	beatLua string
+	//go:embed scripts/forget.lua
+	forgetLua string
 	//go:embed scripts/outbox.lua
 	outboxLua string
 )
@@ -26,11 +30,15 @@ var (
 // operationTTL is how long the result of an operation is kept for a repetition.
 const operationTTL = 24 * time.Hour
 
+// ownOperationTTL is that of an operation whose key nobody but the client's own
+// repetitions can know.
+const ownOperationTTL = 10 * time.Minute
+
 // headTTL is how long a topic's head outlives its stream.
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, snapshot, beat, outbox *redis.Script
+	commit, replay, snapshot, beat, forget, outbox *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -39,12 +47,12 @@ func loadScripts(o Options) scripts {
 	ms := time.Duration.Milliseconds
 	limits := fmt.Sprintf(`local LOG_AGE_MS, LOG_ENTRIES = %d, %d
 local TOPIC_ENTRIES, TOPIC_BYTES, TOPIC_TTL_MS, HEAD_TTL_MS = %d, %d, %d, %d
-local RETENTION_MS, OP_TTL_MS, REFRESH_MS, OUT_ENTRIES = %d, %d, %d, %d
+local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES = %d, %d, %d, %d, %d
 `, ms(o.LogAge), o.LogEntries, o.TopicEntries, o.TopicBytes, ms(o.TopicTTL), ms(o.TopicTTL+headTTL),
-		ms(o.Retention), ms(operationTTL), ms(min(time.Hour, o.TopicTTL/8)), o.OutboxEntries)
+		ms(o.Retention), ms(operationTTL), ms(ownOperationTTL), ms(min(time.Hour, o.TopicTTL/8)), o.OutboxEntries)
 	script := func(body string) *redis.Script { return redis.NewScript(limits + commonLua + body) }
 	return scripts{
-		commit: script(commitLua), replay: script(replayLua), snapshot: script(snapshotLua),
-		beat: script(beatLua), outbox: script(outboxLua),
+		commit: script(commitLua + writeLua), replay: script(replayLua), snapshot: script(snapshotLua),
+		beat: script(beatLua), forget: script(forgetLua), outbox: script(outboxLua),
 	}
 }

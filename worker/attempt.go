@@ -63,6 +63,10 @@ func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.F
 			return err
 		}
 		started = acks[0].Started
+		if acks[0].Err == nil && started == nil {
+			// The answer to the first try was lost, and the attempt is over meanwhile.
+			return engine.ErrSuperseded
+		}
 		return acks[0].Err
 	})
 	return fence, started, err
@@ -74,7 +78,7 @@ func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.F
 func (w *Worker) putBack(ctx context.Context, l *lane, p engine.TaskPayload) {
 	a, err := w.opts.Engine.Current(ctx, p.Job)
 	if err == nil && a.Waiting && a.Attempt == p.Attempt {
-		queue := RescueQueue(a.Queue)
+		queue := engine.RescueQueue(a.Queue)
 		if l.rescue {
 			queue = a.Queue
 		}
@@ -98,6 +102,8 @@ func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engi
 	w.register(r)
 	defer r.close(errOver)
 	defer w.forget(r)
+	// Once the worker gives up, so does whoever waits for Redis in its name.
+	defer context.AfterFunc(base, func() { r.close(ErrDraining) })()
 
 	// A goroutine of its own: a handler may end it (runtime.Goexit), or outlive the
 	// patience that is due to it.
@@ -180,7 +186,7 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
 	w.tell(r, report, err)
 	switch report.Type {
 	case engine.JobQueued:
-		w.next(ctx, r.job, RescueQueue(r.queue))
+		w.next(ctx, r.job, engine.RescueQueue(r.queue))
 	case engine.JobRetrying:
 		w.next(ctx, r.job, r.queue)
 	}
@@ -224,9 +230,13 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 		wait = after.after
 	}
 	report := failed(code)
-	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, time.Now().Add(wait), r.started.Retries+1
+	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(time.Now().Add(wait)), r.started.Retries+1
 	return report
 }
+
+// nextSecond rounds up: asynq's times are whole seconds, and the record tells the time
+// at which the attempt is due.
+func nextSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 // tell logs an end. A panic's stack is told here and nowhere else.
 func (w *Worker) tell(r *Run, report engine.Report, err error) {

@@ -11,7 +11,9 @@ import (
 // contexts of runs end with ErrDraining, and the jobs of handlers that return then go
 // back to the queue, at no cost. After DrainGrace, or when ctx ends, the rest is
 // abandoned: the leases of those jobs lapse and another worker goes on with them;
-// the error says how many.
+// the error says how many. A Redis that gives no answer adds as long as the client waits
+// for one before it gives up, about 20 seconds unless the engine's URL says otherwise:
+// asynq's acknowledgements are not cut short.
 //
 // It may be called more than once and before Start, which then fails with
 // ErrStopped. A call whose ctx ends returns its cause, while the worker goes on

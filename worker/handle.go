@@ -67,9 +67,9 @@ func decodePayload(payload []byte, value any) error {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("the payload is not JSON: error at byte %d of %d; enqueue a value that encodes to JSON, or handle it as []byte", syntax.Offset, len(payload))
 	case errors.As(err, &mismatch):
-		return fmt.Errorf("the payload does not fit %T: at byte %d field %q is to be a %s", value, mismatch.Offset, mismatch.Field, mismatch.Type)
+		return fmt.Errorf("the payload does not fit the handler: at byte %d field %q is to be a %s", mismatch.Offset, mismatch.Field, mismatch.Type.Kind())
 	}
-	return fmt.Errorf("the payload of %d bytes does not decode into %T", len(payload), value)
+	return fmt.Errorf("the payload of %d bytes does not decode into what the handler takes", len(payload))
 }
 
 // handlerOf finds a job type's handler; for one that this worker does not know, a

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -58,8 +56,8 @@ type Options struct {
 	SweepInterval time.Duration
 
 	// ReconcileInterval is how often waiting jobs are compared with asynq, 10 ms to
-	// 10 minutes. A job whose task is missing has it again after two to three
-	// intervals. Defaults to 5 seconds.
+	// 10 minutes, up to 1,000 of them at a time. While there are no more, a job whose
+	// task is missing has it again after two to three intervals. Defaults to 5 seconds.
 	ReconcileInterval time.Duration
 
 	// CrashLimit is how many lost workers in a row, without a checkpoint between
@@ -101,14 +99,6 @@ type Queue struct {
 	// Weight is the queue's share against the others', 1 to 1,000. Defaults to 1.
 	Weight int
 }
-
-const rescueSuffix = "-rescue"
-
-// RescueQueue names the queue in which the jobs of a queue wait that lost their
-// worker or were handed back.
-func RescueQueue(queue string) string { return queue + rescueSuffix }
-
-var queueForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 // Defaults returns o with every zero field set to its default.
 func (o Options) Defaults() Options {
@@ -167,10 +157,9 @@ func (o Options) Validate() error {
 	}
 	seen := map[string]bool{}
 	for _, q := range o.Queues {
-		switch {
-		case !queueForm.MatchString(q.Name) || strings.HasSuffix(q.Name, rescueSuffix):
-			problems = append(problems, fmt.Errorf("%w Queues: name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", engine.ErrInvalid, q.Name, rescueSuffix))
-		case seen[q.Name]:
+		if err := engine.CheckQueue(q.Name); err != nil {
+			problems = append(problems, fmt.Errorf("Queues: %w", err))
+		} else if seen[q.Name] {
 			problems = append(problems, fmt.Errorf("%w Queues: %s is named twice", engine.ErrInvalid, q.Name))
 		}
 		seen[q.Name] = true

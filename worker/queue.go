@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
 )
 
 // How often a worker has asynq look into its queues: for tasks when they were empty,
@@ -34,7 +36,7 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 	normal, rescue := map[string]int{}, map[string]int{}
 	for _, q := range w.opts.Queues {
 		normal[e.QueueName(q.Name)] = q.Weight
-		rescue[e.QueueName(RescueQueue(q.Name))] = q.Weight
+		rescue[e.QueueName(engine.RescueQueue(q.Name))] = q.Weight
 	}
 	level := asynq.FatalLevel // asynq formats what it logs even when nobody listens
 	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
@@ -49,7 +51,7 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 				Concurrency: (slots + i) / takers, Queues: queues,
 				TaskCheckInterval: time.Duration(takers) * taskCheck, DelayedTaskCheckInterval: delayed,
 				Logger: asynqLog{w.opts.Logger}, LogLevel: level,
-				// Handlers of ours return when the drain ends, so asynq has none to give up.
+				// Runs end with the drain by themselves, so asynq has none to give up.
 				ShutdownTimeout: w.opts.DrainGrace + time.Minute,
 			}))
 			delayed = seldom

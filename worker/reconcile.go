@@ -27,7 +27,7 @@ type reconciler struct {
 	inspector *asynq.Inspector
 
 	shard    int
-	from     int64 // the millisecond to go on from in shard
+	from     int // how many of the shard's live jobs were looked at
 	round    int
 	suspects map[engine.JobID]suspect
 }
@@ -68,8 +68,14 @@ func (r *reconciler) pass(ctx context.Context) error {
 			return err
 		}
 		for _, job := range jobs {
-			if err := r.look(ctx, job); err != nil {
+			err := r.look(ctx, job)
+			switch {
+			case err == nil:
+			case ctx.Err() != nil, errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory):
 				return err
+			default:
+				// Its own trouble: the others are looked at all the same.
+				r.w.opts.Logger.Warn("the reconciler could not see to a job", "job", job, "error", err)
 			}
 		}
 		looked += len(jobs)
@@ -100,6 +106,9 @@ func (r *reconciler) endRound() {
 func (r *reconciler) look(ctx context.Context, job engine.JobID) error {
 	a, err := r.w.opts.Engine.Current(ctx, job)
 	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		delete(r.suspects, job)
+		return r.w.opts.Engine.Forget(ctx, job)
 	case stale(err):
 		delete(r.suspects, job)
 		return nil
@@ -143,7 +152,7 @@ func (r *reconciler) look(ctx context.Context, job engine.JobID) error {
 // and the other queue is as good: which task starts the attempt, starts it alone.
 func (r *reconciler) missing(a engine.Attempt) (string, error) {
 	queue := a.Queue
-	for _, q := range []string{a.Queue, RescueQueue(a.Queue)} {
+	for _, q := range []string{a.Queue, engine.RescueQueue(a.Queue)} {
 		info, err := r.inspector.GetTaskInfo(r.w.opts.Engine.QueueName(q), engine.TaskID(a.Job, a.Attempt))
 		switch {
 		case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
@@ -158,7 +167,7 @@ func (r *reconciler) missing(a engine.Attempt) (string, error) {
 		// Active, and the attempt has not started: the reply to asynq's dequeue was
 		// lost, or it waits for a slot. Archived or completed: asynq gave it up.
 		if q == queue {
-			queue = RescueQueue(a.Queue)
+			queue = engine.RescueQueue(a.Queue)
 		}
 	}
 	return queue, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -79,14 +81,16 @@ func (w *Worker) sweep(ctx context.Context) {
 		silent := h.read(beats, identity, began, time.Now())
 		// A run of one's own is known to be alive: its beats are late, no more.
 		for _, r := range w.present() {
-			delete(silent, r.job)
+			if strings.HasPrefix(silent[r.job], strconv.Itoa(r.Attempt())+".") {
+				delete(silent, r.job)
+			}
 		}
 		for job, beat := range silent {
 			// The rest waits for the next sweep, so that reads stay close together.
-			if ctx.Err() != nil || time.Since(began) > w.opts.SweepInterval || !limit.Allow() {
+			if ctx.Err() != nil || time.Since(began) > w.opts.SweepInterval {
 				break
 			}
-			if err := w.rescue(ctx, job, beat); err != nil {
+			if err := w.rescue(ctx, job, beat, limit); err != nil {
 				// A Redis that takes no claim takes no heartbeats either, for want of
 				// memory or an answer: what looked like silence may have been that.
 				h.failed()
@@ -111,11 +115,16 @@ func (w *Worker) readBeats(ctx context.Context) (map[engine.JobID]string, string
 
 // rescue claims a silent run's job and hands its next attempt to asynq, unless its
 // workers were lost too often. Its error says that Redis did not take the claim.
-func (w *Worker) rescue(ctx context.Context, job engine.JobID, beat string) error {
+func (w *Worker) rescue(ctx context.Context, job engine.JobID, beat string, limit *rate.Limiter) error {
 	e, log := w.opts.Engine, w.opts.Logger.With("job", job)
 	a, err := e.Current(ctx, job)
-	if err != nil {
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return refusedClaim(e.Forget(ctx, job))
+	case err != nil:
 		return refusedClaim(err) // it has ended, or the next sweep finds it again
+	case !limit.Allow():
+		return nil // a later sweep's
 	}
 	if a.Crashes+1 >= w.opts.CrashLimit {
 		err = e.Abandon(ctx, job, beat, engine.JobError{
@@ -137,7 +146,7 @@ func (w *Worker) rescue(ctx context.Context, job engine.JobID, beat string) erro
 		return nil // it was being canceled, and has ended
 	}
 	log.Warn("the job's worker fell silent; its next attempt is on its way", "attempt", next.Attempt, "crashes", next.Crashes)
-	if err := w.opts.Engine.Dispatch(ctx, next, RescueQueue(next.Queue)); err != nil {
+	if err := w.opts.Engine.Dispatch(ctx, next, engine.RescueQueue(next.Queue)); err != nil {
 		log.Warn("the next attempt is not yet handed to asynq; a reconciler will do it", "error", err)
 	}
 	return nil

@@ -338,3 +338,46 @@ func TestReconcilerFindsTheJobWithoutATask(t *testing.T) {
 		})
 	}
 }
+
+// A job that cannot be ended must not keep the reconciler from the others.
+func TestOneBrokenTopicDoesNotStopTheReconciler(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	ctx := soon(t)
+	deadline := time.Now().Add(50 * time.Millisecond)
+	bad, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "elsewhere", Deadline: deadline})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(e.Redis().Del(ctx, e.StreamKey(topic)).Err(), e.Redis().Set(ctx, e.StreamKey(topic), "x", 0).Err()); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(time.Until(deadline))
+	var good engine.JobID // of a later shard
+	for i := 0; good < bad.Job[:2]+"A"; i++ {
+		made, err := e.Enqueue(ctx, engine.Spec{Topic: engine.Topic(fmt.Sprint("team:", i)), Type: "export", Queue: "elsewhere"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		good = made.Job
+	}
+	if err := inspect(e).DeleteTask(e.QueueName("elsewhere"), engine.TaskID(good, 1)); err != nil {
+		t.Fatal(err)
+	}
+	o := brief(e)
+	o.Queues = []worker.Queue{{Name: "elsewhere"}}
+	w := build(t, o)
+	ran := make(chan engine.JobID, 1000)
+	worker.Handle(w, "export", func(_ context.Context, r *worker.Run, _ []byte) error { ran <- r.Job(); return nil })
+	start(t, w)
+	for {
+		select {
+		case job := <-ran:
+			if job == good {
+				return
+			}
+		case <-ctx.Done():
+			t.Fatalf("job %s, whose task was lost, is not handed over while job %s cannot be ended", good, bad.Job)
+		}
+	}
+}

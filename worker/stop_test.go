@@ -216,8 +216,8 @@ func TestStartNamesWhatIsWrong(t *testing.T) {
 		"SweepInterval":     {SweepInterval: 2 * time.Second},
 		"BackoffMax":        {BackoffMin: time.Hour},
 		"RescuesPerSecond":  {RescuesPerSecond: -1},
-		`name "Up"`:         {Queues: []worker.Queue{{Name: "Up"}}},
-		`name "a-rescue"`:   {Queues: []worker.Queue{{Name: "a-rescue"}}},
+		`Queue "Up"`:        {Queues: []worker.Queue{{Name: "Up"}}},
+		`Queue "a-rescue"`:  {Queues: []worker.Queue{{Name: "a-rescue"}}},
 		"a is named twice":  {Queues: []worker.Queue{{Name: "a"}, {Name: "a"}}},
 		"weight of a 1001:": {Queues: []worker.Queue{{Name: "a", Weight: 1001}}},
 	} {
@@ -248,4 +248,33 @@ func TestHandlePanicsOnMistakes(t *testing.T) {
 	panics("a malformed type", "Ex port")
 	start(t, w)
 	panics("after Start", "import")
+}
+
+// A handler that has returned while Redis is silent keeps Stop no longer than the rest.
+func TestStopEndsInTimeWhileRedisIsSilent(t *testing.T) {
+	t.Parallel()
+	s := redistest.Server(t)
+	e := open(t, s.URL()+"?read_timeout=200ms&max_retries=1")
+	o := brief(e)
+	o.DrainGrace = 200 * time.Millisecond
+	w := build(t, o)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	worker.Handle(w, "job", func(context.Context, *worker.Run, []byte) error {
+		close(begun)
+		<-goOn
+		return nil
+	})
+	if err := w.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	enqueue(t, e, "job")
+	<-begun
+	s.Pause()
+	t.Cleanup(s.Resume)
+	close(goOn)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	if err := w.Stop(ctx); errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("stop with a DrainGrace of %s: %v", o.DrainGrace, err)
+	}
 }

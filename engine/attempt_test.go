@@ -1,0 +1,131 @@
+package engine_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+// A start whose answer was lost, and whose attempt is over meanwhile, is answered as it
+// was, but nothing is given to run with.
+func TestARepeatedStartOfAnAttemptThatIsOverGivesNothingToRun(t *testing.T) {
+	e := open(t, redistest.Server(t).URL(), nil)
+	lost := engine.JobError{Code: "worker_lost", Message: "x"}
+	for over, end := range map[string]func(p *pen) error{
+		"stalled":   func(p *pen) error { _, err := e.Stall(soon(t), p.r.Job, "1.0"); return err },
+		"abandoned": func(p *pen) error { return e.Abandon(soon(t), p.r.Job, "1.0", lost) },
+		"ended":     func(p *pen) error { return p.write(engine.Report{Type: engine.JobFailed, Error: &lost}).Err },
+	} {
+		p, started := start(t, e, enqueue(t, e), 1)
+		if started == nil {
+			t.Fatal("the start gave nothing to run with")
+		}
+		if err := end(p); err != nil {
+			t.Fatal(over, err)
+		}
+		p.r.Fence.Seq = 0
+		if ack := p.write(engine.Report{Type: engine.JobStarted}); !ack.Duplicate || ack.Started != nil {
+			t.Errorf("%s: the repeated start was answered %+v", over, ack)
+		}
+	}
+}
+
+func TestLiveFindsAllJobsOfAMillisecond(t *testing.T) {
+	const jobs = 250
+	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) { o.Shards = 1 })
+	made := map[engine.JobID]bool{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range jobs { // at once, so that they share calls and so milliseconds
+		all.Go(func() {
+			id := enqueue(t, e)
+			mu.Lock()
+			defer mu.Unlock()
+			made[id] = true
+		})
+	}
+	all.Wait()
+	for from := 0; ; {
+		ids, next, err := e.Live(soon(t), 0, from, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			delete(made, id)
+		}
+		if from = next; next == 0 {
+			break
+		}
+	}
+	if len(made) != 0 {
+		t.Errorf("%d of %d live jobs were not found", len(made), jobs)
+	}
+}
+
+func TestAJobThatWasDeletedByHandIsForgotten(t *testing.T) {
+	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) { o.Shards = 1 })
+	kept, gone := enqueue(t, e), enqueue(t, e)
+	start(t, e, gone, 1)
+	keys, err := e.Redis().Keys(soon(t), "*:j:"+string(gone)).Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	if err := e.Redis().Del(soon(t), keys...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []engine.JobID{kept, gone} {
+		if err := e.Forget(soon(t), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids, _, err := e.Live(soon(t), 0, 0, 10)
+	if err != nil || fmt.Sprint(ids) != fmt.Sprint([]engine.JobID{kept}) {
+		t.Errorf("live are %v, error %v; want only %s", ids, err, kept)
+	}
+	if beats, err := e.Beats(soon(t)); err != nil || len(beats) != 0 {
+		t.Errorf("heartbeats of %v, error %v", beats, err)
+	}
+}
+
+func TestCancelingADelayedJobTakesItsTaskOutOfAsynq(t *testing.T) {
+	e := open(t, redistest.Server(t).URL(), nil)
+	made, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:42", Type: "export", Delay: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := func() error {
+		_, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName("default"), engine.TaskID(made.Job, 1))
+		return err
+	}
+	if err := task(); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Cancel(soon(t), made.Job); err != nil {
+		t.Fatal(err)
+	}
+	if err := task(); !errors.Is(err, asynq.ErrTaskNotFound) {
+		t.Errorf("the task of the canceled job: %v", err)
+	}
+}
+
+func TestCrashesAreCountedSinceTheCheckpoint(t *testing.T) {
+	e := open(t, redistest.Server(t).URL(), nil)
+	id := enqueue(t, e)
+	for attempt, want := range []int{1, 2, 1} {
+		p, _ := start(t, e, id, attempt+1)
+		if attempt == 2 {
+			p.write(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("x")})
+		}
+		next, err := e.Stall(soon(t), id, fmt.Sprintf("%d.0", attempt+1))
+		if err != nil || next.Crashes != want {
+			t.Errorf("after attempt %d: %d crashes, error %v; want %d", attempt+1, next.Crashes, err, want)
+		}
+	}
+}

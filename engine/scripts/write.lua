@@ -1,0 +1,191 @@
+-- write is the second half of commit: it stands behind commit.lua, which decides, and
+-- appends and moves what was decided.
+
+-- Topics whose stream took no record, and why; whether anything was written yet.
+local failed, wrote = {}, false
+
+-- write is phase two, of all records of a shard. The first of them is the script's
+-- first write; it returns Redis's error when that finds no memory. A record that
+-- cannot be appended because a key is not what it should be fails its topic alone.
+local function write(shard)
+  local ms, k = 0, 0
+  if shard[1] then
+    ms, k = parts(shard[1])
+  end
+  local before = ms
+  if ms < now then
+    ms = now
+  end
+  local log, out, first = prefix .. "log", shard[2] and shard[2] ~= "" and prefix .. "out", k
+  local stamp = int(ms) .. "-"
+  for i = 1, #appends do
+    local a = appends[i]
+    local topic = a[1]
+    if not failed[topic] then
+      local reply = redis.pcall("XADD", prefix .. "s:" .. topic, a[2], "p", a[3], "r", a[4])
+      if type(reply) == "table" and reply.err then
+        if not wrote and string.find(reply.err, "OOM", 1, true) then
+          return reply
+        end
+        failed[topic] = reply.err
+      else
+        wrote = true
+        k = k + 1
+        local entry = stamp .. int(k)
+        call("XADD", log, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
+        if out and not a[5] then
+          call("XADD", out, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
+        end
+      end
+    end
+    if failed[topic] then
+      answers[a[6]] = "!" .. failed[topic]
+      starts[a[6]] = nil
+    end
+  end
+
+  if k > first then
+    call("HSET", prefix .. "head", "id", stamp .. int(k))
+    -- The log is trimmed every 64 records, and its expiry set when a quarter of it
+    -- has passed: it is gone some time after its youngest record is too old.
+    if math.floor(first / 64) ~= math.floor(k / 64) then
+      call("XTRIM", log, "MINID", "~", int(now - LOG_AGE_MS))
+      if call("XLEN", log) > LOG_ENTRIES then
+        call("XTRIM", log, "MAXLEN", "~", LOG_ENTRIES)
+      end
+      if out and call("XLEN", out) > OUT_ENTRIES then
+        call("HINCRBY", prefix .. "head", "dropped", call("XTRIM", out, "MAXLEN", OUT_ENTRIES))
+      end
+    end
+    if before == 0 or ms > now + LOG_AGE_MS or math.floor(before * 4 / LOG_AGE_MS) ~= math.floor(ms * 4 / LOG_AGE_MS) then
+      call("PEXPIRE", log, 2 * LOG_AGE_MS)
+    end
+  end
+end
+
+-- finish takes an ended job out of what is alive, and lets it go after a while.
+local function finish(j)
+  local index = prefix .. "x:" .. j.topic
+  call("ZREM", prefix .. "live", j.id)
+  call("ZADD", index, get(j, "r"), j.id)
+  call("PEXPIRE", j.key, RETENTION_MS)
+  -- What only a next attempt would need goes; a retry of the job, which is another
+  -- job, may want the checkpoint.
+  call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl")
+  if j.state == "succeeded" then
+    call("HDEL", j.key, "cp", "cc")
+  end
+  -- Every end looks at the two oldest ended jobs, so the index is pruned as fast as
+  -- it grows.
+  local old = call("ZRANGE", index, 0, 1)
+  for i = 1, #old do
+    if call("EXISTS", prefix .. "j:" .. old[i]) == 0 then
+      call("ZREM", index, old[i])
+    end
+  end
+  if call("ZCOUNT", index, "+inf", "+inf") == 0 then
+    call("PEXPIRE", index, RETENTION_MS)
+  end
+end
+
+-- trim drops a stream's oldest records while it is over a bound: an eighth more of
+-- the bytes than needed, so that this is not done for every record.
+local function trim(stream, h)
+  local goal = TOPIC_BYTES
+  if h.bytes > TOPIC_BYTES then
+    goal = TOPIC_BYTES * 7 / 8
+  end
+  if call("XLEN", stream) ~= h.length then
+    -- The count is only as good as the hands that touched the stream.
+    h.bytes, h.length = recount(stream)
+  end
+  while h.length > 1 and (h.length > TOPIC_ENTRIES or h.bytes > goal) do
+    local oldest, from = call("XRANGE", stream, "-", "+", "COUNT", 65), 1
+    while from < #oldest and (h.length > TOPIC_ENTRIES or h.bytes > goal) do
+      h.bytes = h.bytes - #oldest[from][2][4]
+      h.length = h.length - 1
+      from = from + 1
+    end
+    call("XTRIM", stream, "MINID", oldest[from][1])
+  end
+end
+
+-- settle is phase three: it moves the hashes, then trims.
+local function settle()
+  for i = 1, #touched do
+    local j = touched[i]
+    if not failed[j.topic] then
+      call("HSET", j.key, unpack(j.set))
+      if j.beat then
+        call("HSET", prefix .. "beat", j.id, j.beat)
+      elseif j.beat == false then
+        call("HDEL", prefix .. "beat", j.id)
+      end
+      if j.made and not j.ended then
+        call("ZADD", prefix .. "live", int(now), j.id)
+        call("ZADD", prefix .. "x:" .. j.topic, "+inf", j.id)
+        call("PERSIST", prefix .. "x:" .. j.topic)
+      elseif j.ended then
+        finish(j)
+      end
+    end
+  end
+
+  for key, result in pairs(ops) do
+    if not failed[owners[key]] then
+      call("SET", prefix .. "op:" .. key, result, "PX", string.byte(key) == 126 and OWN_OP_TTL_MS or OP_TTL_MS)
+    end
+  end
+
+  for i = 1, #heads do
+    local topic = heads[i]
+    if not failed[topic] then
+      local h, key, stream = topics[topic], prefix .. "m:" .. topic, prefix .. "s:" .. topic
+      if h.length > TOPIC_ENTRIES or h.bytes > TOPIC_BYTES then
+        trim(stream, h)
+      end
+      call("HSET", key, "id", h.id, "bytes", int(h.bytes), "length", int(h.length))
+      -- A clock that was ahead leaves ms standing still; then every commit refreshes.
+      if h.began == 0 or h.ms > now + REFRESH_MS or math.floor(h.began / REFRESH_MS) ~= math.floor(h.ms / REFRESH_MS) then
+        call("PEXPIRE", stream, TOPIC_TTL_MS)
+        call("PEXPIRE", key, HEAD_TTL_MS)
+      end
+    end
+  end
+end
+
+-- Nothing is written, in any shard, before everything is decided.
+local shards, last = {}, #KEYS
+for s = 1, #KEYS do
+  prefix = string.sub(KEYS[s], 1, -4)
+  jobs, topics, touched, heads, appends, ops, owners = {}, {}, {}, {}, {}, {}, {}
+  local first = last + 1
+  last = last + ARGV[s]
+  decide(first, last)
+  local shard = #appends > 0 and call("HMGET", prefix .. "head", "id", "groups")
+  if shard and not shard[1] then
+    local newest = call("XREVRANGE", KEYS[s], "+", "-", "COUNT", 1)[1]
+    shard[1] = newest and newest[1]
+  end
+  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard }
+end
+for s = 1, #KEYS do
+  local shard
+  jobs, topics, touched, heads, appends, ops, owners, prefix, shard = unpack(shards[s])
+  if shard then
+    local short = write(shard)
+    if short then
+      return short
+    end
+    settle()
+  end
+end
+
+for i, j in pairs(starts) do
+  -- readStarted knows the order.
+  local fields = call("HMGET", j.key, "ty", "pl", "cp", "mr", "rt", "cr", "dl", "p", "cc", "q", "t")
+  fields[#fields + 1] = answers[i]
+  answers[i] = fields
+end
+
+return answers
