@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -227,5 +228,23 @@ func TestPasswordsAreNeverShown(t *testing.T) {
 	}
 	if got := config.Mask("redis://localhost:6379/3?db=1"); got != "redis://localhost:6379/3?db=1" {
 		t.Errorf("an address without a password is shown as %s", got)
+	}
+}
+
+// A command that heeds one setting of a part offers no flag for the others.
+func TestFlagOfASingleSetting(t *testing.T) {
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	config.AddFlags(flags, "worker.concurrency")
+	var names []string
+	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if !slices.Equal(names, []string{"concurrency"}) {
+		t.Errorf("the flags are %q, want concurrency alone", names)
+	}
+	if err := flags.Parse([]string{"--concurrency", "3"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if c, err := config.Load(flags); err != nil || c.Worker.Concurrency != 3 {
+		t.Errorf("--concurrency 3 gives %+v, %v", c, err)
 	}
 }

@@ -53,17 +53,18 @@ func (c *Config) bindEnvironment(v *viper.Viper) []Problem {
 	return problems
 }
 
-// AddFlags declares the flags of the settings of the named parts ("redis", "data",
-// "topic", "log", "worker", …) that have one, and with no part named --config and
-// --set, which reaches every setting.
-func AddFlags(flags *pflag.FlagSet, parts ...string) {
-	if len(parts) == 0 {
+// AddFlags declares the flags of the settings that are named, by their part ("redis",
+// "data", "topic", "log", "worker", …) or each by its key ("worker.concurrency"), and
+// have one. With nothing named it declares --config and --set, which reaches every
+// setting.
+func AddFlags(flags *pflag.FlagSet, names ...string) {
+	if len(names) == 0 {
 		flags.String(fileFlag, "", "configuration `FILE` (default "+DefaultFile+", if there is one)")
 		flags.StringArray(setFlag, nil, "any setting, as `KEY=VALUE`; may be repeated; see config print")
 	}
 	base := defaults()
 	for _, s := range settings {
-		if s.Flag == "" || !slices.Contains(parts, s.part()) {
+		if s.Flag == "" || (!slices.Contains(names, s.part()) && !slices.Contains(names, s.Key)) {
 			continue
 		}
 		usage := s.Brief

@@ -44,7 +44,8 @@ valkey-server on this machine, or --redis.`,
   tidemark analyze --set analysis.max_record_bytes=16MiB wide.csv`,
 		Args: cobra.MinimumNArgs(1),
 	}
-	config.AddFlags(cmd.Flags(), "worker")
+	// Its worker serves one queue, so --queues would be a promise that it breaks.
+	config.AddFlags(cmd.Flags(), "worker.concurrency")
 	asJSON := jsonFlag(cmd, "print progress and profiles as lines of JSON")
 	cmd.RunE = func(cmd *cobra.Command, files []string) error { return a.analyze(cmd, files, *asJSON) }
 	return cmd
@@ -89,14 +90,14 @@ func (a *app) analyze(cmd *cobra.Command, files []string, asJSON bool) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	finished, err := run.all(ctx, files)
+	all := run.all(ctx, files)
 	if ctx.Err() != nil {
 		// The worker hands the jobs back, with their checkpoints, before anything is
 		// said about where they stand.
-		err = errors.Join(stop(), run.left(finished))
+		err = errors.Join(stop(), run.left(all))
 	}
 	closeBoard()
-	return errors.Join(err, run.report(finished))
+	return errors.Join(err, run.report(all))
 }
 
 // analyses is one run of the command.
@@ -111,9 +112,9 @@ type analyses struct {
 // An analysed file, and what has become of its job.
 type analysed struct {
 	file string
-	id   engine.JobID
+	id   engine.JobID // "" while it has no job
 	job  engine.Job
-	err  error // why the job could not be followed to its end
+	err  error // why it has no job, or why the job could not be followed to its end
 }
 
 // work starts this process's own worker. stop drains it and may be called twice.
@@ -151,29 +152,24 @@ func newWorker(s *session, bucket *blob.Bucket, queues ...worker.Queue) (w *work
 // jobTypes are what newWorker registers.
 var jobTypes = []string{analysis.JobType}
 
-// all takes the files one after the other and follows their jobs at once. It returns
-// those that have a job, and the first error that kept a file from having one.
-func (r *analyses) all(ctx context.Context, files []string) ([]*analysed, error) {
-	var (
-		started   []*analysed
-		following sync.WaitGroup
-		failed    error
-	)
-	for _, file := range files {
-		id, err := r.submit(ctx, file)
-		if err != nil {
-			failed = err
-			break
+// all takes the files one after the other and follows their jobs at once, to their
+// end. One that cannot be taken does not keep the others from it.
+func (r *analyses) all(ctx context.Context, files []string) []*analysed {
+	var following sync.WaitGroup
+	all := make([]*analysed, len(files))
+	for i, file := range files {
+		f := &analysed{file: file}
+		all[i] = f
+		if f.id, f.err = r.submit(ctx, file); f.err == nil {
+			following.Go(func() { f.err = r.follow(ctx, f) })
 		}
-		f := &analysed{file: file, id: id}
-		started = append(started, f)
-		following.Go(func() { f.err = r.follow(ctx, f) })
 	}
 	following.Wait()
-	return started, failed
+	return all
 }
 
-// submit takes a file into the blob store and finds or makes its job.
+// submit takes a file into the blob store and finds or makes its job. Its error names
+// the file.
 func (r *analyses) submit(ctx context.Context, file string) (engine.JobID, error) {
 	b, err := datadir.Take(ctx, r.bucket, file, func(done, total int64) { r.board.taking(file, done, total) })
 	if err != nil {
@@ -182,7 +178,7 @@ func (r *analyses) submit(ctx context.Context, file string) (engine.JobID, error
 	s := r.session
 	live, err := s.liveAnalysis(ctx, b.SHA256)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	if live != "" {
 		r.board.note(fmt.Sprintf("%s: going on with job %s", file, live))
@@ -197,7 +193,10 @@ func (r *analyses) submit(ctx context.Context, file string) (engine.JobID, error
 		r.board.note(fmt.Sprintf("%s: %v", file, err))
 		err = nil
 	}
-	return made.Job, err
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return made.Job, nil
 }
 
 // liveAnalysis finds the topic's job that analyses a content and has not ended; "" for
@@ -244,34 +243,44 @@ func (r *analyses) follow(ctx context.Context, f *analysed) error {
 	return nil
 }
 
-// left says where the jobs stand that have not ended, and how to go on.
-func (r *analyses) left(files []*analysed) error {
+// left says where the files stand that are not done with, and how to go on.
+func (r *analyses) left(all []*analysed) error {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	for _, f := range files {
-		if f.job.State.Ended() {
-			continue
+	for _, f := range all {
+		switch {
+		case f.job.State.Ended():
+		case f.id != "":
+			f.err = nil
+			r.leftJob(ctx, f)
+		case errors.Is(f.err, errInterrupted), errors.Is(f.err, context.Canceled):
+			f.err = nil
+			r.board.note(f.file + " was not taken; run the same command again")
 		}
-		f.err = nil
-		how := "run the same command again, or a worker of this data folder, to go on"
-		if r.session.redis.Kind() == datadir.Embedded {
-			how = "it ends with this process"
-		}
-		if v, err := r.session.engine.Job(ctx, f.id); err == nil {
-			if j, err := v.Job(); err == nil {
-				f.job = j
-			}
-		}
-		r.board.note(fmt.Sprintf("%s: job %s stands at %s; %s", f.file, f.id, percent(f.job.Percent), how))
 	}
 	return errInterrupted
 }
 
+func (r *analyses) leftJob(ctx context.Context, f *analysed) {
+	how := "run the same command again, or a worker of this data folder, to go on"
+	if r.session.redis.Kind() == datadir.Embedded {
+		how = "it ends with this process"
+	}
+	if v, err := r.session.engine.Job(ctx, f.id); err == nil {
+		if j, err := v.Job(); err == nil {
+			f.job = j
+		}
+	}
+	r.board.note(fmt.Sprintf("%s: job %s stands at %s; %s", f.file, f.id, percent(f.job.Percent), how))
+}
+
 // report prints the profiles of what has succeeded, and returns why the rest has not.
-func (r *analyses) report(files []*analysed) error {
+func (r *analyses) report(all []*analysed) error {
 	var errs []error
-	for _, f := range files {
+	for _, f := range all {
 		switch {
+		case f.err != nil && f.id == "":
+			errs = append(errs, f.err) // names the file
 		case f.err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", f.file, f.err))
 		case f.job.State == engine.Succeeded:

@@ -16,8 +16,8 @@ func (a *app) cancelCommand() *cobra.Command {
 		Long: `Stop a job, and wait until it has ended. One that no worker has ends at once; one that
 runs is told within a second and ends when its handler returns.
 
-The exit code is 0 when the job is canceled, and 1 when it had ended otherwise, or
-does so meanwhile.`,
+The exit code is 0 when the job is canceled, also when it was before, and 1 when it
+had ended otherwise, or does so meanwhile.`,
 		Example: `  tidemark cancel 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
   tidemark cancel --no-wait 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
 		Args: cobra.ExactArgs(1),
@@ -40,7 +40,8 @@ func (a *app) cancel(cmd *cobra.Command, s *session, id engine.JobID, noWait, as
 	if _, _, err := s.job(ctx, id); err != nil {
 		return err
 	}
-	if err := s.engine.Cancel(ctx, id); err != nil {
+	// Of one that has ended, how it ended decides below.
+	if err := s.engine.Cancel(ctx, id); err != nil && !errors.Is(err, engine.ErrEnded) {
 		return err
 	}
 	if !noWait {
@@ -61,7 +62,7 @@ func (a *app) cancel(cmd *cobra.Command, s *session, id engine.JobID, noWait, as
 		fmt.Fprintf(a.out, "%s is %s at %s\n", id, state(j), percent(j.Percent))
 	}
 	if j.State.Ended() && j.State != engine.Canceled {
-		return fmt.Errorf("job %s was not canceled: it is %s", id, j.State)
+		return fmt.Errorf("job %s was not canceled: it has %s", id, j.State)
 	}
 	return nil
 }

@@ -38,9 +38,6 @@ func usage(format string, args ...any) error { return &usageError{fmt.Errorf(for
 // A jobEndedError says that a job did not succeed.
 type jobEndedError struct{ job engine.Job }
 
-// fields gives options that a processor's error names the names that they are set by.
-var fields = strings.NewReplacer("MaxRecordBytes", "analysis.max_record_bytes", "MaxMalformed", "analysis.max_malformed")
-
 func (e *jobEndedError) Error() string {
 	j := e.job
 	text := fmt.Sprintf("job %s", j.ID)
@@ -53,7 +50,7 @@ func (e *jobEndedError) Error() string {
 	}
 	text += fmt.Sprintf(" %s at %s", how, percent(j.Percent))
 	if j.Error != nil {
-		text += ": " + fields.Replace(oneLine(j.Error.Message))
+		text += ": " + oneLine(j.Error.Message)
 	}
 	return text
 }

@@ -3,6 +3,7 @@ package datadir
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +14,16 @@ import (
 )
 
 // strandedAfter is the age at which a half-written file counts as left behind by
-// a process that was killed: a writer at work touches its file all the time.
-const strandedAfter = 24 * time.Hour
+// a process that was killed: a writer at work touches its file all the time. One
+// that was suspended for as long fails, and its blob does not appear.
+const strandedAfter = time.Hour
+
+// artifacts is where jobs write, each in a folder of its own.
+const artifacts = "artifacts"
+
+// sweptFolders is the most folders of jobs that one opening looks into, which takes
+// milliseconds however many there are.
+const sweptFolders = 256
 
 // Blobs opens the blob store of the data folder dir, under dir/blobs; both are
 // made when missing. Several processes may have it open. A blob appears whole or
@@ -33,6 +42,7 @@ func Blobs(ctx context.Context, dir string) (*blob.Bucket, error) {
 		return nil, err
 	}
 	sweep(filepath.Join(root, uploads))
+	sweepJobs(filepath.Join(root, artifacts), rand.Float64())
 	bucket, err := fileblob.OpenBucket(root, &fileblob.Options{
 		DirFileMode: 0o700,
 		// The system's temporary folder may be on another file system, from
@@ -63,5 +73,20 @@ func sweep(dir string) {
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > strandedAfter {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
+	}
+}
+
+// sweepJobs sweeps up to sweptFolders of dir's folders, from the one on that stands at
+// the given share (0 to below 1) of them. A random share gives each its turn.
+func sweepJobs(dir string, share float64) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	names, _ := d.Readdirnames(-1) // what it has read before an error will do
+	_ = d.Close()
+	from := int(share * float64(len(names)))
+	for i := range min(len(names), sweptFolders) {
+		sweep(filepath.Join(dir, names[(from+i)%len(names)]))
 	}
 }

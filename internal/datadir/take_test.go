@@ -281,25 +281,50 @@ func TestTakeWithoutRoomSaysSoAndLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestStrandedFilesAreSweptWhenOldAlone(t *testing.T) {
-	dir := t.TempDir()
-	openBlobs(t, dir)
-	folder := filepath.Join(dir, "blobs", uploads)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+// writeAged writes a file of the blob store that was last touched a while ago.
+func writeAged(t *testing.T, dir, name string, age time.Duration) {
+	t.Helper()
+	path := filepath.Join(dir, "blobs", filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-strandedAfter - time.Minute)
-	for name, when := range map[string]time.Time{"a.1.tmp": old, "b.2.tmp": time.Now(), "c": old} {
-		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, when, when); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	when := time.Now().Add(-age)
+	if err := os.Chtimes(path, when, when); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStrandedFilesAreSweptWhenOldAlone(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{
+		"uploads/a.1.tmp": 61 * time.Minute, "uploads/b.2.tmp": 30 * time.Minute, "uploads/c": 48 * time.Hour,
+		"artifacts/0701A/profile.json.3.tmp": 61 * time.Minute, "artifacts/0701A/profile.json": 48 * time.Hour,
+		"artifacts/0701B/profile.json.4.tmp": 30 * time.Minute,
+	} {
+		writeAged(t, dir, name, age)
 	}
 	openBlobs(t, dir)
-	if got := fmt.Sprint(stored(t, dir)); got != "[uploads/b.2.tmp uploads/c]" {
-		t.Errorf("after the sweep the store holds %s", got)
+	want := "[artifacts/0701A/profile.json artifacts/0701B/profile.json.4.tmp uploads/b.2.tmp uploads/c]"
+	if got := fmt.Sprint(stored(t, dir)); got != want {
+		t.Errorf("after the sweep the store holds %s, want %s", got, want)
+	}
+}
+
+// However many jobs there were, opening the store looks into a bounded number of
+// their folders, and over time into all of them.
+func TestSweepOfManyJobsIsBoundedAndReachesAll(t *testing.T) {
+	dir := t.TempDir()
+	const jobs = 2*sweptFolders + 10
+	for i := range jobs {
+		writeAged(t, dir, fmt.Sprintf("artifacts/%04d/profile.json.1.tmp", i), 2*time.Hour)
+	}
+	for i, left := range []int{jobs - sweptFolders, jobs - 2*sweptFolders, 0} {
+		sweepJobs(filepath.Join(dir, "blobs", artifacts), float64(i*sweptFolders)/jobs+1e-9)
+		if got := len(stored(t, dir)); got != left {
+			t.Errorf("sweep %d has left %d stranded files, want %d", i+1, got, left)
+		}
 	}
 }

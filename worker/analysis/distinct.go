@@ -11,8 +11,8 @@ import (
 // the set takes no more room than the registers would; then by HyperLogLog.
 // Both forms depend only on which hashes were added, not on their order.
 //
-// The sketch is always dense. The library's sparse form re-merges its list
-// every few insertions, which cost 120 ns a cell in a column of 1,000 values.
+// The sketch is always dense: the library's sparse form re-merges its list every
+// few insertions.
 type distinct struct {
 	precision uint8
 	limit     int

@@ -101,5 +101,5 @@ func (in *input) tooLong(record uint64, quote int64) error {
 		hint = fmt.Sprintf(" (a quoted field that begins at byte offset %d is not closed)", quote)
 	}
 	return fmt.Errorf("%w: record %d at byte offset %d is longer than %d bytes%s; "+
-		"check that this is line-based text, or raise MaxRecordBytes", ErrInput, record, in.offset(), in.limit, hint)
+		"check that this is line-based text, or raise MaxRecordBytes (the setting analysis.max_record_bytes)", ErrInput, record, in.offset(), in.limit, hint)
 }

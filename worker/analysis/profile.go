@@ -43,6 +43,8 @@ type ColumnProfile struct {
 	// Types counts the values by kind, where there is more than one.
 	Types *TypeCounts `json:"types,omitempty"`
 	// Distinct counts spellings: 1 and 1.0 are two. Nested values are not counted.
+	// Where DistinctExact is false it is an estimate, never above the number of
+	// values.
 	Distinct      int64        `json:"distinct"`
 	DistinctExact bool         `json:"distinct_exact"`
 	Number        *NumberStats `json:"number,omitempty"` // of the numeric values
@@ -147,6 +149,8 @@ func (c *column) profile(rows uint64) ColumnProfile {
 	for _, k := range c.counts {
 		values += k
 	}
+	// The estimate of a column of unique values errs upwards as often as not.
+	n = min(n, values-c.counts[kindObject]-c.counts[kindArray])
 	p := ColumnProfile{
 		Name: c.name, Type: c.typeName(), Nulls: int64(rows - values),
 		Types: c.typeCounts(), Distinct: int64(n), DistinctExact: exact,

@@ -189,7 +189,7 @@ func (st *State) ndjsonStep(in *input, opts Options) func() (bool, error) {
 			}
 			if st.malformed > uint64(opts.MaxMalformed) {
 				return false, fmt.Errorf("%w: line %d at byte offset %d is no JSON object, and %d lines before it were none; "+
-					"at most %d are passed over (MaxMalformed)", ErrInput, st.records, at, st.malformed-1, opts.MaxMalformed)
+					"at most %d are passed over, raise MaxMalformed (the setting analysis.max_malformed) for more", ErrInput, st.records, at, st.malformed-1, opts.MaxMalformed)
 			}
 		}
 		st.offset = in.offset()

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -39,6 +40,61 @@ func TestDistinctErrorIsWithinItsBound(t *testing.T) {
 			if off > bound || exact && off > 0 {
 				t.Errorf("%d columns: %d values counted as %d, off by %.3f, bound %.3f", s.columns, i+1, got, off, bound)
 			}
+		}
+	}
+}
+
+// Of many columns of unique values some are estimated too high: none may be shown
+// more distinct values than it has values to tell apart.
+func TestDistinctIsNeverAboveTheNumberOfValues(t *testing.T) {
+	const columns, rows = 8, 20_000
+	var csv, ndjson strings.Builder
+	csv.WriteString("a,b,c,d,e,f,g,h\n")
+	for row := range rows {
+		ndjson.WriteString("{")
+		for c := range columns {
+			end, cell := ",", fmt.Sprintf("%d-%d", c, row)
+			if c == columns-1 {
+				end = "\n"
+			}
+			if row%10 == 0 {
+				cell = ""
+			}
+			csv.WriteString(cell + end)
+			value := fmt.Sprintf("%q", cell)
+			switch row % 10 {
+			case 0:
+				value = "null"
+			case 1:
+				value = "[1]" // nested values are not told apart
+			case 2:
+				value = `{"x":1}`
+			}
+			if c == columns-1 {
+				end = "}\n"
+			}
+			fmt.Fprintf(&ndjson, `"%c":%s%s`, 'a'+c, value, end)
+		}
+	}
+	for format, tt := range map[string]struct {
+		text string
+		most int64
+	}{"csv": {csv.String(), rows / 10 * 9}, "ndjson": {ndjson.String(), rows / 10 * 7}} {
+		p, err := Analyze(t.Context(), strings.NewReader(tt.text), Payload{Format: format}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		capped := 0
+		for _, c := range p.Columns {
+			if c.Distinct > tt.most || c.Distinct < tt.most*9/10 || c.DistinctExact {
+				t.Errorf("%s column %s: %d distinct of %d values, exact: %t", format, c.Name, c.Distinct, tt.most, c.DistinctExact)
+			}
+			if c.Distinct == tt.most {
+				capped++
+			}
+		}
+		if capped == 0 || capped == columns {
+			t.Errorf("%s: %d of %d estimates were too high, want some and not all", format, capped, columns)
 		}
 	}
 }
