@@ -68,9 +68,11 @@ func testEngine(t *testing.T, open opener) {
 	ctx := minutes(t)
 	for name, test := range map[string]func(*testing.T, context.Context, *engine.Engine){
 		"life": testLife, "stall": testStall, "cancel": testCancel, "jobs": testJobs, "notify": testNotify,
+		"outbox": testOutbox, "checkpoint and resume": testCheckpoint, "heartbeat flags": testHeartbeat, "idempotent batch": testBatch,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, ctx, e) })
 	}
+	t.Run("verdict", func(t *testing.T) { testVerdict(t, ctx, open) })
 	t.Run("follow", func(t *testing.T) { testFollow(t, ctx, open) })
 }
 

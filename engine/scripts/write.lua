@@ -5,8 +5,8 @@
 local failed, wrote = {}, false
 
 -- write is phase two, of all records of a shard. The first of them is the script's
--- first write; it returns Redis's error when that finds no memory. A record that
--- cannot be appended because a key is not what it should be fails its topic alone.
+-- first write; it returns Redis's error when that is not taken. A record that cannot be
+-- appended because a key is not what it should be fails its topic alone.
 local function write(shard)
   local ms, k = 0, 0
   if shard[1] then
@@ -24,7 +24,10 @@ local function write(shard)
     if not failed[topic] then
       local reply = redis.pcall("XADD", prefix .. "s:" .. topic, a[2], "p", a[3], "r", a[4])
       if type(reply) == "table" and reply.err then
-        if not wrote and string.find(reply.err, "OOM", 1, true) then
+        -- An error that is not about the key is about Redis, which finds no memory or
+        -- no room on its disk, and nothing was written yet.
+        local own = string.find(reply.err, "WRONGTYPE", 1, true) or string.find(reply.err, "equal or smaller", 1, true)
+        if not wrote and not own then
           return reply
         end
         failed[topic] = reply.err

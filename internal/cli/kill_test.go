@@ -43,9 +43,14 @@ type process struct {
 
 func spawn(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
+	return spawnProgram(t, "tidemark", dir, args...)
+}
+
+func spawnProgram(t *testing.T, program, dir string, args ...string) *process {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	p := &process{t: t, cmd: exec.CommandContext(ctx, "tidemark", args...)}
+	p := &process{t: t, cmd: exec.CommandContext(ctx, program, args...)}
 	p.cmd.Dir = dir
 	p.cmd.Stderr = &p.stderr
 	for _, entry := range os.Environ() {
@@ -258,6 +263,25 @@ func recorded(t *testing.T, dir string) (before, after []float64, resumedFrom fl
 	return before, after, resumedFrom
 }
 
+// killed runs an analysis twice: killed at 30%, then to its end.
+func killed(t *testing.T, program, dir string, analyze ...string) (first, second *process) {
+	t.Helper()
+	first = spawnProgram(t, program, dir, analyze...)
+	if !first.read(func(percent float64, _ engine.State) bool { return percent >= 30 }) {
+		code := first.wait() // its standard error is whole then
+		t.Fatalf("the analysis ended with %d before it could be killed: %s", code, first.stderr.String())
+	}
+	first.signal(syscall.SIGKILL)
+	if code := first.wait(); code != -1 {
+		t.Fatalf("the analysis ended with %d, not by the signal", code)
+	}
+	second = spawnProgram(t, program, dir, analyze...)
+	if code := second.wait(); code != 0 {
+		t.Fatalf("the second run ended with %d: %s", code, second.stderr.String())
+	}
+	return first, second
+}
+
 func TestKilledAnalysisGoesOnWhereItWas(t *testing.T) {
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), tableBytes)
@@ -268,19 +292,7 @@ func TestKilledAnalysisGoesOnWhereItWas(t *testing.T) {
 		t.Fatalf("the undisturbed analysis ended with %d: %s", code, undisturbed.stderr.String())
 	}
 
-	first := spawn(t, dir, append(analyze, "--data", "killed")...)
-	if !first.read(func(percent float64, _ engine.State) bool { return percent >= 30 }) {
-		t.Fatalf("the analysis ended before it could be killed: %s", first.stderr.String())
-	}
-	first.signal(syscall.SIGKILL)
-	if code := first.wait(); code != -1 {
-		t.Fatalf("the analysis ended with %d, not by the signal", code)
-	}
-	second := spawn(t, dir, append(analyze, "--data", "killed")...)
-	if code := second.wait(); code != 0 {
-		t.Fatalf("the second run ended with %d: %s", code, second.stderr.String())
-	}
-
+	first, second := killed(t, "tidemark", dir, append(analyze, "--data", "killed")...)
 	if err := checkPercents(first.painted, second.painted); err != nil {
 		t.Errorf("painted: %v\n%v\n%v", err, first.painted, second.painted)
 	}
