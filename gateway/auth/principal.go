@@ -1,0 +1,68 @@
+package auth
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// Rights are what may be done with a topic; a set of bits.
+type Rights uint8
+
+// The rights.
+const (
+	// Read is seeing the topic's records and jobs.
+	Read Rights = 1 << iota
+	// Enqueue is making jobs for the topic.
+	Enqueue
+	// Control is canceling the topic's jobs.
+	Control
+)
+
+// A Grant gives rights on topics.
+type Grant struct {
+	// Topics is one topic ("user:42"), all of a kind ("team:*") or all ("*").
+	Topics string
+	Rights Rights
+}
+
+func (g Grant) covers(t engine.Topic) bool {
+	if g.Topics == "*" || g.Topics == string(t) {
+		return true
+	}
+	kind, all := strings.CutSuffix(g.Topics, ":*")
+	return all && strings.HasPrefix(string(t), kind+":")
+}
+
+// A Principal is who sends a request. It is never changed after it was made, so it
+// may be shared.
+type Principal struct {
+	// Subject names the user for good, and is what limits count by and what tells
+	// a renewed token from another user's. Required.
+	Subject string
+	// Admin may do everything, with every topic, and see the gateway's own pages.
+	Admin bool
+	// Grants are what everybody else may do.
+	Grants []Grant
+	// Expires is when the credentials end; zero: not by themselves.
+	Expires time.Time
+}
+
+// May reports whether the principal has all of the rights on a topic. The rights may
+// come from several grants. Nobody, which is nil, has none.
+func (p *Principal) May(r Rights, t engine.Topic) bool {
+	if p == nil {
+		return false
+	}
+	if p.Admin {
+		return true
+	}
+	var held Rights
+	for _, g := range p.Grants {
+		if g.covers(t) {
+			held |= g.Rights
+		}
+	}
+	return held&r == r
+}

@@ -1,0 +1,249 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A need is what a subscription must read to come closer to its topic's head.
+type need struct {
+	topic  engine.Topic
+	cursor engine.Cursor
+	job    engine.JobID
+	known  bool           // the job is one of the topic's
+	due    engine.Verdict // a snapshot's reason; "": a page is wanted
+}
+
+// A reading is a page with verdict Resumed, or a snapshot and why.
+type reading struct {
+	page     engine.Page
+	snapshot engine.Snapshot
+	due      engine.Verdict
+}
+
+// beyond is a cursor that no topic reaches: a replay from it answers with the head
+// alone.
+const beyond engine.Cursor = "9007199254740992-9007199254740992"
+
+// read is the verdict, and what goes with it, for all transports. Its error wraps
+// engine.ErrNotFound where the job is not one of the topic's.
+func (h *hub) read(ctx context.Context, n need) (reading, error) {
+	if n.job != "" && !n.known {
+		if _, err := h.jobOf(ctx, n); err != nil {
+			return reading{}, err
+		}
+	}
+	r := reading{due: n.due}
+	if r.due == "" {
+		page, err := h.engine.Replay(ctx, n.topic, n.cursor)
+		if err != nil || page.Verdict == engine.Resumed {
+			return reading{page: page}, err
+		}
+		r.due = page.Verdict
+	}
+	held := n.cursor
+	if r.due != engine.Trimmed {
+		held = "" // none, or its numbers are from another history
+	}
+	if n.job == "" {
+		var err error
+		r.snapshot, err = h.engine.Snapshot(ctx, n.topic, held)
+		return r, err
+	}
+	// The job is read after the cursor, as a snapshot's jobs are.
+	page, err := h.engine.Replay(ctx, n.topic, beyond)
+	if err != nil {
+		return r, err
+	}
+	v, err := h.jobOf(ctx, n)
+	r.snapshot = engine.Snapshot{Cursor: page.Head, Jobs: []engine.View{v}}
+	return r, err
+}
+
+// jobOf reads a job of a topic. One of another topic is not found.
+func (h *hub) jobOf(ctx context.Context, n need) (engine.View, error) {
+	v, err := h.engine.Job(ctx, n.job)
+	if err == nil && v.Topic != n.topic {
+		return engine.View{}, engine.ErrNotFound
+	}
+	return v, err
+}
+
+// catchUp brings one of the session's subscriptions closer to its topic's head. One
+// goroutine at a time does, so that a session costs one page.
+func (s *session) catchUp(ctx context.Context) {
+	s.mu.Lock()
+	sub, n := s.next()
+	s.mu.Unlock()
+	var r reading
+	var err error
+	if sub != nil {
+		r, err = s.hub.read(ctx, n)
+	}
+
+	s.mu.Lock()
+	s.catching = false
+	ended := false
+	if sub != nil && !sub.over && !s.closed {
+		sub.waiting = false
+		ended = !sub.apply(r, err)
+	}
+	s.schedule()
+	s.mu.Unlock()
+	if ended {
+		s.hub.unfollow(sub)
+	}
+}
+
+// next takes the first subscription that is behind.
+func (s *session) next() (*subscription, need) {
+	for len(s.behind) > 0 {
+		sub := s.behind[0]
+		s.behind[0] = nil
+		s.behind = s.behind[1:]
+		if !sub.over {
+			return sub, need{sub.topic.name, sub.position.Cursor(), sub.job, sub.known, sub.due}
+		}
+	}
+	s.behind = nil
+	return nil, need{}
+}
+
+// apply takes what was read. It reports whether the subscription stands.
+func (sub *subscription) apply(r reading, err error) bool {
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		sub.session.refuse(sub.to, codeNotFound, "there is no such job in this topic")
+		sub.session.drop(sub)
+		return false
+	case err != nil:
+		sub.fail(err)
+	case r.due != "":
+		sub.known, sub.outage = true, false
+		sub.snapshot(r)
+	default:
+		sub.known, sub.outage = true, false
+		sub.replay(r.page)
+	}
+	sub.settle()
+	return true
+}
+
+// fail has the subscription try again, and tells its client once an outage.
+func (sub *subscription) fail(err error) {
+	s := sub.session
+	s.rest()
+	if errors.Is(err, context.Canceled) || errors.Is(err, engine.ErrClosed) || sub.outage {
+		return
+	}
+	sub.outage = true
+	if !errors.Is(err, engine.ErrUnreachable) {
+		s.g.opts.Logger.Error("subscription cannot be caught up", "topic", sub.topic.name, "error", err)
+	}
+	s.refuse(sub.to, codeUnavailable, "the records cannot be read at the moment; the subscription stands and goes on when they can")
+}
+
+func (sub *subscription) snapshot(r reading) {
+	s := sub.session
+	s.hub.metrics.snapshots.WithLabelValues(string(r.due)).Inc()
+	cursor := r.snapshot.Cursor
+	s.send(subscribedFrame(sub.to, "snapshot", r.due, cursor))
+	for _, part := range snapshotFrames(sub.to, cursor, r.snapshot.Jobs) {
+		s.send(part)
+	}
+	sub.position.Reset(cursor)
+	sub.told, sub.due = cursor, ""
+	sub.begun, sub.said, sub.replayed = true, false, 0
+}
+
+func (sub *subscription) replay(page engine.Page) {
+	s := sub.session
+	if !sub.begun {
+		sub.begun = true
+		s.send(subscribedFrame(sub.to, "replay", engine.Resumed, sub.told))
+	}
+	empty := len(page.Entries) == 0
+	var keep []int
+	keep, page.Entries = sub.choose(page)
+	sub.position.Advance(page)
+	sub.giveEntries(page.Entries, keep)
+	switch {
+	case sub.position.Live():
+		sub.barren = false
+		sub.sayLive()
+	case empty && sub.barren:
+		// The log has brought what the stream does not hold: a failover is about to
+		// be noticed.
+		s.rest()
+	default:
+		sub.barren = empty
+	}
+}
+
+// choose takes as much of a page as the session has room for, at least one record,
+// and of that what is to be sent, by index. What a client misses is sent whole if it
+// fits. Otherwise, ticks are left out where the page has a later record of their job,
+// which carries all that they say.
+func (sub *subscription) choose(page engine.Page) (keep []int, taken []engine.Entry) {
+	entries := page.Entries
+	room, size := sub.session.room(), 0
+	for _, e := range entries {
+		size += len(e.JSON) + 1
+	}
+	whole := size <= room && (len(entries) == 0 || entries[len(entries)-1].ID == page.Head)
+	last := map[engine.JobID]int{}
+	if !whole {
+		for i, e := range entries {
+			last[e.Job()] = i
+		}
+	}
+	keep = make([]int, 0, len(entries))
+	size = 0
+	for i, e := range entries {
+		job := engine.JobID("")
+		if !whole || sub.job != "" {
+			job = e.Job()
+		}
+		if sub.job != "" && job != sub.job {
+			continue
+		}
+		if !whole && last[job] != i && e.Type().Tick() {
+			sub.session.hub.metrics.conflated.Inc()
+			continue
+		}
+		if size += len(e.JSON) + 1; size > room && len(keep) > 0 {
+			return keep, entries[:i]
+		}
+		keep = append(keep, i)
+	}
+	return keep, entries
+}
+
+// giveEntries sends the kept ones of the entries that the position has just passed.
+func (sub *subscription) giveEntries(entries []engine.Entry, keep []int) {
+	sub.replayed += len(keep)
+	sub.session.hub.metrics.replayed.Add(float64(len(keep)))
+	for len(keep) > 0 {
+		n, size := 0, 0
+		for n < len(keep) && (n == 0 || size+len(entries[keep[n]].JSON) <= frameBytes) {
+			size += len(entries[keep[n]].JSON)
+			n++
+		}
+		records := make([]json.RawMessage, n)
+		for i, k := range keep[:n] {
+			records[i] = entries[k].JSON
+		}
+		cursor := entries[keep[n-1]].ID
+		if n == len(keep) {
+			cursor = sub.position.Cursor()
+		}
+		sub.session.send(recordsFrame(sub.to, sub.told, cursor, records))
+		sub.told, keep = cursor, keep[n:]
+	}
+	if sub.told != sub.position.Cursor() {
+		sub.lag()
+	}
+}

@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Lingering, after a close frame: how long, and how much is read.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 1 << 20
+)
+
+// conn is a socket under Melody. Closing a TCP connection that holds unread data
+// resets it, and the reset overtakes the close frame: the client would see 1006
+// instead of the reason. So Close only says that nothing more is sent, the reader goes
+// on for a while, and finish closes.
+type conn struct {
+	net.Conn
+	ending atomic.Bool
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	if c.ending.Swap(true) {
+		return nil
+	}
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return c.Conn.Close()
+	}
+	return c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+}
+
+// SetReadDeadline implements net.Conn. A client's pong does not prolong lingering.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.ending.Load() {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// finish ends the connection when its reader has returned.
+func (c *conn) finish() {
+	_ = c.Close()
+	// Reads until the client has closed too or the deadline; errors end it as well.
+	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
+	c.Conn.Close()
+}
+
+// abort ends the connection at once, whatever is unsent.
+func (c *conn) abort() {
+	c.ending.Store(true)
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // the connection is given up
+	}
+	c.Conn.Close()
+}
+
+// hijacked is a response whose connection was taken from the HTTP server already, so
+// that a socket is served by a goroutine of its own and the server's goroutine, its
+// stack and its buffers (some 20 KiB a socket) are free.
+type hijacked struct {
+	conn *conn
+	in   *bufio.Reader
+}
+
+func (h *hijacked) Header() http.Header         { return http.Header{} }
+func (h *hijacked) Write(b []byte) (int, error) { return len(b), nil }
+func (h *hijacked) WriteHeader(int)             {}
+
+func (h *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(h.in, bufio.NewWriterSize(h.conn, 512)), nil
+}

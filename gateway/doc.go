@@ -1,0 +1,42 @@
+// Package gateway is Tidemark's server: browsers and programs follow topics over its
+// WebSocket and ask for jobs over HTTP. docs/protocol.md is what they are promised.
+//
+// # A subscription
+//
+// The gateway subscribes once to each topic that anybody follows, however many
+// connections do. What the engine's tail brings is put into a topic's inbox, and a
+// worker of a small pool hands it to the topic's subscriptions. Each subscription is
+// an [engine.Position] and nothing else: no queue of its own, no goroutine.
+//
+//	                    ┌── topic ──┐    ┌─ subscription ─┐    ┌── session ──┐
+//	engine's tail ────▶ │   inbox   │ ─▶ │   live         │ ─▶ │   window    │ ─▶ Melody ─▶ socket
+//	                    └───────────┘    │      │ no room, │    └─────────────┘       │
+//	topic's stream ── pages, snapshots ▶ │   behind  gap, │           ▲              │
+//	                    catch-up pool    └────────────────┘           └── credit ────┘
+//
+// Live, a tailed record whose predecessor is the cursor is encoded, once for all
+// subscriptions that are at the same place, and put into the session's window. In
+// every other case the subscription is behind, and what it misses is read from the
+// topic's stream, a page at a time, when the session has room. So a page of replay
+// after a subscribe, a client that reads slowly, a gap in the tail and a restart of
+// Redis are one path, and there is no buffer at the seam.
+//
+// # The window
+//
+// Melody drops what does not fit its buffer and says so to nobody who waits. So a
+// session never has more than a window of frames and bytes inside Melody; each that
+// the kernel took gives its room back. Records that find no room are not kept: the
+// stream has them. Only frames that nothing could repeat wait in the session's own
+// queue: verdicts, the parts of one snapshot, errors and pongs. While any wait the
+// session catches nothing up, and a client that goes on asking is not read from. So
+// what a session costs does not depend on what its client does or on what happens in
+// its topics.
+//
+// What is behind is conflated: of a job's ticks in a page only the newest goes out,
+// since it carries the job's whole view. Milestones all go out.
+//
+// # Locks
+//
+// hub before topic before session. A topic's inbox has a lock of its own, which the
+// engine's tail takes and under which nothing is called.
+package gateway

@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// Frames are put together by hand, since most of a frame is bytes that the stream
+// holds and that are passed on as they are. A frame begins with its type, so that a
+// person who reads a trace sees it first.
+
+// frameBytes is the size from which records and jobs go into the next frame. With
+// the largest record on top a frame stays far below the 256 KiB that the protocol
+// allows.
+const frameBytes = 64 << 10
+
+// addressed is the part of a frame that says whose subscription it is for, with the
+// client's own text quoted once.
+func addressed(sid string) string {
+	q, _ := json.Marshal(sid) // a string
+	return `"sid":` + string(q) + `,`
+}
+
+func welcomeFrame(connection, principal string, ping time.Duration, expires time.Time) []byte {
+	f := struct {
+		Type       string  `json:"type"`
+		Connection string  `json:"connection"`
+		Principal  string  `json:"principal"`
+		Ping       float64 `json:"ping_seconds"`
+		Expires    string  `json:"session_expires_at,omitempty"`
+	}{"welcome", connection, principal, ping.Seconds(), ""}
+	if !expires.IsZero() {
+		f.Expires = expires.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	b, _ := json.Marshal(f) // strings and a number
+	return b
+}
+
+func subscribedFrame(to, mode string, reason engine.Verdict, cursor engine.Cursor) []byte {
+	return []byte(`{"type":"subscribed",` + to + `"mode":"` + mode + `","reason":"` + string(reason) + `","cursor":"` + string(cursor) + `"}`)
+}
+
+func liveFrame(to string, cursor engine.Cursor, replayed int) []byte {
+	return []byte(`{"type":"live",` + to + `"cursor":"` + string(cursor) + `","replayed":` + strconv.Itoa(replayed) + `}`)
+}
+
+// errorFrame is about a subscription; to is "" where it is about the connection.
+func errorFrame(to, code, message string) []byte {
+	m, _ := json.Marshal(message) // a string
+	return []byte(`{"type":"error",` + to + `"code":"` + code + `","message":` + string(m) + `}`)
+}
+
+func goodbyeFrame(reason string, reconnect time.Duration) []byte {
+	return []byte(`{"type":"goodbye","reason":"` + reason + `","reconnect_after_ms":` + strconv.FormatInt(reconnect.Milliseconds(), 10) + `}`)
+}
+
+var pongFrame = []byte(`{"type":"pong"}`)
+
+const recordsHead = `{"type":"records",`
+
+// appendRecords appends what follows a records frame's sid.
+func appendRecords(b []byte, after, cursor engine.Cursor, records []json.RawMessage) []byte {
+	b = append(b, `"after":"`...)
+	b = append(b, after...)
+	b = append(b, `","cursor":"`...)
+	b = append(b, cursor...)
+	b = append(b, `","records":[`...)
+	for i, r := range records {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, r...)
+	}
+	return append(b, `]}`...)
+}
+
+// recordsFrame is a whole records frame.
+func recordsFrame(to string, after, cursor engine.Cursor, records []json.RawMessage) []byte {
+	size := len(recordsHead) + len(to) + 128
+	for _, r := range records {
+		size += len(r) + 1
+	}
+	b := append(make([]byte, 0, size), recordsHead...)
+	b = append(b, to...)
+	return appendRecords(b, after, cursor, records)
+}
+
+// snapshotFrames are the parts of a snapshot, at least one.
+func snapshotFrames(to string, cursor engine.Cursor, jobs []engine.View) [][]byte {
+	var parts [][]byte
+	for part := 1; ; part++ {
+		n, size := 0, 0
+		for n < len(jobs) && (n == 0 || size+len(jobs[n].JSON) <= frameBytes) {
+			size += len(jobs[n].JSON) + 1
+			n++
+		}
+		final := n == len(jobs)
+		b := make([]byte, 0, size+len(to)+160)
+		b = append(b, `{"type":"snapshot",`...)
+		b = append(b, to...)
+		b = append(b, `"part":`...)
+		b = strconv.AppendInt(b, int64(part), 10)
+		b = append(b, `,"final":`...)
+		b = strconv.AppendBool(b, final)
+		b = append(b, `,"cursor":"`...)
+		b = append(b, cursor...)
+		b = append(b, `","jobs":[`...)
+		for i, j := range jobs[:n] {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, j.JSON...)
+		}
+		parts = append(parts, append(b, `]}`...))
+		if final {
+			return parts
+		}
+		jobs = jobs[n:]
+	}
+}

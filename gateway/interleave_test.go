@@ -1,0 +1,435 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+// A stage is a session and a subscription whose every step the test takes itself:
+// there is no pool, no tail and no network, but the engine and its Redis are real.
+//
+//	append   the next records are committed, which may trim the stream
+//	tail     the next of them reach the topic's inbox and are handed out
+//	read     the subscription's page or snapshot is read
+//	apply    and is applied
+//	take     the client takes the first frame of the window
+//	doubt    the tail may have missed something
+type stage struct {
+	t   *testing.T
+	e   *engine.Engine
+	s   *session
+	sub *subscription
+
+	name     engine.Topic
+	batches  [][]engine.Report
+	appended int // batches committed
+	handed   int // of these, handed out
+	spans    [][]engine.Entry
+	head     engine.Cursor
+
+	pending *reading // read, to be applied
+	err     error
+
+	window [][]byte // frames that the socket has
+	client ledger
+}
+
+// Write implements socket.
+func (st *stage) Write(frame []byte) error {
+	st.window = append(st.window, frame)
+	return nil
+}
+
+// CloseWithMsg implements socket.
+func (st *stage) CloseWithMsg([]byte) error { return nil }
+
+// A ledger is a client's, and what it must not see.
+type ledger struct {
+	cursor  engine.Cursor
+	begun   bool
+	live    bool
+	strict  bool // every record, ticks too
+	told    int  // snapshots, with a reason other than fresh
+	seen    map[engine.Cursor]bool
+	from    engine.Cursor // of the last snapshot, or the start
+	percent float64
+	state   engine.State
+	rev     uint64
+}
+
+func (l *ledger) take(text []byte) error {
+	var f struct {
+		Type, Mode    string
+		Reason        engine.Verdict
+		After, Cursor engine.Cursor
+		Records       []engine.Record
+		Jobs          []engine.Job
+	}
+	if err := json.Unmarshal(text, &f); err != nil {
+		return err
+	}
+	switch f.Type {
+	case "subscribed":
+		l.begun, l.live = true, false
+		if f.Mode == "snapshot" && f.Reason != engine.Fresh {
+			l.told++
+		}
+		if f.Mode == "replay" && f.Cursor != l.cursor {
+			return fmt.Errorf("replay from %s, the cursor is %s", f.Cursor, l.cursor)
+		}
+	case "snapshot":
+		l.cursor, l.from = f.Cursor, f.Cursor
+		for _, j := range f.Jobs {
+			l.apply(j)
+		}
+	case "records":
+		if !l.begun || f.After != l.cursor {
+			return fmt.Errorf("records after %s, the cursor is %s", f.After, l.cursor)
+		}
+		for _, r := range f.Records {
+			if r.ID.N() <= l.cursor.N() || (l.strict && r.ID.N() != l.cursor.N()+1 && l.cursor != engine.Beginning) {
+				return fmt.Errorf("record %s follows %s", r.ID, l.cursor)
+			}
+			l.cursor, l.seen[r.ID] = r.ID, true
+			l.apply(*r.Job)
+		}
+		if f.Cursor.N() < l.cursor.N() {
+			return fmt.Errorf("cursor %s after record %s", f.Cursor, l.cursor)
+		}
+		l.cursor = f.Cursor
+	case "live":
+		l.live = true
+		if f.Cursor != l.cursor {
+			return fmt.Errorf("live at %s, the cursor is %s", f.Cursor, l.cursor)
+		}
+	default:
+		return fmt.Errorf("unexpected %s", text)
+	}
+	return nil
+}
+
+func (l *ledger) apply(j engine.Job) {
+	if j.Rev > l.rev {
+		l.rev, l.percent, l.state = j.Rev, max(l.percent, j.Percent), j.State
+	}
+}
+
+var stages int
+
+// newStage has a job of a new topic with some records, and a client that holds the
+// first ones and subscribes from there, or afresh.
+func newStage(t *testing.T, e *engine.Engine, o Options, fresh bool, batches [][]engine.Report) *stage {
+	t.Helper()
+	stages++
+	st := &stage{t: t, e: e, name: engine.Topic(fmt.Sprintf("user:%d", stages)), batches: batches}
+	o.Engine, o.Logger = e, slog.New(slog.NewTextHandler(io.Discard, nil))
+	g, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.Enqueue(t.Context(), engine.Spec{Topic: st.name, Type: "export"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fence := engine.Fence{Attempt: 1, Token: engine.NewToken()}
+	for _, b := range append([][]engine.Report{{{Type: engine.JobStarted}}}, batches...) {
+		for i := range b {
+			fence.Seq++
+			b[i].Job, b[i].Fence = got.Job, fence
+		}
+		if b[0].Type == engine.JobStarted {
+			st.commit(b)
+		}
+	}
+	st.s = &session{g: g, hub: g.hub, socket: st, shorter: make(chan struct{}, 1), gone: make(chan struct{}), catching: true}
+	st.client = ledger{strict: true, seen: map[engine.Cursor]bool{}}
+	st.sub = &subscription{session: st.s, sid: "a", to: addressed("a"), due: engine.Fresh}
+	if !fresh {
+		st.client.cursor, st.client.from = st.head, st.head
+		st.sub.position, st.sub.told, st.sub.due = engine.At(st.head), st.head, ""
+	}
+	// What hub.follow does, without a tail.
+	tp := &topic{name: st.name, hub: g.hub, stop: func() {}}
+	g.hub.topics[st.name] = tp
+	st.sub.topic = tp
+	tp.add(st.sub)
+	st.sub.change(func() {})
+	return st
+}
+
+func (st *stage) commit(b []engine.Report) {
+	acks, err := st.e.Commit(st.t.Context(), b...)
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	var span []engine.Entry
+	for _, a := range acks {
+		if a.Err != nil {
+			st.t.Fatal(a.Err)
+		}
+		span = append(span, engine.Entry{Topic: st.name, ID: a.ID, Prev: st.head})
+		st.head = a.ID
+	}
+	st.spans = append(st.spans, span)
+	if span[0].Prev == "" {
+		return // before the subscription, so never tailed
+	}
+	page, err := st.e.Replay(st.t.Context(), st.name, span[0].Prev)
+	if err != nil || len(page.Entries) != len(span) {
+		st.t.Fatalf("%d records of a batch of %d: %v; the stream must hold a batch", len(page.Entries), len(span), err)
+	}
+	for i, e := range page.Entries {
+		span[i].JSON = e.JSON
+	}
+}
+
+// steps are what could happen next.
+func (st *stage) steps(withTake bool) []string {
+	var can []string
+	if st.appended < len(st.batches) {
+		can = append(can, "append")
+	}
+	if st.handed < st.appended {
+		can = append(can, "tail")
+	}
+	st.s.resting = false
+	switch {
+	case st.pending != nil:
+		can = append(can, "apply")
+	case st.sub.waiting && st.ready():
+		can = append(can, "read")
+	}
+	if withTake && len(st.window) > 0 {
+		can = append(can, "take")
+	}
+	return can
+}
+
+// ready is schedule's condition: the pool would have the session.
+func (st *stage) ready() bool {
+	st.s.catching = false
+	before := len(st.s.hub.catchUps.items)
+	st.s.schedule()
+	ok := len(st.s.hub.catchUps.items) > before
+	st.s.hub.catchUps.items = nil
+	st.s.catching = true
+	return ok
+}
+
+func (st *stage) step(what string) {
+	switch what {
+	case "append":
+		st.commit(st.batches[st.appended])
+		st.appended++
+	case "tail":
+		st.handed++
+		for _, e := range st.spans[st.handed] { // spans[0] was before the subscription
+			st.sub.topic.Tailed(e)
+		}
+		st.handOut()
+	case "doubt":
+		st.sub.topic.Doubt()
+		st.handOut()
+	case "read":
+		sub, n := st.s.next()
+		if sub == nil {
+			st.t.Fatal("nothing is behind")
+		}
+		r, err := st.s.hub.read(st.t.Context(), n)
+		st.pending, st.err = &r, err
+	case "apply":
+		st.sub.waiting = false
+		if !st.sub.apply(*st.pending, st.err) {
+			st.t.Fatal("the subscription was dropped")
+		}
+		st.pending = nil
+	case "take":
+		st.take()
+	}
+}
+
+func (st *stage) handOut() {
+	st.sub.topic.handOut()
+	st.s.hub.inboxes.items = nil
+}
+
+func (st *stage) take() {
+	frame := st.window[0]
+	st.window = st.window[1:]
+	if err := st.client.take(frame); err != nil {
+		st.t.Fatalf("%s: %v", frame, err)
+	}
+	st.s.sent(frame)
+}
+
+// finish lets everything happen that is left, and checks what the client holds.
+func (st *stage) finish(trace []string) {
+	st.t.Helper()
+	for turn := 0; ; turn++ {
+		for len(st.window) > 0 {
+			st.take()
+		}
+		can := st.steps(false)
+		if len(can) == 0 {
+			break
+		}
+		if turn > 1000 {
+			st.t.Fatalf("%v: it never becomes live", trace)
+		}
+		st.step(can[len(can)-1])
+	}
+	l := st.client
+	if !st.sub.position.Live() || !l.live || l.cursor != st.head || l.rev != st.head.N() || l.state != engine.Succeeded || l.percent != 100 {
+		st.t.Fatalf("%v: the client holds %+v, the head is %s, position %+v", trace, l, st.head, st.sub.position)
+	}
+	for _, span := range st.spans {
+		for i, e := range span {
+			if e.ID.N() <= l.from.N() || l.seen[e.ID] {
+				continue
+			}
+			if l.strict || !e.Type().Tick() {
+				st.t.Fatalf("%v: record %d, %s %s, was never given; snapshot at %q, %d told", trace, i, e.ID, e.Type(), l.from, l.told)
+			}
+		}
+	}
+}
+
+// burst are n batches of reports, a stage among ticks in each, and the job's end.
+func burst(n, size int) [][]engine.Report {
+	batches := make([][]engine.Report, n)
+	tenths := 0
+	for i := range batches {
+		for k := range size {
+			tenths = min(tenths+1, 990)
+			kind := engine.JobProgress
+			if k == size/2 && size > 1 {
+				kind = engine.JobStage
+			}
+			batches[i] = append(batches[i], engine.Report{Type: kind, Tenths: tenths, Shown: &engine.Shown{Stage: engine.Stage{Name: "read", Count: 1}}})
+		}
+	}
+	last := batches[n-1]
+	last[len(last)-1] = engine.Report{Type: engine.JobSucceeded}
+	return batches
+}
+
+// TestEveryMomentOfABurst steps through all interleavings of a subscribe with a burst:
+// what the client gets is gap-free and in order, or it is told.
+func TestEveryMomentOfABurst(t *testing.T) {
+	url := redistest.Server(t).URL()
+	for _, c := range []struct {
+		name    string
+		entries int
+		fresh   bool
+		batches int
+		size    int
+	}{
+		{"fresh", 5000, true, 3, 1},
+		{"from a cursor", 5000, false, 3, 1},
+		{"fresh, with trims", 10, true, 2, 9},
+		{"from a cursor, with trims", 10, false, 2, 9},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := stageEngine(t, url, c.entries)
+			schedules, trimmed := 0, 0
+			// Each schedule is a list of choices; the next differs in the last place
+			// where another choice was left.
+			for choices := []int{}; ; {
+				st := newStage(t, e, Options{}, c.fresh, burst(c.batches, c.size))
+				var trace []string
+				var widths []int
+				for {
+					for len(st.window) > 0 {
+						st.take()
+					}
+					can := st.steps(false)
+					if len(can) == 0 {
+						break
+					}
+					at := len(trace)
+					if at == len(choices) {
+						choices = append(choices, 0)
+					}
+					widths = append(widths, len(can))
+					trace = append(trace, can[choices[at]])
+					st.step(can[choices[at]])
+				}
+				st.finish(trace)
+				schedules++
+				trimmed += st.client.told
+				at := len(choices) - 1
+				for at >= 0 && choices[at]+1 >= widths[at] {
+					at--
+				}
+				if at < 0 {
+					break
+				}
+				choices = append(choices[:at:at], choices[at]+1)
+			}
+			t.Logf("%d schedules, %d snapshots because of trims", schedules, trimmed)
+			if schedules < 50 || (trimmed > 0) != (c.entries == 10) {
+				t.Errorf("%d schedules and %d trims: the test does not step through what it is to", schedules, trimmed)
+			}
+		})
+	}
+}
+
+// TestAnyOrderWithASlowClient takes steps at random, with a window of two frames, a
+// client that takes them when it likes, a tail that is interrupted, and trims.
+func TestAnyOrderWithASlowClient(t *testing.T) {
+	e := stageEngine(t, redistest.Server(t).URL(), 40)
+	told, given := 0, 0
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		st := newStage(t, e, Options{WindowFrames: 2}, seed%2 == 0, burst(12, 1+rng.IntN(12)))
+		st.client.strict = false
+		st.s.g.opts.WindowBytes = 2 << 10 // less than the options allow: a few records
+		var trace []string
+		for {
+			can := st.steps(true)
+			if len(can) == 0 {
+				break
+			}
+			what := can[rng.IntN(len(can))]
+			if rng.IntN(12) == 0 {
+				what = "doubt"
+			}
+			trace = append(trace, what)
+			st.step(what)
+			if len(st.window) > 2+reserve {
+				t.Fatalf("seed %d: %d frames in the window", seed, len(st.window))
+			}
+		}
+		st.finish(append(trace, fmt.Sprintf("seed %d", seed)))
+		told += st.client.told
+		given += len(st.client.seen)
+	}
+	t.Logf("%d records given, %d snapshots because of trims", given, told)
+	if told == 0 || given == 0 {
+		t.Errorf("%d records given, %d snapshots because of trims: want both", given, told)
+	}
+}
+
+func stageEngine(t *testing.T, url string, entries int) *engine.Engine {
+	t.Helper()
+	stages++
+	e, err := engine.Open(t.Context(), engine.Options{
+		URL: url, Namespace: fmt.Sprintf("i%d", stages), TopicEntries: entries, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("close engine: %v", err)
+		}
+	})
+	return e
+}

@@ -1,0 +1,161 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/option"
+)
+
+// Options say what a Gateway serves and what a client may cost it. Only Engine is
+// required; every other field's zero value means its default.
+type Options struct {
+	// Engine is the gateway's access to jobs and topics. Required. It must stay open
+	// until Stop has returned.
+	Engine *engine.Engine
+
+	// Auth says who sends a request. Defaults to auth.Dev, which serves loopback
+	// only and makes everybody an admin.
+	Auth auth.Authenticator
+
+	// ConnectionsPerPrincipal is how many WebSockets one principal may have open, 1
+	// to 1,000,000; one more is closed with 4409. Defaults to 1,000.
+	ConnectionsPerPrincipal int
+
+	// SubscriptionsPerConnection is how many subscriptions one WebSocket carries at a
+	// time, 1 to 10,000; one more is answered with an error. Defaults to 200.
+	SubscriptionsPerConnection int
+
+	// MessageBytes is the longest message that a client may send, 1 KiB to 1 MiB; a
+	// longer one closes its connection with 1009. Defaults to 16 KiB.
+	MessageBytes int
+
+	// MessagesPerSecond is how many messages a client may send over time, 1 to
+	// 10,000, and MessageBurst how many at once, 1 to 100,000; more close its
+	// connection with 4429. Default to 20, and to 100 above
+	// SubscriptionsPerConnection, so that a client may subscribe to everything at
+	// once.
+	MessagesPerSecond int
+	MessageBurst      int
+
+	// WindowFrames and WindowBytes bound what waits in memory for one socket, 2 to
+	// 1,024 frames and 64 KiB to 16 MiB; one frame may be the last to exceed the
+	// bytes. Records beyond that stay in the topic's stream. Default to 16 and 128
+	// KiB.
+	WindowFrames int
+	WindowBytes  int
+
+	// SendBufferBytes is the kernel's send buffer of a socket, 4 KiB to 4 MiB: what a
+	// client that reads nothing swallows before the window fills. The kernel may
+	// double it. Defaults to 64 KiB.
+	SendBufferBytes int
+
+	// PingInterval is the time between the server's pings, and PongTimeout how long
+	// the answer may take, 10 ms to 10 minutes each. Default to 25 and 5 seconds.
+	PingInterval time.Duration
+	PongTimeout  time.Duration
+
+	// StallTimeout is how long a socket may take nothing before it is ended, 10 ms to
+	// 10 minutes. Its client resumes by its cursor. Defaults to 30 seconds.
+	StallTimeout time.Duration
+
+	// AuthTimeout is how long a WebSocket that came without credentials may take to
+	// send its auth frame, 10 ms to 1 minute. Defaults to 5 seconds.
+	AuthTimeout time.Duration
+
+	// FilterLag is how far behind the cursor of a subscription to one job may be
+	// while only other jobs' records come, 10 ms to 1 minute. Defaults to 4 seconds.
+	FilterLag time.Duration
+
+	// RequestTimeout is how long a request other than a WebSocket may take, body
+	// included, 100 ms to 10 minutes. Defaults to 15 seconds.
+	RequestTimeout time.Duration
+
+	// CatchUps is how many pages and snapshots are read from Redis at a time, 1 to
+	// 1,024. Defaults to 8.
+	CatchUps int
+
+	// DrainTimeout is how long Stop waits for clients that were said goodbye, 10 ms
+	// to 10 minutes. Defaults to 5 seconds.
+	DrainTimeout time.Duration
+
+	// ReconnectSpread is the least time over which clients that are said goodbye are
+	// asked to come back, 10 ms to 10 minutes. It grows by a second for every 1,000
+	// connections. Defaults to 2 seconds.
+	ReconnectSpread time.Duration
+
+	// Registry takes the gateway's metrics, and is what /metrics shows. Defaults to
+	// one of the gateway's own.
+	Registry *prometheus.Registry
+
+	// Logger hears of what no client can be told. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// Defaults returns o with every zero field set to its default.
+func (o Options) Defaults() Options {
+	if o.Auth == nil {
+		o.Auth = auth.Dev{}
+	}
+	option.Default(&o.ConnectionsPerPrincipal, 1000)
+	option.Default(&o.SubscriptionsPerConnection, 200)
+	option.Default(&o.MessageBytes, 16<<10)
+	option.Default(&o.MessagesPerSecond, 20)
+	option.Default(&o.MessageBurst, o.SubscriptionsPerConnection+100)
+	option.Default(&o.WindowFrames, 16)
+	option.Default(&o.WindowBytes, 128<<10)
+	option.Default(&o.SendBufferBytes, 64<<10)
+	option.Default(&o.PingInterval, 25*time.Second)
+	option.Default(&o.PongTimeout, 5*time.Second)
+	option.Default(&o.StallTimeout, 30*time.Second)
+	option.Default(&o.AuthTimeout, 5*time.Second)
+	option.Default(&o.FilterLag, 4*time.Second)
+	option.Default(&o.RequestTimeout, 15*time.Second)
+	option.Default(&o.CatchUps, 8)
+	option.Default(&o.DrainTimeout, 5*time.Second)
+	option.Default(&o.ReconnectSpread, 2*time.Second)
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// Validate checks o as Defaults completes it, apart from Engine, which no file can
+// name. Its error wraps engine.ErrInvalid.
+func (o Options) Validate() error {
+	o = o.Defaults()
+	const short, long = 10 * time.Millisecond, 10 * time.Minute
+	_, origins := o.Auth.Site().Protect()
+	if origins != nil {
+		origins = fmt.Errorf("%w Auth: %w", engine.ErrInvalid, origins)
+	}
+	return errors.Join(
+		origins,
+		option.Within("ConnectionsPerPrincipal", o.ConnectionsPerPrincipal, 1, 1_000_000),
+		option.Within("SubscriptionsPerConnection", o.SubscriptionsPerConnection, 1, 10_000),
+		option.Within("MessageBytes", o.MessageBytes, 1<<10, 1<<20),
+		option.Within("MessagesPerSecond", o.MessagesPerSecond, 1, 10_000),
+		option.Within("MessageBurst", o.MessageBurst, 1, 100_000),
+		option.Within("WindowFrames", o.WindowFrames, 2, 1024),
+		option.Within("WindowBytes", o.WindowBytes, 64<<10, 16<<20),
+		option.Within("SendBufferBytes", o.SendBufferBytes, 4<<10, 4<<20),
+		option.Within("PingInterval", o.PingInterval, short, long),
+		option.Within("PongTimeout", o.PongTimeout, short, long),
+		option.Within("StallTimeout", o.StallTimeout, short, long),
+		option.Within("AuthTimeout", o.AuthTimeout, short, time.Minute),
+		option.Within("FilterLag", o.FilterLag, short, time.Minute),
+		option.Within("RequestTimeout", o.RequestTimeout, 100*time.Millisecond, long),
+		option.Within("CatchUps", o.CatchUps, 1, 1024),
+		option.Within("DrainTimeout", o.DrainTimeout, short, long),
+		option.Within("ReconnectSpread", o.ReconnectSpread, short, long),
+	)
+}

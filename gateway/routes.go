@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+)
+
+// A handler answers a request of a principal. The error that it returns is answered
+// for it.
+type handler func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error
+
+// routes puts the handler together. In front of everything but the probes stand the
+// site's checks.
+func (g *Gateway) routes() (http.Handler, error) {
+	mux := http.NewServeMux()
+	api := func(pattern string, h handler) { mux.Handle(pattern, g.counted(pattern, g.timed(g.authenticated(h)))) }
+	api("POST /v1/jobs", g.enqueueJob)
+	api("GET /v1/jobs", g.listJobs)
+	api("GET /v1/jobs/{id}", g.showJob)
+	api("POST /v1/jobs/{id}/cancel", g.cancelJob)
+	api("GET /v1/topics/{topic}/snapshot", g.showSnapshot)
+	api("GET /metrics", g.adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry})))
+	mux.HandleFunc("GET /v1/ws", g.serveWebSocket)
+
+	guarded, err := g.guard(g.answered(mux))
+	if err != nil {
+		return nil, err
+	}
+	outer := http.NewServeMux()
+	outer.Handle("GET /healthz", g.timed(http.HandlerFunc(g.healthz)))
+	outer.Handle("GET /readyz", g.timed(http.HandlerFunc(g.readyz)))
+	outer.Handle("/", guarded)
+	return outer, nil
+}
+
+// guard refuses what is not addressed to this gateway, what another site's page
+// sends, and tokens in URLs.
+func (g *Gateway) guard(next http.Handler) (http.Handler, error) {
+	site := g.opts.Auth.Site()
+	protection, err := site.Protect()
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		if err := site.Check(r); err != nil {
+			g.fail(w, r, err)
+			return
+		}
+		if err := protection.Check(r); err != nil {
+			g.problem(w, http.StatusForbidden, "origin", "a page of another site may not change anything here")
+			return
+		}
+		if err := auth.CheckQuery(r); err != nil {
+			g.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}), nil
+}
+
+// answered gives the mux's own refusals the form of all others.
+func (g *Gateway) answered(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		said := &saying{header: http.Header{}}
+		h.ServeHTTP(said, r)
+		if said.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", said.header.Get("Allow"))
+			g.problem(w, said.status, "method", r.Method+" is not allowed here; see Allow")
+			return
+		}
+		g.problem(w, http.StatusNotFound, "not_found", "there is nothing at this address")
+	})
+}
+
+// saying takes in what a handler would answer.
+type saying struct {
+	header http.Header
+	status int
+}
+
+func (s *saying) Header() http.Header         { return s.header }
+func (s *saying) Write(b []byte) (int, error) { return len(b), nil }
+func (s *saying) WriteHeader(status int)      { s.status = status }
+
+// timed bounds a request in time, its body and its answer included. The server as a
+// whole has no such bounds, since WebSockets are long.
+func (g *Gateway) timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), g.opts.RequestTimeout)
+		defer cancel()
+		c, until := http.NewResponseController(w), time.Now().Add(g.opts.RequestTimeout+time.Second)
+		// Not every server of one's own supports them; the context holds anyway.
+		_ = c.SetReadDeadline(until)
+		_ = c.SetWriteDeadline(until)
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+func (g *Gateway) authenticated(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := g.opts.Auth.Authenticate(r)
+		if err == nil {
+			err = h(w, r, p)
+		}
+		if err != nil {
+			g.fail(w, r, err)
+		}
+	})
+}
+
+func (g *Gateway) adminsOnly(next http.Handler) handler {
+	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+		if !p.Admin {
+			return errForbidden
+		}
+		next.ServeHTTP(w, r)
+		return nil
+	}
+}
+
+// counted counts answers by route.
+func (g *Gateway) counted(pattern string, next http.Handler) http.Handler {
+	_, route, _ := strings.Cut(pattern, " ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(s, r)
+		g.metrics.requests.WithLabelValues(route, strconv.Itoa(s.status)).Inc()
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusWriter) WriteHeader(status int) {
+	s.status = status
+	s.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }

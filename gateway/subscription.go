@@ -1,0 +1,151 @@
+package gateway
+
+import (
+	"encoding/json"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A subscription is a client's place in a topic. All of it but topic and index is
+// guarded by its session's lock.
+type subscription struct {
+	session *session
+	topic   *topic
+	index   int // among the topic's; guarded by the topic's lock
+
+	sid string
+	to  string         // the part of its frames that bears the sid
+	job engine.JobID   // "": all of the topic's
+	due engine.Verdict // why a snapshot is to be given next; "": none is
+
+	position engine.Position
+	// told is the client's cursor. The position is ahead of it only where records
+	// of other jobs than job were passed over.
+	told engine.Cursor
+
+	known    bool // job is one of the topic's
+	begun    bool // the client has a verdict
+	said     bool // the client knows that it is live
+	replayed int  // records given since it was not
+	waiting  bool // with the session, to be caught up
+	lagging  bool // with the hub, to have told moved
+	outage   bool // the client was told that Redis is away
+	barren   bool // the last page was empty, and yet not the head
+	over     bool
+}
+
+// change does something to the subscription under its session's lock, and sees to
+// what follows from that.
+func (sub *subscription) change(do func()) {
+	s := sub.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub.over || s.closed {
+		return
+	}
+	do()
+	sub.settle()
+}
+
+// settle queues the subscription for catching up when it is behind.
+func (sub *subscription) settle() {
+	if sub.waiting || (sub.position.Live() && sub.due == "") {
+		return
+	}
+	sub.waiting = true
+	sub.session.behind = append(sub.session.behind, sub)
+	sub.session.schedule()
+}
+
+// tailed takes records as they are committed.
+func (sub *subscription) tailed(b *batch) {
+	if !sub.position.Live() {
+		for _, e := range b.entries {
+			sub.position.Tailed(e)
+		}
+		return
+	}
+	before := sub.position.Cursor()
+	first, n, whole := 0, 0, true
+	for i, e := range b.entries {
+		if !sub.position.Tailed(e) {
+			continue
+		}
+		if n == 0 {
+			first = i
+		}
+		whole = whole && i == first+n
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	s := sub.session
+	switch {
+	case !whole || !s.fits(b.bytes+256):
+		// The stream has them. What was tailed is remembered by its ID, so that the
+		// subscription is not live before it holds it.
+		sub.position.Reset(before)
+		for _, e := range b.entries {
+			sub.position.Tailed(e)
+		}
+		s.hub.metrics.fellBehind.Inc()
+	case sub.job == "":
+		s.send(b.frameFor(sub.to, first, n))
+		sub.told = sub.position.Cursor()
+		s.hub.metrics.delivered.Add(float64(n))
+	default:
+		var records []json.RawMessage
+		for i := first; i < first+n; i++ {
+			if b.job(i) == sub.job {
+				records = append(records, b.entries[i].JSON)
+			}
+		}
+		if len(records) == 0 {
+			sub.lag()
+			return
+		}
+		sub.give(records)
+	}
+}
+
+// give sends records that end at the position.
+func (sub *subscription) give(records []json.RawMessage) {
+	cursor := sub.position.Cursor()
+	sub.session.send(recordsFrame(sub.to, sub.told, cursor, records))
+	sub.told = cursor
+	sub.session.hub.metrics.delivered.Add(float64(len(records)))
+}
+
+// lag sees to it that the client's cursor follows soon.
+func (sub *subscription) lag() {
+	if !sub.lagging {
+		sub.lagging = true
+		sub.session.hub.laggards.put(sub)
+	}
+}
+
+// moveCursor is called when a lag has lasted long enough.
+func (sub *subscription) moveCursor() {
+	sub.lagging = false
+	if sub.told == sub.position.Cursor() || !sub.begun || sub.due != "" {
+		return
+	}
+	if !sub.session.fits(256) {
+		sub.lag()
+		return
+	}
+	sub.give(nil)
+}
+
+// sayLive tells the client that it holds everything, after it did not.
+func (sub *subscription) sayLive() {
+	if sub.said && sub.replayed == 0 {
+		return // nothing was missing: a doubt that came to nothing
+	}
+	if sub.told != sub.position.Cursor() {
+		sub.give(nil)
+	}
+	sub.session.send(liveFrame(sub.to, sub.told, sub.replayed))
+	sub.said, sub.replayed = true, 0
+}
