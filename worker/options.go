@@ -157,8 +157,8 @@ func (o Options) Validate() error {
 	}
 	seen := map[string]bool{}
 	for _, q := range o.Queues {
-		if err := engine.CheckQueue(q.Name); err != nil {
-			problems = append(problems, fmt.Errorf("Queues: %w", err))
+		if engine.CheckQueue(q.Name) != nil {
+			problems = append(problems, fmt.Errorf("%w Queues: name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", engine.ErrInvalid, q.Name, engine.RescueQueue("")))
 		} else if seen[q.Name] {
 			problems = append(problems, fmt.Errorf("%w Queues: %s is named twice", engine.ErrInvalid, q.Name))
 		}

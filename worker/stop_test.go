@@ -216,8 +216,8 @@ func TestStartNamesWhatIsWrong(t *testing.T) {
 		"SweepInterval":     {SweepInterval: 2 * time.Second},
 		"BackoffMax":        {BackoffMin: time.Hour},
 		"RescuesPerSecond":  {RescuesPerSecond: -1},
-		`Queue "Up"`:        {Queues: []worker.Queue{{Name: "Up"}}},
-		`Queue "a-rescue"`:  {Queues: []worker.Queue{{Name: "a-rescue"}}},
+		`name "Up"`:         {Queues: []worker.Queue{{Name: "Up"}}},
+		`name "a-rescue"`:   {Queues: []worker.Queue{{Name: "a-rescue"}}},
 		"a is named twice":  {Queues: []worker.Queue{{Name: "a"}, {Name: "a"}}},
 		"weight of a 1001:": {Queues: []worker.Queue{{Name: "a", Weight: 1001}}},
 	} {
