@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 var namespaces atomic.Int64
@@ -80,26 +79,4 @@ func (p *pen) write(r engine.Report) engine.Ack {
 		p.t.Fatal(err)
 	}
 	return acks[0]
-}
-
-func TestSmoke(t *testing.T) {
-	s := redistest.Server(t)
-	e := open(t, s.URL(), nil)
-	id := enqueue(t, e)
-	p, started := start(t, e, id, 1)
-	t.Logf("%+v", started)
-	p.write(engine.Report{Type: engine.JobProgress, Tenths: 614, Shown: &engine.Shown{Progress: engine.Progress{Done: 614, Total: 1000, Unit: "rows"}, Stage: engine.Stage{Name: "read", Index: 1, Count: 3}, Message: "reading \"orders\"", ETA: 41 * time.Second}})
-	p.write(engine.Report{Type: engine.JobCheckpoint, Tenths: 620, Checkpoint: []byte("abc")})
-	p.write(engine.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":1}`)})
-	for u, err := range e.Follow(soon(t), engine.FollowQuery{Topic: "user:42", After: "0-0"}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s %s %s", u.Kind, u.Cursor, u.Entry.JSON)
-		if u.Kind == engine.UpdateLive {
-			break
-		}
-	}
-	v, err := e.Job(soon(t), id)
-	t.Logf("%s %v", v.JSON, err)
 }
