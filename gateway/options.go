@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
@@ -90,6 +91,39 @@ type Options struct {
 	// connections. Defaults to 2 seconds.
 	ReconnectSpread time.Duration
 
+	// Blobs holds what jobs read and write: artifacts are read from it, and uploads
+	// written into it. Without one the gateway has neither.
+	Blobs *blob.Bucket
+
+	// BlobDir is the local folder in which Blobs keeps its blobs. Uploads are written
+	// there, since their parts arrive one after the other. Without it, or without
+	// Blobs, there are no uploads.
+	BlobDir string
+
+	// UploadBytes is the largest upload, 1 KiB to 5 TiB. Defaults to 5 GiB.
+	UploadBytes int64
+
+	// UploadsPerPrincipal is how many uploads one principal may have announced and not
+	// finished, 1 to 100,000. Defaults to 100.
+	UploadsPerPrincipal int
+
+	// UploadIdle is how long an upload may receive nothing before its job fails, 1
+	// second to 30 days. Defaults to 24 hours.
+	UploadIdle time.Duration
+
+	// ReceiveShare is how much of an uploaded job's bar its arrival fills, in percent,
+	// 1 to 90. Defaults to 50.
+	ReceiveShare int
+
+	// SweepInterval is the time between two searches for uploads that are finished and
+	// not queued, idle for too long, or of jobs that are gone, 10 ms to 1 hour. Defaults
+	// to 10 seconds.
+	SweepInterval time.Duration
+
+	// PageTopic is the topic that the page shows when its address names none. Defaults
+	// to user:demo.
+	PageTopic engine.Topic
+
 	// Registry takes the gateway's metrics, and is what /metrics shows. Defaults to
 	// one of the gateway's own.
 	Registry *prometheus.Registry
@@ -120,6 +154,12 @@ func (o Options) Defaults() Options {
 	option.Default(&o.CatchUps, 8)
 	option.Default(&o.DrainTimeout, 5*time.Second)
 	option.Default(&o.ReconnectSpread, 2*time.Second)
+	option.Default(&o.UploadBytes, 5<<30)
+	option.Default(&o.UploadsPerPrincipal, 100)
+	option.Default(&o.UploadIdle, 24*time.Hour)
+	option.Default(&o.ReceiveShare, 50)
+	option.Default(&o.SweepInterval, 10*time.Second)
+	option.Default(&o.PageTopic, engine.Topic("user:"+auth.DevSubject))
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -138,8 +178,12 @@ func (o Options) Validate() error {
 	if origins != nil {
 		origins = fmt.Errorf("%w Auth: %w", engine.ErrInvalid, origins)
 	}
+	_, page := engine.ParseTopic(string(o.PageTopic))
+	if page != nil {
+		page = fmt.Errorf("PageTopic: %w", page)
+	}
 	return errors.Join(
-		origins,
+		origins, page,
 		option.Within("ConnectionsPerPrincipal", o.ConnectionsPerPrincipal, 1, 1_000_000),
 		option.Within("SubscriptionsPerConnection", o.SubscriptionsPerConnection, 1, 10_000),
 		option.Within("MessageBytes", o.MessageBytes, 1<<10, 1<<20),
@@ -157,5 +201,10 @@ func (o Options) Validate() error {
 		option.Within("CatchUps", o.CatchUps, 1, 1024),
 		option.Within("DrainTimeout", o.DrainTimeout, short, long),
 		option.Within("ReconnectSpread", o.ReconnectSpread, short, long),
+		option.Within("UploadBytes", o.UploadBytes, 1<<10, 5<<40),
+		option.Within("UploadsPerPrincipal", o.UploadsPerPrincipal, 1, 100_000),
+		option.Within("UploadIdle", o.UploadIdle, time.Second, 30*24*time.Hour),
+		option.Within("ReceiveShare", o.ReceiveShare, 1, 90),
+		option.Within("SweepInterval", o.SweepInterval, short, time.Hour),
 	)
 }

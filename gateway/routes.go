@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"strconv"
@@ -28,6 +29,13 @@ func (g *Gateway) routes() (http.Handler, error) {
 	api("GET /v1/topics/{topic}/snapshot", g.showSnapshot)
 	api("GET /metrics", g.adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry})))
 	mux.HandleFunc("GET /v1/ws", g.serveWebSocket)
+	admin, err := newAsynqUI(g.opts.Engine)
+	if err != nil {
+		return nil, err
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		api(method+" "+asynqPath+"/", admin.serve)
+	}
 
 	guarded, err := g.guard(g.answered(mux))
 	if err != nil {
@@ -93,10 +101,11 @@ func (g *Gateway) answered(mux *http.ServeMux) http.Handler {
 type saying struct {
 	header http.Header
 	status int
+	body   bytes.Buffer
 }
 
 func (s *saying) Header() http.Header         { return s.header }
-func (s *saying) Write(b []byte) (int, error) { return len(b), nil }
+func (s *saying) Write(b []byte) (int, error) { return s.body.Write(b) }
 func (s *saying) WriteHeader(status int)      { s.status = status }
 
 // timed bounds a request in time, its body and its answer included. The server as a
