@@ -1,0 +1,66 @@
+import type { View } from './client';
+import type { Profile } from './view/profile-data';
+
+/** What the gateway refused, in words for a person; `code` and `status` are for programs. */
+export class Problem extends Error {
+  constructor(readonly status: number, readonly code: string, message: string) {
+    super(message);
+    this.name = 'Problem';
+  }
+}
+
+/** Reads the text of an answer that is no success: problem+json, or whatever a proxy sent. */
+export function problemOf(status: number, body: string): Problem {
+  try {
+    const p = JSON.parse(body) as { code?: unknown; detail?: unknown; title?: unknown };
+    const text = p.detail ?? p.title;
+    if (typeof text === 'string') return new Problem(status, String(p.code ?? ''), text);
+  } catch {
+    // No JSON.
+  }
+  return new Problem(status, '', `the server answered ${status}`);
+}
+
+async function request(method: string, path: string): Promise<string> {
+  let response: Response;
+  try {
+    response = await fetch(path, { method, headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(20_000) });
+  } catch {
+    throw new Problem(0, 'unreachable', 'the server cannot be reached; try again once it can');
+  }
+  const body = await response.text();
+  if (!response.ok) throw problemOf(response.status, body);
+  return body;
+}
+
+interface JobAnswer {
+  readonly job: View;
+}
+
+/** The job's view, or undefined if there is none any more. */
+export async function fetchJob(id: string): Promise<View | undefined> {
+  try {
+    return (JSON.parse(await request('GET', `/v1/jobs/${encodeURIComponent(id)}`)) as JobAnswer).job;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) return undefined;
+    throw error;
+  }
+}
+
+/** Asks a job to stop, and gives its view thereafter. */
+export async function cancelJob(id: string): Promise<View> {
+  return (JSON.parse(await request('POST', `/v1/jobs/${encodeURIComponent(id)}/cancel`)) as JobAnswer).job;
+}
+
+export async function fetchProfile(artifact: string): Promise<Profile> {
+  const text = await request('GET', `/v1/artifacts/${encodeURIComponent(artifact)}`);
+  return JSON.parse(text, exactly) as Profile;
+}
+
+// A smallest or largest integer may be beyond what a number holds. Its digits are kept
+// where the browser tells them.
+function exactly(this: unknown, key: string, value: unknown, context?: { readonly source?: string }): unknown {
+  const rounded = typeof value === 'number' && !Number.isSafeInteger(value) && Math.abs(value) > 2 ** 53;
+  if (rounded && (key === 'min' || key === 'max') && context?.source) return context.source;
+  return value;
+}

@@ -1,0 +1,50 @@
+import type { Clock, OpenSocket, Socket } from './client';
+
+// What the client needs of a browser.
+
+export const clock: Clock = {
+  now: () => Date.now(),
+  setTimer: (run, ms) => window.setTimeout(run, ms),
+  clearTimer: (timer) => window.clearTimeout(timer as number),
+};
+
+// Its handlers take whole events, of which the client reads a field or two.
+export const openSocket: OpenSocket = (url, subprotocol) => new WebSocket(url, subprotocol) as unknown as Socket;
+
+export function socketURL(): string {
+  const url = new URL('/v1/ws', location.href);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url.href;
+}
+
+/** The topic that the address or, without one, the gateway names. */
+export function pageTopic(): string {
+  const asked = new URLSearchParams(location.search).get('topic');
+  return asked || document.querySelector<HTMLMetaElement>('meta[name="tidemark-topic"]')?.content || '';
+}
+
+/** Undefined where the browser forbids it, as it may for a page without storage. */
+export function localStorageOrNone(): Storage | undefined {
+  try {
+    return window.localStorage;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Calls `woken` when the network is back or the page is looked at again. */
+export function onWake(woken: () => void): void {
+  window.addEventListener('online', woken);
+  window.addEventListener('pageshow', woken);
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') woken();
+  });
+}
+
+/** Calls `leaving` when this may be the last that the page hears of. */
+export function onLeave(leaving: () => void): void {
+  window.addEventListener('pagehide', leaving);
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'hidden') leaving();
+  });
+}

@@ -1,0 +1,2 @@
+// The types of tus-js-client name Node's Buffer, which a browser does not have.
+type Buffer = never;

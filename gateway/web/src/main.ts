@@ -1,0 +1,86 @@
+import { cancelJob, fetchJob } from './api';
+import { clock, localStorageOrNone, onLeave, onWake, openSocket, pageTopic, socketURL } from './browser';
+import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
+import { Uploads } from './uploads';
+import { Badge } from './view/badge';
+import { takeFiles } from './view/drop';
+import { byID, setText } from './view/element';
+import { JobList } from './view/list';
+import { TransferList } from './view/transfers';
+
+const topic = pageTopic();
+const connection = new Connection({ url: socketURL(), open: openSocket, clock, random: Math.random });
+const storage = localStorageOrNone();
+const follower = new TopicFollower({
+  connection, topic, clock, random: Math.random, fetchJob,
+  store: storage && new LocalStore(storage, `tidemark:${topic}`),
+});
+
+const sent = new Set<string>();
+const uploads = new Uploads({
+  topic,
+  changed: () => {
+    for (const { job } of uploads.transfers) if (job) sent.add(job);
+    transfers.paint(uploads.transfers);
+    list.markLive();
+  },
+});
+
+const transfers = new TransferList(byID('transfers'), {
+  hasRow: (job) => follower.jobs.get(job) !== undefined,
+  dismiss: (transfer) => uploads.dismiss(transfer),
+  retry: (transfer) => void uploads.add(transfer.file),
+});
+
+const list = new JobList(follower.jobs, {
+  live: byID('live'), liveCount: byID('live-count'), liveSection: byID('live-section'),
+  ended: byID('ended'), endedCount: byID('ended-count'), endedSection: byID('ended-section'),
+  empty: byID('empty'),
+}, {
+  cancel: async (id) => {
+    follower.offer(await cancelJob(id));
+    uploads.stop(id);
+  },
+  feeding: (id) => uploads.feeds(id),
+  isOwn: (id) => sent.has(id),
+  isLive: () => follower.state.name === 'live',
+});
+
+follower.listen({
+  jobsChanged: (ids) => {
+    for (const id of ids) {
+      const job = follower.jobs.get(id);
+      if (job && hasEnded(job.view.state)) uploads.stop(id);
+    }
+    transfers.paint(uploads.transfers);
+    list.mark(ids);
+  },
+  stateChanged: (state) => {
+    if (state.name === 'live') uploads.wake();
+    list.mark([]);
+  },
+});
+
+const badge = new Badge(byID('badge'), connection, follower);
+const notice = byID('notice');
+const say = (text: string): void => setText(notice, text);
+
+setText(byID('topic'), topic);
+takeFiles(byID('drop'), byID<HTMLInputElement>('picker'), (files) => {
+  const doubled = files.filter((file) => !uploads.add(file)).map((file) => file.name);
+  say(doubled.length > 0 ? `Already being sent: ${doubled.join(', ')}` : '');
+}, say);
+
+onWake(() => {
+  connection.wake();
+  uploads.wake();
+});
+onLeave(() => follower.flush());
+window.setInterval(() => {
+  badge.paint();
+  list.tick();
+}, 1_000);
+
+list.mark([]);
+follower.start();
+connection.connect();

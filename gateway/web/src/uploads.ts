@@ -1,0 +1,252 @@
+import { defaultOptions, DetailedError, Upload, type PreviousUpload } from 'tus-js-client';
+
+import { problemOf } from './api';
+import { Backoff } from './client';
+
+/** A file on its way, until its job tells the rest. */
+export interface Transfer {
+  readonly file: File;
+  /** The job that the file is for, once it is announced. */
+  readonly job: string | undefined;
+  readonly state: 'waiting' | 'announcing' | 'sending' | 'retrying' | 'failed' | 'done';
+  /** Why it is retrying or has failed. */
+  readonly trouble: string;
+}
+
+export interface UploadsOptions {
+  readonly topic: string;
+  /** A transfer is new or has changed; one that is `done`, or canceled, is no longer listed. */
+  readonly changed: () => void;
+}
+
+// A browser opens six connections to a host. Requests must find one while files go out.
+const atATime = 3;
+const silentMs = 30_000;
+
+/**
+ * Sends files with tus. A transfer that is cut off tries again until it gets through; a
+ * file that is dropped again after a reload goes on where it was.
+ */
+export class Uploads {
+  private readonly sendings: Sending[] = [];
+
+  constructor(private readonly options: UploadsOptions) {}
+
+  get transfers(): readonly Transfer[] {
+    return this.sendings;
+  }
+
+  /** Whether this page is sending the file of the job. */
+  feeds(job: string): boolean {
+    return this.sendings.some((s) => s.job === job && s.state !== 'failed');
+  }
+
+  /** Sends a file, unless it is being sent; says which of the two. */
+  add(file: File): boolean {
+    const print = fingerprint(file, this.options.topic);
+    const there = this.sendings.find((s) => s.print === print);
+    if (there && there.state !== 'failed') return false;
+    if (there) this.remove(there);
+    const sending = new Sending(file, print, this.options.topic, (s) => this.moved(s));
+    this.sendings.push(sending);
+    this.next();
+    this.options.changed();
+    return true;
+  }
+
+  /** Lets go of a job's file: the job has ended, or is to. */
+  stop(job: string): void {
+    for (const s of this.sendings.filter((each) => each.job === job)) this.remove(s);
+  }
+
+  /** Forgets a transfer that failed. */
+  dismiss(transfer: Transfer): void {
+    const sending = this.sendings.find((s) => s === transfer);
+    if (sending) this.remove(sending);
+  }
+
+  /** The server can be reached again: whoever waits to try again does so now. */
+  wake(): void {
+    for (const s of this.sendings) s.wake();
+  }
+
+  private moved(sending: Sending): void {
+    if (sending.state === 'done') this.remove(sending);
+    this.next();
+    this.options.changed();
+  }
+
+  private remove(sending: Sending): void {
+    const at = this.sendings.indexOf(sending);
+    if (at < 0) return;
+    this.sendings.splice(at, 1);
+    sending.abandon();
+    this.next();
+    this.options.changed();
+  }
+
+  private next(): void {
+    let busy = this.sendings.filter((s) => s.isBusy).length;
+    for (const s of this.sendings) {
+      if (busy >= atATime) return;
+      if (s.state === 'waiting') {
+        busy++;
+        void s.begin();
+      }
+    }
+  }
+}
+
+/** What tells that a file is the one that was being sent before a reload. */
+function fingerprint(file: File, topic: string): string {
+  return ['tidemark', topic, file.name, file.type, file.size, file.lastModified].join(':');
+}
+
+class Sending implements Transfer {
+  state: Transfer['state'] = 'waiting';
+  trouble = '';
+  private upload: Upload | undefined;
+  private readonly backoff = new Backoff(Math.random, { longestMs: 15_000 });
+  private retryTimer: number | undefined;
+  private silence: number | undefined;
+  private resumedFrom: PreviousUpload | undefined;
+  private abandoned = false;
+
+  constructor(readonly file: File, readonly print: string, private readonly topic: string, private readonly moved: (s: Sending) => void) {}
+
+  get job(): string | undefined {
+    return this.upload?.url?.split('/').pop();
+  }
+
+  get isBusy(): boolean {
+    return this.state === 'announcing' || this.state === 'sending' || this.state === 'retrying';
+  }
+
+  async begin(): Promise<void> {
+    this.state = 'announcing';
+    this.upload = this.make();
+    const earlier = await this.upload.findPreviousUploads().catch(() => []);
+    if (this.abandoned) return;
+    this.resumedFrom = earlier.sort((a, b) => Date.parse(b.creationTime) - Date.parse(a.creationTime))[0];
+    if (this.resumedFrom) {
+      this.upload.resumeFromPreviousUpload(this.resumedFrom);
+      this.keepAddress();
+    }
+    this.upload.start();
+    this.watch();
+    this.moved(this);
+  }
+
+  abandon(): void {
+    this.abandoned = true;
+    window.clearTimeout(this.retryTimer);
+    window.clearTimeout(this.silence);
+    void this.upload?.abort().catch(() => undefined);
+    if (this.state !== 'done') this.forgetURL();
+  }
+
+  wake(): void {
+    if (this.state === 'retrying') this.again();
+  }
+
+  private make(): Upload {
+    const { file } = this;
+    return new Upload(file, {
+      endpoint: new URL('/v1/uploads', location.href).href,
+      metadata: { topic: this.topic, type: 'analysis', filename: file.name, filetype: file.type },
+      fingerprint: () => Promise.resolve(this.print),
+      removeFingerprintOnSuccess: true,
+      // Retries are this class's own: they wait for the connection and never give up.
+      retryDelays: null,
+      onUploadUrlAvailable: () => this.announced(),
+      onProgress: () => this.progressed(),
+      onSuccess: () => this.move('done'),
+      onError: (error) => this.failed(error),
+    });
+  }
+
+  private announced(): void {
+    this.resumedFrom = undefined;
+    this.keepAddress();
+    this.move('sending');
+    this.watch();
+  }
+
+  // The upload has an address. Without an endpoint tus cannot make another one, and so
+  // another job, when that address does not answer as it should.
+  private keepAddress(): void {
+    if (this.upload) this.upload.options.endpoint = null;
+  }
+
+  private progressed(): void {
+    this.backoff.reset();
+    this.watch();
+  }
+
+  // A transfer over a connection that is gone may hang for minutes.
+  private watch(): void {
+    window.clearTimeout(this.silence);
+    if (this.abandoned) return;
+    this.silence = window.setTimeout(() => this.again(), silentMs);
+  }
+
+  private again(): void {
+    window.clearTimeout(this.retryTimer);
+    const upload = this.upload;
+    if (!upload || this.abandoned) return;
+    void upload.abort().catch(() => undefined).then(() => {
+      if (this.abandoned) return;
+      this.move(upload.url ? 'sending' : 'announcing');
+      upload.start();
+      this.watch();
+    });
+  }
+
+  private failed(error: Error | DetailedError): void {
+    window.clearTimeout(this.silence);
+    if (this.abandoned) return;
+    const response = error instanceof DetailedError ? error.originalResponse : null;
+    const status = response?.getStatus() ?? 0;
+    if ((status === 404 || status === 410) && this.resumedFrom) {
+      // What was being sent before the reload is no more. The file was dropped to be
+      // sent, so it is announced anew.
+      this.forgetURL();
+      this.upload = this.make();
+      this.upload.start();
+      this.watch();
+      this.move('announcing');
+      return;
+    }
+    if (this.job && (status === 404 || status === 410)) {
+      // The job was canceled, or is forgotten, and its row says so.
+      this.forgetURL();
+      this.move('done');
+      return;
+    }
+    const refused = status >= 400 && status < 500 && ![408, 409, 423, 429].includes(status);
+    this.trouble = status ? problemOf(status, response?.getBody() ?? '').message : 'the server cannot be reached';
+    if (refused) {
+      this.forgetURL();
+      this.move('failed');
+      return;
+    }
+    this.move('retrying');
+    this.retryTimer = window.setTimeout(() => this.again(), this.backoff.next());
+  }
+
+  private forgetURL(): void {
+    const { urlStorage } = defaultOptions;
+    this.resumedFrom = undefined;
+    void urlStorage.findUploadsByFingerprint(this.print)
+      .then((all) => Promise.all(all.map((each) => urlStorage.removeUpload(each.urlStorageKey))))
+      .catch(() => undefined);
+  }
+
+  private move(state: Transfer['state']): void {
+    if (this.abandoned || this.state === state) return;
+    this.state = state;
+    if (state === 'sending' || state === 'announcing') this.trouble = '';
+    if (state === 'done') window.clearTimeout(this.silence);
+    this.moved(this);
+  }
+}

@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { LocalStore, TopicFollower, type FollowerOptions, type View } from '../src/client';
+import { cursor, FakeStorage, record, view, World, type FakeSocket } from './world';
+
+class Scene extends World {
+  readonly follower: TopicFollower;
+  readonly changed: string[] = [];
+
+  constructor(options: Partial<FollowerOptions> = {}) {
+    super();
+    this.follower = new TopicFollower({
+      connection: this.connection, topic: 'user:42', clock: this.clock, random: () => 0.5, ...options,
+    });
+    this.follower.listen({ jobsChanged: (ids) => this.changed.push(...ids) });
+    this.follower.start();
+  }
+
+  /** Connects and takes a snapshot with these jobs at cursor n. */
+  begin(n: number, jobs: View[], reason = 'fresh'): FakeSocket {
+    const socket = this.enter();
+    this.snapshot(n, jobs, reason);
+    socket.say({ type: 'live', sid: socket.sid, cursor: cursor(n), replayed: 0 });
+    return socket;
+  }
+
+  snapshot(n: number, jobs: View[], reason: string): void {
+    const { socket } = this;
+    socket.say({ type: 'subscribed', sid: socket.sid, mode: 'snapshot', reason, cursor: cursor(n) });
+    socket.say({ type: 'snapshot', sid: socket.sid, part: 1, final: true, cursor: cursor(n), jobs });
+  }
+
+  records(after: number, to: number, ...jobs: View[]): void {
+    const { socket } = this;
+    socket.say({
+      type: 'records', sid: socket.sid, after: cursor(after), cursor: cursor(to), records: jobs.map((job) => record(job.rev, job)),
+    });
+  }
+
+  /** The socket is lost, and another one welcomed. */
+  cut(more: object = {}): FakeSocket {
+    this.socket.end(1006);
+    this.connection.connect();
+    this.socket.welcome(more);
+    return this.socket;
+  }
+
+  percent(id: string): number | undefined {
+    return this.follower.jobs.get(id)?.percent;
+  }
+}
+
+test('takes a snapshot in parts, then records, and is live', () => {
+  const scene = new Scene();
+  const socket = scene.enter();
+  assert.deepEqual(socket.subscribed, { type: 'subscribe', sid: 's1', topic: 'user:42' });
+  socket.say({ type: 'subscribed', sid: 's1', mode: 'snapshot', reason: 'fresh', cursor: cursor(9) });
+  socket.say({ type: 'snapshot', sid: 's1', part: 1, cursor: cursor(9), jobs: [view('a', 8, 10)] });
+  socket.say({ type: 'snapshot', sid: 's1', part: 2, final: true, cursor: cursor(9), jobs: [view('b', 9, 20)] });
+  scene.records(9, 10, view('a', 10, 11));
+  socket.say({ type: 'live', sid: 's1', cursor: cursor(10), replayed: 1 });
+  assert.deepEqual([scene.percent('a'), scene.percent('b')], [11, 20]);
+  assert.equal(scene.follower.state.name, 'live');
+});
+
+test('resumes from its cursor with a sid of its own', () => {
+  const scene = new Scene();
+  scene.begin(9, [view('a', 8, 10)]);
+  scene.records(9, 12, view('a', 12, 30));
+  const socket = scene.cut();
+  assert.equal(socket.subscribed.after, cursor(12));
+  assert.ok(socket.sid !== 's1');
+});
+
+test('an older view changes nothing, and a newer one never lowers the bar', () => {
+  const scene = new Scene();
+  scene.begin(9, [view('a', 15, 40)]);
+  scene.records(9, 14, view('a', 14, 39, { message: 'old' }));
+  assert.equal(scene.follower.jobs.get('a')?.view.message, undefined);
+  scene.records(14, 16, view('a', 16, 5, { message: 'new' }));
+  assert.equal(scene.follower.jobs.get('a')?.view.message, 'new');
+  assert.equal(scene.percent('a'), 40);
+});
+
+test('records that do not follow the cursor are not taken: it subscribes again from it', () => {
+  const scene = new Scene();
+  const socket = scene.begin(9, [view('a', 8, 10)]);
+  const sid = socket.sid;
+  scene.records(11, 12, view('a', 12, 30));
+  assert.equal(scene.percent('a'), 10);
+  assert.deepEqual(socket.of('unsubscribe'), [{ type: 'unsubscribe', sid }]);
+  assert.equal(socket.of('subscribe').length, 2);
+  assert.equal(socket.subscribed.after, cursor(9));
+  assert.ok(socket.sid !== sid);
+});
+
+test('a gap that returns leads to a snapshot, after a wait', () => {
+  const scene = new Scene();
+  const socket = scene.begin(9, [view('a', 8, 10)]);
+  scene.records(11, 12, view('a', 12, 30));
+  socket.say({ type: 'subscribed', sid: socket.sid, mode: 'replay', reason: 'resumed', cursor: cursor(9) });
+  scene.records(11, 12, view('a', 12, 30));
+  assert.equal(socket.of('subscribe').length, 2);
+  scene.clock.pass(1_000);
+  assert.equal(socket.of('subscribe').length, 3);
+  assert.equal(socket.subscribed.after, undefined);
+});
+
+test('a missing part of a snapshot is not overlooked', () => {
+  const scene = new Scene();
+  const socket = scene.enter();
+  socket.say({ type: 'subscribed', sid: 's1', mode: 'snapshot', reason: 'fresh', cursor: cursor(9) });
+  socket.say({ type: 'snapshot', sid: 's1', part: 2, final: true, cursor: cursor(9), jobs: [view('b', 9, 20)] });
+  assert.equal(scene.percent('b'), undefined);
+  assert.equal(socket.of('subscribe').length, 2);
+});
+
+test('after rewritten lower revisions count, and bars stay', () => {
+  const scene = new Scene();
+  scene.begin(90, [view('a', 80, 70)]);
+  scene.snapshot(20, [view('a', 18, 55, { message: 'restored' })], 'rewritten');
+  assert.equal(scene.follower.jobs.get('a')?.view.message, 'restored');
+  assert.equal(scene.percent('a'), 70);
+  scene.records(20, 21, view('a', 21, 71));
+  assert.equal(scene.percent('a'), 71);
+  scene.records(21, 22, view('a', 20, 1, { message: 'older' }));
+  assert.equal(scene.follower.jobs.get('a')?.view.rev, 21);
+});
+
+test('after trimmed revisions still count', () => {
+  const scene = new Scene();
+  scene.begin(9, [view('a', 50, 40)]);
+  scene.snapshot(60, [view('a', 45, 35, { message: 'older' })], 'trimmed');
+  assert.equal(scene.follower.jobs.get('a')?.view.rev, 50);
+});
+
+test('a snapshot replaces what is held: the ended go, the live are asked about', async () => {
+  const asked: string[] = [];
+  const scene = new Scene({
+    fetchJob: (id) => {
+      asked.push(id);
+      return Promise.resolve(id === 'gone' ? undefined : view(id, 30, 100, { state: 'succeeded' }));
+    },
+  });
+  scene.begin(9, [view('live', 5, 10), view('gone', 6, 20), view('old', 7, 100, { state: 'succeeded' })]);
+  scene.snapshot(50, [view('new', 45, 1)], 'trimmed');
+  assert.deepEqual(asked, ['live', 'gone']);
+  assert.equal(scene.follower.jobs.get('old'), undefined);
+  await new Promise<void>((resolve) => queueMicrotask(() => queueMicrotask(resolve)));
+  assert.equal(scene.follower.jobs.get('live')?.view.state, 'succeeded');
+  assert.equal(scene.follower.jobs.get('gone'), undefined);
+  assert.equal(scene.percent('new'), 1);
+});
+
+test('a question about a job that was not answered is asked again', async () => {
+  let asked = 0;
+  const scene = new Scene({
+    fetchJob: (id) => {
+      asked++;
+      return asked === 1 ? Promise.reject(new Error('unreachable')) : Promise.resolve(view(id, 30, 80, { state: 'failed' }));
+    },
+  });
+  const settle = (): Promise<void> => new Promise((resolve) => queueMicrotask(() => queueMicrotask(resolve)));
+  scene.begin(9, [view('live', 5, 10)]);
+  scene.snapshot(50, [], 'trimmed');
+  await settle();
+  assert.equal(scene.follower.jobs.get('live')?.view.state, 'running');
+  scene.clock.pass(7_500);
+  await settle();
+  assert.equal(asked, 2);
+  assert.equal(scene.follower.jobs.get('live')?.view.state, 'failed');
+});
+
+test('storage that does not answer is no reason to subscribe again', () => {
+  const scene = new Scene();
+  const socket = scene.begin(9, []);
+  socket.say({ type: 'error', sid: socket.sid, code: 'unavailable', message: '' });
+  assert.equal(scene.follower.state.name, 'stalled');
+  scene.records(9, 10, view('a', 10, 1));
+  assert.equal(scene.percent('a'), 1);
+  assert.equal(socket.of('subscribe').length, 1);
+});
+
+test('a refusal is for good, a refused cursor is not', () => {
+  const scene = new Scene();
+  const socket = scene.begin(9, []);
+  scene.cut();
+  scene.socket.say({ type: 'error', sid: scene.socket.sid, code: 'invalid', message: 'after' });
+  assert.equal(scene.socket.subscribed.after, undefined);
+  scene.socket.say({ type: 'error', sid: scene.socket.sid, code: 'forbidden', message: 'no' });
+  assert.deepEqual(scene.follower.state, { name: 'refused', code: 'forbidden', message: 'no' });
+  assert.ok(socket !== scene.socket);
+});
+
+test('a reload shows what was held, and resumes from its cursor', () => {
+  const storage = new FakeStorage();
+  const before = new Scene({ store: new LocalStore(storage, 'k') });
+  before.begin(9, [view('a', 8, 10), view('b', 7, 100, { state: 'succeeded' })]);
+  before.records(9, 12, view('a', 12, 30));
+  before.records(12, 13, view('a', 13, 20));
+  before.follower.flush();
+
+  const after = new Scene({ store: new LocalStore(storage, 'k') });
+  assert.deepEqual([after.percent('a'), after.percent('b')], [30, 100]);
+  assert.equal(after.enter().subscribed.after, cursor(13));
+});
+
+test('more live jobs than can be kept leave no cursor that would stand for them', () => {
+  const storage = new FakeStorage();
+  const scene = new Scene({ store: new LocalStore(storage, 'k') });
+  scene.begin(9, Array.from({ length: 2_001 }, (_, i) => view(`j${i}`, i + 1, 10)));
+  scene.follower.flush();
+  const kept = new LocalStore(storage, 'k').load();
+  assert.deepEqual([kept?.cursor, kept?.jobs.length, kept?.marks.j2000], ['', 0, 10]);
+});
+
+test('what is held is written by itself, soon', () => {
+  const storage = new FakeStorage();
+  const scene = new Scene({ store: new LocalStore(storage, 'k') });
+  scene.begin(9, [view('a', 8, 10)]);
+  assert.equal(storage.items.size, 0);
+  scene.clock.pass(400);
+  assert.equal(new LocalStore(storage, 'k').load()?.cursor, cursor(9));
+});
+
+test('another user’s jobs are forgotten', () => {
+  const storage = new FakeStorage();
+  const scene = new Scene({ store: new LocalStore(storage, 'k') });
+  scene.begin(9, [view('a', 8, 10)]);
+  scene.follower.flush();
+  const socket = scene.cut({ principal: 'bob' });
+  assert.equal(socket.subscribed.after, undefined);
+  assert.equal(scene.follower.jobs.size, 0);
+  assert.equal(storage.items.size, 0);
+  assert.ok(scene.changed.filter((id) => id === 'a').length >= 2, 'its going is told');
+});
+
+test('ended jobs are held up to a bound, the newest', () => {
+  const scene = new Scene();
+  scene.begin(1, Array.from({ length: 260 }, (_, i) =>
+    view(`j${i}`, i + 1, 100, { state: 'succeeded', ended_at: new Date(1_800_000_000_000 + i * 1_000).toISOString() })));
+  assert.equal(scene.follower.jobs.size, 200);
+  assert.ok(scene.follower.jobs.get('j259'));
+  assert.equal(scene.follower.jobs.get('j59'), undefined);
+});

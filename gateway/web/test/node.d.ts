@@ -1,0 +1,12 @@
+// The little of Node that the tests use, in place of a package of types.
+declare module 'node:test' {
+  export default function test(name: string, run: () => void | Promise<void>): void;
+}
+declare module 'node:assert/strict' {
+  const assert: {
+    equal(got: unknown, want: unknown, message?: string): void;
+    deepEqual(got: unknown, want: unknown, message?: string): void;
+    ok(value: unknown, message?: string): asserts value;
+  };
+  export default assert;
+}
