@@ -33,6 +33,9 @@ type Started struct {
 	Checkpoint []byte // nil: none
 	// Tenths is the percent shown so far, CheckpointTenths the checkpoint's.
 	Tenths, CheckpointTenths int
+	// Share is how much of the bar, in percent, the arrival of the job's input has
+	// filled; 0 for a job that was not received.
+	Share int
 	// MaxRetries may be used, Retries were.
 	MaxRetries, Retries int
 	// Crashes counts lost workers since the last checkpoint.
@@ -135,7 +138,7 @@ func readStarted(f []any) *Started {
 	s := &Started{
 		Type: text(f[0]), Payload: []byte(text(f[1])), MaxRetries: number(3), Retries: number(4),
 		Crashes: number(5), Tenths: number(7), CheckpointTenths: number(8), Queue: text(f[9]),
-		Topic: Topic(text(f[10])),
+		Topic: Topic(text(f[10])), Share: number(11),
 	}
 	if f[2] != nil {
 		s.Checkpoint = []byte(text(f[2]))

@@ -28,6 +28,15 @@
 // Everything that does not come from a run, such as a cancellation, carries an
 // operation key instead, and is applied once per key.
 //
+// # Reception
+//
+// A job whose input is still to arrive is made by [Engine.Receive]. It is Receiving under
+// attempt 0, whose reports its receiver fences like a run's; a receiver that takes
+// another's place asks [Engine.Receiver] for the fence. [Engine.Received] queues it,
+// whoever calls it and how often: what arrived counts as the checkpoint of attempt 1 and
+// those that follow, so none of them begins before it. Nobody's grace is waited for when a
+// job is canceled or failed meanwhile.
+//
 // # The cursor
 //
 // A topic's records are numbered without a gap, and each knows the one before it.

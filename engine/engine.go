@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -96,6 +97,9 @@ func (e *Engine) Close() error {
 
 // Redis returns the engine's client, for a queue or an inspector to share.
 func (e *Engine) Redis() redis.UniversalClient { return e.redis }
+
+// Retention is how long an ended job can be looked up.
+func (e *Engine) Retention() time.Duration { return e.opts.Retention }
 
 // Shards returns the number of shards of the namespace.
 func (e *Engine) Shards() int { return e.opts.Shards }

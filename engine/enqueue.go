@@ -94,15 +94,7 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if s.Queue == "" {
-		s.Queue = DefaultQueue
-	}
-	switch {
-	case s.MaxRetries == 0:
-		s.MaxRetries = DefaultMaxRetries
-	case s.MaxRetries < 0:
-		s.MaxRetries = 0
-	}
+	s.complete()
 	now := time.Now()
 	o := operation{
 		kind: JobQueued, topic: s.Topic, job: newJobID(shardOf(s.Topic, e.opts.Shards), now), attempt: 1,
@@ -139,6 +131,17 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 		e.opts.Logger.Warn("job is not yet handed to asynq", "job", done.Job, "error", queued)
 	}
 	return done, err
+}
+
+// complete gives what s leaves open its default, and makes MaxRetries a plain number.
+func (s *Spec) complete() {
+	option.Default(&s.Queue, DefaultQueue)
+	switch {
+	case s.MaxRetries == 0:
+		s.MaxRetries = DefaultMaxRetries
+	case s.MaxRetries < 0:
+		s.MaxRetries = 0
+	}
 }
 
 // constant checks everything but the payload, and gives the part of the job's view

@@ -85,13 +85,15 @@ type Stage struct {
 	Name string `json:"name"`
 	// Index counts from 0.
 	Index int `json:"index"`
-	Count int `json:"count"`
+	// Count is how many stages the job has; 0 while nobody knows, as when its input
+	// arrives.
+	Count int `json:"count,omitempty"`
 }
 
 // JobError is why an attempt or a job ended badly.
 type JobError struct {
-	// Code is for programs: "error", "permanent", "panic", "deadline",
-	// "worker_lost" or "no_handler".
+	// Code is for programs: "error", "permanent", "panic", "deadline", "worker_lost" or
+	// "no_handler"; of a job that was never received "upload_expired" or "upload_void".
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }

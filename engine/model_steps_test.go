@@ -29,6 +29,8 @@ var modelSteps = []struct {
 	{"report", 40, (*modelWorld).reportStep},
 	{"enqueue", 12, (*modelWorld).enqueueStep},
 	{"start", 12, (*modelWorld).startStep},
+	{"receive", 4, (*modelWorld).receiveStep},
+	{"received", 3, (*modelWorld).receivedStep},
 	{"replay", 12, (*modelWorld).replayStep},
 	{"cancel", 4, (*modelWorld).cancelStep},
 	{"stall", 4, (*modelWorld).stallStep},
@@ -170,7 +172,7 @@ func (w *modelWorld) anyRun() *modelRun {
 // current tells whether a run is the one that its job is waiting for to report.
 func (w *modelWorld) current(r *modelRun) bool {
 	j := w.of(r.job).find(r.job)
-	return j != nil && j.state == engine.Running && j.fence.Attempt == r.fence.Attempt && j.fence.Token == r.fence.Token
+	return j != nil && j.active() && j.fence.Attempt == r.fence.Attempt && j.fence.Token == r.fence.Token
 }
 
 // draw makes a run's batch: mostly the next reports, but also an earlier batch

@@ -50,6 +50,7 @@ type modelJob struct {
 	resumed   *float64
 	outcome   engine.Report // Error, RetryAt and Result
 
+	share            int
 	checkpoint       []byte
 	checkpointTenths int
 	retries, crashes int
@@ -64,6 +65,8 @@ func (j *modelJob) clone() *modelJob {
 	c.answered = maps.Clone(j.answered)
 	return &c
 }
+
+func (j *modelJob) active() bool { return j.state == engine.Running || j.state == engine.Receiving }
 
 func (j *modelJob) waiting() bool { return j.state == engine.Queued || j.state == engine.Retrying }
 
@@ -232,11 +235,13 @@ func (s *modelShard) report(r engine.Report) expected {
 		return e
 	case j.state.Ended():
 		return refuse(engine.ErrEnded)
-	case mine && j.state == engine.Running && r.Fence.Seq != j.fence.Seq+1:
+	case mine && j.active() && r.Fence.Seq != j.fence.Seq+1:
 		return expected{refused: []error{errGap}, gap: j.fence.Seq}
-	case mine && j.state == engine.Running && r.Type == engine.JobStarted:
+	case mine && j.active() && r.Type == engine.JobStarted:
 		return refuse(engine.ErrState)
-	case mine && j.state == engine.Running:
+	case mine && j.state == engine.Receiving && (r.Type == engine.JobSucceeded || r.Type == engine.JobRetrying || r.Type == engine.JobPaused):
+		return refuse(engine.ErrState)
+	case mine && j.active():
 		return s.apply(j, r)
 	case r.Type == engine.JobStarted && r.Fence.Attempt == j.at && j.waiting() && r.Fence.Seq == 1:
 		return s.apply(j, r)
@@ -297,7 +302,7 @@ func (j *modelJob) given() *engine.Started {
 	}
 	return &engine.Started{
 		Topic: j.spec.Topic, Type: j.spec.Type, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
-		CheckpointTenths: j.checkpointTenths, MaxRetries: engine.DefaultMaxRetries, Retries: j.retries, Crashes: j.crashes,
+		CheckpointTenths: j.checkpointTenths, Share: j.share, MaxRetries: engine.DefaultMaxRetries, Retries: j.retries, Crashes: j.crashes,
 	}
 }
 
@@ -307,6 +312,9 @@ func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, 
 	if j.canceling {
 		j.end(s, engine.Canceled, engine.Report{})
 		return engine.JobCanceled
+	}
+	if j.state == engine.Receiving {
+		j.checkpointTenths = j.tenths
 	}
 	j.state, j.at, j.beat = to, j.at+1, ""
 	j.outcome = engine.Report{Error: r.Error, RetryAt: r.RetryAt}
@@ -331,6 +339,37 @@ func (s *modelShard) enqueue(id engine.JobID, spec engine.Spec) {
 		s.ops["enqueue:"+string(spec.Topic)+":"+spec.Key] = id
 	}
 	s.write(j, engine.JobQueued, nil)
+}
+
+// receive makes a job that waits for its input.
+func (s *modelShard) receive(id engine.JobID, spec engine.Spec, share int, fence engine.Fence, shown engine.Shown) {
+	payload, _ := json.Marshal(spec.Payload)
+	j := &modelJob{
+		id: id, spec: spec, payload: payload, state: engine.Receiving, share: share, shown: shown,
+		fence: fence, answered: map[uint64]*modelRecord{},
+	}
+	s.jobs[id], s.live[id] = j, true
+	s.order = append(s.order, id)
+	s.topics[spec.Topic].index[id] = true
+	s.write(j, engine.JobReceiving, nil)
+}
+
+// received queues a job that has its input; one that is further stays as it is.
+func (s *modelShard) received(id engine.JobID, shown engine.Shown) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case j.state.Ended():
+		return engine.ErrEnded
+	case j.state != engine.Receiving:
+		return nil
+	}
+	j.tenths = max(j.tenths, 10*j.share)
+	j.wait(s, engine.JobQueued, engine.Queued, engine.Report{})
+	j.shown = shown
+	s.write(j, engine.JobQueued, nil)
+	return nil
 }
 
 func (s *modelShard) notify(topic engine.Topic, key, text string) {

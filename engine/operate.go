@@ -15,10 +15,13 @@ type operation struct {
 	job     JobID  // "": a notification
 	key     string // "": creating a job, which its own ID makes idempotent
 	attempt int    // -1: any
+	fence   string // of a job's receiver
 	beat    string // "": any; otherwise the attempt's last heartbeat
 	outcome string
 	extra   string
-	fields  []any // names and values
+	fields  []any  // names and values
+	tenths  int    // 0: the job's stays
+	shown   *Shown // nil: the job's stays
 }
 
 // result is what became of an operation: the job that it is about, and the n of
@@ -47,7 +50,11 @@ func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
 		with = append(with, "@extra", o.extra)
 	}
 	s := &submission{shard: shardOf(o.topic, e.opts.Shards), reports: 1, milestone: true}
-	s.args = append([]any{string(o.kind), string(o.job), "", "", "", "", len(with) / 2}, with...)
+	progress := ""
+	if o.shown != nil {
+		progress = string(o.shown.append(nil))
+	}
+	s.args = append([]any{string(o.kind), string(o.job), o.fence, "", o.tenths, progress, len(with) / 2}, with...)
 	type reply struct {
 		answer string
 		err    error
@@ -78,16 +85,19 @@ func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
 	}
 }
 
-// Cancel asks a job to stop. One that no worker has yet ends at once; a running one
-// is told with its next heartbeat and ends when its handler has returned. Canceling
-// twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable.
-func (e *Engine) Cancel(ctx context.Context, id JobID) error {
+// Cancel asks a job to stop. One that no worker has yet ends at once, also while its
+// input arrives; a running one is told with its next heartbeat and ends when its
+// handler has returned. Canceling twice is no error. Errors to branch on: ErrNotFound,
+// ErrEnded, ErrUnreachable.
+func (e *Engine) Cancel(ctx context.Context, id JobID) error { return e.cancel(ctx, id, -1) }
+
+func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 	if _, err := ParseJobID(string(id)); err != nil {
 		return err
 	}
 	a, err := e.Current(ctx, id)
 	if err == nil {
-		_, err = e.operate(ctx, operation{kind: JobCanceling, topic: a.Topic, job: id, key: newKey(), attempt: -1})
+		_, err = e.operate(ctx, operation{kind: JobCanceling, topic: a.Topic, job: id, key: newKey(), attempt: attempt})
 	}
 	if err != nil {
 		return fmt.Errorf("cancel job %s: %w", id, err)

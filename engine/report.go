@@ -204,8 +204,10 @@ func (s *Shown) append(b []byte) []byte {
 		b = appendString(b, g.Name)
 		b = append(b, `,"index":`...)
 		b = strconv.AppendInt(b, int64(g.Index), 10)
-		b = append(b, `,"count":`...)
-		b = strconv.AppendInt(b, int64(g.Count), 10)
+		if g.Count > 0 {
+			b = append(b, `,"count":`...)
+			b = strconv.AppendInt(b, int64(g.Count), 10)
+		}
 		b = append(b, '}')
 	}
 	if s.Message != "" {

@@ -22,6 +22,12 @@ type view struct {
 	unit        string
 	message     string
 
+	// received is where the run's part of the bar begins, which the arrival of the job's
+	// input has filled; 0 for a job that was not received. Then kind, the job's type,
+	// stands in for the stage of a run that has none.
+	received int64
+	kind     string
+
 	// mark is the highest place in the bar so far.
 	mark int64
 	eta  eta
@@ -66,7 +72,7 @@ func (v *view) settle() int64 {
 	place := v.mark
 	if !v.loose || len(v.scale.ends) == 0 {
 		done, total := v.clamped()
-		place = v.scale.at(v.stage, done, total)
+		place = v.received + v.scale.at(v.stage, done, total)*(whole-v.received)/whole
 	}
 	v.mark = max(v.mark, place)
 	return place
@@ -87,6 +93,14 @@ func (v *view) show(now time.Time) (tenths int, shown *engine.Shown) {
 	}
 	if v.name != "" {
 		shown.Stage = engine.Stage{Name: v.name, Index: v.stage, Count: max(1, len(v.scale.names))}
+	}
+	if v.received > 0 {
+		// To whoever watches, receiving was the first stage.
+		if v.name == "" {
+			shown.Stage = engine.Stage{Name: v.kind, Count: max(1, len(v.scale.names))}
+		}
+		shown.Stage.Index++
+		shown.Stage.Count++
 	}
 	return int(v.mark / partsPerTenth), shown
 }

@@ -35,8 +35,9 @@ func (w *Worker) newRun(job engine.JobID, fence engine.Fence, started *engine.St
 		tick:   w.opts.TickInterval, lines: w.opts.LogLines,
 		job: job, fence: fence,
 	}
+	r.out.view.received, r.out.view.kind = int64(started.Share)*10*partsPerTenth, started.Type
 	// The bar goes on from the checkpoint: what came after it is to be done again.
-	r.out.view.mark = int64(started.CheckpointTenths) * partsPerTenth
+	r.out.view.mark = max(int64(started.CheckpointTenths)*partsPerTenth, r.out.view.received)
 	r.state.interval = w.opts.CheckpointInterval
 	return r
 }
@@ -56,7 +57,9 @@ func (r *Run) Type() string { return r.jobType }
 
 // Stages declares the parts of the job, in order, and their weights in the bar;
 // weights are normalised, so their unit does not matter. A stage counts whole once a
-// later one is entered, skipped or not. Without stages the bar is Progress alone.
+// later one is entered, skipped or not. Without stages the bar is Progress alone. Of a
+// job whose input was uploaded they share what the upload has left of the bar, and it
+// shows as a stage before them.
 func (r *Run) Stages(stages ...Stage) {
 	r.out.mu.Lock()
 	defer r.out.mu.Unlock()

@@ -8,7 +8,8 @@
 -- reports take. Then the reports follow, shard by shard:
 --   type, job, fence, seq, percent, progress, count, then count names and values.
 -- A report with a fence, "<attempt>.<token>", comes from a run, and seq is its
--- number within the attempt. One without is an operation. progress is a JSON
+-- number within the attempt. One without is an operation; the fence that stands in
+-- one that makes a receiving job is its receiver's from then on. progress is a JSON
 -- fragment; "" keeps what is there. Names that begin with @ are for this script:
 --   @op       the operation's key; it is applied once
 --   @topic    whom the record is for; a run's job knows
@@ -212,7 +213,7 @@ local function operated(j, rule, with)
   if j.topic ~= with["@topic"] then
     return "-unknown "
   end
-  if rule.make or (rule.cancel and j.canceling and live(j.state)) then
+  if (rule.make and with.c) or (rule.cancel and j.canceling and not attempt and live(j.state)) then
     return "=" .. j.id .. " " .. get(j, "r")
   end
   if not live(j.state) then
@@ -274,9 +275,9 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
       end
     end
   end
-  -- A canceled job does not wait for another attempt, one that has no attempt to stop
+  -- A canceled job does not wait for another attempt, one that has no worker to stop
   -- ends at once, and one whose worker is lost has been stopped.
-  if (rule.cancel and not active(state)) or (j.canceling and (rule.wait or (with and with["@beat"]))) then
+  if (rule.cancel and not running(state)) or (j.canceling and (rule.wait or (with and with["@beat"]))) then
     kind, outcome = "job.canceled", ""
     rule = rule_of(kind)
   end
@@ -298,6 +299,10 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     put(j, "cr", "0")
   elseif rule.wait and state ~= "" then
     put(j, "at", int(tonumber(get(j, "at")) + 1))
+    if state == "receiving" then
+      -- What has arrived need not arrive again: attempts go on from there.
+      put(j, "cc", int(j.tenths))
+    end
     if kind == "job.stalled" then
       put(j, "cr", int(tonumber(get(j, "cr") or 0) + 1))
     end
@@ -370,7 +375,7 @@ local function decide(at, last)
     else
       local rule, j = rule_of(kind), load(id)
       if not j.state then
-        if rule.make and seq == "" then
+        if rule.make and seq == "" and with.c then
           make(j, rule, with, fence)
         else
           answer = "-unknown "
@@ -398,7 +403,7 @@ local function decide(at, last)
           end
         end
       end
-      if rule.start and active(j.state) and string.find(answer, "^[+=]") then
+      if rule.start and running(j.state) and string.find(answer, "^[+=]") then
         starts[count] = j
       end
     end

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"context"
+	"fmt"
 
 	"gocloud.dev/blob"
 
@@ -14,8 +15,9 @@ const JobType = "analysis"
 // stages weighs the parts of a run: reading the file is nearly all of it.
 var stages = []worker.Stage{{Name: StageRead, Weight: 95}, {Name: StageWrite, Weight: 5}}
 
-// Register makes w run analyses of the blobs of bucket. Call it before w is started;
-// the bucket must stay open until w has stopped. Errors that no retry can mend end
+// Register makes w run analyses of the blobs of bucket. Of uploads, a job's payload
+// may name those of its own topic, and it may name no artifact. Call it before w is
+// started; the bucket must stay open until w has stopped. Errors that no retry can mend end
 // their job at once, unless o.Permanent says otherwise. It panics, as worker.Handle
 // does, when w has a handler of JobType.
 func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
@@ -24,6 +26,9 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 	}
 	worker.Handle(w, JobType, func(ctx context.Context, run *worker.Run, p Payload) error {
 		run.Stages(stages...)
+		if err := readable(p.Blob, run.Topic()); err != nil {
+			return o.Permanent(fmt.Errorf("analyse %q: %w", p.title(), err))
+		}
 		return Run(ctx, run, string(run.Job()), bucket, p, o)
 	})
 }

@@ -33,7 +33,12 @@ type Reporter interface {
 }
 
 // ProfileKey is where in the bucket the profile of a job is written.
-func ProfileKey(jobID string) string { return "artifacts/" + jobID + "/profile.json" }
+func ProfileKey(jobID string) string { return "artifacts/" + jobID + "/" + profileName }
+
+// profileID is the profile's as an artifact.
+func profileID(jobID string) string { return jobID + "." + profileName }
+
+const profileName = "profile.json"
 
 // Run profiles the blob that p names, writes the profile to ProfileKey(jobID)
 // and hands a Summary to run.Result. It resumes from the run's checkpoint if
@@ -101,7 +106,7 @@ func analyse(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucke
 		return fmt.Errorf("write the profile to blob %q: %w", key, err)
 	}
 	run.Progress(int64(len(text)), int64(len(text)))
-	return run.Result(summarize(profile, Artifact{Blob: key, Size: int64(len(text))}))
+	return run.Result(summarize(profile, Artifact{ID: profileID(jobID), Size: int64(len(text))}))
 }
 
 // resume takes up the run's checkpoint if it belongs to this file.

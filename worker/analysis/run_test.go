@@ -127,7 +127,7 @@ func TestRunWritesTheProfileAndSummarizesIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s.Rows != int64(bytes.Count(data, []byte("\n"))-1) || len(s.Columns) != 10 || s.Columns[3].Distinct != 8 ||
-				s.Profile != (Artifact{Blob: "artifacts/0701JD/profile.json", Size: int64(len(got))}) {
+				s.Profile != (Artifact{ID: "0701JD.profile.json", Size: int64(len(got))}) {
 				t.Errorf("summary %+v", s)
 			}
 			if !slices.Equal(j.calls, []string{"stage read", "unit bytes", "stage write"}) {
@@ -263,7 +263,7 @@ func TestSummaryStaysSmall(t *testing.T) {
 		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("<&", 60), i))
 	}
 	p := analyze(t, strings.Join(names, ",")+"\n", Payload{})
-	s := summarize(p, Artifact{Blob: "artifacts/j/profile.json", Size: 1})
+	s := summarize(p, Artifact{ID: "artifacts/j/profile.json", Size: 1})
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)

@@ -32,9 +32,10 @@ type SummaryColumn struct {
 	Distinct int64  `json:"distinct"`
 }
 
-// Artifact names a file that a job has written to the bucket.
+// Artifact names a file that a job has written, as a gateway knows it:
+// "<job>.<name>", which stands in the bucket as "artifacts/<job>/<name>".
 type Artifact struct {
-	Blob string `json:"blob"`
+	ID   string `json:"id"`
 	Size int64  `json:"size"` // bytes
 }
 

@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
+)
+
+// NewJobID returns an ID for a job of the topic that is to be received: its input can
+// be put where the ID says before there is a job. Its error wraps ErrInvalidTopic.
+func (e *Engine) NewJobID(topic Topic) (JobID, error) {
+	if _, err := ParseTopic(string(topic)); err != nil {
+		return "", err
+	}
+	return newJobID(shardOf(topic, e.opts.Shards), time.Now()), nil
+}
+
+// Receive makes a job whose input is still arriving: it is Receiving, under attempt 0,
+// until Received queues it or it ends. id is of NewJobID for the same topic. share is
+// how much of the bar the arrival fills, in percent, 1 to 90; the attempts that follow
+// fill the rest. shown is what the job shows at first.
+//
+// The job's receiver reports with the fence that is returned, one report at a time;
+// whoever takes its place finds the fence with Receiver. Of s, Key, Delay and Deadline
+// must be zero. Receiving an ID again, after ErrUnreachable, makes no second job; its
+// fence is then to be had from Receiver. Errors to branch on: ErrInvalid,
+// ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which the
+// job stands and the fence is returned.
+func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown Shown) (Fence, error) {
+	fail := func(err error) (Fence, error) {
+		return Fence{}, fmt.Errorf("receive %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
+	}
+	constant, err := s.constant("")
+	if err != nil {
+		return fail(err)
+	}
+	payload, err := s.payload()
+	if err != nil {
+		return fail(err)
+	}
+	first := Report{Type: JobProgress, Shown: &shown}
+	if err := errors.Join(option.Within("share", share, 1, 90), first.validate()); err != nil {
+		return fail(err)
+	}
+	if s.Key != "" || s.Delay != 0 || !s.Deadline.IsZero() {
+		return fail(fmt.Errorf("%w Key, Delay or Deadline: a job that is received has none", ErrInvalid))
+	}
+	if !e.keys.holds(id) || id.shard() != shardOf(s.Topic, e.opts.Shards) {
+		return fail(fmt.Errorf("%w ID %q: want one that NewJobID gave for the topic", ErrInvalid, clip(string(id), 80)))
+	}
+	s.complete()
+	fence := Fence{Token: NewToken()}
+	_, err = e.operate(ctx, operation{
+		kind: JobReceiving, topic: s.Topic, job: id, attempt: 0, fence: "0." + fence.Token, shown: &shown,
+		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share},
+	})
+	if err != nil && !errors.Is(err, ErrUnreplicated) {
+		return fail(err)
+	}
+	return fence, err
+}
+
+// A Reception is where a job stands whose input is arriving.
+type Reception struct {
+	Topic Topic
+	// Fence is the receiver's; Seq is of its last report.
+	Fence Fence
+	// Share is what Receive was given.
+	Share int
+}
+
+// Receiver reads what it takes to go on with the reception of a job. Its error wraps
+// ErrNotFound, ErrEnded, ErrSuperseded when all was received and the job is queued or
+// further, or ErrUnreachable.
+func (e *Engine) Receiver(ctx context.Context, id JobID) (Reception, error) {
+	if !e.keys.holds(id) {
+		return Reception{}, ErrNotFound
+	}
+	f, err := e.redis.HMGet(ctx, e.keys.job(id), "t", "st", "fk", "sq", "rs").Result()
+	if err != nil {
+		return Reception{}, failure("read job "+string(id), err)
+	}
+	switch state := State(text(f[1])); {
+	case state == "":
+		return Reception{}, ErrNotFound
+	case state.Ended():
+		return Reception{}, fmt.Errorf("%w: it is %s", ErrEnded, state)
+	case state != Receiving:
+		return Reception{}, fmt.Errorf("%w: the job is %s", ErrSuperseded, state)
+	}
+	r := Reception{Topic: Topic(text(f[0]))}
+	_, r.Fence.Token, _ = strings.Cut(text(f[2]), ".")
+	r.Fence.Seq, _ = strconv.ParseUint(text(f[3]), 10, 64)
+	r.Share, _ = strconv.Atoi(text(f[4]))
+	return r, nil
+}
+
+// Received says that a job's input has arrived: the job is queued and handed to asynq.
+// shown, if any, replaces what it shows. Calling it again, from anywhere, is no error.
+// Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable, ErrOutOfMemory, and
+// ErrUnreplicated, with which the job is queued.
+func (e *Engine) Received(ctx context.Context, id JobID, shown *Shown) error {
+	fail := func(err error) error { return fmt.Errorf("queue job %s, which was received: %w", id, err) }
+	r, err := e.Receiver(ctx, id)
+	if err != nil && !errors.Is(err, ErrSuperseded) {
+		return fail(err)
+	}
+	var unreplicated error
+	if err == nil {
+		_, err = e.operate(ctx, operation{
+			kind: JobQueued, topic: r.Topic, job: id, attempt: 0, tenths: 10 * r.Share, shown: shown,
+		})
+		switch {
+		case errors.Is(err, ErrUnreplicated):
+			unreplicated = fail(err)
+		case err != nil && !errors.Is(err, ErrSuperseded):
+			return fail(err)
+		}
+	}
+	if err := e.dispatchAgain(ctx, id); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrNotFound) {
+		// The job stands; the reconciler of any worker will hand it over.
+		e.opts.Logger.Warn("job is not yet handed to asynq", "job", id, "error", err)
+	}
+	return unreplicated
+}
+
+// CancelReception is Cancel for a job that is still Receiving, and for no other. Errors
+// to branch on: ErrSuperseded when it is queued or further, and those of Cancel.
+func (e *Engine) CancelReception(ctx context.Context, id JobID) error { return e.cancel(ctx, id, 0) }
+
+// States reads the states of jobs, in their order; "" for those that are not there. It
+// takes a round trip for 500 of them. Its error wraps ErrUnreachable.
+func (e *Engine) States(ctx context.Context, ids []JobID) ([]State, error) {
+	states := make([]State, 0, len(ids))
+	for chunk := range slices.Chunk(ids, 500) {
+		pipe := e.redis.Pipeline()
+		cmds := make([]*redis.StringCmd, len(chunk))
+		for i, id := range chunk {
+			if e.keys.holds(id) {
+				cmds[i] = pipe.HGet(ctx, e.keys.job(id), "st")
+			}
+		}
+		_, _ = pipe.Exec(ctx) // each command's own error is read below
+		for _, c := range cmds {
+			if c == nil {
+				states = append(states, "")
+				continue
+			}
+			if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
+				return nil, failure("read the states of jobs", err)
+			}
+			states = append(states, State(c.Val()))
+		}
+	}
+	return states, nil
+}

@@ -1,0 +1,102 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// received makes a job whose input has arrived, which fills half of the bar.
+func received(t *testing.T, e *engine.Engine, jobType string) engine.JobID {
+	t.Helper()
+	id, err := e.NewJobID(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage := engine.Stage{Name: "receive"}
+	fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: jobType}, 50, engine.Shown{Stage: stage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fence.Seq = 1
+	acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobProgress, Job: id, Fence: fence, Tenths: 250, Shown: &engine.Shown{Stage: stage}})
+	if err != nil || acks[0].Err != nil {
+		t.Fatal(acks, err)
+	}
+	if err := e.Received(soon(t), id, nil); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// One bar from the first byte: what was received stays, the stages share the rest,
+// and an attempt without a checkpoint goes on from what was received.
+func TestStagesComeAfterTheReception(t *testing.T) {
+	e := real(t)
+	w := build(t, brief(e))
+	tried := false
+	worker.Handle(w, "tally", func(_ context.Context, run *worker.Run, _ []byte) error {
+		run.Stages(worker.Stage{Name: "read", Weight: 3}, worker.Stage{Name: "write", Weight: 1})
+		run.Stage("read")
+		run.Progress(1, 2)
+		run.Stage("write")
+		if !tried {
+			tried = true
+			return errors.New("the disk is full")
+		}
+		return nil
+	})
+	worker.Handle(w, "plain", func(_ context.Context, run *worker.Run, _ []byte) error {
+		run.Progress(1, 4)
+		return run.Checkpoint("here")
+	})
+	start(t, w)
+
+	all := history(t, e, received(t, e, "tally"), nil)
+	want := []engine.RecordType{
+		engine.JobReceiving, engine.JobQueued, engine.JobStarted, engine.JobStage, engine.JobStage, engine.JobRetrying,
+		engine.JobResumed, engine.JobStage, engine.JobStage, engine.JobSucceeded,
+	}
+	if got := milestones(all); !slices.Equal(got, want) {
+		t.Fatalf("milestones %v, want %v", got, want)
+	}
+	var stages []engine.Stage
+	for _, r := range all {
+		switch r.Type {
+		case engine.JobQueued:
+			if r.Job.Percent != 50 || r.Job.Attempt != 0 {
+				t.Errorf("queued at %v%%, attempt %d; want 50%%, none", r.Job.Percent, r.Job.Attempt)
+			}
+		case engine.JobStarted:
+			if r.Job.Attempt != 1 || r.Job.ResumedFrom != nil {
+				t.Errorf("started: attempt %d from %v", r.Job.Attempt, r.Job.ResumedFrom)
+			}
+		case engine.JobResumed:
+			if r.Job.Attempt != 2 || r.Job.ResumedFrom == nil || *r.Job.ResumedFrom != 50 {
+				t.Errorf("resumed: attempt %d from %v, want what was received", r.Job.Attempt, r.Job.ResumedFrom)
+			}
+		case engine.JobStage:
+			stages = append(stages, *r.Job.Stage)
+			if r.Job.Stage.Name == "write" && r.Job.Percent != 87.5 {
+				t.Errorf("the last stage begins at %v%%, want 87.5: 50 received and three quarters of the rest", r.Job.Percent)
+			}
+		}
+	}
+	read, write := engine.Stage{Name: "read", Index: 1, Count: 3}, engine.Stage{Name: "write", Index: 2, Count: 3}
+	if !slices.Equal(stages, []engine.Stage{read, write, read, write}) {
+		t.Errorf("stages %+v", stages)
+	}
+
+	all = history(t, e, received(t, e, "plain"), nil)
+	at := slices.IndexFunc(all, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint })
+	if at < 0 {
+		t.Fatalf("no checkpoint:\n%s", tell(all))
+	}
+	if j := all[at].Job; j.Percent != 62.5 || j.Stage == nil || *j.Stage != (engine.Stage{Name: "plain", Index: 1, Count: 2}) {
+		t.Errorf("a run without stages shows %v%% in %+v", j.Percent, j.Stage)
+	}
+}
