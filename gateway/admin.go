@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"path"
 	"regexp"
@@ -66,6 +65,12 @@ var (
 	inlineScripts = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 )
 
+// adminKinds are the content types of the UI's files.
+var adminKinds = map[string]string{
+	".js": "text/javascript; charset=utf-8", ".json": "application/json", ".txt": "text/plain; charset=utf-8",
+	".svg": "image/svg+xml", ".png": "image/png", ".ico": "image/vnd.microsoft.icon",
+}
+
 func (a *asynqUI) serve(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	if !p.Admin {
 		return errForbidden
@@ -76,7 +81,7 @@ func (a *asynqUI) serve(w http.ResponseWriter, r *http.Request, p *auth.Principa
 	case strings.HasPrefix(rest, "/api/"):
 		a.ui.ServeHTTP(w, r)
 	case strings.HasPrefix(rest, "/static/"), path.Dir(rest) == "/" && strings.Contains(rest, "."):
-		a.ui.ServeHTTP(&typed{ResponseWriter: w, kind: mime.TypeByExtension(path.Ext(rest))}, r)
+		a.ui.ServeHTTP(&typed{ResponseWriter: w, kind: adminKinds[path.Ext(rest)]}, r)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		// Nobody is left to tell when the client has gone.

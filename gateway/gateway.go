@@ -30,6 +30,7 @@ type Gateway struct {
 	hub     *hub
 	melody  *melody.Melody
 	metrics *metrics
+	uploads *uploads // nil: there are none
 	handler http.Handler
 	server  *http.Server
 
@@ -72,6 +73,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	var err error
 	if g.metrics, err = newMetrics(o.Registry); err != nil {
+		return nil, fmt.Errorf("new gateway: %w", err)
+	}
+	if g.uploads, err = newUploads(g); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
 	g.hub = newHub(o, g.metrics)
@@ -127,6 +131,10 @@ func (g *Gateway) start(l net.Listener) error {
 	}
 	g.phase = running
 	g.hub.start(runtime.GOMAXPROCS(0), g.opts.CatchUps)
+	if g.uploads != nil {
+		g.serving.Go(g.uploads.sweep)
+		g.serving.Go(g.uploads.reportLate)
+	}
 	if text := g.opts.Auth.Announcement(); text != "" {
 		g.opts.Logger.Warn(text)
 	}

@@ -29,6 +29,16 @@ func (g *Gateway) routes() (http.Handler, error) {
 	api("GET /v1/topics/{topic}/snapshot", g.showSnapshot)
 	api("GET /metrics", g.adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry})))
 	mux.HandleFunc("GET /v1/ws", g.serveWebSocket)
+	// Without a bound in time: what they carry may be large.
+	mux.Handle("GET /v1/artifacts/{id}", g.counted("GET /v1/artifacts/{id}", g.authenticated(g.showArtifact)))
+	g.uploads.route(mux)
+	page, err := newPage(g.opts.PageTopic)
+	if err != nil {
+		return nil, err
+	}
+	for _, pattern := range page.patterns() {
+		mux.Handle(pattern, g.counted(pattern, g.timed(page)))
+	}
 	admin, err := newAsynqUI(g.opts.Engine)
 	if err != nil {
 		return nil, err

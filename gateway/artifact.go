@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"path"
+	"regexp"
+	"time"
+
+	"gocloud.dev/gcerrors"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+)
+
+// artifactName is what may stand behind a job's ID: no path, and no hidden file.
+var artifactName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+
+const jobIDBytes = 28
+
+// showArtifact streams a file that a job has written, "<job>.<name>", to whoever may read
+// the job. A browser is to keep it, not to show it: a job writes what its input made it
+// write.
+func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	id := r.PathValue("id")
+	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)
+	if g.opts.Blobs == nil || len(id) < jobIDBytes+2 || id[jobIDBytes] != '.' || !artifactName.MatchString(id[jobIDBytes+1:]) {
+		return unknown
+	}
+	job, name := id[:jobIDBytes], id[jobIDBytes+1:]
+	v, err := g.opts.Engine.Job(r.Context(), engine.JobID(job))
+	if err != nil {
+		return err
+	}
+	if !p.May(auth.Read, v.Topic) {
+		return unknown
+	}
+	file, err := g.opts.Blobs.NewReader(r.Context(), "artifacts/"+job+"/"+name, nil)
+	if err != nil {
+		if gcerrors.Code(err) == gcerrors.NotFound {
+			return unknown
+		}
+		return fmt.Errorf("open artifact %s: %w", id, err)
+	}
+	defer func() {
+		if err := file.Close(); err != nil {
+			g.opts.Logger.Debug("an artifact was not closed", "artifact", id, "error", err)
+		}
+	}()
+	kind := mime.TypeByExtension(path.Ext(name))
+	if kind == "" {
+		kind = "application/octet-stream"
+	}
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	http.ServeContent(&unhurried{ResponseWriter: w, stall: g.opts.StallTimeout}, r, name, file.ModTime(), file)
+	return nil
+}
+
+// An unhurried writer ends an answer whose reader takes nothing for a while, however
+// long the whole takes.
+type unhurried struct {
+	http.ResponseWriter
+	stall time.Duration
+}
+
+func (u *unhurried) Write(b []byte) (int, error) {
+	err := http.NewResponseController(u.ResponseWriter).SetWriteDeadline(time.Now().Add(u.stall))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return u.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (u *unhurried) Unwrap() http.ResponseWriter { return u.ResponseWriter }

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html"
+	"io/fs"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/web"
+)
+
+// pagePolicy lets the page run and load its own files, and nothing else.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';" +
+	" base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// A page is the browser side: one HTML page and its assets, all of which are in the
+// binary.
+type page map[string]asset // by path
+
+type asset struct {
+	kind, etag string
+	content    []byte
+}
+
+// topicSlot is where the page's HTML takes the topic that it shows by itself.
+const topicSlot = `<meta name="tidemark-topic" content="`
+
+// kinds are the content types of the page's files. Those of the machine may be others.
+var kinds = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".svg":  "image/svg+xml",
+	".txt":  "text/plain; charset=utf-8",
+}
+
+func newPage(topic engine.Topic) (page, error) {
+	p := page{}
+	err := fs.WalkDir(web.Files, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(web.Files, name)
+		if err != nil {
+			return err
+		}
+		address := "/" + name
+		if name == "index.html" {
+			address = "/"
+			before, rest, slot := bytes.Cut(content, []byte(topicSlot))
+			_, rest, end := bytes.Cut(rest, []byte(`"`))
+			if !slot || !end {
+				return errors.New("the page has no place for its topic")
+			}
+			content = []byte(string(before) + topicSlot + html.EscapeString(string(topic)) + `"` + string(rest))
+		}
+		sum := sha256.Sum256(content)
+		kind, known := kinds[path.Ext(name)]
+		if !known {
+			return fmt.Errorf("%s: a browser is not to guess what it is: give its kind a type", name)
+		}
+		p[address] = asset{kind, `"` + hex.EncodeToString(sum[:12]) + `"`, content}
+		return nil
+	})
+	if err == nil && p["/"].content == nil {
+		err = errors.New("it has no index.html")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the page that is built into this binary: %w", err)
+	}
+	return p, nil
+}
+
+// patterns are where the page's files are, for a ServeMux.
+func (p page) patterns() []string {
+	var all []string
+	for address := range p {
+		if address == "/" {
+			address = "/{$}"
+		}
+		all = append(all, "GET "+address)
+	}
+	return all
+}
+
+func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := p[r.URL.Path]
+	h := w.Header()
+	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	// Kept, and asked about each time: a new version of the program has a new page.
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", a.etag)
+	h.Set("Content-Type", a.kind)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.content))
+}

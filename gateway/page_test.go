@@ -1,0 +1,48 @@
+package gateway_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/gateway"
+)
+
+func TestPageIsServedWithItsFiles(t *testing.T) {
+	s := serve(t, real(t), func(o *gateway.Options) { o.PageTopic = "team:7" })
+	index := s.ask(t, http.MethodGet, "/", "", nil)
+	if index.status != http.StatusOK || !strings.HasPrefix(index.header.Get("Content-Type"), "text/html") {
+		t.Fatalf("%d %q", index.status, index.header)
+	}
+	if !strings.Contains(index.body, `<meta name="tidemark-topic" content="team:7">`) {
+		t.Errorf("the page does not name its topic:\n%s", index.body)
+	}
+	policy := index.header.Get("Content-Security-Policy")
+	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+		t.Errorf("policy %q", policy)
+	}
+	if m := regexp.MustCompile(`<script[^>]*>[^<]|<style| style=| on[a-z]+="`).FindString(index.body); m != "" {
+		t.Errorf("%q would not run under the policy", m)
+	}
+	kinds := map[string]string{".js": "javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+	files := regexp.MustCompile(`(?:src|href)="(/[^"]*)"`).FindAllStringSubmatch(index.body, -1)
+	if len(files) < 3 {
+		t.Fatalf("the page names %d files", len(files))
+	}
+	for _, f := range files {
+		got := s.ask(t, http.MethodGet, f[1], "", nil)
+		if want := kinds[f[1][strings.LastIndex(f[1], "."):]]; got.status != http.StatusOK || want == "" || !strings.Contains(got.header.Get("Content-Type"), want) {
+			t.Errorf("%s: %d %q", f[1], got.status, got.header.Get("Content-Type"))
+		}
+		same := func(r *http.Request) { r.Header.Set("If-None-Match", got.header.Get("ETag")) }
+		if again := s.ask(t, http.MethodGet, f[1], "", same); again.status != http.StatusNotModified || again.body != "" {
+			t.Errorf("%s again: %d, %d bytes", f[1], again.status, len(again.body))
+		}
+	}
+	for _, path := range []string{"/index.html", "/assets/", "/assets/../go.mod", "/x"} {
+		if got := s.ask(t, http.MethodGet, path, "", nil); got.status == http.StatusOK {
+			t.Errorf("%s: %d %.80q", path, got.status, got.body)
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	tus "github.com/tus/tusd/v2/pkg/handler"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A transfer is a request about an upload. While one brings bytes, begin's goroutine
+// reports how far they have come, and ends the request when the job has ended, the
+// gateway stops, or another request for the upload waits. The bytes never wait for
+// Redis: what cannot be reported is not.
+type transfer struct {
+	u      *uploads
+	upload *upload
+	spec   *engine.Spec // of an upload that is to be made
+	cancel context.CancelCauseFunc
+
+	created bool
+	err     error // why the request fails, for its answer
+
+	// reception is the fence to report with, if it is known.
+	reception engine.Reception
+	known     bool
+	last      int64 // the offset that was reported last, -1: none
+
+	offset atomic.Int64 // what is stored
+}
+
+const (
+	// receiveTick is the least time between two reports.
+	receiveTick = 200 * time.Millisecond
+	// lookInterval is the time between two looks for the fence while Redis is away.
+	lookInterval = time.Second
+)
+
+// begin reports until the function that it returns is called, by the goroutine that
+// calls begin. Then everything that it started has ended.
+func (t *transfer) begin(ctx context.Context, offset int64) (end func()) {
+	t.offset.Store(offset)
+	t.last = -1
+	t.u.metrics.running.Inc()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var ended sync.WaitGroup
+	ended.Go(func() { t.report(ctx, &ended) })
+	return func() {
+		cancel()
+		ended.Wait()
+		t.u.metrics.running.Dec()
+		if at := t.offset.Load(); at < t.upload.Size && at != t.last {
+			t.u.late.add(t.upload)
+		}
+	}
+}
+
+// stop ends the request. as is what tusd knows to end a body for.
+func (t *transfer) stop(why *uploadError, as tus.Error) {
+	if t.err == nil {
+		t.err = why
+	}
+	t.cancel(as)
+}
+
+// What Redis answered to the one question that is under way.
+type answered struct {
+	reception *engine.Reception
+	acks      []engine.Ack
+	err       error
+}
+
+func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
+	ticker := time.NewTicker(receiveTick)
+	defer ticker.Stop()
+	hold := t.u.locks.of(t.upload.Job)
+	answers := make(chan answered, 1)
+	busy, looked := false, time.Time{}
+	speed := speed{at: time.Now(), offset: t.offset.Load()}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.u.g.stopping:
+			t.stop(errStopping, tus.ErrServerShutdown)
+			return
+		case <-hold.wanted:
+			t.stop(errInterrupted, tus.ErrUploadInterrupted)
+			return
+		case <-hold.over:
+			t.stop(errGone, tus.ErrUploadInterrupted)
+			return
+		case a := <-answers:
+			busy = false
+			if a.err != nil {
+				t.last = -1 // to be told again
+			}
+			if err := t.take(a); err != nil {
+				// The job has ended, or is further: these bytes are nobody's.
+				t.stop(errGone, tus.ErrUploadInterrupted)
+				return
+			}
+		case now := <-ticker.C:
+			hold.look()
+			offset := t.offset.Load()
+			speed.observe(now, offset)
+			switch {
+			case busy || offset == t.last:
+			case t.known:
+				busy = t.u.tick(t.upload, t.reception.Fence, offset, speed.eta(t.upload.Size-offset), func(acks []engine.Ack, err error) {
+					answers <- answered{acks: acks, err: err}
+				})
+				t.last = offset
+			case now.Sub(looked) >= lookInterval:
+				busy, looked = true, now
+				asking.Go(func() {
+					ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+					defer cancel()
+					r, err := t.u.engine.Receiver(ctx, t.upload.Job)
+					answers <- answered{reception: &r, err: err}
+				})
+			}
+		}
+	}
+}
+
+// tick submits where an upload stands, as the report that follows fence. done must not
+// block; it is not called when tick returns false.
+func (u *uploads) tick(up *upload, fence engine.Fence, offset int64, eta time.Duration, done func([]engine.Ack, error)) bool {
+	now := shown(up, offset, eta)
+	fence.Seq++
+	err := u.engine.Submit([]engine.Report{{
+		Type: engine.JobProgress, Job: up.Job, Fence: fence, Tenths: received(up, offset), Shown: &now,
+	}}, done)
+	return err == nil
+}
+
+// received is the bar in tenths, floored: at most 900 times 5 TiB, which fits.
+func received(up *upload, offset int64) int {
+	return int(int64(up.Share) * 10 * min(offset, up.Size) / up.Size)
+}
+
+// take minds an answer of Redis. Its error says that the reception is over.
+func (t *transfer) take(a answered) error {
+	err := a.err
+	if a.acks != nil { // they stand, replicated or not
+		err = a.acks[0].Err
+	}
+	gap := (*engine.GapError)(nil)
+	switch {
+	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrSuperseded), errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrState):
+		return err
+	case errors.As(err, &gap):
+		t.reception.Fence.Seq = gap.Have
+	case err != nil:
+		return nil //nolint:nilerr // Redis is away: with the next tick
+	case a.reception != nil:
+		t.reception, t.known = *a.reception, true
+	case a.acks[0].Duplicate:
+		// The number was used, by a late report or by ours whose answer was lost: where
+		// does it stand?
+		t.known, t.last = false, -1
+	default:
+		t.reception.Fence.Seq++
+	}
+	return nil
+}
+
+// counted counts what is written.
+type counted struct {
+	to io.Writer
+	t  *transfer
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	n, err := c.to.Write(b)
+	c.t.offset.Add(int64(n))
+	return n, err
+}
+
+// A speed measures a transfer; old measurements fade exponentially.
+type speed struct {
+	at     time.Time
+	offset int64
+	gained float64 // bytes, faded
+	spent  float64 // seconds, faded
+}
+
+const (
+	speedMemory   = 10 * time.Second
+	speedEvidence = time.Second
+	speedMost     = 30 * 24 * time.Hour // longer is not worth a number
+)
+
+func (s *speed) observe(now time.Time, offset int64) {
+	passed := now.Sub(s.at).Seconds()
+	if passed <= 0 {
+		return
+	}
+	fade := math.Exp(-passed / speedMemory.Seconds())
+	s.gained = s.gained*fade + float64(offset-s.offset)
+	s.spent = s.spent*fade + passed
+	s.at, s.offset = now, offset
+}
+
+// eta is how long the rest will take to arrive; 0 while that is not known.
+func (s *speed) eta(rest int64) time.Duration {
+	if s.spent < speedEvidence.Seconds() || s.gained <= 0 {
+		return 0
+	}
+	seconds := float64(rest) * s.spent / s.gained
+	if seconds > speedMost.Seconds() {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}

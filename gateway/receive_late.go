@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// lateReports are of uploads whose last request has ended before it could report all
+// that it stored: it was cut, or too small to be worth a report of its own. They wait for
+// a tick, together, so many small requests report no more than a long one.
+type lateReports struct {
+	mu      *sync.Mutex
+	uploads map[engine.JobID]*upload
+	some    chan struct{} // holds one when there are any
+}
+
+func newLateReports() lateReports {
+	return lateReports{mu: &sync.Mutex{}, uploads: map[engine.JobID]*upload{}, some: make(chan struct{}, 1)}
+}
+
+func (l *lateReports) add(up *upload) {
+	l.mu.Lock()
+	l.uploads[up.Job] = up
+	l.mu.Unlock()
+	select {
+	case l.some <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lateReports) take() []*upload {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := slices.Collect(maps.Values(l.uploads))
+	clear(l.uploads)
+	return all
+}
+
+// reportLate reports until the gateway stops. While Redis is away it tries again each
+// second.
+func (u *uploads) reportLate() {
+	ctx, cancel := u.untilStop()
+	defer cancel()
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	pause := func(d time.Duration) {
+		wait.Reset(d)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+		}
+	}
+	for {
+		select {
+		case <-u.late.some:
+		case <-ctx.Done():
+			return
+		}
+		pause(receiveTick)
+		for _, up := range u.late.take() {
+			if errors.Is(u.reportOnce(ctx, up), engine.ErrUnreachable) {
+				u.late.add(up)
+				pause(lookInterval)
+			}
+		}
+	}
+}
+
+// reportOnce reports where an upload stands, whoever brings its bytes now.
+func (u *uploads) reportOnce(ctx context.Context, up *upload) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	r, err := u.engine.Receiver(ctx, up.Job)
+	if err != nil {
+		return err // or it is received, or has ended
+	}
+	n, _, _, err := u.folder.offset(up)
+	if err == nil {
+		u.tick(up, r.Fence, n, 0, func([]engine.Ack, error) {})
+	}
+	return err
+}

@@ -1,0 +1,264 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+const (
+	// forgetAfter is how much longer than the job an upload stays: a Redis that is the
+	// wrong one, or empty, must not cost data while somebody may still notice.
+	forgetAfter = 24 * time.Hour
+	// voidAfter is the age at which an announcement that failed has no job any more that
+	// could still appear.
+	voidAfter = time.Hour
+	// settledInterval is the time between two looks at settled uploads; they stay for
+	// days.
+	settledInterval = time.Hour
+	// sweepLock is how long the sweep waits for an upload that somebody works at.
+	sweepLock = 2 * time.Second
+)
+
+// sweep sees to uploads until the gateway stops: at once, and every SweepInterval. It
+// costs a listing of the open uploads and one read of their jobs, whatever has been
+// settled.
+func (u *uploads) sweep() {
+	ctx, cancel := u.untilStop()
+	defer cancel()
+	ticker := time.NewTicker(u.g.opts.SweepInterval)
+	defer ticker.Stop()
+	last := time.Time{}
+	for {
+		now := time.Now()
+		u.sweepOpen(ctx, now)
+		u.sweepVoid(ctx, now)
+		if now.Sub(last) >= settledInterval {
+			last = now
+			u.sweepSettled(ctx, now)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// untilStop gives a context that ends when the gateway stops, or when cancel is called.
+func (u *uploads) untilStop() (ctx context.Context, cancel context.CancelFunc) {
+	ctx, cancel = context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-u.g.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// trouble tells of what the sweep could not do; the next one tries again.
+func (u *uploads) trouble(ctx context.Context, job engine.JobID, err error) {
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, fs.ErrNotExist):
+		u.g.opts.Logger.Debug("the sweep of uploads goes on later", "job", job, "error", err)
+	default:
+		u.g.opts.Logger.Warn("the sweep could not see to an upload", "job", job, "error", err)
+	}
+}
+
+func (u *uploads) sweepOpen(ctx context.Context, now time.Time) {
+	u.index.listing()
+	jobs, err := u.folder.list(open)
+	if err != nil {
+		u.trouble(ctx, "", err)
+		return
+	}
+	for _, job := range u.index.missing(jobs) {
+		up, err := u.folder.read(open, job)
+		if err != nil {
+			u.trouble(ctx, job, err)
+			continue
+		}
+		u.index.add(up)
+	}
+	u.index.complete()
+	states, err := u.engine.States(ctx, jobs)
+	if err != nil {
+		u.trouble(ctx, "", err)
+		return
+	}
+	for i, job := range jobs {
+		if ctx.Err() != nil {
+			return
+		}
+		up, err := u.folder.read(open, job)
+		if err == nil {
+			err = u.see(ctx, now, up, states[i])
+		}
+		u.trouble(ctx, job, err)
+	}
+}
+
+// see decides about an open upload, and does what is to be done under its lock, after
+// another look.
+func (u *uploads) see(ctx context.Context, now time.Time, up *upload, state engine.State) error {
+	what, err := u.due(now, up, state)
+	if what == "" || err != nil {
+		return err
+	}
+	if h := u.locks.of(up.Job); h != nil {
+		if what == "queued" {
+			return nil // its request is just doing that
+		}
+		if what == "ended" {
+			h.end()
+		}
+	}
+	lock, cancel := context.WithTimeout(ctx, sweepLock)
+	defer cancel()
+	if err := u.locks.lock(lock, up.Job); err != nil {
+		return nil // somebody works at it, or has removed it
+	}
+	err = u.swept(ctx, now, up, state, what)
+	return errors.Join(err, u.locks.unlock(up.Job))
+}
+
+// due is what is to be done about an open upload: "" nothing, or what its metric says.
+func (u *uploads) due(now time.Time, up *upload, state engine.State) (string, error) {
+	n, last, _, err := u.folder.offset(up)
+	if err != nil {
+		return "", err
+	}
+	idle := now.Sub(last)
+	switch {
+	case state == "" && n == 0 && idle > max(voidAfter, u.g.opts.UploadIdle):
+		return "forgotten", nil
+	case state == "":
+		if idle > u.engine.Retention()+forgetAfter {
+			return "forgotten", nil
+		}
+		return "", nil
+	case state.Ended():
+		return "ended", nil
+	case n >= up.Size || state != engine.Receiving:
+		return "queued", nil
+	case idle > u.g.opts.UploadIdle:
+		return "expired", nil
+	}
+	return "", nil
+}
+
+func (u *uploads) swept(ctx context.Context, now time.Time, up *upload, state engine.State, what string) error {
+	still, err := u.due(now, up, state)
+	if err != nil || still != what {
+		return err
+	}
+	if _, err := os.Stat(u.folder.ticket(open, up.Job)); err != nil {
+		return gone(err) // another gateway was faster
+	}
+	switch what {
+	case "forgotten":
+		u.index.remove(up.Job)
+		err = u.folder.forget(up)
+	case "ended":
+		err = u.discard(up)
+	case "queued":
+		if state == engine.Receiving {
+			err = u.folder.sync(up)
+		}
+		if err == nil {
+			err = u.queue(ctx, up)
+		}
+	case "expired":
+		err = u.expire(ctx, up)
+	}
+	if err == nil {
+		u.metrics.swept.WithLabelValues(what).Inc()
+	}
+	return err
+}
+
+// expire ends the job of an upload that receives nothing.
+func (u *uploads) expire(ctx context.Context, up *upload) error {
+	err := u.engine.Fail(ctx, up.Job, 0, engine.JobError{
+		Code: "upload_expired", Message: "nothing of the file has arrived for " + u.g.opts.UploadIdle.String() + "; upload it again",
+	})
+	if err != nil && !errors.Is(err, engine.ErrEnded) {
+		return err
+	}
+	return u.discard(up)
+}
+
+// sweepVoid ends jobs whose announcement has failed and was made nevertheless.
+func (u *uploads) sweepVoid(ctx context.Context, now time.Time) {
+	jobs, err := u.folder.list(void)
+	u.trouble(ctx, "", err)
+	for _, job := range jobs {
+		if ctx.Err() != nil {
+			return
+		}
+		up, err := u.folder.read(void, job)
+		if err != nil {
+			u.trouble(ctx, job, err)
+			continue
+		}
+		err = u.engine.Fail(ctx, job, 0, engine.JobError{Code: "upload_void", Message: "the upload's announcement failed"})
+		if err == nil || errors.Is(err, engine.ErrEnded) || (errors.Is(err, engine.ErrNotFound) && now.Sub(up.Created) > voidAfter) {
+			if err = u.folder.forget(up); err == nil {
+				u.metrics.swept.WithLabelValues("void").Inc()
+			}
+		}
+		if !errors.Is(err, engine.ErrNotFound) {
+			u.trouble(ctx, job, err)
+		}
+	}
+}
+
+// sweepSettled removes uploads whose jobs are gone. Only those are looked at that are
+// old enough, and those whose job is still there not again for as long: the ticket's
+// time says when it was looked at.
+func (u *uploads) sweepSettled(ctx context.Context, now time.Time) {
+	jobs, err := u.folder.list(settled)
+	if err != nil {
+		u.trouble(ctx, "", err)
+		return
+	}
+	long := now.Add(-u.engine.Retention() - forgetAfter)
+	var old []engine.JobID
+	for _, job := range jobs {
+		// The ID tells the job's age without a look at the file.
+		if id, err := ulid.ParseStrict(string(job[2:])); err != nil || ulid.Time(id.Time()).After(long) {
+			continue
+		}
+		if info, err := os.Stat(u.folder.ticket(settled, job)); err == nil && info.ModTime().Before(long) {
+			old = append(old, job)
+		}
+	}
+	states, err := u.engine.States(ctx, old)
+	if err != nil {
+		u.trouble(ctx, "", err)
+		return
+	}
+	for i, job := range old {
+		if states[i] != "" {
+			u.trouble(ctx, job, os.Chtimes(u.folder.ticket(settled, job), now, now))
+			continue
+		}
+		up, err := u.folder.read(settled, job)
+		if err == nil {
+			if err = u.folder.forget(up); err == nil {
+				u.metrics.swept.WithLabelValues("forgotten").Inc()
+			}
+		}
+		u.trouble(ctx, job, err)
+	}
+}

@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+)
+
+// maxFilenameBytes is what file systems take.
+const maxFilenameBytes = 255
+
+// An announcement is what a creation asks for.
+type announcement struct {
+	upload *upload
+	spec   engine.Spec
+}
+
+// announced reads a creation, and checks everything that can be checked before anything
+// is made.
+func (u *uploads) announced(r *http.Request, p *auth.Principal) (announcement, error) {
+	bad := func(format string, args ...any) (announcement, error) {
+		return announcement{}, fmt.Errorf("%w: "+format, append([]any{errRequest}, args...)...)
+	}
+	if r.Header.Get("X-HTTP-Method-Override") != "" {
+		return bad("X-HTTP-Method-Override is taken at an upload's own address")
+	}
+	if r.Header.Get("Upload-Defer-Length") != "" {
+		return bad("Upload-Defer-Length: the length must be known, send Upload-Length")
+	}
+	if r.Header.Get("Upload-Concat") != "" {
+		return bad("Upload-Concat: uploads are not concatenated")
+	}
+	size, err := strconv.ParseInt(r.Header.Get("Upload-Length"), 10, 64)
+	switch {
+	case err != nil || size < 0:
+		return bad("Upload-Length %.40q: want the file's size in bytes", r.Header.Get("Upload-Length"))
+	case size == 0:
+		return bad("Upload-Length 0: there is nothing in an empty file to work on")
+	case size > u.g.opts.UploadBytes:
+		detail := fmt.Sprintf("Upload-Length %d: an upload may have at most %d bytes", size, u.g.opts.UploadBytes)
+		return announcement{}, &uploadError{http.StatusRequestEntityTooLarge, "too_large", detail, 0}
+	}
+	meta, err := parseMetadata(r.Header.Values("Upload-Metadata"))
+	if err != nil {
+		return announcement{}, err
+	}
+	topic, err := engine.ParseTopic(meta["topic"])
+	if err != nil {
+		return bad("Upload-Metadata: topic: %w", err)
+	}
+	if !p.May(auth.Enqueue, topic) {
+		return announcement{}, errForbidden
+	}
+	job, err := u.engine.NewJobID(topic)
+	if err != nil {
+		return announcement{}, err
+	}
+	up := &upload{
+		Job: job, Topic: topic, Owner: p.Subject, Size: size, Share: u.g.opts.ReceiveShare,
+		Created: time.Now().UTC(), Metadata: meta, place: open,
+	}
+	spec, err := up.spec()
+	if err == nil {
+		if err = spec.Validate(); err != nil {
+			err = fmt.Errorf("%w: Upload-Metadata: %w", errRequest, err)
+		}
+	}
+	return announcement{up, spec}, err
+}
+
+// parseMetadata reads Upload-Metadata: pairs of a key and base64, joined with commas.
+func parseMetadata(lines []string) (map[string]string, error) {
+	meta := map[string]string{}
+	for _, pair := range strings.Split(strings.Join(lines, ","), ",") {
+		pair = strings.TrimSpace(pair)
+		if pair == "" {
+			continue
+		}
+		key, encoded, _ := strings.Cut(pair, " ")
+		value, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+		if err != nil {
+			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is not base64: %w", errRequest, key, err)
+		}
+		if _, twice := meta[key]; twice {
+			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is there twice", errRequest, key)
+		}
+		if !utf8.Valid(value) {
+			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is not UTF-8", errRequest, key)
+		}
+		meta[key] = string(value)
+	}
+	return meta, nil
+}
+
+// spec is the job that the metadata ask for, but for the checks of engine.Spec.
+func (up *upload) spec() (engine.Spec, error) {
+	bad := func(format string, args ...any) (engine.Spec, error) {
+		return engine.Spec{}, fmt.Errorf("%w: Upload-Metadata: "+format, append([]any{errRequest}, args...)...)
+	}
+	name := up.Metadata["filename"]
+	if len(name) > maxFilenameBytes {
+		return bad("filename of %d bytes: at most %d", len(name), maxFilenameBytes)
+	}
+	s := engine.Spec{Topic: up.Topic, Type: up.Metadata["type"], Title: up.Metadata["title"], Queue: up.Metadata["queue"]}
+	if s.Title == "" {
+		s.Title = firstRunes(name, engine.MaxTitleRunes)
+	}
+	if text := up.Metadata["labels"]; text != "" {
+		if err := json.Unmarshal([]byte(text), &s.Labels); err != nil {
+			return bad("labels: want a JSON object of strings: %w", err)
+		}
+	}
+	payload := map[string]json.RawMessage{}
+	if text := up.Metadata["payload"]; text != "" {
+		if err := json.Unmarshal([]byte(text), &payload); err != nil || payload == nil {
+			return bad("payload: want a JSON object")
+		}
+	}
+	set := func(name string, value any) {
+		b, _ := json.Marshal(value) // strings and a number
+		payload[name] = b
+	}
+	set("blob", blobKey(up))
+	set("size", up.Size)
+	if name != "" {
+		set("name", name)
+	}
+	s.Payload = payload
+	return s, nil
+}
+
+func firstRunes(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}

@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A folder is where uploads stand: inside the folder of the blob store, so that what
+// has arrived is a blob without being copied.
+//
+//	<BlobDir>/incoming/<topic>/<job>             the bytes; the blob incoming/<topic>/<job>
+//	<BlobDir>/incoming/.uploads/open/<job>.json     its ticket, while bytes are expected
+//	<BlobDir>/incoming/.uploads/settled/<job>.json  its ticket, once the job is queued; without
+//	                                             bytes: it ended before
+//	<BlobDir>/incoming/.uploads/void/<job>.json     its ticket, if its announcement failed and
+//	                                             there may be a job nevertheless
+//
+// The size of the bytes is the upload's offset; nothing else says it. A ticket is
+// written once, and moved; the lock of an upload is a flock on its ticket. Several
+// gateways may have the same folder, on a local file system.
+type folder struct{ root string }
+
+// A place is where a ticket is.
+type place string
+
+const (
+	open    place = "open"
+	settled place = "settled"
+	void    place = "void"
+)
+
+// An upload is what its ticket says.
+type upload struct {
+	Job     engine.JobID `json:"job"`
+	Topic   engine.Topic `json:"topic"`
+	Owner   string       `json:"owner"` // a principal's subject
+	Size    int64        `json:"size"`  // bytes
+	Share   int          `json:"share"` // of the bar, percent
+	Created time.Time    `json:"created"`
+	// Metadata is as the client sent it, which HEAD is to repeat.
+	Metadata map[string]string `json:"metadata"`
+
+	place place
+}
+
+const ticketSuffix = ".json"
+
+func openFolder(blobDir string) (folder, error) {
+	root, err := filepath.Abs(filepath.Join(blobDir, "incoming"))
+	if err != nil {
+		return folder{}, fmt.Errorf("prepare the folder of uploads: %w", err)
+	}
+	f := folder{root}
+	for _, p := range []place{open, settled, void} {
+		if err := os.MkdirAll(f.dir(p), 0o700); err != nil {
+			return folder{}, fmt.Errorf("prepare the folder of uploads: %w", err)
+		}
+	}
+	return f, nil
+}
+
+func (f folder) dir(p place) string { return filepath.Join(f.root, ".uploads", string(p)) }
+
+func (f folder) ticket(p place, job engine.JobID) string {
+	return filepath.Join(f.dir(p), string(job)+ticketSuffix)
+}
+
+// data is the path of the bytes. A topic's characters are all good for a file's name.
+func (f folder) data(up *upload) string {
+	return filepath.Join(f.root, string(up.Topic), string(up.Job))
+}
+
+// blobKey is the bytes' key in the blob store.
+func blobKey(up *upload) string { return "incoming/" + string(up.Topic) + "/" + string(up.Job) }
+
+// find reads a ticket that clients may know of. Its error wraps engine.ErrNotFound.
+func (f folder) find(job engine.JobID) (*upload, error) {
+	for _, p := range []place{open, settled} {
+		up, err := f.read(p, job)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return up, err
+		}
+	}
+	return nil, fmt.Errorf("upload %s: %w", job, engine.ErrNotFound)
+}
+
+func (f folder) read(p place, job engine.JobID) (*upload, error) {
+	b, err := os.ReadFile(f.ticket(p, job))
+	if err != nil {
+		return nil, fmt.Errorf("read the ticket of upload %s: %w", job, err)
+	}
+	up := &upload{place: p}
+	if err := json.Unmarshal(b, up); err != nil {
+		return nil, fmt.Errorf("read the ticket of upload %s: %w", job, err)
+	}
+	if _, err := engine.ParseTopic(string(up.Topic)); err != nil || up.Job != job {
+		return nil, fmt.Errorf("the ticket of upload %s is of another: %s of %q", job, up.Job, up.Topic)
+	}
+	return up, nil
+}
+
+// list gives the jobs whose tickets are at a place.
+func (f folder) list(p place) ([]engine.JobID, error) {
+	d, err := os.Open(f.dir(p))
+	if err != nil {
+		return nil, fmt.Errorf("list uploads: %w", err)
+	}
+	names, err := d.Readdirnames(-1)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return nil, fmt.Errorf("list uploads: %w", err)
+	}
+	jobs := make([]engine.JobID, 0, len(names))
+	for _, name := range names {
+		text, ok := strings.CutSuffix(name, ticketSuffix)
+		if job, err := engine.ParseJobID(text); ok && err == nil {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, nil
+}
+
+// create writes a ticket, and an empty file for the bytes. Both survive a power loss
+// when it returns, since a job is about to count on them.
+func (f folder) create(up *upload) error {
+	b, err := json.Marshal(up)
+	if err != nil {
+		return err
+	}
+	path := f.ticket(open, up.Job)
+	if err := durable(path+".tmp", b); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(f.data(up)), 0o700); err != nil {
+		return err
+	}
+	if err := durable(f.data(up), nil); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(f.dir(open)), syncDir(filepath.Dir(f.data(up))), syncDir(f.root))
+}
+
+func durable(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// sync brings the bytes to the disk.
+func (f folder) sync(up *upload) error {
+	file, err := os.OpenFile(f.data(up), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}
+
+// offset is how many bytes have arrived, and when the last of them did. There may be no
+// file, with none arrived: there says it.
+func (f folder) offset(up *upload) (n int64, last time.Time, there bool, err error) {
+	info, err := os.Stat(f.data(up))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, up.Created, false, nil
+	case err != nil:
+		return 0, time.Time{}, false, fmt.Errorf("look at upload %s: %w", up.Job, err)
+	}
+	return info.Size(), info.ModTime(), true, nil
+}
+
+// move takes a ticket elsewhere; false when another process did.
+func (f folder) move(up *upload, to place) (bool, error) {
+	err := os.Rename(f.ticket(up.place, up.Job), f.ticket(to, up.Job))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// drop removes the bytes.
+func (f folder) drop(up *upload) error { return gone(os.Remove(f.data(up))) }
+
+// forget removes everything of an upload, the ticket last: it names the rest.
+func (f folder) forget(up *upload) error {
+	if err := f.drop(up); err != nil {
+		return err
+	}
+	return gone(os.Remove(f.ticket(up.place, up.Job)))
+}
+
+// gone takes what is not there for removed.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

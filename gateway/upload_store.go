@@ -1,0 +1,222 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	tus "github.com/tus/tusd/v2/pkg/handler"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// An uploadStore is tusd's access to the folder and to the jobs. tusd calls it in the
+// name of one request at a time for an upload, whose lock it holds, and finds the
+// request's transfer in the context.
+type uploadStore struct{ u *uploads }
+
+// announce tells tusd what was announced: it was checked already.
+func (s *uploadStore) announce(e tus.HookEvent) (tus.HTTPResponse, tus.FileInfoChanges, error) {
+	up := transferOf(e.Context).upload
+	return tus.HTTPResponse{}, tus.FileInfoChanges{ID: string(up.Job), MetaData: up.Metadata}, nil
+}
+
+// NewUpload implements tus.DataStore: the files first, then the job, so that there is
+// no job without files.
+func (s *uploadStore) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload, error) {
+	t := transferOf(ctx)
+	up := t.upload
+	if err := s.u.folder.create(up); err != nil {
+		return nil, t.fail(errors.Join(onDisk(err), s.u.folder.forget(up)))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.u.g.opts.RequestTimeout)
+	defer cancel()
+	fence, err := s.u.engine.Receive(ctx, up.Job, *t.spec, up.Share, shown(up, 0, 0))
+	switch {
+	case err == nil, errors.Is(err, engine.ErrUnreplicated):
+	case errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic), errors.Is(err, engine.ErrOutOfMemory):
+		return nil, t.fail(errors.Join(err, s.u.folder.forget(up)))
+	default:
+		// There may be a job, of which the client will not know.
+		_, moved := s.u.folder.move(up, void)
+		return nil, t.fail(errors.Join(err, moved))
+	}
+	t.created, t.known = true, true
+	t.reception = engine.Reception{Topic: up.Topic, Fence: fence, Share: up.Share}
+	s.u.metrics.announced.Inc()
+	return &uploadFile{u: s.u, upload: up}, nil
+}
+
+// GetUpload implements tus.DataStore.
+func (s *uploadStore) GetUpload(ctx context.Context, _ string) (tus.Upload, error) {
+	t := transferOf(ctx)
+	// Again, since it may have been settled while the request waited for the lock.
+	up, err := s.u.folder.find(t.upload.Job)
+	if err != nil {
+		return nil, t.fail(err)
+	}
+	n, _, there, err := s.u.folder.offset(up)
+	if err != nil {
+		return nil, t.fail(err)
+	}
+	if up.place == settled && !there {
+		return nil, t.fail(errGone)
+	}
+	return &uploadFile{u: s.u, upload: up, offset: n}, nil
+}
+
+// AsTerminatableUpload implements tus.TerminaterDataStore.
+func (s *uploadStore) AsTerminatableUpload(up tus.Upload) tus.TerminatableUpload {
+	return up.(*uploadFile)
+}
+
+// terminating cancels the job before the bytes go; one that is queued has a life of its
+// own.
+func (s *uploadStore) terminating(e tus.HookEvent) (tus.HTTPResponse, error) {
+	t := transferOf(e.Context)
+	ctx, cancel := context.WithTimeout(e.Context, s.u.g.opts.RequestTimeout)
+	defer cancel()
+	err := s.u.engine.CancelReception(ctx, t.upload.Job)
+	switch {
+	case errors.Is(err, engine.ErrSuperseded):
+		err = errQueued
+	case errors.Is(err, engine.ErrEnded):
+		err = errGone
+	}
+	return tus.HTTPResponse{}, t.fail(err)
+}
+
+// finished queues the job of an upload that is complete.
+func (s *uploadStore) finished(e tus.HookEvent) (tus.HTTPResponse, error) {
+	t := transferOf(e.Context)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.Context), s.u.g.opts.RequestTimeout)
+	defer cancel()
+	err := s.u.queue(ctx, t.upload)
+	if err != nil && !errors.Is(err, errGone) {
+		s.u.g.opts.Logger.Warn("an upload is complete and its job not queued yet; the sweep will do it", "job", t.upload.Job, "error", err)
+		err = errNotQueued
+	}
+	return tus.HTTPResponse{}, t.fail(err)
+}
+
+// queue queues the job of an upload whose bytes are all there and safe, and settles it.
+// Doing it again, from anywhere, is no error. Its error is errGone when the job has
+// ended instead.
+func (u *uploads) queue(ctx context.Context, up *upload) error {
+	last := shown(up, up.Size, 0)
+	err := u.engine.Received(ctx, up.Job, &last)
+	switch {
+	case err == nil, errors.Is(err, engine.ErrUnreplicated):
+		moved, err := u.settle(up)
+		if moved {
+			u.metrics.finished.Inc()
+		}
+		return err
+	case errors.Is(err, engine.ErrEnded):
+		return errors.Join(errGone, u.discard(up))
+	}
+	return err
+}
+
+// settle says that no more bytes are expected.
+func (u *uploads) settle(up *upload) (bool, error) {
+	moved, err := u.folder.move(up, settled)
+	u.index.remove(up.Job)
+	return moved, err
+}
+
+// discard removes the bytes of an upload whose job has ended. The ticket stays, so that
+// its owner is told.
+func (u *uploads) discard(up *upload) error {
+	if err := u.folder.drop(up); err != nil {
+		return err
+	}
+	_, err := u.settle(up)
+	return err
+}
+
+// An uploadFile is an upload as one request sees it.
+type uploadFile struct {
+	u      *uploads
+	upload *upload
+	offset int64
+}
+
+// GetInfo implements tus.Upload.
+func (f *uploadFile) GetInfo(context.Context) (tus.FileInfo, error) {
+	return tus.FileInfo{ID: string(f.upload.Job), Size: f.upload.Size, Offset: f.offset, MetaData: f.upload.Metadata}, nil
+}
+
+// bufferBytes is how much a transfer reads at a time.
+const bufferBytes = 256 << 10
+
+// WriteChunk implements tus.Upload. What was written stays, whatever the error.
+func (f *uploadFile) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	t := transferOf(ctx)
+	out, err := os.OpenFile(f.u.folder.data(f.upload), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return 0, t.fail(onDisk(err))
+	}
+	end := t.begin(ctx, offset)
+	n, err := io.CopyBuffer(counted{out, t}, src, make([]byte, bufferBytes))
+	f.offset = offset + n
+	end()
+	f.u.metrics.bytes.Add(float64(n))
+	if err := errors.Join(err, out.Close()); err != nil {
+		return n, t.fail(onDisk(err))
+	}
+	return n, nil
+}
+
+// FinishUpload implements tus.Upload: a job is queued only for bytes that are safe.
+func (f *uploadFile) FinishUpload(ctx context.Context) error {
+	return transferOf(ctx).fail(onDisk(f.u.folder.sync(f.upload)))
+}
+
+// Terminate implements tus.TerminatableUpload.
+func (f *uploadFile) Terminate(ctx context.Context) error {
+	return transferOf(ctx).fail(f.u.discard(f.upload))
+}
+
+// GetReader implements tus.Upload. Uploads are not given out.
+func (f *uploadFile) GetReader(context.Context) (io.ReadCloser, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// onDisk tells a disk that is full from one that fails.
+func onDisk(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return errDiskFull
+	}
+	return fmt.Errorf("store an upload: %w", err)
+}
+
+// fail keeps why a request fails for its answer, and gives tusd an error to pass on.
+func (t *transfer) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	if t.err == nil {
+		t.err = err
+		if own := (*uploadError)(nil); errors.As(err, &own) {
+			t.err = own
+		}
+	}
+	return tus.NewError("TIDEMARK", err.Error(), http.StatusInternalServerError)
+}
+
+// shown is what a job shows while its upload stands at offset.
+func shown(up *upload, offset int64, eta time.Duration) engine.Shown {
+	return engine.Shown{
+		Progress: engine.Progress{Done: offset, Total: up.Size, Unit: "bytes"},
+		Stage:    engine.Stage{Name: "receive"}, ETA: eta,
+	}
+}

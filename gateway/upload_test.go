@@ -1,0 +1,115 @@
+package gateway_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker"          //nolint:depguard // the one bar of both is the test
+	"github.com/tidemark-dev/tidemark/worker/analysis" //nolint:depguard // likewise
+)
+
+// csv is a file of about as many bytes.
+func csv(size int) []byte {
+	return append([]byte("name,amount\n"), bytes.Repeat([]byte("alice,12.50\nbob,7\n"), size/18)...)
+}
+
+// A file arrives in parts, over a cut connection, and its analysis follows: one job,
+// one bar.
+func TestUploadIsAnalysed(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, nil)
+	file := csv(1 << 20)
+	job := s.announce(t, len(file))
+	if got := s.offset(t, job); got != 0 {
+		t.Fatalf("a new upload stands at %d", got)
+	}
+	if j := view(t, e, job); j.State != engine.Receiving || j.Title != "orders.csv" || j.Percent != 0 || j.Attempt != 0 ||
+		j.Stage == nil || *j.Stage != (engine.Stage{Name: "receive"}) ||
+		j.Progress == nil || *j.Progress != (engine.Progress{Total: int64(len(file)), Unit: "bytes"}) {
+		t.Errorf("announced: %+v", j)
+	}
+	part := len(file) / 4
+	if a := s.patch(t, job, 0, file[:part]); a.status != http.StatusNoContent || a.header.Get("Upload-Offset") != strconv.Itoa(part) {
+		t.Fatalf("patch: %+v", a)
+	}
+	// Half of the next part, and the connection is gone.
+	st := s.sending(t, job, part, part)
+	st.send(file[part : part+part/2])
+	eventually(t, "the bytes to arrive", func() bool {
+		info, err := os.Stat(d.data(job))
+		return err == nil && info.Size() == int64(part+part/2)
+	})
+	st.conn.Close()
+	eventually(t, "the bar to show them", func() bool { return view(t, e, job).Percent == 18.7 })
+	at := s.offset(t, job)
+	if at != part+part/2 {
+		t.Fatalf("after the cut the upload stands at %d, want %d", at, part+part/2)
+	}
+	// For clients that can send POST alone.
+	a := s.tus(t, http.MethodPost, "/v1/uploads/"+string(job), file[at:3*part], "X-HTTP-Method-Override", "PATCH",
+		"Upload-Offset", strconv.Itoa(at), "Content-Type", "application/offset+octet-stream")
+	if a.status != http.StatusNoContent {
+		t.Fatalf("overridden patch: %+v", a)
+	}
+	if a := s.patch(t, job, 3*part, file[3*part:]); a.status != http.StatusNoContent {
+		t.Fatalf("last patch: %+v", a)
+	}
+	if got := s.offset(t, job); got != len(file) {
+		t.Errorf("a finished upload stands at %d", got)
+	}
+	if a := s.patch(t, job, len(file), nil); a.status != http.StatusNoContent {
+		t.Errorf("the last patch again: %+v", a)
+	}
+	if j := view(t, e, job); j.State != engine.Queued || j.Percent != 50 {
+		t.Errorf("finished: %+v", j)
+	}
+	if b, err := d.blobs.ReadAll(t.Context(), "incoming/user:42/"+string(job)); err != nil || !bytes.Equal(b, file) {
+		t.Errorf("the blob differs: %v", err)
+	}
+
+	w, err := worker.New(worker.Options{Engine: e, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	analysis.Register(w, d.blobs, analysis.Options{})
+	if err := w.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	inState(t, e, job, engine.Succeeded)
+	if err := w.Stop(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	all := historyOf(t, e, job)
+	if all[0].Type != engine.JobReceiving || countOf(all, engine.JobQueued) != 1 || countOf(all, engine.JobStarted) != 1 || countOf(all, engine.JobSucceeded) != 1 {
+		t.Errorf("the job's history is %+v", all)
+	}
+	for _, r := range all {
+		if r.Type == engine.JobStage && (r.Job.Stage.Index == 0 || r.Job.Stage.Count != 3 || r.Job.Percent < 50) {
+			t.Errorf("a stage of the analysis is %+v at %v%%", r.Job.Stage, r.Job.Percent)
+		}
+	}
+	if got := s.offset(t, job); got != len(file) {
+		t.Errorf("after the analysis the upload stands at %d", got)
+	}
+
+	var result struct {
+		Rows    int64
+		Profile struct {
+			ID   string
+			Size int
+		}
+	}
+	if err := json.Unmarshal(all[len(all)-1].Job.Result, &result); err != nil || result.Rows != 116508 {
+		t.Errorf("result %+v, %v", result, err)
+	}
+	profile := s.ask(t, http.MethodGet, "/v1/artifacts/"+result.Profile.ID, "", nil)
+	if profile.status != http.StatusOK || len(profile.body) != result.Profile.Size || !strings.Contains(profile.body, `"amount"`) {
+		t.Errorf("artifact: %+v", profile)
+	}
+}
