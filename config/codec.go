@@ -144,6 +144,38 @@ func queues(at func(*Config) *[]worker.Queue) codec {
 	}
 }
 
+// origins is a list of texts: a list in the file, and with commas elsewhere.
+func origins(at func(*Config) *[]string) codec {
+	const form = "a list of origins, each as scheme://host[:port], or ORIGIN,… in a flag or variable"
+	return codec{
+		form: form,
+		set: func(c *Config, raw any) error {
+			var list []string
+			switch raw := raw.(type) {
+			case string:
+				for item := range strings.SplitSeq(raw, ",") {
+					list = append(list, strings.TrimSpace(item))
+				}
+			case []any:
+				for _, item := range raw {
+					text, ok := item.(string)
+					if !ok {
+						return errors.New("want " + form)
+					}
+					list = append(list, text)
+				}
+			default:
+				return errors.New("want " + form)
+			}
+			*at(c) = list
+			return nil
+		},
+		get:   func(c *Config) string { return strings.Join(*at(c), ",") },
+		zero:  func(c *Config) bool { return len(*at(c)) == 0 },
+		spoil: func(*Config) {},
+	}
+}
+
 var errForm = errors.New("not of that form")
 
 func parseQueues(raw any) ([]worker.Queue, error) {
@@ -224,7 +256,7 @@ func shortened(s string) string {
 var units = []struct {
 	name  string
 	bytes int64
-}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 
 func parseSize(s string) (int64, error) {
 	for _, u := range units {
@@ -240,7 +272,7 @@ func parseSize(s string) (int64, error) {
 }
 
 func printSize(n int64) string {
-	for _, u := range units[:3] {
+	for _, u := range units[:4] {
 		if n != 0 && n%u.bytes == 0 {
 			return strconv.FormatInt(n/u.bytes, 10) + u.name
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
@@ -29,12 +30,19 @@ type Config struct {
 	Data datadir.Options
 	// Topic is whom the command line's jobs are for, and whose it sees.
 	Topic engine.Topic
+	// Server is the gateway that commands speak to instead of opening the data folder;
+	// "" for none.
+	Server string
 	// Engine lacks its URL, which is known once the data folder is open.
 	Engine engine.Options
 	// Worker lacks its Engine.
 	Worker   worker.Options
 	Analysis analysis.Options
-	Log      Log
+	// Gateway lacks its Engine, Auth, Blobs, BlobDir and PageTopic.
+	Gateway gateway.Options
+	Listen  Listen
+	Auth    Auth
+	Log     Log
 
 	file    string
 	origins map[string]Origin
@@ -125,7 +133,12 @@ func (c *Config) check(broken map[string]bool) []Problem {
 	for _, p := range parts {
 		for _, complaint := range complaints(p.validate(c)) {
 			s := p.blamed(complaint)
-			if s == nil || broken[s.Key] {
+			if s == nil {
+				// It names no setting, so the part itself has to stand for the place.
+				problems = append(problems, Problem{Source: p.name, Allowed: complaint})
+				continue
+			}
+			if broken[s.Key] {
 				continue
 			}
 			broken[s.Key] = true
@@ -146,6 +159,11 @@ func (c *Config) complete() {
 	c.Engine = c.Engine.Defaults()
 	c.Worker = c.Worker.Defaults()
 	c.Analysis = c.Analysis.Defaults()
+	c.Gateway = c.Gateway.Defaults()
+	c.Gateway.Auth = nil // of Auth, once its mode is known
+	c.Gateway.Registry, c.Gateway.Logger = nil, nil
+	c.Listen = c.Listen.Defaults()
+	c.Auth = c.Auth.Defaults()
 	c.Log = c.Log.Defaults()
 }
 

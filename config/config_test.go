@@ -28,7 +28,7 @@ func load(t *testing.T, file string, variables map[string]string, args ...string
 	}
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	config.AddFlags(flags)
-	config.AddFlags(flags, "data", "topic", "redis", "log", "worker")
+	config.AddFlags(flags, "data", "topic", "server", "redis", "log", "worker", "gateway")
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +108,9 @@ func TestEveryKindOfValue(t *testing.T) {
 		"engine: {topic_bytes: 2MiB, retention: 3d, shards: 8}",
 		"analysis: {max_record_bytes: 65536, max_malformed: -1}",
 		"redis: {embedded: never}",
+		"gateway: {addr: '[::1]:0', upload_bytes: 1GiB, receive_share: 30}",
+		"auth: {mode: dev, origins: ['http://localhost:5173', https://b]}",
+		"server: https://jobs.example/tidemark",
 		"worker:",
 		"  rescues_per_second: 2.5",
 		"  queues:",
@@ -118,6 +121,16 @@ func TestEveryKindOfValue(t *testing.T) {
 	if c.Engine.TopicBytes != 2<<20 || c.Engine.Retention != 72*time.Hour || c.Engine.Shards != 8 ||
 		c.Analysis.MaxRecordBytes != 65536 || c.Analysis.MaxMalformed != -1 || c.Worker.RescuesPerSecond != 2.5 || !c.Data.NeverEmbedded {
 		t.Errorf("%+v\n%+v\n%+v", c.Engine, c.Analysis, c.Worker)
+	}
+	if c.Listen.Addr != "[::1]:0" || c.Gateway.UploadBytes != 1<<30 || c.Gateway.ReceiveShare != 30 || c.Gateway.WindowFrames == 0 ||
+		!slices.Equal(c.Auth.Origins, []string{"http://localhost:5173", "https://b"}) || c.Server != "https://jobs.example/tidemark" {
+		t.Errorf("%+v\n%+v\n%+v %s", c.Listen, c.Gateway, c.Auth, c.Server)
+	}
+	if site := c.Auth.Authenticator().Site(); !site.Loopback || !slices.Equal(site.Origins, c.Auth.Origins) {
+		t.Errorf("the gateway takes requests of %+v", site)
+	}
+	if c := loaded(t, "", map[string]string{"TIDEMARK_AUTH_ORIGINS": "http://a, http://b"}); !slices.Equal(c.Auth.Origins, []string{"http://a", "http://b"}) {
+		t.Errorf("from a variable, origins are %q", c.Auth.Origins)
 	}
 	want := []worker.Queue{{Name: "default", Weight: 3}, {Name: "bulk", Weight: 1}}
 	if len(c.Worker.Queues) != 2 || c.Worker.Queues[0] != want[0] || c.Worker.Queues[1] != want[1] {
@@ -158,6 +171,13 @@ func TestProblemNamesSourceKeyValueAndWhatIsAllowed(t *testing.T) {
 		{"unknown member of a queue", "worker: {queues: [{name: a, wait: 1}]}\n", nil, nil, `tidemark.yaml:1: worker.queues "1 items": item 1: wait "1"; want a list of queues`},
 		{"unknown level", "", nil, []string{"--log-level=loud"}, `--log-level: log.level "loud": want debug, info, warn or error`},
 		{"URL that is none", "", nil, []string{"--redis", "localhost:6379"}, "--redis: redis.url: want redis://"},
+		{"address without a port", "", nil, []string{"--addr", "localhost"}, `--addr: gateway.addr "localhost": want host:port, such as 127.0.0.1:8080`},
+		{"size of the gateway", "gateway: {upload_bytes: 1B}\n", nil, nil, `tidemark.yaml:1: gateway.upload_bytes "1": want 1KiB to 5TiB`},
+		{"duration of the gateway", "gateway:\n  upload_idle: 31d\n", nil, nil, `tidemark.yaml:2: gateway.upload_idle "31d": want 1s to 30d`},
+		{"unknown mode", "auth: {mode: none}\n", nil, nil, `tidemark.yaml:1: auth.mode "none": want dev`},
+		{"origin with a path", "auth: {origins: [http://a, http://b/c]}\n", nil, nil, `tidemark.yaml:1: auth.origins "http://a,http://b/c": want each as scheme://host[:port], without a path`},
+		{"origin that is none", "auth: {origins: 5}\n", nil, nil, `tidemark.yaml:1: auth.origins "5": want a list of origins`},
+		{"server with a password", "", nil, []string{"--server", "http://u:hunter2@h"}, "--server: server: want http://host[:port]"},
 		{"no YAML", "data: [\n", nil, nil, "tidemark.yaml: not YAML: "},
 		{"duplicate key", "data: a\ndata: b\n", nil, nil, "tidemark.yaml: not YAML: "},
 		{"named file that is missing", "", nil, []string{"--config", "nowhere.yaml"}, "nowhere.yaml: there is no such file; name another or leave it out (--config)"},
@@ -191,6 +211,19 @@ func TestVariablesOfAnOrchestratorAreNotOurs(t *testing.T) {
 		"TIDEMARK_SERVICE_HOST": "10.0.0.1", "TIDEMARK_SERVICE_PORT_HTTP": "80",
 		"TIDEMARK_PORT": "tcp://10.0.0.1:80", "TIDEMARK_PORT_80_TCP_ADDR": "10.0.0.1",
 	})
+}
+
+// A token is no setting, and no mistyped one either.
+func TestTokenIsNotOfTheSettings(t *testing.T) {
+	c := loaded(t, "", map[string]string{config.TokenVariable: "hunter2"})
+	for _, s := range c.Settings() {
+		if strings.Contains(s.Value, "hunter2") || s.Variable() == config.TokenVariable {
+			t.Errorf("%s shows the token", s.Key)
+		}
+	}
+	if _, err := load(t, "token: hunter2\n", nil); err == nil {
+		t.Error("a file may hold a token")
+	}
 }
 
 func TestFileNamedByVariable(t *testing.T) {

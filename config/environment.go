@@ -10,6 +10,11 @@ import (
 	"github.com/spf13/viper"
 )
 
+// TokenVariable is the variable whose content commands that speak to a server send it as
+// their credentials. It is no setting: a flag shows in the list of processes, and a file
+// is shared.
+const TokenVariable = prefix + "TOKEN"
+
 const (
 	prefix       = "TIDEMARK_"
 	fileVariable = prefix + "CONFIG"
@@ -39,7 +44,7 @@ func (c *Config) bindEnvironment(v *viper.Viper) []Problem {
 	slices.Sort(environ)
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, prefix) || name == fileVariable || findVariable(name) != nil ||
+		if !strings.HasPrefix(name, prefix) || name == fileVariable || name == TokenVariable || findVariable(name) != nil ||
 			orchestrated.MatchString(name) || strings.HasPrefix(value, "tcp://") {
 			continue
 		}

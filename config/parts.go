@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 // A part is what some settings belong to, and can be asked about them.
@@ -20,10 +21,13 @@ type part struct {
 var parts = []part{
 	{"data", "Data folder", func(*Config) error { return nil }},
 	{"topic", "Topic", validTopic},
+	{"server", "Server", validServer},
 	{"redis", "Redis", validRedis},
 	{"engine", "Engine", func(c *Config) error { return c.Engine.Validate() }},
 	{"worker", "Worker", func(c *Config) error { return c.Worker.Validate() }},
 	{"analysis", "Analysis", func(c *Config) error { return c.Analysis.Validate() }},
+	{"gateway", "Gateway", func(c *Config) error { return errors.Join(c.Listen.Validate(), c.Gateway.Validate()) }},
+	{"auth", "Authentication", func(c *Config) error { return c.Auth.Validate() }},
 	{"log", "Log", func(c *Config) error { return c.Log.Validate() }},
 }
 
@@ -38,6 +42,17 @@ func validTopic(c *Config) error {
 	}
 	if _, err := engine.ParseTopic(string(c.Topic)); err != nil {
 		return errors.New("Topic: " + bound(err.Error()))
+	}
+	return nil
+}
+
+func validServer(c *Config) error {
+	if c.Server == "" {
+		return nil
+	}
+	if _, err := remote.ParseURL(c.Server); err != nil {
+		// What it quotes of a malformed address may be of a password.
+		return errors.New("invalid Server: want " + remote.URLForm)
 	}
 	return nil
 }

@@ -45,6 +45,15 @@ var settings = []Setting{
 		codec: word("a topic, such as user:42", func(c *Config) *engine.Topic { return &c.Topic }),
 	},
 	{
+		Key: "server", Flag: "server", field: "Server", Secret: true,
+		Brief: "`URL` of the gateway to speak to, instead of opening a data folder or Redis",
+		Doc: "The gateway that analyze, jobs, job, watch, cancel and enqueue speak to over HTTP and WebSocket, such as " +
+			"http://127.0.0.1:8080; they then open no data folder and no Redis. --data or --redis on the command line " +
+			"go before a server that a variable or the file names. Credentials, where the gateway wants some, are a " +
+			"token in the variable TIDEMARK_TOKEN.",
+		codec: word("a URL, such as http://127.0.0.1:8080", func(c *Config) *string { return &c.Server }),
+	},
+	{
 		Key: "redis.url", Flag: "redis", field: "URL", Secret: true,
 		Brief: "`URL` of the Redis to use instead of the data folder's own",
 		Doc: "The Redis to use: redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path/redis.sock, " +
@@ -225,10 +234,144 @@ var settings = []Setting{
 	},
 
 	{
+		Key: "gateway.addr", Flag: "addr", field: "Addr",
+		Brief: "`HOST:PORT` to listen on; port 0 takes a free one",
+		Doc: "Where the gateway listens, as host:port; port 0 takes a free one. In auth mode dev the host must be " +
+			"this machine's loopback.",
+		codec: word("host:port, such as 127.0.0.1:8080", func(c *Config) *string { return &c.Listen.Addr }),
+	},
+	{
+		Key: "gateway.connections_per_principal", field: "ConnectionsPerPrincipal",
+		Doc:   "How many WebSockets one user may have open.",
+		codec: count(func(c *Config) *int { return &c.Gateway.ConnectionsPerPrincipal }),
+	},
+	{
+		Key: "gateway.subscriptions_per_connection", field: "SubscriptionsPerConnection",
+		Doc:   "How many subscriptions one WebSocket carries at a time.",
+		codec: count(func(c *Config) *int { return &c.Gateway.SubscriptionsPerConnection }),
+	},
+	{
+		Key: "gateway.message_bytes", field: "MessageBytes",
+		Doc:   "The longest message that a client may send over a WebSocket.",
+		codec: size(func(c *Config) *int { return &c.Gateway.MessageBytes }),
+	},
+	{
+		Key: "gateway.messages_per_second", field: "MessagesPerSecond",
+		Doc:   "How many messages a client may send over time.",
+		codec: count(func(c *Config) *int { return &c.Gateway.MessagesPerSecond }),
+	},
+	{
+		Key: "gateway.message_burst", field: "MessageBurst",
+		Doc:   "How many messages a client may send at once.",
+		codec: count(func(c *Config) *int { return &c.Gateway.MessageBurst }),
+	},
+	{
+		Key: "gateway.window_frames", field: "WindowFrames",
+		Doc: "How many frames wait in memory for one WebSocket. What does not fit stays in its topic's stream " +
+			"and is read from there.",
+		codec: count(func(c *Config) *int { return &c.Gateway.WindowFrames }),
+	},
+	{
+		Key: "gateway.window_bytes", field: "WindowBytes",
+		Doc:   "How many bytes wait in memory for one WebSocket.",
+		codec: size(func(c *Config) *int { return &c.Gateway.WindowBytes }),
+	},
+	{
+		Key: "gateway.send_buffer_bytes", field: "SendBufferBytes",
+		Doc:   "The kernel's send buffer of a WebSocket, which the kernel may double.",
+		codec: size(func(c *Config) *int { return &c.Gateway.SendBufferBytes }),
+	},
+	{
+		Key: "gateway.ping_interval", field: "PingInterval",
+		Doc:   "The time between two pings of a WebSocket.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.PingInterval }),
+	},
+	{
+		Key: "gateway.pong_timeout", field: "PongTimeout",
+		Doc:   "How long the answer to a ping may take.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.PongTimeout }),
+	},
+	{
+		Key: "gateway.stall_timeout", field: "StallTimeout",
+		Doc:   "How long a WebSocket may take nothing before it is ended. Its client resumes by its cursor.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.StallTimeout }),
+	},
+	{
+		Key: "gateway.auth_timeout", field: "AuthTimeout",
+		Doc:   "How long a WebSocket that came without credentials may take to send some.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.AuthTimeout }),
+	},
+	{
+		Key: "gateway.filter_lag", field: "FilterLag",
+		Doc: "How far behind the cursor of a subscription to one job may be while only other jobs' records " +
+			"come.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.FilterLag }),
+	},
+	{
+		Key: "gateway.request_timeout", field: "RequestTimeout",
+		Doc:   "How long a request may take, body included; not one that uploads, and no WebSocket.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.RequestTimeout }),
+	},
+	{
+		Key: "gateway.catch_ups", field: "CatchUps",
+		Doc:   "How many pages and snapshots are read from Redis at a time.",
+		codec: count(func(c *Config) *int { return &c.Gateway.CatchUps }),
+	},
+	{
+		Key: "gateway.drain_timeout", field: "DrainTimeout",
+		Doc:   "How long a gateway that stops waits for the clients that it said goodbye to.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.DrainTimeout }),
+	},
+	{
+		Key: "gateway.reconnect_spread", field: "ReconnectSpread",
+		Doc:   "The least time over which clients that are said goodbye are asked to come back.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.ReconnectSpread }),
+	},
+	{
+		Key: "gateway.upload_bytes", field: "UploadBytes",
+		Doc:   "The largest upload.",
+		codec: size(func(c *Config) *int64 { return &c.Gateway.UploadBytes }),
+	},
+	{
+		Key: "gateway.uploads_per_principal", field: "UploadsPerPrincipal",
+		Doc:   "How many uploads one user may have announced and not finished.",
+		codec: count(func(c *Config) *int { return &c.Gateway.UploadsPerPrincipal }),
+	},
+	{
+		Key: "gateway.upload_idle", field: "UploadIdle",
+		Doc:   "How long an upload may receive nothing before its job fails.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.UploadIdle }),
+	},
+	{
+		Key: "gateway.receive_share", field: "ReceiveShare",
+		Doc:   "How much of an uploaded job's bar its arrival fills, in percent.",
+		codec: count(func(c *Config) *int { return &c.Gateway.ReceiveShare }),
+	},
+	{
+		Key: "gateway.sweep_interval", field: "SweepInterval",
+		Doc: "The time between two searches for uploads that are finished and not queued, idle, or of jobs " +
+			"that are gone.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.SweepInterval }),
+	},
+
+	{
+		Key: "auth.mode", field: "Mode",
+		Doc: "How the gateway finds out who sends a request. dev asks for no credentials: everybody is user demo " +
+			"with the admin role, and the gateway serves this machine alone.",
+		codec: word("dev", func(c *Config) *string { return &c.Auth.Mode }),
+	},
+	{
+		Key: "auth.origins", field: "Origins",
+		Doc: "Further sites whose pages may use the gateway, such as the development server of a front end. The " +
+			"gateway's own pages always may.",
+		codec: origins(func(c *Config) *[]string { return &c.Auth.Origins }),
+	},
+
+	{
 		Key: "log.level", Flag: "log-level", field: "Level",
 		Brief: "least `LEVEL` of what is logged: debug, info, warn or error",
-		Doc: "The least level of what is logged on standard error. Commands other than worker log errors " +
-			"alone when this is not set.",
+		Doc: "The least level of what is logged on standard error. Commands other than up, gateway and worker " +
+			"log errors alone when this is not set.",
 		codec: word("debug, info, warn or error", func(c *Config) *string { return &c.Log.Level }),
 	},
 	{

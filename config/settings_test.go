@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 )
@@ -29,9 +30,12 @@ func TestEveryOptionIsASetting(t *testing.T) {
 	for _, s := range loaded(t, "", nil).Settings() {
 		keys[s.Key] = true
 	}
-	// Engine, Redis, Logger and Permanent are given by programs.
-	given := map[string]bool{"Engine": true, "Redis": true, "Logger": true, "Permanent": true, "URL": true}
-	for part, options := range map[string]any{"engine": engine.Options{}, "worker": worker.Options{}, "analysis": analysis.Options{}} {
+	// These are given by programs, or made of other settings.
+	given := map[string]bool{
+		"Engine": true, "Redis": true, "Logger": true, "Permanent": true, "URL": true,
+		"Auth": true, "Blobs": true, "BlobDir": true, "PageTopic": true, "Registry": true,
+	}
+	for part, options := range map[string]any{"engine": engine.Options{}, "worker": worker.Options{}, "analysis": analysis.Options{}, "gateway": gateway.Options{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(options)) {
 			if key := part + "." + snake(f.Name); !given[f.Name] && f.IsExported() && !keys[key] {
 				t.Errorf("%s.Options.%s has no setting %s", part, f.Name, key)

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 // A painter puts sights on a terminal, into lines or into JSON. Its methods are
@@ -120,7 +122,11 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 			held(j)
 		}
 	case engine.UpdateInterrupted:
-		b.note("Redis is away, waiting for it: " + u.Err.Error())
+		what := "Redis"
+		if errors.Is(u.Err, remote.ErrUnreachable) {
+			what = "the server"
+		}
+		b.note(what + " is away, waiting for it: " + u.Err.Error())
 	}
 	return nil
 }
@@ -145,7 +151,7 @@ func (b *board) knows(id engine.JobID) bool {
 // attempt did not read again is not speed.
 func (h *holding) speed(j engine.Job, at time.Time) float64 {
 	p := j.Progress
-	if p == nil || j.State != engine.Running {
+	if p == nil || (j.State != engine.Running && j.State != engine.Receiving) {
 		return 0
 	}
 	stage := ""

@@ -23,6 +23,7 @@ had ended otherwise, or does so meanwhile.`,
 		Args: cobra.ExactArgs(1),
 	}
 	noWait := cmd.Flags().Bool("no-wait", false, "return as soon as the request is kept, which is durable")
+	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print the job as JSON, as it is then")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		s, err := a.openJob(cmd, args[0])
@@ -41,7 +42,7 @@ func (a *app) cancel(cmd *cobra.Command, s *session, id engine.JobID, noWait, as
 		return err
 	}
 	// Of one that has ended, how it ended decides below.
-	if err := s.engine.Cancel(ctx, id); err != nil && !errors.Is(err, engine.ErrEnded) {
+	if err := s.store.Cancel(ctx, id); err != nil && !errors.Is(err, engine.ErrEnded) {
 		return err
 	}
 	if !noWait {

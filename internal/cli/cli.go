@@ -42,6 +42,9 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 const about = `Tidemark runs jobs and shows how far they are, without ever showing less than before.
 
+"tidemark up" serves the page and the API, and runs jobs; --server has the other commands
+speak to it, or to another gateway.
+
 Jobs live in Redis: the one that --redis names, or else a redis-server of this
 machine that is run for the data folder, or else one in this process's memory.
 
@@ -54,16 +57,19 @@ Exit codes:
   2    usage: arguments, settings or the configuration file
   3    there is no such job
   4    the job has failed or was canceled
-  5    Redis cannot be reached, or there is none that outlasts a command
+  5    Redis or the server cannot be reached, or there is no Redis that outlasts a command
   130  interrupted; the message says how to go on`
 
 func (a *app) root() *cobra.Command {
+	// In the order in which a newcomer meets them, not of the alphabet.
+	cobra.EnableCommandSorting = false
 	root := &cobra.Command{
 		Use:   "tidemark",
 		Short: "Job progress that never falls back",
 		Long:  about,
-		Example: `  tidemark analyze orders.csv
-  tidemark watch --topic team:7`,
+		Example: `  tidemark up
+  tidemark analyze orders.csv
+  tidemark watch --topic team:7 --server http://127.0.0.1:8080`,
 		SuggestionsMinimumDistance: 2,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
@@ -79,8 +85,8 @@ func (a *app) root() *cobra.Command {
 	config.AddFlags(root.PersistentFlags())
 	config.AddFlags(root.PersistentFlags(), "data", "topic", "redis", "log")
 	root.AddCommand(
-		a.analyzeCommand(), a.workerCommand(), a.enqueueCommand(), a.jobsCommand(), a.jobCommand(),
-		a.watchCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
+		a.upCommand(), a.analyzeCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(), a.enqueueCommand(),
+		a.gatewayCommand(), a.workerCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root
 }

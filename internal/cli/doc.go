@@ -14,7 +14,7 @@
 //	{"type":"snapshot","reason":"fresh","cursor":"…","jobs":[…]}   the present state of the jobs: what follows begins there.
 //	                                                               reason is fresh, trimmed or rewritten
 //	{"type":"live","cursor":"…"}                                   all there was has been printed
-//	{"type":"interrupted","cursor":"…","error":"…"}                Redis is away; the printing goes on by itself
+//	{"type":"interrupted","cursor":"…","error":"…"}                Redis or the server is away; the printing goes on by itself
 //
 // cursor is what --after takes to go on from there.
 //
@@ -24,6 +24,21 @@
 //	{"type":"job","file":"orders.csv","percent":61.4,"job":{…}}    the job's view, as in a record, and the percent to show
 //	{"type":"note","text":"…"}                                     what a person is told
 //	{"type":"profile","file":"orders.csv","job":"0701…","path":"…","profile":{…}}
+//
+// With --server nothing is taken: the job's own records show the upload, and path is the
+// profile's address.
+//
+// up --json and gateway --json print one line once they serve, in which addr has the
+// real port:
+//
+//	{"type":"up","addr":"127.0.0.1:8080","page":"…","jobs":"…","websocket":"…","asynq":"…","redis":"…",
+//	 "redis_kind":"server","data":"tidemark-data","topic":"user:demo","auth":"dev","announcement":"…","worker":true}
+//
+// # Where jobs are
+//
+// Commands about jobs have a store: an engine on Redis, or, with --server, a client of a
+// gateway, which gives the same answers and the same errors. analyze has a place besides,
+// which takes files and gives profiles: here or there.
 //
 // What is shown of a job's percent never falls: the engine keeps the highest, and a
 // board keeps what this process has shown.

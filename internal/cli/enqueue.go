@@ -34,6 +34,7 @@ waits in its queue for one that does.`,
 	delay := f.Duration("delay", 0, "how long the job waits before its first attempt")
 	deadline := f.String("deadline", "", "when the job is ended if it has not by itself: a `TIME`, as 2026-01-02T15:04:05Z, or a duration from now")
 	retries := f.Int("retries", engine.DefaultMaxRetries, "how many times a failed attempt is tried again")
+	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print the job's ID, topic, and whether --key found it existing, as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		spec := engine.Spec{
@@ -72,12 +73,12 @@ func (a *app) enqueue(cmd *cobra.Command, spec engine.Spec, asJSON bool) (err er
 	if err := spec.Validate(); err != nil {
 		return err // before a Redis is started for it
 	}
-	s, err := a.openLasting(cmd)
+	s, err := a.openStore(cmd)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	made, err := s.engine.Enqueue(cmd.Context(), spec)
+	made, err := s.store.Enqueue(cmd.Context(), spec)
 	if errors.Is(err, engine.ErrUnreplicated) {
 		fmt.Fprintln(a.err, "tidemark: "+err.Error())
 		err = nil

@@ -24,12 +24,13 @@ func (a *app) jobsCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	limit := cmd.Flags().Int("limit", 50, "the most jobs to list")
+	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print each job as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if *limit < 1 {
 			return usage("--limit %d: want 1 or more", *limit)
 		}
-		s, err := a.openLasting(cmd)
+		s, err := a.openStore(cmd)
 		if err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func (a *app) list(cmd *cobra.Command, s *session, limit int, asJSON bool) error
 	q := engine.JobsQuery{}
 	for more := true; more && len(jobs) < limit; more = q.After != "" {
 		q.Limit = min(limit-len(jobs), 500)
-		page, err := s.engine.Jobs(cmd.Context(), s.config.Topic, q)
+		page, err := s.store.Jobs(cmd.Context(), s.config.Topic, q)
 		if err != nil {
 			return err
 		}
@@ -92,6 +93,7 @@ func (a *app) jobCommand() *cobra.Command {
 		Example: `  tidemark job 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
 		Args:    cobra.ExactArgs(1),
 	}
+	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print the job as JSON, as its records show it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		s, err := a.openJob(cmd, args[0])
@@ -112,12 +114,12 @@ func (a *app) jobCommand() *cobra.Command {
 	return cmd
 }
 
-// openJob is openLasting for a command about a job; a malformed ID needs no Redis.
+// openJob is openStore for a command about a job; a malformed ID needs no store.
 func (a *app) openJob(cmd *cobra.Command, id string) (*session, error) {
 	if _, err := engine.ParseJobID(id); err != nil {
 		return nil, err
 	}
-	return a.openLasting(cmd)
+	return a.openStore(cmd)
 }
 
 // writeJob shows what a job's view holds, a line each.
@@ -132,7 +134,7 @@ func writeJob(w io.Writer, j engine.Job) error {
 	say("Topic", "%s", j.Topic)
 	say("State", "%s, %s", state(j), percent(j.Percent))
 	if j.Stage != nil {
-		say("Stage", "%s, %d of %d", oneLine(j.Stage.Name), j.Stage.Index+1, j.Stage.Count)
+		say("Stage", "%s", stage(*j.Stage))
 	}
 	if j.Progress != nil {
 		say("Progress", "%s", amount(*j.Progress))

@@ -32,7 +32,7 @@ var brisk = []string{
 
 // A process of the command line, and the lines of JSON that it prints.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	lines  *bufio.Scanner
 	stderr bytes.Buffer
@@ -41,12 +41,12 @@ type process struct {
 	profile string // the path that its last line named
 }
 
-func spawn(t *testing.T, dir string, args ...string) *process {
+func spawn(t testing.TB, dir string, args ...string) *process {
 	t.Helper()
 	return spawnProgram(t, "tidemark", dir, args...)
 }
 
-func spawnProgram(t *testing.T, program, dir string, args ...string) *process {
+func spawnProgram(t testing.TB, program, dir string, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)

@@ -27,9 +27,9 @@ func details(s sight) string {
 	var words []string
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	say("%s", state(j))
-	if j.State == engine.Running {
+	if j.State == engine.Running || j.State == engine.Receiving {
 		if j.Stage != nil {
-			say("%s %d/%d", oneLine(j.Stage.Name), j.Stage.Index+1, j.Stage.Count)
+			say("%s", stage(*j.Stage))
 		}
 		if j.Progress != nil {
 			say("%s", amount(*j.Progress))
@@ -145,4 +145,12 @@ func cut(s string, n int) string {
 		return string(r)
 	}
 	return string(r[:n-1]) + "…"
+}
+
+// stage says which one of how many, where that is known.
+func stage(g engine.Stage) string {
+	if g.Count == 0 {
+		return oneLine(g.Name)
+	}
+	return fmt.Sprintf("%s %d/%d", oneLine(g.Name), g.Index+1, g.Count)
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -25,11 +27,43 @@ type checkedM struct{ *testing.M }
 
 func (m checkedM) Run() int {
 	code := m.M.Run()
+	if builtDir != "" {
+		if err := os.RemoveAll(builtDir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return code
+}
+
+// built is the program as users have it, built once a run. The scripts start it some
+// hundred times, and under the race detector a start alone takes longer than most
+// commands do; the tests that spawn processes run this test's own program, with it.
+var built = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "tidemark-program-"); err != nil {
+		return "", err
+	}
+	builtDir = dir
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "tidemark"), ".")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+var builtDir string // what is to be removed
+
+// usePlain has a script run the built program.
+func usePlain(env *testscript.Env) error {
+	dir, err := built()
+	if err == nil {
+		env.Setenv("PATH", dir+string(os.PathListSeparator)+env.Getenv("PATH"))
+	}
+	return err
 }
 
 func TestMain(m *testing.M) {
@@ -50,15 +84,37 @@ func TestScripts(t *testing.T) {
 			env.Setenv("REDIS", redistest.Server(env.T().(testing.TB)).URL())
 			env.Setenv("TZ", "UTC")
 			env.Setenv("LONG", strings.Repeat("long ", 40)+"!")
-			return nil
+			return usePlain(env)
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":   exits,
-			"golden":  golden,
-			"repeat":  repeat,
-			"capture": capture,
-			"redis":   command,
+		Cmds: commands,
+	})
+}
+
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"exits":   exits,
+	"golden":  golden,
+	"repeat":  repeat,
+	"capture": capture,
+	"redis":   command,
+}
+
+// The same for commands that speak to a server: each script has one of its own, on its
+// own data folder.
+func TestServerScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/server",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			tb := env.T().(testing.TB)
+			server := serve(tb, tb.TempDir(), "up")
+			env.Defer(func() { server.drain() })
+			env.Setenv("SERVER", "http://"+server.Addr)
+			env.Setenv("ADDR", server.Addr)
+			env.Setenv("TZ", "UTC")
+			return usePlain(env)
 		},
+		Cmds: commands,
 	})
 }
 

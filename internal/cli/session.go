@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
+	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 const (
@@ -24,11 +26,14 @@ const (
 	closeTimeout = 15 * time.Second
 )
 
-// A session is what a command has open.
+// A session is what a command has open: a gateway, or a Redis and an engine on it.
 type session struct {
 	config *config.Config
+	store  store
+	remote *remote.Client // nil where there is an engine
 	redis  *datadir.Redis
 	engine *engine.Engine
+	bucket *blob.Bucket // nil where no file is read or written
 	log    *slog.Logger
 }
 
@@ -52,7 +57,7 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (*session, er
 		}
 		return nil, errors.Join(fmt.Errorf("%s: %w", where(c), err), leave(r))
 	}
-	return &session{config: c, redis: r, engine: e, log: log}, nil
+	return &session{config: c, store: e, redis: r, engine: e, log: log}, nil
 }
 
 // openLasting is open for a command that is about jobs of other processes: it refuses
@@ -86,7 +91,14 @@ func where(c *config.Config) string {
 // close gives everything back. It does not wait for the command's context, whose end
 // may be why it is called.
 func (s *session) close() error {
-	return errors.Join(s.engine.Close(), leave(s.redis))
+	if s.remote != nil {
+		return s.remote.Close()
+	}
+	err := errors.Join(s.engine.Close(), leave(s.redis))
+	if s.bucket != nil {
+		err = errors.Join(err, s.bucket.Close())
+	}
+	return err
 }
 
 func leave(r *datadir.Redis) error {
@@ -98,7 +110,7 @@ func leave(r *datadir.Redis) error {
 // job reads a job of the session's topic. One of another topic is not told from one
 // that does not exist.
 func (s *session) job(ctx context.Context, id engine.JobID) (engine.View, engine.Job, error) {
-	v, err := s.engine.Job(ctx, id)
+	v, err := s.store.Job(ctx, id)
 	if err != nil {
 		return engine.View{}, engine.Job{}, err
 	}

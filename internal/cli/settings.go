@@ -30,7 +30,7 @@ func (a *app) configCheckCommand() *cobra.Command {
 		Example: `  tidemark config check --config /etc/tidemark.yaml`,
 		Args:    cobra.NoArgs,
 	}
-	config.AddFlags(cmd.Flags(), "worker")
+	config.AddFlags(cmd.Flags(), "gateway", "worker", "server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := settings(cmd)
 		if err != nil {
@@ -61,7 +61,7 @@ func (a *app) configPrintCommand() *cobra.Command {
   tidemark config print --json | jq -r 'select(.origin != "default").key'`,
 		Args: cobra.NoArgs,
 	}
-	config.AddFlags(cmd.Flags(), "worker")
+	config.AddFlags(cmd.Flags(), "gateway", "worker", "server")
 	asJSON := jsonFlag(cmd, "print each setting as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := settings(cmd)

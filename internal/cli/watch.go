@@ -15,7 +15,8 @@ func (a *app) watchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch [JOB]",
 		Short: "Follow the topic's jobs, or one to its end",
-		Long: `Follow the topic's jobs, or one to its end. An outage of Redis is said and waited for.
+		Long: `Follow the topic's jobs, or one to its end. An outage of Redis, or of the server
+that --server names, is said and waited for.
 
 With JOB it ends with the job: exit code 0 if that has succeeded, 4 if it failed or
 was canceled. Without, it goes on until it is interrupted.
@@ -24,7 +25,7 @@ was canceled. Without, it goes on until it is interrupted.
 "notification." are records, byte for byte as the stream holds them. The others are
   {"type":"snapshot","reason":R,"cursor":C,"jobs":[…]}  all jobs as they are; R is fresh, trimmed or rewritten
   {"type":"live","cursor":C}                            all there was has been printed
-  {"type":"interrupted","cursor":C,"error":E}           Redis is away; it goes on by itself
+  {"type":"interrupted","cursor":C,"error":E}           Redis or the server is away; it goes on by itself
 The id of a record, or C, is what --after takes.`,
 		Example: `  tidemark watch
   tidemark watch 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
@@ -32,6 +33,7 @@ The id of a record, or C, is what --after takes.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	after := cmd.Flags().String("after", "", "begin behind the record with this `CURSOR`, 0-0 for all that there is, instead of with a snapshot")
+	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print records as lines of JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		q := engine.FollowQuery{After: engine.Cursor(*after)}
@@ -45,7 +47,7 @@ The id of a record, or C, is what --after takes.`,
 			q.Job = engine.JobID(args[0])
 			s, err = a.openJob(cmd, args[0])
 		} else {
-			s, err = a.openLasting(cmd)
+			s, err = a.openStore(cmd)
 		}
 		if err != nil {
 			return err
@@ -153,8 +155,14 @@ func (s *session) follow(ctx context.Context, q engine.FollowQuery, take func(en
 		if _, _, err := s.job(ctx, q.Job); err != nil {
 			return engine.Job{}, err
 		}
+	} else if s.remote != nil {
+		// A server that is not there at all is more likely a wrong address than an
+		// outage to wait out.
+		if _, err := s.store.Jobs(ctx, q.Topic, engine.JobsQuery{Limit: 1}); err != nil {
+			return engine.Job{}, err
+		}
 	}
-	for u, err := range s.engine.Follow(ctx, q) {
+	for u, err := range s.store.Follow(ctx, q) {
 		if err == nil && q.Job != "" {
 			last, err = jobOf(u, last)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,28 +47,18 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	s.log = s.config.Log.Logger(a.err, slog.LevelDebug)
-	bucket, err := datadir.Blobs(ctx, s.config.Data.Dir)
-	if err != nil {
+	if s.bucket, err = datadir.Blobs(ctx, s.config.Data.Dir); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, bucket.Close()) }()
-	served := s.config.Worker.Queues
-	if !slices.ContainsFunc(served, func(q worker.Queue) bool { return q.Name == analysisQueue }) {
-		served = append(slices.Clip(served), worker.Queue{Name: analysisQueue})
-	}
-	w, grace, err := newWorker(s, bucket, served...)
+	served := servedQueues(s.config)
+	w, grace, err := newWorker(s, served...)
 	if err != nil {
 		return err
 	}
 	if err := w.Start(ctx); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
-	var queues []string
-	for _, q := range served {
-		queues = append(queues, q.Name)
-	}
-	s.log.Info("taking jobs", "types", strings.Join(jobTypes, ","), "queues", strings.Join(queues, ","),
-		"concurrency", s.config.Worker.Concurrency, "redis", s.redis.Describe(), "data", s.config.Data.Dir)
+	s.log.Info("taking jobs", append(jobsTaken(s.config, served), "redis", s.redis.Describe(), "data", s.config.Data.Dir)...)
 	<-ctx.Done()
 	s.log.Info("draining: jobs that run go back to their queues; a second signal ends the process at once")
 	drain, cancel := context.WithTimeout(context.Background(), grace)
@@ -79,4 +68,13 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 	}
 	s.log.Info("drained")
 	return nil
+}
+
+// jobsTaken are the words of the log for what a worker takes.
+func jobsTaken(c *config.Config, queues []worker.Queue) []any {
+	names := make([]string, len(queues))
+	for i, q := range queues {
+		names[i] = q.Name
+	}
+	return []any{"types", strings.Join(jobTypes, ","), "queues", strings.Join(names, ","), "concurrency", c.Worker.Concurrency}
 }

@@ -25,6 +25,15 @@ const artifacts = "artifacts"
 // milliseconds however many there are.
 const sweptFolders = 256
 
+// BlobDir is the local folder in which the blob store of the data folder dir keeps its
+// blobs, each under its key.
+func BlobDir(dir string) string {
+	if dir == "" {
+		dir = DefaultDir
+	}
+	return filepath.Join(dir, "blobs")
+}
+
 // Blobs opens the blob store of the data folder dir, under dir/blobs; both are
 // made when missing. Several processes may have it open. A blob appears whole or
 // not at all. Content types and metadata are not kept: they belong into the
@@ -34,10 +43,7 @@ func Blobs(ctx context.Context, dir string) (*blob.Bucket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the blob store: %w", context.Cause(ctx))
 	}
-	if dir == "" {
-		dir = DefaultDir
-	}
-	root := filepath.Join(dir, "blobs")
+	root := BlobDir(dir)
 	if err := makeDir("opening the blob store", root); err != nil {
 		return nil, err
 	}

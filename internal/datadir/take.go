@@ -61,7 +61,7 @@ func Take(ctx context.Context, bucket *blob.Bucket, path string, progress func(d
 }
 
 func take(ctx context.Context, bucket *blob.Bucket, path string, progress func(done, total int64)) (Blob, error) {
-	f, size, err := openRegular(path)
+	f, size, err := OpenRegular(path)
 	if err != nil {
 		return Blob{}, err
 	}
@@ -95,8 +95,10 @@ func take(ctx context.Context, bucket *blob.Bucket, path string, progress func(d
 	return b, nil
 }
 
-// openRegular looks before it opens: opening a pipe would wait for a writer.
-func openRegular(path string) (*os.File, int64, error) {
+// OpenRegular opens a file that has bytes, and says how many. Errors to branch on:
+// fs.ErrNotExist, fs.ErrPermission, ErrNotFile, ErrEmpty. It looks before it opens:
+// opening a pipe would wait for a writer.
+func OpenRegular(path string) (*os.File, int64, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		return nil, 0, fmt.Errorf("%w but a %s; name a file", ErrNotFile, kindOf(info.Mode()))

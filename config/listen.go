@@ -1,0 +1,35 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// Listen says where the gateway listens. The zero value works.
+type Listen struct {
+	// Addr is host:port. Port 0 takes a free one. Defaults to 127.0.0.1:8080.
+	Addr string
+}
+
+// Defaults returns l with every zero field set to its default.
+func (l Listen) Defaults() Listen {
+	if l.Addr == "" {
+		l.Addr = "127.0.0.1:8080"
+	}
+	return l
+}
+
+// Validate checks the form of l as Defaults completes it, not whether there is such a
+// host.
+func (l Listen) Validate() error {
+	l = l.Defaults()
+	_, port, err := net.SplitHostPort(l.Addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("invalid Addr %q: want host:port, such as 127.0.0.1:8080", clip(l.Addr, 80))
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/worker"
+	"github.com/tidemark-dev/tidemark/worker/analysis"
+)
+
+// analysisQueue is where analyze puts its jobs. Every worker of the command line serves
+// it.
+const analysisQueue = "analysis"
+
+// hashLabel is the label by which a job of the same content is found again.
+const hashLabel = "sha256"
+
+// here is the place of a command that has the data folder open, and a worker of its own.
+type here struct {
+	session *session
+	board   *board
+}
+
+// openHere opens the data folder and its Redis, and starts a worker. stop drains that;
+// it may be called twice.
+func openHere(ctx context.Context, c *config.Config, b *board) (_ *session, _ place, stop func() error, err error) {
+	bucket, err := datadir.Blobs(ctx, c.Data.Dir)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, err := open(ctx, c, logTo(c, b))
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, bucket.Close())
+	}
+	if s.redis.Kind() == datadir.Embedded {
+		b.note(s.redis.Describe())
+	}
+	s.bucket = bucket
+	h := &here{session: s, board: b}
+	drain, err := h.work(ctx)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, s.close())
+	}
+	return s, h, sync.OnceValue(drain), nil
+}
+
+// work starts this process's own worker, and returns what drains it.
+func (h *here) work(ctx context.Context) (drain func() error, err error) {
+	// Of its own queue alone: what others have enqueued for workers of theirs must not
+	// fail here for want of a handler.
+	w, grace, err := newWorker(h.session, worker.Queue{Name: analysisQueue})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Start(ctx); err != nil {
+		return nil, fmt.Errorf("start a worker: %w", err)
+	}
+	return func() error {
+		// Not ctx: its end may be why the worker stops.
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		return w.Stop(ctx)
+	}, nil
+}
+
+// newWorker makes a worker that knows all types of jobs there are, and works on the
+// session's bucket. grace is how long
+// its Stop may take.
+func newWorker(s *session, queues ...worker.Queue) (w *worker.Worker, grace time.Duration, err error) {
+	o := s.config.Worker
+	o.Engine, o.Logger, o.Queues = s.engine, s.log, queues
+	w, err = worker.New(o)
+	if err != nil {
+		return nil, 0, err
+	}
+	analysis.Register(w, s.bucket, s.config.Analysis)
+	return w, o.DrainGrace + o.CancelGrace + closeTimeout, nil
+}
+
+// jobTypes are what newWorker registers.
+var jobTypes = []string{analysis.JobType}
+
+// submit takes a file into the blob store and finds or makes its job.
+func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(context.Context) error, error) {
+	b, err := datadir.Take(ctx, h.session.bucket, file, func(done, total int64) { h.board.taking(file, done, total) })
+	if err != nil {
+		return "", nil, err
+	}
+	s := h.session
+	live, err := s.liveAnalysis(ctx, hashLabel, b.SHA256, func(j engine.Job) bool {
+		// One in another queue may wait there for ever.
+		at, err := s.engine.Current(ctx, j.ID)
+		return err == nil && at.Queue == analysisQueue
+	})
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if live.ID != "" {
+		h.board.note(fmt.Sprintf("%s: going on with job %s", file, live.ID))
+		return live.ID, nil, nil
+	}
+	made, err := s.engine.Enqueue(ctx, engine.Spec{
+		Topic: s.config.Topic, Type: analysis.JobType, Title: cut(b.Name, engine.MaxTitleRunes), Queue: analysisQueue,
+		Labels:  map[string]string{hashLabel: b.SHA256},
+		Payload: analysis.Payload{Blob: b.Key, Name: b.Name, Size: b.Size, SHA256: b.SHA256},
+	})
+	if errors.Is(err, engine.ErrUnreplicated) {
+		h.board.note(fmt.Sprintf("%s: %v", file, err))
+		err = nil
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return made.Job, nil, nil
+}
+
+// liveAnalysis finds the topic's analysis that has not ended, has a label, and is one
+// that will do; one without ID for none.
+func (s *session) liveAnalysis(ctx context.Context, label, value string, do func(engine.Job) bool) (engine.Job, error) {
+	q := engine.JobsQuery{Limit: 500}
+	for {
+		page, err := s.store.Jobs(ctx, s.config.Topic, q)
+		if err != nil {
+			return engine.Job{}, err
+		}
+		for _, v := range page.Jobs {
+			j, err := v.Job()
+			if err != nil {
+				return engine.Job{}, err
+			}
+			if j.State.Ended() {
+				return engine.Job{}, nil // the living come first
+			}
+			if j.Type == analysis.JobType && j.Labels[label] == value && !j.Canceling && do(j) {
+				return j, nil
+			}
+		}
+		if q.After = page.Next; q.After == "" {
+			return engine.Job{}, nil
+		}
+	}
+}
+
+func (h *here) profile(ctx context.Context, f *analysed) ([]byte, string, error) {
+	key := analysis.ProfileKey(string(f.id))
+	text, err := h.session.bucket.ReadAll(ctx, key)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the profile of %s: %w; another worker of this Redis has another data folder: let them share one", f.file, err)
+	}
+	// The blob store is a folder, and the names in a profile's key are plain.
+	return text, filepath.Join(datadir.BlobDir(h.session.config.Data.Dir), filepath.FromSlash(key)), nil
+}
+
+func (h *here) goOn(engine.Job) string {
+	if h.session.redis.Kind() == datadir.Embedded {
+		return "it ends with this process"
+	}
+	return "run the same command again, or a worker of this data folder, to go on"
+}

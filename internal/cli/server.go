@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"iter"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/remote"
+)
+
+// A store is where a command's jobs are: in Redis, through an engine, or behind a
+// gateway.
+type store interface {
+	Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, error)
+	Job(ctx context.Context, id engine.JobID) (engine.View, error)
+	Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuery) (engine.JobsPage, error)
+	Cancel(ctx context.Context, id engine.JobID) error
+	Follow(ctx context.Context, q engine.FollowQuery) iter.Seq2[engine.Update, error]
+}
+
+var (
+	_ store = (*engine.Engine)(nil)
+	_ store = (*remote.Client)(nil)
+)
+
+// serverFlag declares --server, for commands that a gateway can serve.
+func serverFlag(cmd *cobra.Command) { config.AddFlags(cmd.Flags(), "server") }
+
+// byServer reports whether a command is to speak to a gateway. What the command line
+// names goes before what a variable or the file does; on the command line the two
+// exclude each other.
+func byServer(c *config.Config) (bool, error) {
+	if c.Server == "" {
+		return false, nil
+	}
+	server := c.Origin("server")
+	for _, key := range []string{"data", "redis.url", "worker.concurrency"} {
+		local := c.Origin(key)
+		if local.Kind != "flag" {
+			continue
+		}
+		if server.Kind == "flag" {
+			return false, usage("%s and %s: with a server, no data folder, Redis or worker of this machine is used; drop one of the two", server.Where, local.Where)
+		}
+		if key != "worker.concurrency" {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// openServer makes the session of a command that speaks to a gateway. It does not
+// connect.
+func openServer(c *config.Config) (*session, error) {
+	client, err := remote.New(remote.Options{URL: c.Server, Token: os.Getenv(config.TokenVariable)})
+	if err != nil {
+		return nil, err
+	}
+	return &session{config: c, store: client, remote: client}, nil
+}
+
+// openStore opens what a command is to use that is about jobs of other processes.
+func (a *app) openStore(cmd *cobra.Command) (*session, error) {
+	c, err := settings(cmd)
+	if err != nil {
+		return nil, err
+	}
+	remotely, err := byServer(c)
+	if err != nil {
+		return nil, err
+	}
+	if remotely {
+		return openServer(c)
+	}
+	return a.openLasting(cmd)
+}

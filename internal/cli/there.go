@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/internal/remote"
+	"github.com/tidemark-dev/tidemark/worker/analysis"
+)
+
+// sourceLabel is the label by which the upload of a file is found again: a mark of the
+// file, not of its content, which would have to be read first.
+const sourceLabel = "source"
+
+// maxProfileBytes is far more than a profile has.
+const maxProfileBytes = 64 << 20
+
+// there is the place of a command that speaks to a server.
+type there struct {
+	session *session
+	board   *board
+}
+
+func openThere(_ context.Context, c *config.Config, b *board) (*session, place, func() error, error) {
+	s, err := openServer(c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return s, &there{session: s, board: b}, func() error { return nil }, nil
+}
+
+// submit announces a file's upload, or finds one that the same file has begun.
+func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send func(context.Context) error, err error) {
+	fail := func(err error) (engine.JobID, func(context.Context) error, error) {
+		return "", nil, fmt.Errorf("sending %s to the server: %w", file, err)
+	}
+	f, size, err := datadir.OpenRegular(file)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() {
+		if send == nil {
+			f.Close()
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return fail(err)
+	}
+	source, err := sourceOf(file, info)
+	if err != nil {
+		return fail(err)
+	}
+	s := t.session
+	live, err := s.liveAnalysis(ctx, sourceLabel, source, func(j engine.Job) bool {
+		if j.State != engine.Receiving {
+			return true
+		}
+		// Only who has begun an upload can go on with it.
+		_, err := s.remote.Received(ctx, j.ID)
+		return err == nil
+	})
+	if err != nil {
+		return fail(err)
+	}
+	id := live.ID
+	switch {
+	case id == "":
+		id, err = s.remote.Announce(ctx, remote.Upload{
+			Topic: s.config.Topic, Type: analysis.JobType, Name: filepath.Base(file), SizeBytes: size,
+			Labels: map[string]string{sourceLabel: source},
+		})
+		if err != nil {
+			return fail(err)
+		}
+	case live.State == engine.Receiving:
+		t.board.note(fmt.Sprintf("%s: going on with the upload of job %s", file, id))
+	default:
+		t.board.note(fmt.Sprintf("%s: going on with job %s", file, id))
+		return id, nil, nil
+	}
+	return id, func(ctx context.Context) error {
+		defer f.Close()
+		return t.send(ctx, file, f, info, id)
+	}, nil
+}
+
+// send brings a file to its job, over cuts, which are shown.
+func (t *there) send(ctx context.Context, file string, f *os.File, before fs.FileInfo, id engine.JobID) error {
+	err := t.session.remote.Send(ctx, id, f, before.Size(), func(why error) {
+		t.board.note(fmt.Sprintf("%s: the upload is interrupted and will go on: %v", file, why))
+	})
+	if err != nil {
+		return err
+	}
+	after, err := f.Stat()
+	if err == nil && (after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime())) {
+		// What the server has is of neither state of the file.
+		err = errors.Join(datadir.ErrChanged, t.session.remote.Cancel(ctx, id))
+	}
+	return err
+}
+
+// sourceOf marks a file as it is now: another place, size or time of change is another
+// source.
+func sourceOf(file string, info fs.FileInfo) (string, error) {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("this machine's name, by which an upload is found again: %w", err)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d", host, path, info.Size(), info.ModTime().UnixNano()))
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+func (t *there) profile(ctx context.Context, f *analysed) ([]byte, string, error) {
+	id := string(f.id) + ".profile.json"
+	text, err := t.session.remote.Artifact(ctx, id, maxProfileBytes)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the profile of %s: %w", f.file, err)
+	}
+	return text, t.session.remote.ArtifactURL(id), nil
+}
+
+func (t *there) goOn(j engine.Job) string {
+	if j.State == engine.Receiving || j.ID == "" {
+		return "what has arrived is kept: run the same command again to send the rest"
+	}
+	return "it goes on at the server; run the same command again to see it"
+}

@@ -1,0 +1,294 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// Follow gives every record of a topic or of a job after a cursor, as engine.Engine's
+// does, over restarts of the gateway and cut connections. UpdateInterrupted says that
+// the gateway is away (Err wraps ErrUnreachable) or its Redis (engine.ErrUnreachable
+// alone); it goes on by itself from the cursor.
+//
+// It ends, with an error, only when ctx ends (its cause), when the query is not valid,
+// when the job is unknown (engine.ErrNotFound), or when the gateway refuses in a way
+// that coming back would not change (ErrRefused, ErrProtocol); without one when the job
+// that it follows has ended, or the caller stops.
+func (c *Client) Follow(ctx context.Context, q engine.FollowQuery) iter.Seq2[engine.Update, error] {
+	return func(yield func(engine.Update, error) bool) {
+		f := &follower{client: c, query: q, cursor: q.After}
+		f.yield = func(u engine.Update) error {
+			if !yield(u, nil) {
+				return errStopped
+			}
+			return nil
+		}
+		if err := f.run(ctx); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, errEnded) {
+			yield(engine.Update{}, err)
+		}
+	}
+}
+
+var (
+	// errStopped: the caller of the iterator wants no more.
+	errStopped = errors.New("stopped")
+	// errEnded: the job that is followed has ended.
+	errEnded = errors.New("ended")
+)
+
+// A follower is one iteration. Everything happens in the goroutine of whoever iterates.
+type follower struct {
+	client *Client
+	query  engine.FollowQuery
+	yield  func(engine.Update) error
+
+	cursor engine.Cursor // "" until a snapshot has been given
+	sid    int           // of the present subscription
+	again  bool          // the subscription stands in for one that did not fit the cursor
+	away   bool          // the outage has been told
+	delay  time.Duration // of which a random part is waited next; 0: BackoffMin
+
+	reason engine.Verdict // of the snapshot that is being received
+	jobs   []engine.View
+}
+
+func (f *follower) run(ctx context.Context) error {
+	if err := f.check(ctx); err != nil {
+		return err
+	}
+	for {
+		err := f.connection(ctx)
+		var lost *lostError
+		if !errors.As(err, &lost) {
+			return err
+		}
+		if err := f.wait(ctx, lost); err != nil {
+			return err
+		}
+	}
+}
+
+// check finds the topic of a job, and refuses what no gateway would take.
+func (f *follower) check(ctx context.Context) error {
+	if f.cursor != "" {
+		if _, err := engine.ParseCursor(string(f.cursor)); err != nil {
+			return err
+		}
+	}
+	if f.query.Job == "" {
+		_, err := engine.ParseTopic(string(f.query.Topic))
+		return err
+	}
+	v, err := f.job(ctx)
+	if err != nil {
+		return fmt.Errorf("follow %w", err)
+	}
+	f.query.Topic = v.Topic
+	return nil
+}
+
+// job reads the job that is followed, however long the gateway is away.
+func (f *follower) job(ctx context.Context) (engine.View, error) {
+	for {
+		v, err := f.client.Job(ctx, f.query.Job)
+		if !errors.Is(err, engine.ErrUnreachable) || ctx.Err() != nil {
+			return v, err
+		}
+		if err := f.wait(ctx, &lostError{err, -1}); err != nil {
+			return engine.View{}, err
+		}
+	}
+}
+
+// wait says once an outage that the gateway is away, and waits before the next try.
+func (f *follower) wait(ctx context.Context, lost *lostError) error {
+	if err := f.interrupted(lost.err); err != nil {
+		return err
+	}
+	d := lost.wait
+	if d < 0 {
+		if f.delay == 0 {
+			f.delay = f.client.opts.BackoffMin
+		}
+		d = rand.N(f.delay)
+		f.delay = min(2*f.delay, f.client.opts.BackoffMax)
+	}
+	return pause(ctx, d)
+}
+
+func (f *follower) interrupted(err error) error {
+	if f.away {
+		return nil
+	}
+	f.away = true
+	return f.yield(engine.Update{Kind: engine.UpdateInterrupted, Cursor: f.cursor, Err: err})
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// connection follows over one connection, to its end.
+func (f *follower) connection(ctx context.Context) error {
+	s, err := f.client.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := f.subscribe(s); err != nil {
+		return f.client.ended(ctx, err)
+	}
+	for {
+		got, err := s.read()
+		if err != nil {
+			return f.client.ended(ctx, err)
+		}
+		if got.SID != strconv.Itoa(f.sid) {
+			continue // of a subscription that was given up, or of none
+		}
+		fits, err := f.take(ctx, got)
+		if err != nil {
+			return err
+		}
+		if !fits {
+			if f.again { // a gateway that does it again is not asked in a circle
+				return &lostError{fmt.Errorf("%w: its records do not follow the cursor", ErrProtocol), -1}
+			}
+			f.again = true
+			err := s.write(unsubscribeMessage{"unsubscribe", strconv.Itoa(f.sid)})
+			if err == nil {
+				err = f.subscribe(s)
+			}
+			if err != nil {
+				return f.client.ended(ctx, err)
+			}
+		}
+	}
+}
+
+func (f *follower) subscribe(s *socket) error {
+	f.sid++
+	f.jobs = nil
+	return s.write(subscribeMessage{"subscribe", strconv.Itoa(f.sid), f.query.Topic, f.cursor, f.query.Job})
+}
+
+// take hands a frame on. What does not fit the cursor is not: something is lost between.
+func (f *follower) take(ctx context.Context, got frame) (fits bool, err error) {
+	switch got.Type {
+	case "subscribed":
+		f.delay = 0
+		f.jobs, f.reason = nil, got.Reason
+		return got.Mode == "snapshot" || got.Cursor == f.cursor, nil
+	case "snapshot":
+		return true, f.snapshot(got)
+	case "records":
+		if got.After != f.cursor {
+			return false, nil
+		}
+		f.again, f.away = false, false
+		return true, f.records(got)
+	case "live":
+		return true, f.live(ctx)
+	case "error":
+		return true, f.refusal(got)
+	}
+	return true, nil // of a later version of the protocol
+}
+
+func (f *follower) snapshot(got frame) error {
+	views, err := viewsOf(f.query.Topic, got.Jobs)
+	if err != nil {
+		return err
+	}
+	f.jobs = append(f.jobs, views...)
+	if !got.Final {
+		return nil
+	}
+	jobs := f.jobs
+	f.cursor, f.jobs = got.Cursor, nil
+	if err := f.yield(engine.Update{Kind: engine.UpdateSnapshot, Cursor: f.cursor, Reason: f.reason, Jobs: jobs}); err != nil {
+		return err
+	}
+	if f.query.Job == "" || len(jobs) == 0 {
+		return nil
+	}
+	j, err := jobs[0].Job()
+	if err == nil && j.State.Ended() {
+		err = errEnded
+	}
+	return err
+}
+
+func (f *follower) records(got frame) error {
+	for _, text := range got.Records {
+		var r struct {
+			ID engine.Cursor `json:"id"`
+		}
+		if err := json.Unmarshal(text, &r); err != nil {
+			return fmt.Errorf("%w: a record: %w", ErrProtocol, err)
+		}
+		e := engine.Entry{Topic: f.query.Topic, ID: r.ID, JSON: text}
+		if err := f.yield(engine.Update{Kind: engine.UpdateRecord, Cursor: r.ID, Entry: e}); err != nil {
+			return err
+		}
+		if f.query.Job != "" && e.Type().Terminal() {
+			return errEnded
+		}
+	}
+	f.cursor = got.Cursor
+	return nil
+}
+
+// live tells that everything has been given. A reader that already holds the last
+// record of the job that it follows would wait for ever, so that is looked up.
+func (f *follower) live(ctx context.Context) error {
+	f.away = false
+	if f.query.Job != "" {
+		v, err := f.job(ctx)
+		if err != nil {
+			return err
+		}
+		j, err := v.Job()
+		if err != nil {
+			return err
+		}
+		if j.State.Ended() && j.Rev <= f.cursor.N() {
+			return errEnded
+		}
+	}
+	return f.yield(engine.Update{Kind: engine.UpdateLive, Cursor: f.cursor})
+}
+
+// refusal says what an error frame means.
+func (f *follower) refusal(got frame) error {
+	e := &Error{Code: got.Code, Detail: "follow " + string(f.query.Topic) + ": " + got.Message}
+	switch got.Code {
+	case "unavailable": // the subscription stands
+		e.kind = engine.ErrUnreachable
+		return f.interrupted(e)
+	case "not_found":
+		return fmt.Errorf("follow job %s: %w", f.query.Job, engine.ErrNotFound)
+	case "forbidden":
+		e.kind = ErrRefused
+	case "invalid":
+		e.kind = engine.ErrInvalid
+	default:
+		e.kind = ErrProtocol
+	}
+	return e
+}

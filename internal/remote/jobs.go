@@ -1,0 +1,176 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// Enqueue makes a job, as engine.Engine does. Errors to branch on: engine.ErrInvalid,
+// engine.ErrInvalidTopic, ErrRefused, engine.ErrUnreachable, after which it may or may
+// not have been made, engine.ErrOutOfMemory, and engine.ErrUnreplicated, with which
+// the job stands and is returned.
+func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, error) {
+	fail := func(err error) (engine.Enqueued, error) {
+		return engine.Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
+	}
+	if err := s.Validate(); err != nil {
+		return fail(err)
+	}
+	body := struct {
+		Topic      engine.Topic      `json:"topic"`
+		Type       string            `json:"type"`
+		Payload    any               `json:"payload,omitempty"`
+		Title      string            `json:"title,omitempty"`
+		Labels     map[string]string `json:"labels,omitempty"`
+		Key        string            `json:"key,omitempty"`
+		Queue      string            `json:"queue,omitempty"`
+		DelayMS    int64             `json:"delay_ms,omitempty"`
+		Deadline   *time.Time        `json:"deadline,omitempty"`
+		MaxRetries *int              `json:"max_retries,omitempty"`
+	}{
+		Topic: s.Topic, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels, Key: s.Key, Queue: s.Queue,
+		DelayMS: s.Delay.Milliseconds(),
+	}
+	if b, raw := s.Payload.([]byte); raw {
+		body.Payload = json.RawMessage(b)
+		if len(b) == 0 {
+			body.Payload = nil
+		}
+	}
+	if !s.Deadline.IsZero() {
+		body.Deadline = &s.Deadline
+	}
+	if s.MaxRetries != 0 {
+		// Negative is none to a Spec, and zero its default.
+		n := max(s.MaxRetries, 0)
+		body.MaxRetries = &n
+	}
+	var made struct {
+		ID           engine.JobID `json:"id"`
+		Topic        engine.Topic `json:"topic"`
+		Existing     bool         `json:"existing"`
+		Unreplicated bool         `json:"unreplicated"`
+	}
+	if err := c.call(ctx, http.MethodPost, "/v1/jobs", body, &made); err != nil {
+		return fail(err)
+	}
+	e := engine.Enqueued{Job: made.ID, Topic: made.Topic, Existing: made.Existing}
+	if made.Unreplicated {
+		return e, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, engine.ErrUnreplicated)
+	}
+	return e, nil
+}
+
+// Job reads a job's view. Its error wraps engine.ErrInvalidJobID, engine.ErrNotFound,
+// ErrRefused or engine.ErrUnreachable.
+func (c *Client) Job(ctx context.Context, id engine.JobID) (engine.View, error) {
+	if _, err := engine.ParseJobID(string(id)); err != nil {
+		return engine.View{}, err
+	}
+	var answer struct {
+		Topic engine.Topic    `json:"topic"`
+		Job   json.RawMessage `json:"job"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/v1/jobs/"+string(id), nil, &answer); err != nil {
+		return engine.View{}, aboutJob(id, err)
+	}
+	return engine.View{ID: id, Topic: answer.Topic, JSON: answer.Job}, nil
+}
+
+// Jobs lists a topic's jobs, as engine.Engine does. Errors to branch on:
+// engine.ErrInvalidTopic, engine.ErrInvalid, ErrRefused, engine.ErrUnreachable.
+func (c *Client) Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuery) (engine.JobsPage, error) {
+	if _, err := engine.ParseTopic(string(topic)); err != nil {
+		return engine.JobsPage{}, err
+	}
+	query := url.Values{"topic": {string(topic)}}
+	if q.After != "" {
+		query.Set("after", q.After)
+	}
+	if q.Limit != 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var answer struct {
+		Jobs []json.RawMessage `json:"jobs"`
+		Next string            `json:"next"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/v1/jobs?"+query.Encode(), nil, &answer); err != nil {
+		return engine.JobsPage{}, fmt.Errorf("list jobs of %s: %w", topic, err)
+	}
+	views, err := viewsOf(topic, answer.Jobs)
+	return engine.JobsPage{Jobs: views, Next: answer.Next}, err
+}
+
+// Cancel asks a job to stop, as engine.Engine does. Errors to branch on:
+// engine.ErrInvalidJobID, engine.ErrNotFound, engine.ErrEnded, ErrRefused,
+// engine.ErrUnreachable.
+func (c *Client) Cancel(ctx context.Context, id engine.JobID) error {
+	if _, err := engine.ParseJobID(string(id)); err != nil {
+		return err
+	}
+	var answer struct{}
+	if err := c.call(ctx, http.MethodPost, "/v1/jobs/"+string(id)+"/cancel", nil, &answer); err != nil {
+		return fmt.Errorf("cancel %w", aboutJob(id, err))
+	}
+	return nil
+}
+
+// Artifact reads what a job has left, by its ID, "<job>.<name>". It is of at most
+// mostBytes, or the error wraps engine.ErrInvalid; otherwise of those that Job has.
+func (c *Client) Artifact(ctx context.Context, id string, mostBytes int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, errTook)
+	defer cancel()
+	r, err := c.request(ctx, http.MethodGet, c.ArtifactURL(id), nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.send(r)
+	if err != nil {
+		return nil, fmt.Errorf("read artifact %s: %w", id, err)
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(answer.Body, mostBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read artifact %s: %w", id, c.unreachable(ctx, err))
+	}
+	if int64(len(b)) > mostBytes {
+		return nil, fmt.Errorf("%w artifact %s: it has more than %d bytes", engine.ErrInvalid, id, mostBytes)
+	}
+	return b, nil
+}
+
+// ArtifactURL is where an artifact can be read.
+func (c *Client) ArtifactURL(id string) string { return c.at("/v1/artifacts/" + url.PathEscape(id)) }
+
+// aboutJob gives the errors of requests about one job the words that the engine has.
+func aboutJob(id engine.JobID, err error) error {
+	for _, kind := range []error{engine.ErrNotFound, engine.ErrEnded} {
+		if errors.Is(err, kind) {
+			return fmt.Errorf("job %s: %w", id, kind)
+		}
+	}
+	return fmt.Errorf("job %s: %w", id, err)
+}
+
+func viewsOf(topic engine.Topic, jobs []json.RawMessage) ([]engine.View, error) {
+	views := make([]engine.View, len(jobs))
+	for i, text := range jobs {
+		var j struct {
+			ID engine.JobID `json:"id"`
+		}
+		if err := json.Unmarshal(text, &j); err != nil {
+			return nil, fmt.Errorf("%w: a job: %w", ErrProtocol, err)
+		}
+		views[i] = engine.View{ID: j.ID, Topic: topic, JSON: text}
+	}
+	return views, nil
+}

@@ -1,0 +1,214 @@
+package remote_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/internal/remote"
+)
+
+func TestJobsAreThoseOfTheEngine(t *testing.T) {
+	ctx := soon(t)
+	e := open(t, redistest.Server(t).URL())
+	c := client(t, serve(t, gateway.Options{Engine: e}))
+
+	spec := engine.Spec{
+		Topic: topic, Type: "export", Title: "<Orders> & “2025”", Payload: map[string]int{"year": 2025}, Labels: map[string]string{"region": "eu"},
+		Key: "november", Queue: "nobody", Delay: time.Hour, Deadline: time.Now().Add(24 * time.Hour), MaxRetries: -1,
+	}
+	made, err := c.Enqueue(ctx, spec)
+	if err != nil || made.Existing || made.Topic != topic {
+		t.Fatalf("enqueue: %+v, %v", made, err)
+	}
+	if again, err := c.Enqueue(ctx, spec); err != nil || !again.Existing || again.Job != made.Job {
+		t.Errorf("the same key gives %+v, %v, want job %s", again, err, made.Job)
+	}
+	for i := range 4 {
+		if _, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Title: fmt.Sprint(i), Payload: []byte(`{"raw":true}`), Queue: "nobody"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	want, err := e.Job(ctx, made.Job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Job(ctx, made.Job)
+	if err != nil || got.ID != want.ID || got.Topic != want.Topic || !sameJSON(t, got.JSON, want.JSON) {
+		t.Errorf("the job is\n%s %s, %v\nwant\n%s %s", got.Topic, got.JSON, err, want.Topic, want.JSON)
+	}
+	all, err := e.Jobs(ctx, topic, engine.JobsQuery{})
+	if err != nil || len(all.Jobs) != 5 {
+		t.Fatalf("%d jobs, %v", len(all.Jobs), err)
+	}
+	var listed []engine.View
+	for q := (engine.JobsQuery{Limit: 2}); ; {
+		page, err := c.Jobs(ctx, topic, q)
+		if err != nil || len(page.Jobs) > 2 {
+			t.Fatalf("a page of %d jobs, %v", len(page.Jobs), err)
+		}
+		listed = append(listed, page.Jobs...)
+		if q.After = page.Next; q.After == "" {
+			break
+		}
+	}
+	for i, v := range all.Jobs {
+		if i >= len(listed) || listed[i].ID != v.ID || listed[i].Topic != topic || !sameJSON(t, listed[i].JSON, v.JSON) {
+			t.Fatalf("listed are %d jobs, and number %d is not the engine's", len(listed), i)
+		}
+	}
+
+	if err := c.Cancel(ctx, made.Job); err != nil {
+		t.Error(err)
+	}
+	if v, err := e.Job(ctx, made.Job); err != nil || !bytes.Contains(v.JSON, []byte(`"state":"canceled"`)) {
+		t.Errorf("canceled, it is %s, %v", v.JSON, err)
+	}
+}
+
+func sameJSON(t *testing.T, a, b []byte) bool {
+	t.Helper()
+	var x, y any
+	if err := errors.Join(json.Unmarshal(a, &x), json.Unmarshal(b, &y)); err != nil {
+		t.Fatal(err)
+	}
+	return reflect.DeepEqual(x, y)
+}
+
+func TestRefusalsAreTheEnginesErrors(t *testing.T) {
+	ctx := soon(t)
+	e := open(t, redistest.Server(t).URL())
+	c := client(t, serve(t, gateway.Options{Engine: e}))
+	made, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "nobody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Cancel(ctx, made.Job); err != nil {
+		t.Fatal(err)
+	}
+	const unknown = engine.JobID("0701JDG5CW2QK3V9Y7H4N8R6ZTXB")
+	for name, tc := range map[string]struct {
+		call func() error
+		want error
+	}{
+		"a job that there is not":      {func() error { _, err := c.Job(ctx, unknown); return err }, engine.ErrNotFound},
+		"canceling one":                {func() error { return c.Cancel(ctx, unknown) }, engine.ErrNotFound},
+		"canceling one that has ended": {func() error { return c.Cancel(ctx, made.Job) }, engine.ErrEnded},
+		"a malformed job ID":           {func() error { _, err := c.Job(ctx, "../healthz"); return err }, engine.ErrInvalidJobID},
+		"a malformed topic":            {func() error { _, err := c.Jobs(ctx, "me", engine.JobsQuery{}); return err }, engine.ErrInvalidTopic},
+		"a limit out of bounds":        {func() error { _, err := c.Jobs(ctx, topic, engine.JobsQuery{Limit: 501}); return err }, engine.ErrInvalid},
+		"a malformed type":             {func() error { _, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "X"}); return err }, engine.ErrInvalid},
+		"an artifact there is not":     {func() error { _, err := c.Artifact(ctx, string(unknown)+".profile.json", 100); return err }, engine.ErrNotFound},
+	} {
+		if err := tc.call(); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+	}
+	if _, err := c.Job(ctx, unknown); err.Error() != "job "+string(unknown)+": no such job" {
+		t.Errorf("the engine words it otherwise than %q", err)
+	}
+}
+
+func TestWhatAnswersIsToldApart(t *testing.T) {
+	problem := func(status int, code string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(status)
+			fmt.Fprintf(w, `{"status":%d,"code":%q,"detail":"why"}`, status, code)
+		}
+	}
+	page := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			fmt.Fprint(w, "<h1>Welcome</h1>")
+		}
+	}
+	for name, tc := range map[string]struct {
+		answer http.HandlerFunc
+		want   error
+		not    error
+	}{
+		"no credentials":      {problem(401, "unauthenticated"), remote.ErrRefused, nil},
+		"no right":            {problem(403, "forbidden"), remote.ErrRefused, nil},
+		"Redis is away":       {problem(503, "unavailable"), engine.ErrUnreachable, remote.ErrUnreachable},
+		"Redis is full":       {problem(507, "out_of_memory"), engine.ErrOutOfMemory, nil},
+		"a body too large":    {problem(413, "too_large"), engine.ErrInvalid, nil},
+		"some other server":   {page(200), remote.ErrProtocol, nil},
+		"without such a page": {page(404), remote.ErrProtocol, engine.ErrNotFound},
+		"a proxy alone":       {page(502), remote.ErrUnreachable, nil},
+		"one that redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, remote.ErrProtocol, nil},
+		"one that takes long":  {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, remote.ErrUnreachable, nil},
+		"one that breaks off":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, remote.ErrUnreachable, nil},
+		"JSON that is another": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `["hello"]`) }, remote.ErrProtocol, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(tc.answer)
+			defer s.Close()
+			c := client(t, s.Listener.Addr().String(), func(o *remote.Options) { o.RequestTimeout = time.Second })
+			_, err := c.Jobs(soon(t), topic, engine.JobsQuery{})
+			if !errors.Is(err, tc.want) || (tc.not != nil && errors.Is(err, tc.not)) {
+				t.Errorf("%v, want %v and not %v", err, tc.want, tc.not)
+			}
+		})
+	}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	if _, err := client(t, addr).Jobs(soon(t), topic, engine.JobsQuery{}); !errors.Is(err, remote.ErrUnreachable) || !errors.Is(err, engine.ErrUnreachable) || strings.Count(err.Error(), addr) > 2 {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
+func TestTokenGoesIntoTheHeaderAlone(t *testing.T) {
+	asked := make(chan *http.Request, 2)
+	addr := scripted(t, func(w http.ResponseWriter, r *http.Request) { asked <- r; fmt.Fprint(w, `{}`) },
+		func(_ int, c *conversation) { c.end(4401) })
+	c := client(t, addr, func(o *remote.Options) { o.Token = "hunter2" })
+	if _, err := c.Jobs(soon(t), topic, engine.JobsQuery{}); err != nil {
+		t.Fatal(err)
+	}
+	r := <-asked
+	if got := r.Header.Get("Authorization"); got != "Bearer hunter2" || strings.Contains(r.URL.String(), "hunter2") {
+		t.Errorf("%s with Authorization %q", r.URL, got)
+	}
+	for _, err := range c.Follow(soon(t), engine.FollowQuery{Topic: topic}) {
+		if !errors.Is(err, remote.ErrRefused) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("refused credentials give %v", err)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, s := range []string{"http://127.0.0.1:8080", "https://jobs.example", "http://[::1]:80/", "https://jobs.example/tidemark/"} {
+		u, err := remote.ParseURL(s)
+		if err != nil || strings.HasSuffix(u.String(), "/") {
+			t.Errorf("%s gives %v, %v", s, u, err)
+		}
+	}
+	for _, s := range []string{"", "jobs.example", "127.0.0.1:8080", "ws://h", "http://", "http://u@h", "http://u:hunter2@h", "http://h?token=hunter2", "http://h#hunter2", "http://h?", "http://:80"} {
+		if _, err := remote.ParseURL(s); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s gives %v", s, err)
+		}
+	}
+	if _, err := remote.New(remote.Options{URL: "http://h", RequestTimeout: -1}); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), "RequestTimeout") {
+		t.Errorf("a negative time-out gives %v", err)
+	}
+}
