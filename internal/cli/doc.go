@@ -32,7 +32,7 @@
 // real port:
 //
 //	{"type":"up","addr":"127.0.0.1:8080","page":"…","jobs":"…","websocket":"…","asynq":"…","redis":"…",
-//	 "redis_kind":"server","data":"tidemark-data","topic":"user:demo","auth":"dev","announcement":"…","worker":true}
+//	 "redis_kind":"server","redis_url":"unix:///…","data":"tidemark-data","topic":"user:demo","auth":"dev","announcement":"…","worker":true}
 //
 // # Where jobs are
 //

@@ -64,13 +64,14 @@ func TestServiceToldToStopBeforeItBegan(t *testing.T) {
 func TestWhereaboutsForPeople(t *testing.T) {
 	w := whereabouts{
 		Page: "http://127.0.0.1:8080/", Jobs: "http://127.0.0.1:8080/v1/jobs", Socket: "ws://127.0.0.1:8080/v1/ws",
-		Asynq: "http://127.0.0.1:8080/admin/asynq", Redis: "R", Data: "d", Announce: "A", Working: true,
+		Asynq: "http://127.0.0.1:8080/admin/asynq", Redis: "R", RedisURL: "unix:///d/redis.sock", Data: "d", Announce: "A", Working: true,
 	}
 	var up, alone, embedded bytes.Buffer
 	w.write(&up)
 	const want = `Tidemark is up: http://127.0.0.1:8080/
 
   producers  POST http://127.0.0.1:8080/v1/jobs
+  in Go      engine.Options{URL: "unix:///d/redis.sock"}
   WebSocket  ws://127.0.0.1:8080/v1/ws
   queues     http://127.0.0.1:8080/admin/asynq
   Redis      R

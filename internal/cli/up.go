@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -74,27 +75,33 @@ func (a *app) serve(cmd *cobra.Command, working, asJSON bool) (err error) {
 
 // whereabouts is what a process that serves says of itself.
 type whereabouts struct {
-	Type     string       `json:"type"` // "up"
-	Addr     string       `json:"addr"`
-	Page     string       `json:"page"`
-	Jobs     string       `json:"jobs"`
-	Socket   string       `json:"websocket"`
-	Asynq    string       `json:"asynq"`
-	Redis    string       `json:"redis"`
-	Kind     datadir.Kind `json:"redis_kind"`
-	Data     string       `json:"data"`
-	Topic    string       `json:"topic"`
-	Auth     string       `json:"auth"`
-	Announce string       `json:"announcement,omitempty"`
-	Working  bool         `json:"worker"`
+	Type   string       `json:"type"` // "up"
+	Addr   string       `json:"addr"`
+	Page   string       `json:"page"`
+	Jobs   string       `json:"jobs"`
+	Socket string       `json:"websocket"`
+	Asynq  string       `json:"asynq"`
+	Redis  string       `json:"redis"`
+	Kind   datadir.Kind `json:"redis_kind"`
+	// RedisURL is only of the data folder's own server: others' may hold a password.
+	RedisURL string `json:"redis_url,omitempty"`
+	Data     string `json:"data"`
+	Topic    string `json:"topic"`
+	Auth     string `json:"auth"`
+	Announce string `json:"announcement,omitempty"`
+	Working  bool   `json:"worker"`
 }
 
 func (s *service) whereabouts() whereabouts {
 	c, host := s.session.config, s.listener.Addr().String()
+	url := ""
+	if s.session.redis.Kind() == datadir.Server {
+		url = s.session.redis.URL()
+	}
 	return whereabouts{
 		Type: "up", Addr: host, Page: "http://" + host + "/", Jobs: "http://" + host + "/v1/jobs",
 		Socket: "ws://" + host + "/v1/ws", Asynq: "http://" + host + "/admin/asynq",
-		Redis: s.session.redis.Describe(), Kind: s.session.redis.Kind(), Data: c.Data.Dir,
+		Redis: s.session.redis.Describe(), Kind: s.session.redis.Kind(), RedisURL: url, Data: c.Data.Dir,
 		Topic: string(c.Topic), Auth: c.Auth.Mode, Announce: s.auth.Announcement(), Working: s.worker != nil,
 	}
 }
@@ -104,6 +111,9 @@ func (w whereabouts) write(out io.Writer) {
 	fmt.Fprintf(out, "Tidemark is up: %s\n\n", w.Page)
 	say := func(name, text string) { fmt.Fprintf(out, "  %-11s%s\n", name, oneLine(text)) }
 	say("producers", "POST "+w.Jobs)
+	if w.RedisURL != "" {
+		say("in Go", "engine.Options{URL: "+strconv.Quote(w.RedisURL)+"}")
+	}
 	say("WebSocket", w.Socket)
 	say("queues", w.Asynq)
 	say("Redis", w.Redis)
