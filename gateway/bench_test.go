@@ -1,201 +1,125 @@
 package gateway_test
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/binary"
 	"fmt"
-	"io"
-	"net"
-	"os"
-	"runtime"
-	"runtime/debug"
-	"strconv"
-	"strings"
-	"sync/atomic"
-	"syscall"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
-// A raw client costs little beside the gateway in the same process: it has no
-// goroutine and no buffer while it is idle.
-type raw struct {
-	t    testing.TB
-	conn net.Conn
-}
+// figures are what the rounds of a benchmark measured; their medians are reported.
+type figures map[string][]float64
 
-func (s *server) raw(t testing.TB) *raw {
-	t.Helper()
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = fmt.Fprintf(conn, "GET /v1/ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tidemark.v1\r\nUser-Agent: %s\r\nCookie: session=%s\r\n\r\n",
-		s.addr, strings.Repeat("u", 110), strings.Repeat("c", 200))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &raw{t, conn}
-	r.expect("welcome")
-	return r
-}
+func (f figures) add(unit string, value float64) { f[unit] = append(f[unit], value) }
 
-// send writes a text frame with a mask of zeros.
-func (r *raw) send(text string) {
-	frame := []byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}
-	if len(text) > 125 {
-		frame = []byte{0x81, 0x80 | 126, byte(len(text) >> 8), byte(len(text)), 0, 0, 0, 0}
-	}
-	if _, err := r.conn.Write(append(frame, text...)); err != nil {
-		r.t.Fatal(err)
+func (f figures) report(b *testing.B) {
+	b.ReportMetric(0, "ns/op") // of no meaning here
+	for unit, values := range f {
+		slices.Sort(values)
+		b.ReportMetric(values[len(values)/2], unit)
 	}
 }
 
-// expect reads until a frame of a type has come. What has come after it in the same
-// read is lost, so it is for the last one that is due.
-func (r *raw) expect(kind string) {
-	r.t.Helper()
-	want := []byte(`{"type":"` + kind + `"`)
-	if err := r.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		r.t.Fatal(err)
-	}
-	var got []byte
-	b := make([]byte, 4<<10)
-	for !bytes.Contains(got, want) {
-		n, err := r.conn.Read(b)
-		if err != nil {
-			r.t.Fatalf("waiting for %s: %v after %q", kind, err, got)
-		}
-		got = append(got, b[:n]...)
-	}
-}
+// servers are what a benchmark measures in turn: the gateway, then Melody as it comes,
+// whose figures have a name with "bare-".
+var servers = []struct{ role, prefix string }{{"gateway", ""}, {"bare", "bare-"}}
 
-// resident is the process's resident memory.
-func resident(t testing.TB) int {
-	t.Helper()
-	runtime.GC()
-	debug.FreeOSMemory()
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pages * os.Getpagesize()
-}
+func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
+func microseconds(d time.Duration) float64 { return float64(d) / 1e3 }
 
-// BenchmarkIdleConnections prints what an idle connection with one subscription
-// costs, its client in the same process included.
+// BenchmarkIdleConnections prints the server's resident memory for each of 5,000
+// connections with one subscription: (at 5,000 - at 100) / 4,900. "freed" is without
+// what the runtime had not yet given back to the kernel.
 func BenchmarkIdleConnections(b *testing.B) {
-	const n = 5000
+	const few, many = 100, 5000
+	f := figures{}
 	for b.Loop() {
-		s := serve(b, real(b), func(o *gateway.Options) { o.ConnectionsPerPrincipal = n })
-		clients := make([]*raw, 0, n)
-		connect := func(count int) {
-			for range count {
-				r := s.raw(b)
-				r.send(`{"type":"subscribe","sid":"1","topic":"user:` + strconv.Itoa(len(clients)) + `"}`)
-				r.expect("live")
-				clients = append(clients, r)
-			}
+		redis := serving{redistest.Server(b).URL(), "bench", many}
+		clients := begin(b, "clients")
+		ask[none](clients, "seed", seeding{redis, many, 0})
+		for _, server := range servers {
+			s := begin(b, server.role)
+			addr := ask[string](s, "serve", redis)
+			ask[none](clients, "connect", party{Addr: addr, Count: few})
+			before := ask[memory](s, "memory", none{})
+			ask[none](clients, "connect", party{Addr: addr, Count: many})
+			after := ask[memory](s, "memory", none{})
+			ask[none](clients, "hang up", none{})
+			s.end()
+			each := func(before, after int) float64 { return float64(after-before) / (many - few) / 1024 }
+			f.add(server.prefix+"KiB/conn", each(before.Collected, after.Collected))
+			f.add(server.prefix+"KiB/conn-freed", each(before.Freed, after.Freed))
 		}
-		connect(100)
-		before := resident(b)
-		connect(n - 100)
-		b.ReportMetric(float64(resident(b)-before)/(n-100), "B/conn")
-		for _, r := range clients {
-			r.conn.Close()
-		}
+		clients.end()
 	}
+	f.report(b)
 }
 
-func cpu() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// BenchmarkFanOut prints what a delivery costs with 1,000 sockets on 10 topics, the
-// reading clients and the writing engine in the same process included.
-func BenchmarkFanOut(b *testing.B) {
-	const sockets, topics = 1000, 10
-	e := real(b)
-	s := serve(b, e, nil)
-	var got, want atomic.Int64
-	all := make(chan struct{}, 1)
-	pens := make([]*pen, topics)
-	for i := range pens {
-		pens[i] = start(b, e, engine.Topic(fmt.Sprintf("team:%d", i)))
-	}
-	for i := range sockets {
-		r := s.raw(b)
-		r.send(fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"team:%d"}`, i%topics))
-		r.expect("live")
-		if err := r.conn.SetReadDeadline(time.Time{}); err != nil {
-			b.Fatal(err)
-		}
-		go func() {
-			in := bufio.NewReaderSize(r.conn, 4<<10)
-			for {
-				n, err := records(in)
-				if err != nil {
-					return
-				}
-				if got.Add(int64(n)) == want.Load() {
-					all <- struct{}{}
+// BenchmarkReturn prints how long 5,000 clients that come at once, each with 50 records
+// missed, take until all are live, and what a record costs the server, connecting
+// included.
+func BenchmarkReturn(b *testing.B) {
+	const connections, records = 5000, 50
+	for _, topics := range []int{20, connections} {
+		b.Run(fmt.Sprintf("topics=%d", topics), func(b *testing.B) {
+			redis := serving{redistest.Server(b).URL(), "bench", connections + 1}
+			clients := begin(b, "clients")
+			ask[none](clients, "seed", seeding{redis, topics, records})
+			f := figures{}
+			for b.Loop() {
+				for _, server := range servers {
+					s := begin(b, server.role)
+					addr := ask[string](s, "serve", redis)
+					ask[none](s, "start", fmt.Sprintf("return%d", topics))
+					got := ask[homecoming](clients, "return", party{addr, connections, server.role == "bare"})
+					used := ask[time.Duration](s, "stop", none{})
+					ask[none](clients, "hang up", none{})
+					s.end()
+					if got.Records != connections*records {
+						b.Fatalf("%s: %d records came, want %d", server.role, got.Records, connections*records)
+					}
+					f.add(server.prefix+"s", got.Took.Seconds())
+					f.add(server.prefix+"µs-cpu/record", microseconds(used)/float64(got.Records))
 				}
 			}
-		}()
-		b.Cleanup(func() { r.conn.Close() })
+			f.report(b)
+		})
 	}
-	before, begun := cpu(), time.Now()
-	rounds := 0
-	for b.Loop() {
-		rounds++
-		want.Add(sockets)
-		for _, p := range pens {
-			p.tick(1)
-		}
-		<-all
-	}
-	deliveries := float64(rounds * sockets)
-	b.ReportMetric(float64(cpu()-before)/1e3/deliveries, "µs-cpu/delivery")
-	b.ReportMetric(deliveries/time.Since(begun).Seconds(), "deliveries/s")
 }
 
-// records reads a frame and counts the records in it.
-func records(in *bufio.Reader) (int, error) {
-	var head [2]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return 0, err
+// BenchmarkDeliver prints how long a record takes from the call that commits it to a
+// client, and what a delivery costs the server.
+func BenchmarkDeliver(b *testing.B) {
+	for _, c := range []struct{ sockets, topics, perSecond int }{
+		{2000, 20, 20_000},
+		{1000, 1000, 2000},
+	} {
+		b.Run(fmt.Sprintf("sockets=%d/topics=%d", c.sockets, c.topics), func(b *testing.B) {
+			redis := serving{redistest.Server(b).URL(), "bench", c.sockets + 1}
+			clients := begin(b, "clients")
+			ask[none](clients, "seed", seeding{redis, c.topics, 0})
+			published := c.perSecond * c.topics / c.sockets
+			f := figures{}
+			for b.Loop() {
+				for _, server := range servers {
+					s := begin(b, server.role)
+					p := party{ask[string](s, "serve", redis), c.sockets, server.role == "bare"}
+					ask[none](clients, "connect", p)
+					ask[delays](clients, "deliver", delivery{p, published, published}) // to be warm
+					ask[none](s, "start", fmt.Sprintf("deliver%d", c.topics))
+					got := ask[delays](clients, "deliver", delivery{p, published, 4 * published})
+					used := ask[time.Duration](s, "stop", none{})
+					ask[none](clients, "hang up", none{})
+					s.end()
+					f.add(server.prefix+"p50-ms", milliseconds(got.P50))
+					f.add(server.prefix+"p99-ms", milliseconds(got.P99))
+					f.add(server.prefix+"µs-cpu/delivery", microseconds(used)/float64(got.Deliveries))
+					f.add(server.prefix+"B/delivery", float64(got.Bytes)/float64(got.Deliveries))
+				}
+			}
+			f.report(b)
+		})
 	}
-	size := uint64(head[1])
-	switch size {
-	case 126:
-		var long [2]byte
-		if _, err := io.ReadFull(in, long[:]); err != nil {
-			return 0, err
-		}
-		size = uint64(binary.BigEndian.Uint16(long[:]))
-	case 127:
-		var long [8]byte
-		if _, err := io.ReadFull(in, long[:]); err != nil {
-			return 0, err
-		}
-		size = binary.BigEndian.Uint64(long[:])
-	}
-	text := make([]byte, size)
-	if _, err := io.ReadFull(in, text); err != nil {
-		return 0, err
-	}
-	return bytes.Count(text, []byte(`","type":"job.`)), nil
 }

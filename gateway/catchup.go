@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -17,11 +16,23 @@ type need struct {
 	due    engine.Verdict // a snapshot's reason; "": a page is wanted
 }
 
-// A reading is a page with verdict Resumed, or a snapshot and why.
+// A reading is a page with verdict Resumed, or a snapshot and why. One goroutine gives
+// it to all who need it.
 type reading struct {
 	page     engine.Page
 	snapshot engine.Snapshot
 	due      engine.Verdict
+
+	// Frames of the whole of it, for the subscription that had it last: many clients
+	// choose the same sid, and then the next one's are the same.
+	to     string
+	frames []passage
+}
+
+// A passage is a frame, and the cursor after it.
+type passage struct {
+	frame  []byte
+	cursor engine.Cursor
 }
 
 // beyond is a cursor that no topic reaches: a replay from it answers with the head
@@ -72,22 +83,22 @@ func (h *hub) jobOf(ctx context.Context, n need) (engine.View, error) {
 	return v, err
 }
 
-// catchUp brings one of the session's subscriptions closer to its topic's head. One
-// goroutine at a time does, so that a session costs one page.
-func (s *session) catchUp(ctx context.Context) {
-	s.mu.Lock()
-	sub, n := s.next()
-	s.mu.Unlock()
-	var r reading
-	var err error
-	if sub != nil {
-		r, err = s.hub.read(ctx, n)
+// fly reads what a flight's subscriptions need, and gives it to each.
+func (h *hub) fly(ctx context.Context, f *flight) {
+	r, err := h.read(ctx, f.need)
+	for _, sub := range f.subs {
+		sub.session.land(sub, &r, err)
 	}
+	h.catchUps.landed(f)
+}
 
+// land brings one of the session's subscriptions closer to its topic's head. One at a
+// time is under way, so that a session costs one page.
+func (s *session) land(sub *subscription, r *reading, err error) {
 	s.mu.Lock()
 	s.catching = false
 	ended := false
-	if sub != nil && !sub.over && !s.closed {
+	if !sub.over && !s.closed {
 		sub.waiting = false
 		ended = !sub.apply(r, err)
 	}
@@ -113,7 +124,7 @@ func (s *session) next() (*subscription, need) {
 }
 
 // apply takes what was read. It reports whether the subscription stands.
-func (sub *subscription) apply(r reading, err error) bool {
+func (sub *subscription) apply(r *reading, err error) bool {
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
 		sub.session.refuse(sub.to, codeNotFound, "there is no such job in this topic")
@@ -126,7 +137,7 @@ func (sub *subscription) apply(r reading, err error) bool {
 		sub.snapshot(r)
 	default:
 		sub.known, sub.outage = true, false
-		sub.replay(r.page)
+		sub.replay(r)
 	}
 	sub.settle()
 	return true
@@ -146,21 +157,27 @@ func (sub *subscription) fail(err error) {
 	s.refuse(sub.to, codeUnavailable, "the records cannot be read at the moment; the subscription stands and goes on when they can")
 }
 
-func (sub *subscription) snapshot(r reading) {
+func (sub *subscription) snapshot(r *reading) {
 	s := sub.session
 	s.hub.metrics.snapshots.WithLabelValues(string(r.due)).Inc()
 	cursor := r.snapshot.Cursor
 	s.send(subscribedFrame(sub.to, "snapshot", r.due, cursor))
-	for _, part := range snapshotFrames(sub.to, cursor, r.snapshot.Jobs) {
-		s.send(part)
+	if r.frames == nil || r.to != sub.to {
+		r.to, r.frames = sub.to, nil
+		for _, part := range snapshotFrames(sub.to, cursor, r.snapshot.Jobs) {
+			r.frames = append(r.frames, passage{part, cursor})
+		}
+	}
+	for _, part := range r.frames {
+		s.send(part.frame)
 	}
 	sub.position.Reset(cursor)
 	sub.told, sub.due = cursor, ""
 	sub.begun, sub.said, sub.replayed = true, false, 0
 }
 
-func (sub *subscription) replay(page engine.Page) {
-	s := sub.session
+func (sub *subscription) replay(r *reading) {
+	s, page := sub.session, r.page
 	if !sub.begun {
 		sub.begun = true
 		s.send(subscribedFrame(sub.to, "replay", engine.Resumed, sub.told))
@@ -169,7 +186,7 @@ func (sub *subscription) replay(page engine.Page) {
 	var keep []int
 	keep, page.Entries = sub.choose(page)
 	sub.position.Advance(page)
-	sub.giveEntries(page.Entries, keep)
+	sub.giveEntries(r, page.Entries, keep)
 	switch {
 	case sub.position.Live():
 		sub.barren = false
@@ -222,26 +239,25 @@ func (sub *subscription) choose(page engine.Page) (keep []int, taken []engine.En
 	return keep, entries
 }
 
-// giveEntries sends the kept ones of the entries that the position has just passed.
-func (sub *subscription) giveEntries(entries []engine.Entry, keep []int) {
+// giveEntries sends the kept ones of the entries of r that the position has just
+// passed.
+func (sub *subscription) giveEntries(r *reading, entries []engine.Entry, keep []int) {
 	sub.replayed += len(keep)
 	sub.session.hub.metrics.replayed.Add(float64(len(keep)))
-	for len(keep) > 0 {
-		n, size := 0, 0
-		for n < len(keep) && (n == 0 || size+len(entries[keep[n]].JSON) <= frameBytes) {
-			size += len(entries[keep[n]].JSON)
-			n++
+	var passages []passage
+	switch {
+	case len(keep) == 0:
+	case len(keep) < len(r.page.Entries) || sub.told != entries[0].Prev:
+		passages = recordsFrames(sub.to, sub.told, entries, keep)
+	default:
+		if r.frames == nil || r.to != sub.to {
+			r.to, r.frames = sub.to, recordsFrames(sub.to, sub.told, entries, keep)
 		}
-		records := make([]json.RawMessage, n)
-		for i, k := range keep[:n] {
-			records[i] = entries[k].JSON
-		}
-		cursor := entries[keep[n-1]].ID
-		if n == len(keep) {
-			cursor = sub.position.Cursor()
-		}
-		sub.session.send(recordsFrame(sub.to, sub.told, cursor, records))
-		sub.told, keep = cursor, keep[n:]
+		passages = r.frames
+	}
+	for _, p := range passages {
+		sub.session.send(p.frame)
+		sub.told = p.cursor
 	}
 	if sub.told != sub.position.Cursor() {
 		sub.lag()

@@ -17,7 +17,8 @@
 // Live, a tailed record whose predecessor is the cursor is encoded, once for all
 // subscriptions that are at the same place, and put into the session's window. In
 // every other case the subscription is behind, and what it misses is read from the
-// topic's stream, a page at a time, when the session has room. So a page of replay
+// topic's stream, a page at a time, when the session has room; subscriptions that need
+// the same page at the same time share one reading of it (flight.go). So a page of replay
 // after a subscribe, a client that reads slowly, a gap in the tail and a restart of
 // Redis are one path, and there is no buffer at the seam.
 //

@@ -88,6 +88,30 @@ func recordsFrame(to string, after, cursor engine.Cursor, records []json.RawMess
 	return appendRecords(b, after, cursor, records)
 }
 
+// recordsFrames are the records frames of the kept ones of some entries, for a client
+// that is at after. The last one's cursor is that of the last entry.
+func recordsFrames(to string, after engine.Cursor, entries []engine.Entry, keep []int) []passage {
+	var all []passage
+	for len(keep) > 0 {
+		n, size := 0, 0
+		for n < len(keep) && (n == 0 || size+len(entries[keep[n]].JSON) <= frameBytes) {
+			size += len(entries[keep[n]].JSON)
+			n++
+		}
+		records := make([]json.RawMessage, n)
+		for i, k := range keep[:n] {
+			records[i] = entries[k].JSON
+		}
+		cursor := entries[keep[n-1]].ID
+		if n == len(keep) {
+			cursor = entries[len(entries)-1].ID
+		}
+		all = append(all, passage{recordsFrame(to, after, cursor, records), cursor})
+		after, keep = cursor, keep[n:]
+	}
+	return all
+}
+
 // snapshotFrames are the parts of a snapshot, at least one.
 func snapshotFrames(to string, cursor engine.Cursor, jobs []engine.View) [][]byte {
 	var parts [][]byte

@@ -26,8 +26,8 @@ type hub struct {
 	mu     sync.Mutex
 	topics map[engine.Topic]*topic
 
-	inboxes  *ready[*topic]   // have something to hand out
-	catchUps *ready[*session] // have room, and a subscription that is behind
+	inboxes  *ready[*topic] // have something to hand out
+	catchUps *flights       // for subscriptions that are behind, of sessions that have room
 
 	laggards shelf[*subscription] // their clients' cursors are to be moved
 	retries  shelf[*session]      // are to catch up again
@@ -39,7 +39,7 @@ type hub struct {
 func newHub(o Options, m *metrics) *hub {
 	return &hub{
 		engine: o.Engine, metrics: m, topics: map[engine.Topic]*topic{},
-		inboxes: newReady[*topic](), catchUps: newReady[*session](),
+		inboxes: newReady[*topic](), catchUps: newFlights(),
 		laggards: shelf[*subscription]{delay: o.FilterLag}, retries: shelf[*session]{delay: retryDelay},
 	}
 }
@@ -57,8 +57,8 @@ func (h *hub) start(handers, catchUps int) {
 	}
 	for range catchUps {
 		h.workers.Go(func() {
-			for s, ok := h.catchUps.take(); ok; s, ok = h.catchUps.take() {
-				s.catchUp(ctx)
+			for f, ok := h.catchUps.take(); ok; f, ok = h.catchUps.take() {
+				h.fly(ctx, f)
 			}
 		})
 	}

@@ -34,6 +34,7 @@ type stage struct {
 	spans    [][]engine.Entry
 	head     engine.Cursor
 
+	flight  *flight  // about to be read
 	pending *reading // read, to be applied
 	err     error
 
@@ -148,20 +149,28 @@ func newStage(t *testing.T, e *engine.Engine, o Options, fresh bool, batches [][
 			st.commit(b)
 		}
 	}
-	st.s = &session{g: g, hub: g.hub, socket: st, shorter: make(chan struct{}, 1), gone: make(chan struct{}), catching: true}
-	st.client = ledger{strict: true, seen: map[engine.Cursor]bool{}}
-	st.sub = &subscription{session: st.s, sid: "a", to: addressed("a"), due: engine.Fresh}
-	if !fresh {
-		st.client.cursor, st.client.from = st.head, st.head
-		st.sub.position, st.sub.told, st.sub.due = engine.At(st.head), st.head, ""
+	after := st.head
+	if fresh {
+		after = ""
 	}
 	// What hub.follow does, without a tail.
 	tp := &topic{name: st.name, hub: g.hub, stop: func() {}}
 	g.hub.topics[st.name] = tp
-	st.sub.topic = tp
+	st.subscribe(g, tp, after)
+	return st
+}
+
+// subscribe gives the stage's client its session and its subscription; after is "" for
+// a fresh one.
+func (st *stage) subscribe(g *Gateway, tp *topic, after engine.Cursor) {
+	st.s = &session{g: g, hub: g.hub, socket: st, shorter: make(chan struct{}, 1), gone: make(chan struct{})}
+	st.client = ledger{strict: true, seen: map[engine.Cursor]bool{}, cursor: after, from: after}
+	st.sub = &subscription{session: st.s, sid: "a", to: addressed("a"), due: engine.Fresh, topic: tp}
+	if after != "" {
+		st.sub.position, st.sub.told, st.sub.due = engine.At(after), after, ""
+	}
 	tp.add(st.sub)
 	st.sub.change(func() {})
-	return st
 }
 
 func (st *stage) commit(b []engine.Report) {
@@ -199,11 +208,11 @@ func (st *stage) steps(withTake bool) []string {
 	if st.handed < st.appended {
 		can = append(can, "tail")
 	}
-	st.s.resting = false
+	st.s.retry() // at once
 	switch {
 	case st.pending != nil:
 		can = append(can, "apply")
-	case st.sub.waiting && st.ready():
+	case st.departs():
 		can = append(can, "read")
 	}
 	if withTake && len(st.window) > 0 {
@@ -212,15 +221,12 @@ func (st *stage) steps(withTake bool) []string {
 	return can
 }
 
-// ready is schedule's condition: the pool would have the session.
-func (st *stage) ready() bool {
-	st.s.catching = false
-	before := len(st.s.hub.catchUps.items)
-	st.s.schedule()
-	ok := len(st.s.hub.catchUps.items) > before
-	st.s.hub.catchUps.items = nil
-	st.s.catching = true
-	return ok
+// departs reports whether the pool would have a flight to read.
+func (st *stage) departs() bool {
+	if st.flight == nil && len(st.s.hub.catchUps.items) > 0 {
+		st.flight, _ = st.s.hub.catchUps.take()
+	}
+	return st.flight != nil
 }
 
 func (st *stage) step(what string) {
@@ -238,18 +244,17 @@ func (st *stage) step(what string) {
 		st.sub.topic.Doubt()
 		st.handOut()
 	case "read":
-		sub, n := st.s.next()
-		if sub == nil {
-			st.t.Fatal("nothing is behind")
-		}
-		r, err := st.s.hub.read(st.t.Context(), n)
+		r, err := st.s.hub.read(st.t.Context(), st.flight.need)
 		st.pending, st.err = &r, err
 	case "apply":
-		st.sub.waiting = false
-		if !st.sub.apply(*st.pending, st.err) {
-			st.t.Fatal("the subscription was dropped")
+		for _, sub := range st.flight.subs {
+			sub.session.land(sub, st.pending, st.err)
+			if sub.over {
+				st.t.Fatal("the subscription was dropped")
+			}
 		}
-		st.pending = nil
+		st.s.hub.catchUps.landed(st.flight)
+		st.pending, st.flight = nil, nil
 	case "take":
 		st.take()
 	}
@@ -285,6 +290,12 @@ func (st *stage) finish(trace []string) {
 		}
 		st.step(can[len(can)-1])
 	}
+	st.check(trace)
+}
+
+// check holds the client against what was committed.
+func (st *stage) check(trace []string) {
+	st.t.Helper()
 	l := st.client
 	if !st.sub.position.Live() || !l.live || l.cursor != st.head || l.rev != st.head.N() || l.state != engine.Succeeded || l.percent != 100 {
 		st.t.Fatalf("%v: the client holds %+v, the head is %s, position %+v", trace, l, st.head, st.sub.position)

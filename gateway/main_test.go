@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/redis/go-redis/v9/logging"
@@ -10,5 +11,8 @@ import (
 // Every goroutine that a test's gateways started must have stopped with them.
 func TestMain(m *testing.M) {
 	logging.Disable() // outages are what some of these tests are about
+	if role := os.Getenv(roleVariable); role != "" {
+		os.Exit(play(role))
+	}
 	goleak.VerifyTestMain(m)
 }

@@ -63,8 +63,8 @@ type Options struct {
 	PongTimeout  time.Duration
 
 	// StallTimeout is how long a socket may take nothing, and an upload bring nothing,
-	// before it is ended, 10 ms to 10 minutes. Its client resumes by its cursor, or
-	// where the upload stands. Defaults to 30 seconds.
+	// before it is ended, 10 ms to 10 minutes; a socket may have a sixteenth more. Its
+	// client resumes by its cursor, or where the upload stands. Defaults to 30 seconds.
 	StallTimeout time.Duration
 
 	// AuthTimeout is how long a WebSocket that came without credentials may take to

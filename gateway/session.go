@@ -38,7 +38,7 @@ type session struct {
 	frames, bytes int      // inside Melody, not yet taken by the kernel
 	queue         [][]byte // frames that wait for room there
 	behind        []*subscription
-	catching      bool // with the catch-up pool
+	catching      bool // one of them is in a flight
 	resting       bool // with the hub, until it may try again
 	closing       bool // its close frame is on its way: nothing may follow
 	closed        bool
@@ -118,8 +118,10 @@ func (s *session) schedule() {
 		len(s.queue) > 0 || s.frames > o.WindowFrames/2 || s.bytes > o.WindowBytes/2 {
 		return
 	}
-	s.catching = true
-	s.hub.catchUps.add(s)
+	if sub, n := s.next(); sub != nil {
+		s.catching = true
+		s.hub.catchUps.join(n, sub)
+	}
 }
 
 // rest puts catching up off.

@@ -23,8 +23,8 @@ const subprotocol = "tidemark.v1"
 const sessionKey = "tidemark"
 
 func sessionOf(m *melody.Session) *session {
-	v, _ := m.Get(sessionKey)
-	s, _ := v.(*session)
+	// Not by Get, which takes a lock: nothing is set after the session has begun.
+	s, _ := m.Keys[sessionKey].(*session)
 	return s
 }
 
@@ -118,7 +118,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(g.opts.SendBufferBytes) // a hint: the window bounds the rest
 	}
-	c := &conn{Conn: raw}
+	c := &conn{Conn: raw, slack: g.opts.StallTimeout / 16}
 	// Only what the handshake reads: the request and its headers need not stay in
 	// memory as long as the socket.
 	slim := &http.Request{Method: http.MethodGet, Header: http.Header{}}
