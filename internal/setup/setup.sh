@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes sure that what the tests need beside Go is here: on Debian and Ubuntu,
 # as root or with sudo, by installing what is missing; elsewhere by naming it
-# and exiting 1. When everything is here it changes nothing and says nothing.
+# and exiting 1. The npm packages of gateway/web come last, through npm. When
+# everything is here it changes nothing and says nothing.
 #
 # To add a requirement, add a line to the table and, where `command -v` is not
 # enough, a probe.
@@ -13,6 +14,9 @@ requirements() {
 a C compiler with its library's headers (for go test -race)|has_c_compiler|gcc libc6-dev
 redis-server 6.2 or newer|has_redis|redis-server
 redis-sentinel|command -v redis-sentinel|redis-sentinel
+Node.js 18 or newer|has_node|nodejs
+npm|command -v npm|npm
+Chromium or Chrome (on Ubuntu, a snap or google-chrome-stable)|has_chromium|chromium
 TABLE
 }
 
@@ -28,6 +32,16 @@ has_c_compiler() {
 has_redis() {
 	redis-server --version | sed 's/.* v=//' |
 		awk -F . '{ ok = $1 > 6 || ($1 == 6 && $2 >= 2) } END { exit !ok }'
+}
+
+# Debian 11 and Ubuntu 22.04 carry a Node.js from before 18.
+has_node() {
+	node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 18 ? 0 : 1)'
+}
+
+# The names that the browser tests look for, too.
+has_chromium() {
+	command -v chromium || command -v chromium-browser || command -v google-chrome
 }
 
 # Fills `missing` (one requirement a line) and `packages` (words).
@@ -107,17 +121,35 @@ install_packages() {
 	fi
 }
 
-probe_all
-if [ -z "$missing" ]; then
-	exit 0
-fi
-command -v apt-get >/dev/null || give_up 'there is no apt-get here to install with'
-as_root=$(find_root) || give_up 'installing needs root or sudo without a password'
-
-printf 'setup: installing%s\n' "$packages"
-install_packages || give_up 'apt-get failed (see above)'
+# The packages of gateway/web, which the tests of the page and the browser tests
+# use; none of them is needed to build or run Tidemark. A copy of the lock file
+# that they came from lies beside them: ages say nothing once git has switched
+# branches.
+install_npm_packages() {
+	web=$(dirname "$0")/../../gateway/web
+	installed=$web/node_modules/.installed-lock.json
+	if cmp -s "$web/package-lock.json" "$installed"; then
+		return 0
+	fi
+	echo 'setup: installing the npm packages of gateway/web'
+	if ! npm ci --prefix "$web" --include=dev --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null >&2; then
+		echo 'setup: npm ci failed (see above); is its registry within reach?' >&2
+		exit 1
+	fi
+	cp "$web/package-lock.json" "$installed"
+}
 
 probe_all
 if [ -n "$missing" ]; then
-	give_up 'the packages are installed, but something still does not serve'
+	command -v apt-get >/dev/null || give_up 'there is no apt-get here to install with'
+	as_root=$(find_root) || give_up 'installing needs root or sudo without a password'
+
+	printf 'setup: installing%s\n' "$packages"
+	install_packages || give_up 'apt-get failed (see above)'
+
+	probe_all
+	if [ -n "$missing" ]; then
+		give_up 'the packages are installed, but something still does not serve'
+	fi
 fi
+install_npm_packages

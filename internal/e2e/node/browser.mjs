@@ -1,0 +1,85 @@
+// node browser.mjs CHROMIUM PROFILE [INIT…] drives a page in the system's Chromium, whose
+// profile, localStorage with it, lies in the folder PROFILE. The scripts INIT run in each
+// document before the page's own.
+import { readFileSync } from 'node:fs';
+import { obey, require, tell } from './lines.mjs';
+
+const { chromium } = require('playwright-core');
+const [executablePath, profile, ...init] = process.argv.slice(2);
+const here = (name) => new URL(name, import.meta.url).pathname;
+
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath,
+  headless: false, // which of the two headless modes is the next line's to say
+  args: [
+    '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync',
+  ],
+  viewport: { width: 1200, height: 800 },
+});
+await context.exposeBinding('tidemarkSeen', (_, event) => tell(event));
+for (const path of [here('observe.js'), ...init]) await context.addInitScript({ path });
+const page = context.pages()[0] ?? await context.newPage();
+const cdp = await context.newCDPSession(page);
+
+page.on('console', (message) => {
+  if (message.type() === 'error' || message.type() === 'warning') tell({ event: 'console', text: message.text(), where: message.location().url });
+});
+page.on('pageerror', (error) => tell({ event: 'console', text: String(error) }));
+page.on('crash', () => tell({ event: 'error', text: 'the page crashed' }));
+
+await obey({
+  async open({ url }) {
+    const answer = await page.goto(url);
+    return { status: answer.status() };
+  },
+  async reload() {
+    await page.reload();
+  },
+  /** Drops files from outside the browser on the page's middle. */
+  async drop({ files }) {
+    const data = { items: [], files, dragOperationsMask: 1 };
+    for (const type of ['dragEnter', 'dragOver', 'drop']) {
+      await cdp.send('Input.dispatchDragEvent', { type, x: 600, y: 200, data });
+    }
+  },
+  /** Takes the browser's word of a network, or gives it back; the connections are not its business. */
+  async offline({ is }) {
+    await context.setOffline(is);
+  },
+  async click({ selector }) {
+    await page.click(selector);
+  },
+  async text({ selector }) {
+    return { said: await page.locator(selector).first().innerText() };
+  },
+  /** Waits until the page shows a text. */
+  async shows({ selector, text }) {
+    await page.locator(selector, { hasText: text }).first().waitFor();
+  },
+  async size({ width, height, scheme }) {
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme: scheme });
+    return { wide: await page.evaluate(() => document.documentElement.scrollWidth) };
+  },
+  async picture({ path }) {
+    await page.screenshot({ path, fullPage: true, animations: 'disabled' });
+  },
+  /** Uploads the files with tus-js-client, as it is published, from within the page. */
+  async tus({ files, topic }) {
+    await page.evaluate(readFileSync(require.resolve('tus-js-client/dist/tus.js'), 'utf8'));
+    await page.evaluate(() => {
+      const input = Object.assign(document.createElement('input'), { type: 'file', multiple: true, id: 'e2e-files' });
+      document.body.append(input);
+    });
+    await page.setInputFiles('#e2e-files', files);
+    await page.evaluate(readFileSync(here('tus-common.js'), 'utf8'));
+    await page.evaluate((to) => Promise.all([...document.querySelector('#e2e-files').files].map((file) =>
+      globalThis.tidemarkUpload(globalThis.tus, file, file.name, new URL('/v1/uploads', location.href).href, to, globalThis.tidemarkSeen))), topic);
+  },
+  async close() {
+    await context.close();
+  },
+});
+await context.close(); // once more does no harm
+process.exit();
