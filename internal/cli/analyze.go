@@ -21,13 +21,13 @@ func (a *app) analyzeCommand() *cobra.Command {
 		Long: `Profile CSV or NDJSON files: rows, and of each column its type, nulls, distinct
 values, range, mean, quantiles and most frequent values.
 
-A file is first taken into the data folder, then analysed by a job. A worker runs in
+A file is first taken into the data folder, then analyzed by a job. A worker runs in
 this process, beside whatever others there are. Interrupted or killed, the job goes
 on from its checkpoint when the command is run again, or by any worker of the same
 data folder. That needs a Redis that outlasts the process: redis-server or
 valkey-server on this machine, or --redis.
 
-With --server the file is sent to that gateway, whose workers analyse it. An upload
+With --server the file is sent to that gateway, whose workers analyze it. An upload
 that was cut or interrupted goes on where it was when the command is run again, as
 long as the file has not changed.`,
 		Example: `  tidemark analyze orders.csv
@@ -86,13 +86,13 @@ func (a *app) analyze(cmd *cobra.Command, files []string, asJSON bool) (err erro
 	return errors.Join(err, run.report(all))
 }
 
-// A place is where files are analysed: on this machine, or at a server.
+// A place is where files are analyzed: on this machine, or at a server.
 type place interface {
 	// submit finds or makes a file's job. Its error names the file. send, unless it is
 	// nil, brings the file there, and is called while the job is shown already.
 	submit(ctx context.Context, file string) (id engine.JobID, send func(context.Context) error, err error)
 	// profile reads what a job has left, and says where it stands.
-	profile(ctx context.Context, f *analysed) (text []byte, where string, err error)
+	profile(ctx context.Context, f *analyzed) (text []byte, where string, err error)
 	// goOn says how a job goes on that is left as it is.
 	goOn(j engine.Job) string
 }
@@ -106,8 +106,8 @@ type analyses struct {
 	asJSON  bool
 }
 
-// An analysed file, and what has become of its job.
-type analysed struct {
+// An analyzed file, and what has become of its job.
+type analyzed struct {
 	file string
 	id   engine.JobID // "" while it has no job
 	job  engine.Job
@@ -116,11 +116,11 @@ type analysed struct {
 
 // all submits the files one after the other and follows their jobs at once, to their
 // end. One that cannot be taken does not keep the others from it.
-func (r *analyses) all(ctx context.Context, files []string) []*analysed {
+func (r *analyses) all(ctx context.Context, files []string) []*analyzed {
 	var following sync.WaitGroup
-	all := make([]*analysed, len(files))
+	all := make([]*analyzed, len(files))
 	for i, file := range files {
-		f := &analysed{file: file}
+		f := &analyzed{file: file}
 		all[i] = f
 		var send func(context.Context) error
 		if f.id, send, f.err = r.place.submit(ctx, file); f.err != nil {
@@ -144,7 +144,7 @@ func (r *analyses) all(ctx context.Context, files []string) []*analysed {
 }
 
 // follow shows a job to its end.
-func (r *analyses) follow(ctx context.Context, f *analysed) error {
+func (r *analyses) follow(ctx context.Context, f *analyzed) error {
 	for u, err := range r.session.store.Follow(ctx, engine.FollowQuery{Job: f.id}) {
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (r *analyses) follow(ctx context.Context, f *analysed) error {
 }
 
 // left says where the files stand that are not done with, and how to go on.
-func (r *analyses) left(all []*analysed) error {
+func (r *analyses) left(all []*analyzed) error {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	for _, f := range all {
@@ -174,7 +174,7 @@ func (r *analyses) left(all []*analysed) error {
 	return errInterrupted
 }
 
-func (r *analyses) leftJob(ctx context.Context, f *analysed) {
+func (r *analyses) leftJob(ctx context.Context, f *analyzed) {
 	if v, err := r.session.store.Job(ctx, f.id); err == nil {
 		if j, err := v.Job(); err == nil {
 			f.job = j
@@ -184,7 +184,7 @@ func (r *analyses) leftJob(ctx context.Context, f *analysed) {
 }
 
 // report prints the profiles of what has succeeded, and returns why the rest has not.
-func (r *analyses) report(all []*analysed) error {
+func (r *analyses) report(all []*analyzed) error {
 	var errs []error
 	for _, f := range all {
 		switch {
@@ -201,7 +201,7 @@ func (r *analyses) report(all []*analysed) error {
 	return errors.Join(errs...)
 }
 
-func (r *analyses) profile(f *analysed) error {
+func (r *analyses) profile(f *analyzed) error {
 	// Also after an interruption: what has been worked out is printed.
 	text, where, err := r.place.profile(context.Background(), f)
 	if err != nil {

@@ -148,7 +148,7 @@ func (s *session) liveAnalysis(ctx context.Context, label, value string, do func
 	}
 }
 
-func (h *here) profile(ctx context.Context, f *analysed) ([]byte, string, error) {
+func (h *here) profile(ctx context.Context, f *analyzed) ([]byte, string, error) {
 	key := analysis.ProfileKey(string(f.id))
 	text, err := h.session.bucket.ReadAll(ctx, key)
 	if err != nil {

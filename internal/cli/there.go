@@ -125,7 +125,7 @@ func sourceOf(file string, info fs.FileInfo) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-func (t *there) profile(ctx context.Context, f *analysed) ([]byte, string, error) {
+func (t *there) profile(ctx context.Context, f *analyzed) ([]byte, string, error) {
 	id := string(f.id) + ".profile.json"
 	text, err := t.session.remote.Artifact(ctx, id, maxProfileBytes)
 	if err != nil {

@@ -236,7 +236,7 @@ func TestWatchGoesOnOverAKilledGateway(t *testing.T) {
 	again.drain()
 }
 
-// writeLong writes a table of few and long records: large to send, and quick to analyse.
+// writeLong writes a table of few and long records: large to send, and quick to analyze.
 func writeLong(t *testing.T, path string, records int) {
 	t.Helper()
 	record := bytes.Repeat([]byte("x"), 900_000)

@@ -158,17 +158,17 @@ func TestBrowserNeverSeesTheBarFall(t *testing.T) {
 	if sent, _ := w.carried(); sent > size*5/4 {
 		t.Errorf("%d bytes were sent for a file of %d", sent, size)
 	}
-	s.analyse(watch, 62)
+	s.analyze(watch, 62)
 	seen.awaitPercent(b.process, 60)
 	from = b.process.said()
 	seen.mark("the gateway's end")
 	s.gateway.kill()
 	b.await("badge", "reconnecting", from)
-	s.analyse(watch, 72)
+	s.analyze(watch, 72)
 	from = b.process.said()
 	s.startGateway()
 	b.await("badge", "live", from)
-	s.analyse(watch, 80)
+	s.analyze(watch, 80)
 	seen.awaitPercent(b.process, 72)
 
 	// A reload in the analysis.

@@ -131,16 +131,16 @@ func TestRawClientNeverSeesTheBarFall(t *testing.T) {
 	}
 
 	// The gateway's end in the analysis, which goes on without it.
-	s.analyse(watch, 62)
+	s.analyze(watch, 62)
 	seen.awaitPercent(c.process, 60)
 	from = c.process.said()
 	s.gateway.kill()
 	seen.mark("the gateway's end")
 	c.await("badge", "Reconnecting", from)
-	s.analyse(watch, 72)
+	s.analyze(watch, 72)
 	s.startGateway()
 	c.await("badge", "Live", from)
-	s.analyse(watch, 80)
+	s.analyze(watch, 80)
 	seen.awaitPercent(c.process, 72)
 
 	// Its end in the analysis.

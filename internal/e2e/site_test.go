@@ -111,8 +111,8 @@ func (s *site) pauseWorker() { s.worker.signal(syscall.SIGSTOP) }
 // resumeWorker gives it back.
 func (s *site) resumeWorker() { s.worker.signal(syscall.SIGCONT) }
 
-// analyse lets the worker, which is paused, go on until the job is at percent.
-func (s *site) analyse(watch *process, percent float64) {
+// analyze lets the worker, which is paused, go on until the job is at percent.
+func (s *site) analyze(watch *process, percent float64) {
 	s.t.Helper()
 	from := watch.said()
 	s.resumeWorker()

@@ -9,7 +9,7 @@ import (
 
 // ErrInput is wrapped by every error that lies in the file or the payload, so
 // that trying again cannot help.
-var ErrInput = errors.New("analysis: the file cannot be analysed")
+var ErrInput = errors.New("analysis: the file cannot be analyzed")
 
 // Payload says which file to profile and how to read it. It names a blob of the
 // bucket, never a path.

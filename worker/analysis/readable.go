@@ -27,7 +27,7 @@ func readable(key string, topic engine.Topic) error {
 		owner, _, _ := strings.Cut(rest, "/")
 		return fmt.Errorf("%w: blob %q was uploaded for topic %q, and this job is of topic %q; upload the file for this topic", ErrInput, key, owner, topic)
 	case strings.EqualFold(folder, "artifacts"):
-		return fmt.Errorf("%w: blob %q is an artifact of a job; artifacts are not analysed", ErrInput, key)
+		return fmt.Errorf("%w: blob %q is an artifact of a job; artifacts are not analyzed", ErrInput, key)
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func Run(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p
 	if err != nil {
 		return err
 	}
-	err = analyse(ctx, run, jobID, bucket, p, opts)
+	err = makeProfile(ctx, run, jobID, bucket, p, opts)
 	switch {
 	case err == nil:
 		return nil
@@ -61,12 +61,12 @@ func Run(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p
 		// Storage drivers wrap or replace the cancellation that reached them.
 		return context.Cause(ctx)
 	case errors.Is(err, ErrInput):
-		return opts.Permanent(fmt.Errorf("analyse %q: %w", p.title(), err))
+		return opts.Permanent(fmt.Errorf("analyze %q: %w", p.title(), err))
 	}
-	return fmt.Errorf("analyse %q: %w", p.title(), err)
+	return fmt.Errorf("analyze %q: %w", p.title(), err)
 }
 
-func analyse(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p Payload, opts Options) error {
+func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p Payload, opts Options) error {
 	if err := p.validate(); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ export class Row {
   private readonly note = element('p', { class: 'note' });
   private readonly errorCode = element('code');
   private readonly errorText = element('span');
-  private readonly error = element('p', { class: 'error' }, this.errorCode, ' ', this.errorText);
+  private readonly error = element('p', { class: 'error' }, this.errorText, ' ', this.errorCode);
   private readonly cancel = element('button', { type: 'button', class: 'quiet' }, 'Cancel');
   private readonly sure = element('button', { type: 'button', class: 'danger' }, 'Stop it');
   private readonly keep = element('button', { type: 'button', class: 'quiet' }, 'Keep it');
