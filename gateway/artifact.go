@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"regexp"
+	"strings"
 	"time"
 
 	"gocloud.dev/gcerrors"
@@ -18,6 +19,10 @@ import (
 // artifactName is what may stand behind a job's ID: no path, and no hidden file.
 var artifactName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
+// reservedSuffix is of names that a blob store of files has for its own, and takes from
+// nobody.
+const reservedSuffix = ".attrs"
+
 const jobIDBytes = 28
 
 // showArtifact streams a file that a job has written, "<job>.<name>", to whoever may read
@@ -26,7 +31,8 @@ const jobIDBytes = 28
 func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	id := r.PathValue("id")
 	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)
-	if g.opts.Blobs == nil || len(id) < jobIDBytes+2 || id[jobIDBytes] != '.' || !artifactName.MatchString(id[jobIDBytes+1:]) {
+	if g.opts.Blobs == nil || len(id) < jobIDBytes+2 || id[jobIDBytes] != '.' || !artifactName.MatchString(id[jobIDBytes+1:]) ||
+		strings.HasSuffix(id, reservedSuffix) {
 		return unknown
 	}
 	job, name := id[:jobIDBytes], id[jobIDBytes+1:]
@@ -70,7 +76,9 @@ type unhurried struct {
 }
 
 func (u *unhurried) Write(b []byte) (int, error) {
-	err := http.NewResponseController(u.ResponseWriter).SetWriteDeadline(time.Now().Add(u.stall))
+	c, until := http.NewResponseController(u.ResponseWriter), time.Now().Add(u.stall)
+	// That to read too, since its end ends the request.
+	err := errors.Join(c.SetReadDeadline(until), c.SetWriteDeadline(until))
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}

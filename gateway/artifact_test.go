@@ -55,7 +55,7 @@ func TestArtifacts(t *testing.T) {
 	for _, id := range []string{
 		string(foreign) + ".profile.json", string(never) + ".profile.json", string(job) + ".other.json", string(job) + "..hidden",
 		string(job) + ".sub%2Fx", string(job) + ".", string(job), string(job) + ".%2E%2E%2F" + string(foreign) + "%2Fprofile.json",
-		"x", string(job) + "xprofile.json", string(job) + "." + strings.Repeat("x", 129), string(job) + ".a%20b", "00" + strings.Repeat("!", 26) + ".x",
+		"x", string(job) + "xprofile.json", string(job) + "." + strings.Repeat("x", 129), string(job) + ".a%20b", string(job) + ".x.attrs", "00" + strings.Repeat("!", 26) + ".x",
 	} {
 		a := get(id)
 		a.is(t, id, http.StatusNotFound, "not_found")

@@ -26,6 +26,7 @@ type transfer struct {
 
 	created bool
 	err     error // why the request fails, for its answer
+	torn    bool  // its body could not be read to the end
 
 	// reception is the fence to report with, if it is known.
 	reception engine.Reception

@@ -197,6 +197,46 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 	}
 }
 
+// A body that does not come holds no connection, not even of a request that is refused
+// before anybody looks at it.
+func TestBodiesThatDoNotCome(t *testing.T) {
+	s := serve(t, real(t), func(o *gateway.Options) { o.RequestTimeout = 100 * time.Millisecond })
+	for name, c := range map[string]struct {
+		start, host string
+		want        int
+	}{
+		"to nowhere":          {"POST /nothing", s.addr, http.StatusNotFound},
+		"to a foreign host":   {"POST /v1/jobs", "evil.example", http.StatusForbidden},
+		"of the wrong type":   {"POST /v1/jobs", s.addr, http.StatusBadRequest},
+		"of an artifact":      {"GET /v1/artifacts/x", s.addr, http.StatusNotFound},
+		"of a probe":          {"GET /healthz", s.addr, http.StatusOK},
+		"with no such method": {"PUT /v1/jobs", s.addr, http.StatusMethodNotAllowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := (&net.Dialer{}).DialContext(soon(t), "tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000\r\n\r\nabc", c.start, c.host); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatalf("no answer: %v", err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != c.want || !resp.Close {
+				t.Errorf("answered %d, close %v; want %d", resp.StatusCode, resp.Close, c.want)
+			}
+		})
+	}
+}
+
 func TestSubprotocolIsRequired(t *testing.T) {
 	s := serve(t, real(t), nil)
 	c := &client{t: t, conn: s.dial(t, &websocket.Dialer{}, nil)}

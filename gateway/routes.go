@@ -55,7 +55,21 @@ func (g *Gateway) routes() (http.Handler, error) {
 	outer.Handle("GET /healthz", g.timed(http.HandlerFunc(g.healthz)))
 	outer.Handle("GET /readyz", g.timed(http.HandlerFunc(g.readyz)))
 	outer.Handle("/", guarded)
-	return outer, nil
+	return g.hastened(outer), nil
+}
+
+// hastened bounds the connection's part in every request, refused ones and their unread
+// bodies included. The server as a whole has no such bounds: uploads and artifacts move
+// them for as long as bytes do, and a WebSocket takes the connection over.
+func (g *Gateway) hastened(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, until := http.NewResponseController(w), time.Now().Add(g.opts.RequestTimeout+time.Second)
+		// Not every server of one's own supports them. To write there is a little longer,
+		// for the answer to a body that has not come.
+		_ = c.SetReadDeadline(until)
+		_ = c.SetWriteDeadline(until.Add(time.Second))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // guard refuses what is not addressed to this gateway, what another site's page
@@ -118,16 +132,11 @@ func (s *saying) Header() http.Header         { return s.header }
 func (s *saying) Write(b []byte) (int, error) { return s.body.Write(b) }
 func (s *saying) WriteHeader(status int)      { s.status = status }
 
-// timed bounds a request in time, its body and its answer included. The server as a
-// whole has no such bounds, since WebSockets are long.
+// timed bounds the work for a request in time.
 func (g *Gateway) timed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), g.opts.RequestTimeout)
 		defer cancel()
-		c, until := http.NewResponseController(w), time.Now().Add(g.opts.RequestTimeout+time.Second)
-		// Not every server of one's own supports them; the context holds anyway.
-		_ = c.SetReadDeadline(until)
-		_ = c.SetWriteDeadline(until)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

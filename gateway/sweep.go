@@ -223,10 +223,11 @@ func (u *uploads) sweepVoid(ctx context.Context, now time.Time) {
 	}
 }
 
-// sweepSettled removes uploads whose jobs are gone. Only those are looked at that are
-// old enough, and those whose job is still there not again for as long: the ticket's
-// time says when it was looked at.
+// sweepSettled removes uploads whose jobs are gone, and tickets that were never whole.
+// Only those are looked at that are old enough, and those whose job is still there not
+// again for as long: the ticket's time says when it was looked at.
 func (u *uploads) sweepSettled(ctx context.Context, now time.Time) {
+	u.trouble(ctx, "", u.folder.tidy(now.Add(-voidAfter)))
 	jobs, err := u.folder.list(settled)
 	if err != nil {
 		u.trouble(ctx, "", err)

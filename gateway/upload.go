@@ -178,8 +178,12 @@ func (u *uploads) existing(w http.ResponseWriter, r *http.Request, p *auth.Princ
 		// Queued already, or Redis is away: the bytes can do without it.
 	}
 	do := u.tusd.PatchFile
-	if r.Method == http.MethodHead {
+	switch {
+	case r.Method == http.MethodHead:
 		do = u.tusd.HeadFile
+	case r.ContentLength > up.Size:
+		// tusd adds it to the offset, and the sum may overflow: then it stores without a bound.
+		return tusdErrors[tus.ErrSizeExceeded.ErrorCode]
 	}
 	u.serve(w, r, t, do)
 	return nil
@@ -210,6 +214,9 @@ func (u *uploads) serve(w http.ResponseWriter, r *http.Request, t *transfer, do 
 	r = r.Clone(ctx)
 	r.Header.Del("X-HTTP-Method-Override")
 	r.URL.Path = "/" + string(t.upload.Job)
+	if r.Body != nil {
+		r.Body = tearing{r.Body, t}
+	}
 	said := &tusAnswer{ResponseWriter: w, t: t}
 	u.tusd.Middleware(do).ServeHTTP(said, r)
 	said.finish(u.g, r)

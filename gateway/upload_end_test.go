@@ -46,6 +46,11 @@ func TestDeleteCancelsAnUploadThatIsNotQueued(t *testing.T) {
 	if j := view(t, e, job); j.State != engine.Queued || !there(d.data(job)) {
 		t.Errorf("a refused delete left %+v", j)
 	}
+	if err := e.Cancel(soon(t), job); err != nil {
+		t.Fatal(err)
+	}
+	inState(t, e, job, engine.Canceled)
+	s.tus(t, http.MethodDelete, "/v1/uploads/"+string(job), nil).is(t, "delete of one whose job has ended since", http.StatusConflict, "upload_complete")
 }
 
 // A cancellation reaches a PATCH that is running: by its next tick while bytes come, by
@@ -173,6 +178,25 @@ func TestSweepForgetsSlowly(t *testing.T) {
 	at(long+time.Minute, false)
 	if info, err := os.Stat(d.ticket("settled", lives)); err != nil || time.Until(info.ModTime()) < long-time.Minute {
 		t.Errorf("an upload of a job that lives is looked at again soon: %v, %v", info.ModTime(), err)
+	}
+}
+
+// A process that is killed while it writes a ticket leaves half of one.
+func TestSweepRemovesTornTickets(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, func(o *gateway.Options) { o.SweepInterval = time.Hour })
+	job := s.announce(t, 1000)
+	torn := d.ticket("open", job) + ".tmp"
+	if err := os.WriteFile(torn, []byte(`{"job":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.SweepAt(soon(t), time.Now().Add(59*time.Minute))
+	if !there(torn) {
+		t.Error("a ticket that may still be written is removed")
+	}
+	s.SweepAt(soon(t), time.Now().Add(61*time.Minute))
+	if there(torn) || !there(d.ticket("open", job)) {
+		t.Errorf("torn ticket there: %v, whole one: %v", there(torn), there(d.ticket("open", job)))
 	}
 }
 

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,7 +23,7 @@ func (e *uploadError) Error() string { return e.detail }
 // What becomes of uploads, but for what g.fail words.
 var (
 	errGone        = &uploadError{http.StatusGone, "upload_gone", "the upload's job has ended before everything had arrived; upload the file again", 0}
-	errQueued      = &uploadError{http.StatusConflict, "upload_complete", "everything has arrived and the job is queued; cancel the job instead", 0}
+	errQueued      = &uploadError{http.StatusConflict, "upload_complete", "everything has arrived and the job is queued, or further; cancel the job instead", 0}
 	errDiskFull    = &uploadError{http.StatusInsufficientStorage, "disk_full", "there is no room for the upload; what has arrived is kept", 30 * time.Second}
 	errTooMany     = &uploadError{http.StatusTooManyRequests, "too_many_uploads", "", 0} // the detail names the bound
 	errInterrupted = &uploadError{http.StatusConflict, "upload_interrupted", "another request for this upload took over", 0}
@@ -43,7 +45,7 @@ var tusdErrors = map[string]*uploadError{
 	tus.ErrLockTimeout.ErrorCode:         {http.StatusLocked, "upload_locked", "another request for this upload is under way", time.Second},
 	tus.ErrUploadInterrupted.ErrorCode:   errInterrupted,
 	tus.ErrServerShutdown.ErrorCode:      errStopping,
-	tus.ErrUnexpectedEOF.ErrorCode:       {http.StatusBadRequest, "upload_cut", "the request ended before its Content-Length; what has arrived is kept", 0},
+	tus.ErrUnexpectedEOF.ErrorCode:       {http.StatusBadRequest, "upload_cut", "the request is malformed or ended early; what has arrived is kept", 0},
 	tus.ErrReadTimeout.ErrorCode:         {http.StatusServiceUnavailable, "timeout", "nothing has arrived for too long; what has arrived before is kept", time.Second},
 	tus.ErrConnectionReset.ErrorCode:     {http.StatusServiceUnavailable, "upload_cut", "the connection was lost; what has arrived is kept", 0},
 }
@@ -54,6 +56,21 @@ func (g *Gateway) refuse(w http.ResponseWriter, e *uploadError) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(e.retry.Seconds())))
 	}
 	g.problem(w, e.status, e.code, e.detail)
+}
+
+// A tearing body tells its transfer that it could not be read to its end. tusd takes all
+// reasons but a few for the server's fault, a malformed chunk among them.
+type tearing struct {
+	io.ReadCloser
+	t *transfer
+}
+
+func (b tearing) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.t.torn = true
+	}
+	return n, err
 }
 
 // A tusAnswer passes tusd's answers on, and keeps its refusals for finish to word.
@@ -74,6 +91,9 @@ func (a *tusAnswer) WriteHeader(status int) {
 		a.failed = status
 		return
 	}
+	// With HEAD tusd says the upload's length in it, and a POST may stand for HEAD. No
+	// answer that is passed on has a body.
+	h.Del("Content-Length")
 	a.ResponseWriter.WriteHeader(status)
 }
 
@@ -105,6 +125,8 @@ func (a *tusAnswer) finish(g *Gateway, r *http.Request) {
 		g.fail(a.ResponseWriter, r, a.t.err)
 	case known != nil:
 		g.refuse(a.ResponseWriter, known)
+	case a.t.torn:
+		g.refuse(a.ResponseWriter, tusdErrors[tus.ErrUnexpectedEOF.ErrorCode])
 	default:
 		g.opts.Logger.Error("upload failed", "method", r.Method, "upload", a.t.upload.Job, "status", a.failed, "error", a.text.String())
 		g.problem(a.ResponseWriter, http.StatusInternalServerError, "internal", "internal error")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +52,10 @@ type upload struct {
 	place place
 }
 
-const ticketSuffix = ".json"
+const (
+	ticketSuffix = ".json"
+	tornSuffix   = ticketSuffix + ".tmp" // of a ticket that is being written
+)
 
 func openFolder(blobDir string) (folder, error) {
 	root, err := filepath.Abs(filepath.Join(blobDir, "incoming"))
@@ -73,9 +77,31 @@ func (f folder) ticket(p place, job engine.JobID) string {
 	return filepath.Join(f.dir(p), string(job)+ticketSuffix)
 }
 
-// data is the path of the bytes. A topic's characters are all good for a file's name.
+// data is the path of the bytes: where the blob store looks for blobKey. A topic's
+// characters are all good for a file's name, but the store escapes what looks like one of
+// its own escapes, and a slash behind two dots.
 func (f folder) data(up *upload) string {
-	return filepath.Join(f.root, string(up.Topic), string(up.Job))
+	topic := string(up.Topic)
+	var b strings.Builder
+	for i := range topic {
+		if likeEscape(topic[i:]) {
+			b.WriteString("__0x5f__")
+		} else {
+			b.WriteByte(topic[i])
+		}
+	}
+	if strings.HasSuffix(topic, "..") {
+		return filepath.Join(f.root, b.String()+"__0x2f__"+string(up.Job))
+	}
+	return filepath.Join(f.root, b.String(), string(up.Job))
+}
+
+// likeEscape reports whether s begins with what fileblob takes for an escape.
+func likeEscape(s string) bool {
+	rest, marked := strings.CutPrefix(s, "__0x")
+	digits, _, closed := strings.Cut(rest, "__")
+	_, err := strconv.ParseInt(digits, 16, 32)
+	return marked && closed && err == nil
 }
 
 // blobKey is the bytes' key in the blob store.
@@ -134,14 +160,15 @@ func (f folder) create(up *upload) error {
 	if err != nil {
 		return err
 	}
-	path := f.ticket(open, up.Job)
-	if err := durable(path+".tmp", b); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
+	// First, so that there is no ticket for bytes that can have no place.
 	if err := os.MkdirAll(filepath.Dir(f.data(up)), 0o700); err != nil {
+		return err
+	}
+	torn := filepath.Join(f.dir(open), string(up.Job)+tornSuffix)
+	if err := durable(torn, b); err != nil {
+		return err
+	}
+	if err := os.Rename(torn, f.ticket(open, up.Job)); err != nil {
 		return err
 	}
 	if err := durable(f.data(up), nil); err != nil {
@@ -207,6 +234,24 @@ func (f folder) forget(up *upload) error {
 		return err
 	}
 	return gone(os.Remove(f.ticket(up.place, up.Job)))
+}
+
+// tidy removes tickets that their process was killed over, or the disk too full for.
+func (f folder) tidy(before time.Time) error {
+	entries, err := os.ReadDir(f.dir(open))
+	if err != nil {
+		return fmt.Errorf("list uploads: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), tornSuffix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.ModTime().Before(before) {
+			errs = append(errs, gone(os.Remove(filepath.Join(f.dir(open), e.Name()))))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // gone takes what is not there for removed.

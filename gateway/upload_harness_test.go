@@ -156,6 +156,12 @@ type sending struct {
 
 func (s *server) sending(t testing.TB, job engine.JobID, offset, length int) *sending {
 	t.Helper()
+	return s.dialed(t, job, offset, "Content-Length: "+strconv.Itoa(length))
+}
+
+// dialed begins a PATCH whose body is as a header says.
+func (s *server) dialed(t testing.TB, job engine.JobID, offset int, body string) *sending {
+	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(soon(t), "tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +169,7 @@ func (s *server) sending(t testing.TB, job engine.JobID, offset, length int) *se
 	t.Cleanup(func() { _ = conn.Close() }) // the test may have
 	st := &sending{t, conn}
 	st.send([]byte("PATCH /v1/uploads/" + string(job) + " HTTP/1.1\r\nHost: " + s.addr + "\r\nTus-Resumable: 1.0.0\r\n" +
-		"Content-Type: application/offset+octet-stream\r\nUpload-Offset: " + strconv.Itoa(offset) + "\r\nContent-Length: " + strconv.Itoa(length) + "\r\n\r\n"))
+		"Content-Type: application/offset+octet-stream\r\nUpload-Offset: " + strconv.Itoa(offset) + "\r\n" + body + "\r\n\r\n"))
 	return st
 }
 

@@ -1,6 +1,9 @@
 package gateway_test
 
 import (
+	"bytes"
+	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -157,6 +160,11 @@ func TestUploadsOfOthers(t *testing.T) {
 	s.tus(t, http.MethodPost, "/v1/uploads/"+string(job), body).is(t, "post", http.StatusMethodNotAllowed, "method")
 	s.tus(t, http.MethodPost, "/v1/uploads/"+string(job), body, "X-HTTP-Method-Override", "GET").is(t, "get", http.StatusMethodNotAllowed, "method")
 	s.tus(t, http.MethodGet, "/v1/uploads/"+string(job), nil).is(t, "get", http.StatusMethodNotAllowed, "method")
+	// An answer to POST has a body of the length that it says.
+	if a := s.tus(t, http.MethodPost, "/v1/uploads/"+string(job), nil, "X-HTTP-Method-Override", "HEAD"); a.status != http.StatusOK ||
+		a.header.Get("Upload-Length") != "1000" || a.header.Get("Content-Length") != "0" {
+		t.Errorf("overridden head: %+v", a)
+	}
 	// The header means nothing on any other method.
 	if a := s.tus(t, http.MethodHead, "/v1/uploads/"+string(job), nil, "X-HTTP-Method-Override", "DELETE"); a.status != http.StatusOK {
 		t.Errorf("head: %+v", a)
@@ -195,6 +203,43 @@ func TestPatchesThatAreRefused(t *testing.T) {
 				t.Errorf("a refused patch leaves the upload at %d", n)
 			}
 		})
+	}
+}
+
+// A length that overflows when it is added to the offset must not pass for a small one.
+func TestPatchOfAnOverflowingLength(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, nil)
+	job := s.announce(t, 10)
+	s.patch(t, job, 0, []byte("12345"))
+	st := s.sending(t, job, 5, math.MaxInt64)
+	st.send(bytes.Repeat([]byte("x"), 1000))
+	if said := st.answer(); !strings.HasPrefix(said, "HTTP/1.1 413 ") || !strings.Contains(said, `"code":"too_large"`) {
+		t.Errorf("answered %q", said)
+	}
+	if n := s.offset(t, job); n != 5 {
+		t.Errorf("the upload of 10 bytes stands at %d, want 5", n)
+	}
+}
+
+// What a client garbles is no error of the gateway.
+func TestPatchOfMalformedChunks(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	var log bytes.Buffer
+	s := d.serve(t, e, func(o *gateway.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
+	})
+	job := s.announce(t, 10)
+	st := s.dialed(t, job, 0, "Transfer-Encoding: chunked")
+	st.send([]byte("3\r\nabc\r\nzz\r\n"))
+	if said := st.answer(); !strings.HasPrefix(said, "HTTP/1.1 400 ") || !strings.Contains(said, `"code":"upload_cut"`) {
+		t.Errorf("answered %q", said)
+	}
+	if n := s.offset(t, job); n != 3 {
+		t.Errorf("the upload stands at %d, want what had arrived, 3", n)
+	}
+	if err := s.Stop(t.Context()); err != nil || log.Len() > 0 {
+		t.Errorf("logged %q, %v", &log, err)
 	}
 }
 

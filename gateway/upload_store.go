@@ -83,7 +83,7 @@ func (s *uploadStore) terminating(e tus.HookEvent) (tus.HTTPResponse, error) {
 	defer cancel()
 	err := s.u.engine.CancelReception(ctx, t.upload.Job)
 	switch {
-	case errors.Is(err, engine.ErrSuperseded):
+	case errors.Is(err, engine.ErrSuperseded), errors.Is(err, engine.ErrEnded) && e.Upload.Offset >= e.Upload.Size:
 		err = errQueued
 	case errors.Is(err, engine.ErrEnded):
 		err = errGone

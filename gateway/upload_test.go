@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/worker"          //nolint:depguard // the one bar of both is the test
 	"github.com/tidemark-dev/tidemark/worker/analysis" //nolint:depguard // likewise
 )
@@ -111,5 +113,37 @@ func TestUploadIsAnalysed(t *testing.T) {
 	profile := s.ask(t, http.MethodGet, "/v1/artifacts/"+result.Profile.ID, "", nil)
 	if profile.status != http.StatusOK || len(profile.body) != result.Profile.Size || !strings.Contains(profile.body, `"amount"`) {
 		t.Errorf("artifact: %+v", profile)
+	}
+}
+
+// A blob store of files escapes some keys: the bytes must be where it looks, and whatever
+// the topic.
+func TestBytesAreWhereTheBlobStoreLooks(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, func(o *gateway.Options) { o.Auth = auth.Dev{} })
+	file := []byte("a,b\n1,2\n")
+	for _, odd := range []string{
+		"user:.", "user:..", "user:...", "user:x..", "user:a..b", "user:__0x41__", "user:__0x41__0x2F__x..",
+		"user:__0xzz__", "user:__0x__", "user:___0x2e__", "user:__0x5f____0x41", "user:__0x110000__", "user:__0x-41__", "user:__0x123456789abcdef01__",
+	} {
+		a := s.tus(t, http.MethodPost, "/v1/uploads", file[:4], "Upload-Length", "8",
+			"Upload-Metadata", metadata("topic", odd, "type", "analysis"), "Content-Type", "application/offset+octet-stream")
+		if a.status != http.StatusCreated {
+			t.Fatalf("announce for %s: %+v", odd, a)
+		}
+		job := engine.JobID(strings.TrimPrefix(a.header.Get("Location"), "/v1/uploads/"))
+		if a := s.patch(t, job, 4, file[4:]); a.status != http.StatusNoContent {
+			t.Fatalf("patch for %s: %+v", odd, a)
+		}
+		b, err := d.blobs.ReadAll(t.Context(), "incoming/"+odd+"/"+string(job))
+		if err != nil || !bytes.Equal(b, file) {
+			t.Errorf("the blob of topic %s: %q, %v", odd, b, err)
+		}
+	}
+	// Escaped it is longer than a file's name may be.
+	a := s.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "8",
+		"Upload-Metadata", metadata("topic", "user:"+strings.Repeat("__0x1", 25)+"__", "type", "analysis"))
+	if left, err := os.ReadDir(d.dir + "/incoming/.uploads/open"); a.status < 400 || len(left) > 0 || err != nil || s.OpenUploads(auth.DevSubject) > 0 {
+		t.Errorf("%+v left %v, %v", a, left, err)
 	}
 }

@@ -157,6 +157,11 @@ func TestCheckQuery(t *testing.T) {
 		"/v1/jobs?topic=user:42":              nil,
 		"/v1/ws?token=abc":                    auth.ErrQueryToken,
 		"/v1/jobs?topic=user:42&access_token": auth.ErrQueryToken,
+		"/v1/jobs?a=1;token=abc":              auth.ErrQueryToken,
+		"/v1/jobs?token=%zz":                  auth.ErrQueryToken,
+		"/v1/jobs?%74oken=abc":                auth.ErrQueryToken,
+		"/v1/jobs?Access_Token=abc":           auth.ErrQueryToken,
+		"/v1/jobs?topic=token&tokens=1":       nil,
 	} {
 		if err := auth.CheckQuery(httptest.NewRequest(http.MethodGet, target, nil)); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", target, err, want)

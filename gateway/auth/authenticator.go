@@ -5,6 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 )
 
 // Why there is no principal. Authenticators wrap one of these; any other error means
@@ -42,14 +45,18 @@ var ErrQueryToken = errors.New("a token in the query is not taken: send it in th
 // CheckQuery refuses a URL that carries what looks like a token. Its error is
 // ErrQueryToken.
 func CheckQuery(r *http.Request) error {
-	if r.URL.RawQuery == "" {
-		return nil
-	}
-	q := r.URL.Query()
-	for _, name := range []string{"token", "access_token", "auth", "authorization", "jwt", "api_key"} {
-		if q.Has(name) {
+	// Not URL.Query, which leaves out what is malformed: logs do not.
+	pairs := strings.FieldsFunc(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' })
+	for _, pair := range pairs {
+		name, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
+		if slices.Contains(tokenNames, strings.ToLower(name)) {
 			return ErrQueryToken
 		}
 	}
 	return nil
 }
+
+var tokenNames = []string{"token", "access_token", "auth", "authorization", "jwt", "api_key"}
