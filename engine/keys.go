@@ -28,16 +28,17 @@ func newKeys(namespace string, shards int) keys {
 	return k
 }
 
-func (k keys) schema() string           { return k.namespace + ":schema" }
-func (k keys) log(shard int) string     { return k.shards[shard] + "log" }
-func (k keys) head(shard int) string    { return k.shards[shard] + "head" }
-func (k keys) out(shard int) string     { return k.shards[shard] + "out" }
-func (k keys) live(shard int) string    { return k.shards[shard] + "live" }
-func (k keys) beat(shard int) string    { return k.shards[shard] + "beat" }
-func (k keys) topicHead(t Topic) string { return k.of(t) + "m:" + string(t) }
-func (k keys) index(t Topic) string     { return k.of(t) + "x:" + string(t) }
-func (k keys) job(id JobID) string      { return k.shards[id.shard()] + "j:" + string(id) }
-func (k keys) of(t Topic) string        { return k.shards[shardOf(t, len(k.shards))] }
+func (k keys) schema() string                       { return k.namespace + ":schema" }
+func (k keys) log(shard int) string                 { return k.shards[shard] + "log" }
+func (k keys) head(shard int) string                { return k.shards[shard] + "head" }
+func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }
+func (k keys) live(shard int) string                { return k.shards[shard] + "live" }
+func (k keys) beat(shard int) string                { return k.shards[shard] + "beat" }
+func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }
+func (k keys) index(t Topic) string                 { return k.of(t) + "x:" + string(t) }
+func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }
+func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
+func (k keys) of(t Topic) string                    { return k.shards[shardOf(t, len(k.shards))] }
 
 // holds reports whether the ID could be of a job here. Only then it has a shard.
 func (k keys) holds(id JobID) bool {

@@ -29,14 +29,15 @@ func (e *Engine) NewJobID(topic Topic) (JobID, error) {
 // fill the rest. shown is what the job shows at first.
 //
 // The job's receiver reports with the fence that is returned, one report at a time;
-// whoever takes its place finds the fence with Receiver. Of s, Key, Delay and Deadline
-// must be zero. Receiving an ID again, after ErrUnreachable, makes no second job; its
-// fence is then to be had from Receiver. Errors to branch on: ErrInvalid,
-// ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which the
-// job stands and the fence is returned.
-func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown Shown) (Fence, error) {
-	fail := func(err error) (Fence, error) {
-		return Fence{}, fmt.Errorf("receive %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
+// whoever takes its place finds the fence with Receiver. Of s, Delay and Deadline must be
+// zero; within a day, calls with the same topic and Key give the same job, which then has
+// another ID than id and is Existing. Receiving an ID again, after ErrUnreachable, makes
+// no second job; its fence is then to be had from Receiver. Errors to branch on:
+// ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
+// which the job stands and the fence is returned.
+func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown Shown) (Enqueued, Fence, error) {
+	fail := func(err error) (Enqueued, Fence, error) {
+		return Enqueued{}, Fence{}, fmt.Errorf("receive %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
 	}
 	constant, err := s.constant("")
 	if err != nil {
@@ -50,22 +51,48 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 	if err := errors.Join(option.Within("share", share, 1, 90), first.validate()); err != nil {
 		return fail(err)
 	}
-	if s.Key != "" || s.Delay != 0 || !s.Deadline.IsZero() {
-		return fail(fmt.Errorf("%w Key, Delay or Deadline: a job that is received has none", ErrInvalid))
+	if s.Delay != 0 || !s.Deadline.IsZero() {
+		return fail(fmt.Errorf("%w Delay or Deadline: a job that is received has none", ErrInvalid))
 	}
 	if !e.keys.holds(id) || id.shard() != shardOf(s.Topic, e.opts.Shards) {
 		return fail(fmt.Errorf("%w ID %q: want one that NewJobID gave for the topic", ErrInvalid, clip(string(id), 80)))
 	}
 	s.complete()
 	fence := Fence{Token: NewToken()}
-	_, err = e.operate(ctx, operation{
+	o := operation{
 		kind: JobReceiving, topic: s.Topic, job: id, attempt: 0, fence: "0." + fence.Token, shown: &shown,
 		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share},
-	})
+	}
+	if s.Key != "" {
+		o.key = receiveKey(s.Topic, s.Key)
+	}
+	r, err := e.operate(ctx, o)
 	if err != nil && !errors.Is(err, ErrUnreplicated) {
 		return fail(err)
 	}
-	return fence, err
+	if r.job != "" && r.job != id {
+		return Enqueued{Job: r.job, Topic: s.Topic, Existing: true}, Fence{}, nil
+	}
+	return Enqueued{Job: id, Topic: s.Topic}, fence, err
+}
+
+func receiveKey(topic Topic, key string) string { return "receive:" + string(topic) + ":" + key }
+
+// ReceivedAs finds the job that Receive has made with a Key. Its error wraps ErrNotFound,
+// also a day after the job was made, ErrInvalidTopic or ErrUnreachable.
+func (e *Engine) ReceivedAs(ctx context.Context, topic Topic, key string) (JobID, error) {
+	if _, err := ParseTopic(string(topic)); err != nil {
+		return "", err
+	}
+	done, err := e.redis.Get(ctx, e.keys.operation(topic, receiveKey(topic, key))).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", ErrNotFound
+	}
+	if err != nil {
+		return "", failure("look a key up", err)
+	}
+	job, _, _ := strings.Cut(done, " ")
+	return JobID(job), nil
 }
 
 // A Reception is where a job stands whose input is arriving.

@@ -28,7 +28,7 @@ func TestReceiveRefuses(t *testing.T) {
 	}{
 		"no share":               {id, good, 0, engine.Shown{}, "share"},
 		"the whole bar":          {id, good, 91, engine.Shown{}, "share"},
-		"a key":                  {id, spec(func(s *engine.Spec) { s.Key = "k" }), 50, engine.Shown{}, "Key"},
+		"a long key":             {id, spec(func(s *engine.Spec) { s.Key = strings.Repeat("k", 257) }), 50, engine.Shown{}, "Key"},
 		"a delay":                {id, spec(func(s *engine.Spec) { s.Delay = time.Hour }), 50, engine.Shown{}, "Delay"},
 		"a deadline":             {id, spec(func(s *engine.Spec) { s.Deadline = time.Now().Add(time.Hour) }), 50, engine.Shown{}, "Deadline"},
 		"no type":                {id, spec(func(s *engine.Spec) { s.Type = "" }), 50, engine.Shown{}, "Type"},
@@ -36,7 +36,7 @@ func TestReceiveRefuses(t *testing.T) {
 		"no ID":                  {"", good, 50, engine.Shown{}, "NewJobID"},
 		"a long message":         {id, good, 50, engine.Shown{Message: strings.Repeat("x", 1025)}, "message"},
 	} {
-		if _, err := e.Receive(ctx, c.id, c.spec, c.share, c.shown); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.says) {
+		if _, _, err := e.Receive(ctx, c.id, c.spec, c.share, c.shown); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want ErrInvalid that names %s", name, err, c.says)
 		}
 	}
@@ -59,7 +59,7 @@ func TestReceivedHandsOverOnce(t *testing.T) {
 	spec := engine.Spec{Topic: "user:42", Type: "analysis", Queue: "bulk", MaxRetries: -1}
 	id, err := one.NewJobID(spec.Topic)
 	must(t, err)
-	_, err = one.Receive(ctx, id, spec, 40, engine.Shown{})
+	_, _, err = one.Receive(ctx, id, spec, 40, engine.Shown{})
 	must(t, err)
 	errs := make(chan error)
 	for range 4 {

@@ -143,6 +143,11 @@ func (u *uploads) create(w http.ResponseWriter, r *http.Request, p *auth.Princip
 	if err != nil {
 		return err
 	}
+	if a.spec.Key != "" {
+		if there, err := u.again(w, r, p, a.spec); there || err != nil {
+			return err
+		}
+	}
 	if err := u.index.reserve(r.Context(), a.upload, u.g.opts.UploadsPerPrincipal); err != nil {
 		return err
 	}
@@ -150,6 +155,38 @@ func (u *uploads) create(w http.ResponseWriter, r *http.Request, p *auth.Princip
 	defer func() { u.index.kept(a.upload.Job, t.created) }()
 	u.serve(w, r, t, u.tusd.PostFile)
 	return nil
+}
+
+// again answers an announcement whose key has an upload already: what the answer to the
+// first one said. Bytes that come with it are not taken.
+func (u *uploads) again(w http.ResponseWriter, r *http.Request, p *auth.Principal, spec engine.Spec) (bool, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), u.g.opts.RequestTimeout)
+	defer cancel()
+	job, err := u.engine.ReceivedAs(ctx, spec.Topic, spec.Key)
+	if errors.Is(err, engine.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	up, err := u.visible(string(job), p)
+	if errors.Is(err, engine.ErrNotFound) {
+		return false, errGone
+	}
+	if err != nil {
+		return false, err
+	}
+	n, _, there, err := u.folder.offset(up)
+	if err != nil {
+		return false, err
+	}
+	if up.place == settled && !there {
+		return false, errGone
+	}
+	w.Header().Set("Location", uploadsPath+string(job))
+	w.Header().Set("Upload-Offset", strconv.FormatInt(n, 10))
+	w.WriteHeader(http.StatusCreated)
+	return true, nil
 }
 
 // existing is HEAD, PATCH and DELETE of an upload, for its owner.

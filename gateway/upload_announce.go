@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,8 +16,10 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
 
-// maxFilenameBytes is what file systems take.
-const maxFilenameBytes = 255
+const (
+	maxFilenameBytes = 255 // what file systems take
+	maxKeyBytes      = 256
+)
 
 // An announcement is what a creation asks for.
 type announcement struct {
@@ -110,6 +114,13 @@ func (up *upload) spec() (engine.Spec, error) {
 		return bad("filename of %d bytes: at most %d", len(name), maxFilenameBytes)
 	}
 	s := engine.Spec{Topic: up.Topic, Type: up.Metadata["type"], Title: up.Metadata["title"], Queue: up.Metadata["queue"]}
+	if key := up.Metadata["key"]; len(key) > maxKeyBytes {
+		return bad("key of %d bytes: at most %d", len(key), maxKeyBytes)
+	} else if key != "" {
+		// Each client has keys of its own, and a file of another length is another one.
+		sum := sha256.Sum256(fmt.Appendf(nil, "%q %d %s", up.Owner, up.Size, key))
+		s.Key = hex.EncodeToString(sum[:])
+	}
 	if s.Title == "" {
 		s.Title = firstRunes(name, engine.MaxTitleRunes)
 	}

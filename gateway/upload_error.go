@@ -27,6 +27,7 @@ var (
 	errDiskFull    = &uploadError{http.StatusInsufficientStorage, "disk_full", "there is no room for the upload; what has arrived is kept", 30 * time.Second}
 	errTooMany     = &uploadError{http.StatusTooManyRequests, "too_many_uploads", "", 0} // the detail names the bound
 	errInterrupted = &uploadError{http.StatusConflict, "upload_interrupted", "another request for this upload took over", 0}
+	errAnnounced   = &uploadError{http.StatusLocked, "upload_locked", "another announcement with this key is under way", time.Second}
 	errStopping    = &uploadError{http.StatusServiceUnavailable, "draining", "the gateway is stopping; go on with its successor", time.Second}
 	errNotQueued   = &uploadError{http.StatusServiceUnavailable, "upload_not_queued", "everything has arrived and is kept, but the job cannot be queued at the moment; that is made up for", 5 * time.Second}
 )
@@ -45,7 +46,8 @@ var tusdErrors = map[string]*uploadError{
 	tus.ErrLockTimeout.ErrorCode:         {http.StatusLocked, "upload_locked", "another request for this upload is under way", time.Second},
 	tus.ErrUploadInterrupted.ErrorCode:   errInterrupted,
 	tus.ErrServerShutdown.ErrorCode:      errStopping,
-	tus.ErrUnexpectedEOF.ErrorCode:       {http.StatusBadRequest, "upload_cut", "the request is malformed or ended early; what has arrived is kept", 0},
+	// A proxy that loses its client ends a chunked body so. Clients take 400 for final.
+	tus.ErrUnexpectedEOF.ErrorCode: {http.StatusServiceUnavailable, "upload_cut", "the request is malformed or ended early; what has arrived is kept", 0},
 	tus.ErrReadTimeout.ErrorCode:         {http.StatusServiceUnavailable, "timeout", "nothing has arrived for too long; what has arrived before is kept", time.Second},
 	tus.ErrConnectionReset.ErrorCode:     {http.StatusServiceUnavailable, "upload_cut", "the connection was lost; what has arrived is kept", 0},
 }

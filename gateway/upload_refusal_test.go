@@ -232,7 +232,7 @@ func TestPatchOfMalformedChunks(t *testing.T) {
 	job := s.announce(t, 10)
 	st := s.dialed(t, job, 0, "Transfer-Encoding: chunked")
 	st.send([]byte("3\r\nabc\r\nzz\r\n"))
-	if said := st.answer(); !strings.HasPrefix(said, "HTTP/1.1 400 ") || !strings.Contains(said, `"code":"upload_cut"`) {
+	if said := st.answer(); !strings.HasPrefix(said, "HTTP/1.1 503 ") || !strings.Contains(said, `"code":"upload_cut"`) {
 		t.Errorf("answered %q", said)
 	}
 	if n := s.offset(t, job); n != 3 {

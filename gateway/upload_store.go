@@ -36,8 +36,10 @@ func (s *uploadStore) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.u.g.opts.RequestTimeout)
 	defer cancel()
-	fence, err := s.u.engine.Receive(ctx, up.Job, *t.spec, up.Share, shown(up, 0, 0))
+	made, fence, err := s.u.engine.Receive(ctx, up.Job, *t.spec, up.Share, shown(up, 0, 0))
 	switch {
+	case err == nil && made.Existing:
+		return nil, t.fail(errors.Join(errAnnounced, s.u.folder.forget(up)))
 	case err == nil, errors.Is(err, engine.ErrUnreplicated):
 	case errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic), errors.Is(err, engine.ErrOutOfMemory):
 		return nil, t.fail(errors.Join(err, s.u.folder.forget(up)))

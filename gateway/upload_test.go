@@ -147,3 +147,54 @@ func TestBytesAreWhereTheBlobStoreLooks(t *testing.T) {
 		t.Errorf("%+v left %v, %v", a, left, err)
 	}
 }
+
+// Whoever lost the answer to an announcement announces again, and gets the same upload.
+func TestAnnouncingAgainWithAKey(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, nil)
+	meta := func(key string) string {
+		return metadata("topic", string(topic), "type", "analysis", "filename", "orders.csv", "key", key)
+	}
+	answers := make(chan answer)
+	for range 8 {
+		go func() {
+			answers <- s.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "1000", "Upload-Metadata", meta("k"))
+		}()
+	}
+	made := map[string]int{}
+	for range 8 {
+		if a := <-answers; a.status == http.StatusCreated {
+			made[a.header.Get("Location")]++
+		} else {
+			a.is(t, "beside another announcement", http.StatusLocked, "upload_locked")
+		}
+	}
+	if len(made) != 1 {
+		t.Fatalf("announcements with one key made %v", made)
+	}
+	job := s.announce(t, 1000, "Upload-Metadata", meta("k"))
+	if made["/v1/uploads/"+string(job)] == 0 {
+		t.Fatalf("again it is %s, and was %v", job, made)
+	}
+	s.patch(t, job, 0, make([]byte, 300))
+	again := s.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "1000", "Upload-Metadata", meta("k"))
+	if again.status != http.StatusCreated || again.header.Get("Location") != "/v1/uploads/"+string(job) || again.header.Get("Upload-Offset") != "300" {
+		t.Errorf("once bytes have arrived: %+v", again)
+	}
+	if other := s.announce(t, 1000, "Upload-Metadata", meta("k"), "X-Who", "bob"); other == job {
+		t.Error("another client's key gives the same upload")
+	}
+	if other := s.announce(t, 1001, "Upload-Metadata", meta("k")); other == job {
+		t.Error("a file of another length is the same upload")
+	}
+	if other := s.announce(t, 1000, "Upload-Metadata", meta("l")); other == job {
+		t.Error("another key gives the same upload")
+	}
+	if page, err := e.Jobs(soon(t), topic, engine.JobsQuery{}); err != nil || len(page.Jobs) != 4 {
+		t.Errorf("%d jobs, %v; want 4", len(page.Jobs), err)
+	}
+	if a := s.tus(t, http.MethodDelete, "/v1/uploads/"+string(job), nil); a.status != http.StatusNoContent {
+		t.Fatalf("delete: %+v", a)
+	}
+	s.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "1000", "Upload-Metadata", meta("k")).is(t, "of one that was canceled", http.StatusGone, "upload_gone")
+}

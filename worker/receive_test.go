@@ -18,7 +18,7 @@ func received(t *testing.T, e *engine.Engine, jobType string) engine.JobID {
 		t.Fatal(err)
 	}
 	stage := engine.Stage{Name: "receive"}
-	fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: jobType}, 50, engine.Shown{Stage: stage})
+	_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: jobType}, 50, engine.Shown{Stage: stage})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,6 +111,8 @@ class Sending implements Transfer {
   private silence: number | undefined;
   private resumedFrom: PreviousUpload | undefined;
   private abandoned = false;
+  /** Makes an announcement whose answer was lost, and that is sent again, the same one. */
+  private readonly key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
 
   constructor(readonly file: File, readonly print: string, private readonly topic: string, private readonly moved: (s: Sending) => void) {}
 
@@ -153,7 +155,7 @@ class Sending implements Transfer {
     const { file } = this;
     return new Upload(file, {
       endpoint: new URL('/v1/uploads', location.href).href,
-      metadata: { topic: this.topic, type: 'analysis', filename: file.name, filetype: file.type },
+      metadata: { topic: this.topic, type: 'analysis', filename: file.name, filetype: file.type, key: this.key },
       fingerprint: () => Promise.resolve(this.print),
       removeFingerprintOnSuccess: true,
       // Retries are this class's own: they wait for the connection and never give up.
