@@ -12,8 +12,8 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 )
 
-// Proxy is a TCP proxy on loopback whose connections can be cut, stalled and
-// refused. An effect has happened when its method returns. Methods may be called
+// Proxy is a TCP proxy on loopback whose connections can be cut, stalled,
+// delayed and refused. An effect has happened when its method returns. Methods may be called
 // concurrently.
 type Proxy struct {
 	t      testing.TB
@@ -26,6 +26,7 @@ type Proxy struct {
 	links    map[*link]bool
 	accepted int
 	held     [2]bool // by direction
+	delay    time.Duration
 	closed   bool
 
 	work sync.WaitGroup // the accept loops and all links
@@ -36,6 +37,9 @@ const (
 	toServer = iota
 	toClient
 )
+
+// chunkBytes is the most that a link carries at once.
+const chunkBytes = 32 << 10
 
 // link is one client's connection and the one to the target.
 type link struct {
@@ -168,9 +172,10 @@ func (p *Proxy) serve(client net.Conn) {
 // carry copies one direction of a link.
 func (p *Proxy) carry(l *link, dir int) {
 	from, to := l.ends[1-dir], l.ends[dir]
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, chunkBytes)
 	for {
 		n, err := from.Read(buf)
+		p.lag(l)
 		for rest := buf[:n]; len(rest) > 0; {
 			if !p.mayWrite(l, dir) {
 				return
@@ -187,6 +192,18 @@ func (p *Proxy) carry(l *link, dir int) {
 			return
 		}
 	}
+}
+
+// lag waits for as long as a chunk is to be delayed, or until the link is cut.
+func (p *Proxy) lag(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.delay == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.delay)
+	defer cancel()
+	p.waitLocked(ctx, func() bool { return !p.links[l] })
 }
 
 // mayWrite waits while the direction is held; false when the link was cut.
@@ -277,6 +294,14 @@ func (p *Proxy) Unstall() {
 	defer p.mu.Unlock()
 	p.held = [2]bool{}
 	p.changeLocked()
+}
+
+// Delay makes what is read from now on arrive d later, in either direction, and no
+// connection faster than 32 KiB in d: a network that is far and narrow. 0 ends it.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
 }
 
 // Refuse closes the listener: who dials is refused by the kernel. Connections

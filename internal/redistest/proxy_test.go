@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,5 +197,29 @@ func TestProxyPassesOnThatItsTargetIsDown(t *testing.T) {
 	defer cancel()
 	if p.AwaitAccepted(ctx, 2) {
 		t.Error("a connection that went nowhere counts as accepted")
+	}
+}
+
+func TestProxyDelaysAndLosesNothing(t *testing.T) {
+	p := NewProxy(t, Server(t).Addr())
+	conn := rawConn(t, p)
+	p.Delay(20 * time.Millisecond)
+	began := time.Now()
+	text := strings.Repeat("x", 2*chunkBytes)
+	size := strconv.Itoa(len(text))
+	send(t, conn, "*2\r\n$4\r\nECHO\r\n$"+size+"\r\n"+text+"\r\n")
+	expect(t, conn, "$"+size+"\r\n"+text+"\r\n")
+	// At least three chunks one after the other, and the last one back.
+	if took := time.Since(began); took < 80*time.Millisecond {
+		t.Errorf("it took %s there and back", took)
+	}
+	p.Delay(0)
+	send(t, conn, "PING\r\n")
+	expect(t, conn, "+PONG\r\n")
+	p.Delay(time.Hour)
+	send(t, conn, "PING\r\n")
+	expectNothing(t, conn)
+	if p.CutAll() != 1 { // and nobody waits for the hour
+		t.Error("the link was gone")
 	}
 }
