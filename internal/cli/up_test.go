@@ -252,6 +252,7 @@ func TestInterruptedUploadIsGoneOnWith(t *testing.T) {
 	writeLong(t, filepath.Join(dir, "long.csv"), records)
 	s := serve(t, dir, "up")
 	proxy := redistest.NewProxy(t, s.Addr)
+	proxy.Delay(5 * time.Millisecond) // so that it is cut in the middle
 	args := []string{"analyze", "--json", "long.csv", "--server", "http://" + proxy.Addr()}
 	var id engine.JobID
 	first := spawn(t, dir, args...)
@@ -275,6 +276,7 @@ func TestInterruptedUploadIsGoneOnWith(t *testing.T) {
 	first.signal(os.Interrupt)
 	proxy.CutAll()
 	proxy.Unstall()
+	proxy.Delay(0)
 	said := ""
 	for first.lines.Scan() {
 		said += first.lines.Text() + "\n"
