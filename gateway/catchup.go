@@ -151,6 +151,7 @@ func (sub *subscription) fail(err error) {
 		return
 	}
 	sub.outage = true
+	sub.said = false // it is to hear when the outage is over, though it may have missed nothing
 	if !errors.Is(err, engine.ErrUnreachable) {
 		s.g.opts.Logger.Error("subscription cannot be caught up", "topic", sub.topic.name, "error", err)
 	}

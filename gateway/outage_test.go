@@ -53,6 +53,26 @@ func TestRedisAwayAndBack(t *testing.T) {
 	c.untilCursor("b", head)
 }
 
+// Who was told of an outage is told of its end, also when nothing happened meanwhile.
+func TestOutageWithoutRecordsEndsInLive(t *testing.T) {
+	r := redistest.Server(t)
+	proxy := redistest.NewProxy(t, r.Addr())
+	s := serve(t, open(t, proxy.URL(), nil), nil)
+	c := s.client(t)
+	c.subscribe("a", topic, "", "")
+	c.untilLive("a")
+	proxy.Refuse()
+	proxy.CutAll()
+	for f := c.read(); f.Code != "unavailable"; f = c.read() {
+	}
+	proxy.Accept()
+	for f := c.read(); f.Type != "live"; f = c.read() {
+		if f.Type == "records" {
+			t.Errorf("records came: %s", f.text)
+		}
+	}
+}
+
 // Redis comes back with an older history, as after a failover that lost writes.
 func TestHistoryIsRewritten(t *testing.T) {
 	r := redistest.Server(t, redistest.WithAOF())
