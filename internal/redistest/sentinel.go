@@ -53,6 +53,19 @@ func Sentinel(t testing.TB, sentinels int) *Group {
 		}
 		return err
 	})
+	// The link is up before anything goes over it: the primary holds its writes back
+	// until the replica has acknowledged the copy, for up to a second.
+	primary := Dial(t, g.primary.Addr())
+	until(t, "the replica's first acknowledgement", func(ctx context.Context) error {
+		if err := primary.Do(ctx, "SET", "probe", "1", "PX", "1").Err(); err != nil {
+			return err
+		}
+		n, err := primary.Wait(ctx, 1, time.Second).Result()
+		if err == nil && n < 1 {
+			err = errors.New("it has acknowledged nothing")
+		}
+		return err
+	})
 	for range sentinels {
 		g.Sentinels = append(g.Sentinels, start(t, redisproc.Config{Sentinel: &redisproc.Sentinel{
 			Master: masterName, Addr: g.primary.Addr(), Quorum: sentinels/2 + 1,
