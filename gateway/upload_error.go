@@ -47,9 +47,9 @@ var tusdErrors = map[string]*uploadError{
 	tus.ErrUploadInterrupted.ErrorCode:   errInterrupted,
 	tus.ErrServerShutdown.ErrorCode:      errStopping,
 	// A proxy that loses its client ends a chunked body so. Clients take 400 for final.
-	tus.ErrUnexpectedEOF.ErrorCode: {http.StatusServiceUnavailable, "upload_cut", "the request is malformed or ended early; what has arrived is kept", 0},
-	tus.ErrReadTimeout.ErrorCode:         {http.StatusServiceUnavailable, "timeout", "nothing has arrived for too long; what has arrived before is kept", time.Second},
-	tus.ErrConnectionReset.ErrorCode:     {http.StatusServiceUnavailable, "upload_cut", "the connection was lost; what has arrived is kept", 0},
+	tus.ErrUnexpectedEOF.ErrorCode:   {http.StatusServiceUnavailable, "upload_cut", "the request is malformed or ended early; what has arrived is kept", 0},
+	tus.ErrReadTimeout.ErrorCode:     {http.StatusServiceUnavailable, "timeout", "nothing has arrived for too long; what has arrived before is kept", time.Second},
+	tus.ErrConnectionReset.ErrorCode: {http.StatusServiceUnavailable, "upload_cut", "the connection was lost; what has arrived is kept", 0},
 }
 
 // refuse answers with an uploadError.
