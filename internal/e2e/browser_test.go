@@ -223,7 +223,11 @@ func TestBrowserShowsAPlantedFall(t *testing.T) {
 	from := b.process.said()
 	seen.mark("the reload")
 	b.do("reload", line{})
-	b.await("painted", "", from)
+	// The old page may still paint while it is told to go.
+	_, fresh := b.process.await("the new page", from, func(l line) bool {
+		return l.text("event") == "badge" && l.text("text") == "connecting"
+	})
+	b.await("painted", "", fresh)
 	err := seen.check()
 	if err == nil || !strings.Contains(err.Error(), "falls from") {
 		t.Errorf("the paints are found right (%v) although a fall is planted: %s", err, seen.summary())
