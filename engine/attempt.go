@@ -20,6 +20,8 @@ const (
 	FlagSuperseded Flag = "superseded"
 	// FlagCanceling: the job was asked to stop; stop, and report JobCanceled.
 	FlagCanceling Flag = "canceling"
+	// FlagPausing: the job was asked to rest; checkpoint, stop, and report JobPaused.
+	FlagPausing Flag = "pausing"
 )
 
 // A Beat is a heartbeat of a running attempt. Counter must differ from that of its

@@ -18,6 +18,8 @@ type Ack struct {
 	Duplicate bool
 	// Started goes with JobStarted.
 	Started *Started
+	// Tend are jobs that somebody must see to now, with Engine.Tend.
+	Tend []JobID
 	// Err says why the report was refused: it wraps ErrNotFound, ErrSuperseded,
 	// ErrEnded, ErrState or ErrAppend, or is a *GapError. Nothing of a refused report was
 	// applied.
@@ -41,6 +43,8 @@ type Started struct {
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes  int
 	Deadline time.Time // zero: none
+	// Depth is how many parents stand above the job.
+	Depth int
 }
 
 // Commit sends reports of one run and waits for their answers: one Ack a report, in
@@ -119,6 +123,7 @@ func readAck(answer any) Ack {
 		s = text(fields[len(fields)-1])
 		a.Started = readStarted(fields)
 	}
+	s, a.Tend = cutTend(s)
 	switch s[0] {
 	case '+':
 		a.ID = Cursor(s[1:])
@@ -138,7 +143,7 @@ func readStarted(f []any) *Started {
 	s := &Started{
 		Type: text(f[0]), Payload: []byte(text(f[1])), MaxRetries: number(3), Retries: number(4),
 		Crashes: number(5), Tenths: number(7), CheckpointTenths: number(8), Queue: text(f[9]),
-		Topic: Topic(text(f[10])), Share: number(11),
+		Topic: Topic(text(f[10])), Share: number(11), Depth: number(12),
 	}
 	if f[2] != nil {
 		s.Checkpoint = []byte(text(f[2]))

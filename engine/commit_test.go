@@ -96,7 +96,10 @@ var jobActions = map[string]func(*desk) error{
 	"succeed":   func(d *desk) error { return d.write(engine.Report{Type: engine.JobSucceeded}).Err },
 	"fail":      func(d *desk) error { return d.write(engine.Report{Type: engine.JobFailed, Error: &lost}).Err },
 	"give up":   func(d *desk) error { return d.write(engine.Report{Type: engine.JobCanceled}).Err },
+	"await":     func(d *desk) error { return d.write(engine.Report{Type: engine.JobAwaiting}).Err },
 	"Cancel":    func(d *desk) error { return d.e.Cancel(soon(d.t), d.job) },
+	"Pause":     func(d *desk) error { return d.e.Pause(soon(d.t), d.job) },
+	"Resume":    func(d *desk) error { return d.e.Resume(soon(d.t), d.job) },
 	"Stall": func(d *desk) error {
 		_, err := d.e.Stall(soon(d.t), d.job, fmt.Sprintf("%d.0", d.r.Fence.Attempt))
 		return err
@@ -126,47 +129,73 @@ type jobState struct {
 	reach   []string
 	may     map[string]engine.RecordType
 	refused error // with what
-	state   engine.State
+	// otherwise are those that are refused with something else.
+	otherwise map[string]error
+	state     engine.State
 }
 
 var jobStates = []jobState{
 	{
 		name: "queued", state: engine.Queued, refused: engine.ErrSuperseded,
-		may: map[string]engine.RecordType{"start": engine.JobStarted, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+		may: map[string]engine.RecordType{"start": engine.JobStarted, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
 		name: "running", reach: []string{"start"}, state: engine.Running, refused: engine.ErrSuperseded,
 		may: map[string]engine.RecordType{
 			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
-			"retry": engine.JobRetrying, "hand back": engine.JobQueued, "pause": engine.JobPaused, "succeed": engine.JobSucceeded,
+			// Nobody has asked it to pause, and it has no children to wait for.
+			"pause": engine.JobQueued, "await": engine.JobQueued,
+			"retry": engine.JobRetrying, "hand back": engine.JobQueued, "succeed": engine.JobSucceeded,
 			"fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": engine.JobCanceling, "Stall": engine.JobStalled,
-			"Abandon": engine.JobFailed, "Fail": engine.JobFailed,
+			"Abandon": engine.JobFailed, "Fail": engine.JobFailed, "Pause": engine.JobPausing, "Resume": "",
+		},
+	},
+	{
+		name: "pausing", reach: []string{"start", "Pause"}, state: engine.Running, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"pause": engine.JobPaused, "await": engine.JobPaused, "retry": engine.JobPaused, "hand back": engine.JobPaused,
+			"succeed": engine.JobSucceeded, "fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": engine.JobCanceling,
+			"Stall": engine.JobPaused, "Abandon": engine.JobFailed, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobResumed,
 		},
 	},
 	{
 		name: "canceling", reach: []string{"start", "Cancel"}, state: engine.Running, refused: engine.ErrSuperseded,
 		may: map[string]engine.RecordType{
 			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
-			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "succeed": engine.JobSucceeded,
-			"fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": "", "Stall": engine.JobCanceled,
-			"Abandon": engine.JobCanceled, "Fail": engine.JobFailed,
+			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "await": engine.JobCanceled,
+			"succeed": engine.JobSucceeded, "fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": "",
+			"Stall": engine.JobCanceled, "Abandon": engine.JobCanceled, "Fail": engine.JobFailed, "Resume": "",
 		},
+		otherwise: map[string]error{"Pause": engine.ErrState},
 	},
 	{
 		name: "retrying", reach: []string{"start", "retry"}, state: engine.Retrying, refused: engine.ErrSuperseded,
-		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
 		name: "stalled", reach: []string{"start", "Stall"}, state: engine.Retrying, refused: engine.ErrSuperseded,
-		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
 		name: "handed back", reach: []string{"start", "hand back"}, state: engine.Queued, refused: engine.ErrSuperseded,
-		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
-		name: "paused", reach: []string{"start", "pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
-		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed},
+		name: "paused", reach: []string{"start", "Pause", "pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobQueued},
+	},
+	{
+		name: "paused before its start", reach: []string{"Pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobQueued},
+	},
+	{
+		name: "paused while retrying", reach: []string{"start", "retry", "Pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobQueued},
+	},
+	{
+		name: "resumed", reach: []string{"start", "Pause", "pause", "Resume"}, state: engine.Queued, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{name: "succeeded", reach: []string{"start", "succeed"}, state: engine.Succeeded, refused: engine.ErrEnded},
 	{name: "failed", reach: []string{"start", "fail"}, state: engine.Failed, refused: engine.ErrEnded},
@@ -194,9 +223,13 @@ func TestAJobMovesOnlyAsItsLifeAllows(t *testing.T) {
 				}
 				err, records := do(d), d.news()
 				want, may := s.may[name]
+				refused := s.refused
+				if other := s.otherwise[name]; other != nil {
+					refused = other
+				}
 				switch {
-				case !may && (!errors.Is(err, s.refused) || len(records) > 0):
-					t.Errorf("%s job, %s: error %v, records %v; want it refused: %v", s.name, name, err, records, s.refused)
+				case !may && (!errors.Is(err, refused) || len(records) > 0):
+					t.Errorf("%s job, %s: error %v, records %v; want it refused: %v", s.name, name, err, records, refused)
 				case !may && d.view().Rev != before.Rev:
 					t.Errorf("%s job, %s: refused, and the job moved", s.name, name)
 				case may && err != nil:

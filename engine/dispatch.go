@@ -68,7 +68,51 @@ func (e *Engine) dispatch(ctx context.Context, t task) error {
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 		return failure(fmt.Sprintf("hand attempt %d of job %s to asynq", t.attempt, t.job), err)
 	}
+	e.mark(t)
 	return nil
+}
+
+// mark keeps that asynq was given an attempt, so that a task that is missing later was
+// taken away. Nobody waits for it: it goes with the next commit, and where it is lost
+// the task is taken for lost.
+func (e *Engine) mark(t task) {
+	_ = e.commits.add(&submission{ // the engine is closed: nobody is left who would look
+		shard: t.job.shard(), reports: 1, args: []any{"dispatched", string(t.job), "", "", 0, "", 1, "@attempt", t.attempt},
+		done: func([]any, error) {},
+	})
+}
+
+// Dispatch hands a waiting attempt to asynq, in the queue given. Doing so again,
+// from anywhere, is no error: the task's ID is the attempt's.
+func (e *Engine) Dispatch(ctx context.Context, a Attempt, queue string) error {
+	at := a.RunAt
+	if at.Before(time.Now()) {
+		at = time.Time{}
+	}
+	return e.dispatch(ctx, task{job: a.Job, attempt: a.Attempt, kind: a.Type, queue: queue, at: at})
+}
+
+// handOver is Dispatch where a task of the attempt may stand in asynq that it will not
+// hand out any more, as of a job that was paused: the name is then free in the other of
+// the attempt's two queues. Which of two tasks starts an attempt, starts it alone.
+func (e *Engine) handOver(ctx context.Context, a Attempt, queue string) error {
+	stand, err := e.Tasks(ctx, []Attempt{a})
+	if err != nil {
+		return err
+	}
+	other := RescueQueue(a.Queue)
+	if queue == other {
+		other = a.Queue
+	}
+	for _, q := range []string{queue, other} {
+		switch stand[0].In(a, q) {
+		case TaskNone:
+			return e.Dispatch(ctx, a, q)
+		case TaskWaits:
+			return nil
+		}
+	}
+	return nil // neither is free: a reconciler sees to it
 }
 
 // dispatchAgain hands a waiting job's current attempt to asynq, if it is not there.
@@ -89,61 +133,4 @@ func (e *Engine) withdraw(a Attempt) {
 			e.opts.Logger.Debug("a task of an ended job stays in asynq", "job", a.Job, "error", err)
 		}
 	}
-}
-
-// An Attempt is where a live job stands: which attempt is its current one, and
-// whether that waits for a worker.
-type Attempt struct {
-	Job     JobID
-	Topic   Topic
-	Type    string
-	Queue   string
-	Attempt int
-	Waiting bool
-	// RunAt is when a delayed or retried attempt is due; zero: at once.
-	RunAt time.Time
-	// Deadline is the job's; zero: none.
-	Deadline time.Time
-	// Crashes counts lost workers since the last checkpoint.
-	Crashes int
-}
-
-// Current reads where a job stands. Its error wraps ErrNotFound, ErrEnded or
-// ErrUnreachable.
-func (e *Engine) Current(ctx context.Context, id JobID) (Attempt, error) {
-	if !e.keys.holds(id) {
-		return Attempt{}, ErrNotFound
-	}
-	f, err := e.redis.HMGet(ctx, e.keys.job(id), "t", "ty", "q", "at", "st", "ra", "cr", "dl").Result()
-	if err != nil {
-		return Attempt{}, failure("read job "+string(id), err)
-	}
-	state := State(text(f[4]))
-	switch {
-	case state == "":
-		return Attempt{}, ErrNotFound
-	case state.Ended():
-		return Attempt{}, fmt.Errorf("%w: it is %s", ErrEnded, state)
-	}
-	a := Attempt{Job: id, Topic: Topic(text(f[0])), Type: text(f[1]), Queue: text(f[2])}
-	a.Attempt, _ = strconv.Atoi(text(f[3]))
-	a.Crashes, _ = strconv.Atoi(text(f[6]))
-	a.Waiting = state == Queued || state == Retrying
-	if ms, _ := strconv.ParseInt(text(f[5]), 10, 64); ms > 0 && (state == Retrying || a.Attempt == 1) {
-		a.RunAt = time.UnixMilli(ms)
-	}
-	if ms, _ := strconv.ParseInt(text(f[7]), 10, 64); ms > 0 {
-		a.Deadline = time.UnixMilli(ms)
-	}
-	return a, nil
-}
-
-// Dispatch hands a waiting attempt to asynq, in the queue given. Doing so again,
-// from anywhere, is no error: the task's ID is the attempt's.
-func (e *Engine) Dispatch(ctx context.Context, a Attempt, queue string) error {
-	at := a.RunAt
-	if at.Before(time.Now()) {
-		at = time.Time{}
-	}
-	return e.dispatch(ctx, task{job: a.Job, attempt: a.Attempt, kind: a.Type, queue: queue, at: at})
 }

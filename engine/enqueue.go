@@ -69,7 +69,7 @@ var (
 // Validate checks the specification as Enqueue does. Its error wraps ErrInvalid or
 // ErrInvalidTopic, and names the field and the bound.
 func (s Spec) Validate() error {
-	_, err := s.constant("")
+	_, err := s.constant(origin{})
 	if err == nil {
 		_, err = s.payload()
 	}
@@ -86,47 +86,71 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	fail := func(err error) (Enqueued, error) {
 		return Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
 	}
-	constant, err := s.constant("")
-	if err != nil {
-		return fail(err)
-	}
-	payload, err := s.payload()
-	if err != nil {
-		return fail(err)
-	}
-	s.complete()
 	now := time.Now()
-	o := operation{
-		kind: JobQueued, topic: s.Topic, job: newJobID(shardOf(s.Topic, e.opts.Shards), now), attempt: 1,
-		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries},
-	}
-	var at time.Time
-	if s.Delay > 0 {
-		at = now.Add(s.Delay)
-		o.fields = append(o.fields, "ra", at.UnixMilli())
-	}
-	if !s.Deadline.IsZero() {
-		o.fields = append(o.fields, "dl", s.Deadline.UnixMilli())
+	o, t, err := s.making(newJobID(shardOf(s.Topic, e.opts.Shards), now), now, origin{})
+	if err != nil {
+		return fail(err)
 	}
 	if s.Key != "" {
 		o.key = "enqueue:" + string(s.Topic) + ":" + s.Key
 	}
-	r, err := e.operate(ctx, o)
+	done, err := e.make(ctx, o, t)
 	if err != nil && !errors.Is(err, ErrUnreplicated) {
 		return fail(err)
 	}
-	done := Enqueued{Job: r.job, Topic: s.Topic, Existing: r.job != "" && r.job != o.job}
+	return done, err
+}
+
+// origin is what else a new job comes from.
+type origin struct {
+	retryOf JobID
+	parent  JobID
+}
+
+// making is the operation that makes a job of the specification, and its first task.
+func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, error) {
+	constant, err := s.constant(from)
+	if err != nil {
+		return operation{}, task{}, err
+	}
+	payload, err := s.payload()
+	if err != nil {
+		return operation{}, task{}, err
+	}
+	s.complete()
+	o := operation{
+		kind: JobQueued, topic: s.Topic, job: id, attempt: 1,
+		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries},
+	}
+	t := task{job: id, attempt: 1, kind: s.Type, queue: s.Queue}
+	if s.Delay > 0 {
+		t.at = now.Add(s.Delay)
+		o.fields = append(o.fields, "ra", t.at.UnixMilli())
+	}
+	if !s.Deadline.IsZero() {
+		o.fields = append(o.fields, "dl", s.Deadline.UnixMilli())
+	}
+	return o, t, nil
+}
+
+// make makes a job, unless its key has made another one before, and hands it to asynq.
+func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error) {
+	r, err := e.operate(ctx, o)
+	if err != nil && !errors.Is(err, ErrUnreplicated) {
+		return Enqueued{}, err
+	}
+	done := Enqueued{Job: r.job, Topic: o.topic, Existing: r.job != "" && r.job != o.job}
 	if r.job == "" {
 		done.Job = o.job
 	}
 	if done.Existing {
 		// Whoever made it may not have come as far as asynq.
 		if err := e.dispatchAgain(ctx, done.Job); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrNotFound) {
-			return fail(err)
+			return Enqueued{}, err
 		}
 		return done, nil
 	}
-	if queued := e.dispatch(ctx, task{job: done.Job, attempt: 1, kind: s.Type, queue: s.Queue, at: at}); queued != nil {
+	if queued := e.dispatch(ctx, t); queued != nil {
 		// The job stands; the reconciler of any worker will hand it over.
 		e.opts.Logger.Warn("job is not yet handed to asynq", "job", done.Job, "error", queued)
 	}
@@ -146,7 +170,7 @@ func (s *Spec) complete() {
 
 // constant checks everything but the payload, and gives the part of the job's view
 // that never changes, as commit.lua wants it: members that begin with a comma.
-func (s Spec) constant(retryOf JobID) (string, error) {
+func (s Spec) constant(from origin) (string, error) {
 	if _, err := ParseTopic(string(s.Topic)); err != nil {
 		return "", err
 	}
@@ -187,7 +211,8 @@ func (s Spec) constant(retryOf JobID) (string, error) {
 		Title   string            `json:"title,omitempty"`
 		Labels  map[string]string `json:"labels,omitempty"`
 		RetryOf JobID             `json:"retry_of,omitempty"`
-	}{s.Type, s.Title, s.Labels, retryOf})
+		Parent  JobID             `json:"parent,omitempty"`
+	}{s.Type, s.Title, s.Labels, from.retryOf, from.parent})
 	if err != nil {
 		return "", err
 	}

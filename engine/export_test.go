@@ -6,7 +6,7 @@ import "strings"
 // tells how often it occurred. It is for tests that plant a mistake; nothing may be
 // under way.
 func (e *Engine) Rewrite(from, to string) int {
-	texts := []*string{&commonLua, &commitLua, &writeLua, &replayLua, &snapshotLua, &beatLua}
+	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &snapshotLua, &beatLua}
 	saved, n := make([]string, len(texts)), 0
 	for i, s := range texts {
 		saved[i] = *s
@@ -40,10 +40,10 @@ func (e *Engine) Together(submit func()) {
 // scripts share, for a test of its own.
 func ScriptFunction(name string) string {
 	from := "local function " + name + "("
-	_, rest, ok1 := strings.Cut(commitLua, from)
+	_, rest, ok1 := strings.Cut(stateLua, from)
 	body, _, ok2 := strings.Cut(rest, "\nend\n")
 	if !ok1 || !ok2 {
-		panic("commit.lua has no function " + name)
+		panic("state.lua has no function " + name)
 	}
 	return commonLua + from + body + "\nend\n"
 }

@@ -8,9 +8,10 @@ import (
 
 // A State is where a job is in its life:
 //
-//	(receiving →) queued → running ⇄ paused
-//	              running → retrying → running
-//	              … → succeeded | failed | canceled
+//	(receiving →) queued → running → succeeded | failed | canceled
+//	              running → retrying → running     after an error, or a lost worker
+//	              running → awaiting → queued      until its children have ended
+//	              queued, running, retrying, awaiting → paused → queued, awaiting
 //
 // An ended job never moves again.
 type State string
@@ -20,6 +21,7 @@ const (
 	Receiving State = "receiving"
 	Queued    State = "queued"
 	Running   State = "running"
+	Awaiting  State = "awaiting"
 	Paused    State = "paused"
 	Retrying  State = "retrying"
 	Succeeded State = "succeeded"
@@ -47,6 +49,8 @@ type Job struct {
 	State  State             `json:"state"`
 	// Canceling says that a running job was asked to stop and has not yet.
 	Canceling bool `json:"canceling,omitempty"`
+	// Pausing says that a running job was asked to pause and has not yet.
+	Pausing bool `json:"pausing,omitempty"`
 	// Percent is the high-water mark over all attempts and stages, 0 to 100 in
 	// tenths; 100 only when the job has succeeded.
 	Percent float64 `json:"percent"`
@@ -62,14 +66,27 @@ type Job struct {
 	ETASeconds *int64 `json:"eta_seconds,omitempty"`
 	// ResumedFrom is the percent of the checkpoint that the present attempt went
 	// on from, when it is not the first.
-	ResumedFrom *float64        `json:"resumed_from,omitempty"`
-	RetryOf     JobID           `json:"retry_of,omitempty"`
-	CreatedAt   time.Time       `json:"created_at"`
-	StartedAt   *time.Time      `json:"started_at,omitempty"`
-	RetryAt     *time.Time      `json:"retry_at,omitempty"`
-	EndedAt     *time.Time      `json:"ended_at,omitempty"`
-	Error       *JobError       `json:"error,omitempty"`
-	Result      json.RawMessage `json:"result,omitempty"`
+	ResumedFrom *float64 `json:"resumed_from,omitempty"`
+	// RetryOf is the ended job that this one tries again.
+	RetryOf JobID `json:"retry_of,omitempty"`
+	// Parent is the job that this one is a child of.
+	Parent JobID `json:"parent,omitempty"`
+	// Children counts those of the job's last fan-out.
+	Children  *Children       `json:"children,omitempty"`
+	CreatedAt time.Time       `json:"created_at"`
+	StartedAt *time.Time      `json:"started_at,omitempty"`
+	RetryAt   *time.Time      `json:"retry_at,omitempty"`
+	EndedAt   *time.Time      `json:"ended_at,omitempty"`
+	Error     *JobError       `json:"error,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"`
+}
+
+// Children counts the children of a job's fan-out.
+type Children struct {
+	Count int `json:"count"`
+	Ended int `json:"ended"`
+	// Failed are those of the ended that did not succeed.
+	Failed int `json:"failed"`
 }
 
 // Progress is how far a run has come in units of its own.
@@ -92,8 +109,10 @@ type Stage struct {
 
 // JobError is why an attempt or a job ended badly.
 type JobError struct {
-	// Code is for programs: "error", "permanent", "panic", "deadline", "worker_lost" or
-	// "no_handler"; of a job that was never received "upload_expired" or "upload_void".
+	// Code is for programs: "error", "permanent", "panic", "deadline", "worker_lost",
+	// "no_handler" or "child_failed"; where asynq's tools had a hand in it "task_deleted",
+	// "task_archived" or "task_lost"; "record_lost" of a job that Redis has lost; of one
+	// that was never received "upload_expired" or "upload_void".
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }

@@ -33,6 +33,9 @@ var modelSteps = []struct {
 	{"received", 3, (*modelWorld).receivedStep},
 	{"replay", 12, (*modelWorld).replayStep},
 	{"cancel", 4, (*modelWorld).cancelStep},
+	{"pause", 4, (*modelWorld).pauseStep},
+	{"resume", 4, (*modelWorld).resumeStep},
+	{"retry", 3, (*modelWorld).retryStep},
 	{"stall", 4, (*modelWorld).stallStep},
 	{"fail", 2, (*modelWorld).failStep},
 	{"notify", 4, (*modelWorld).notifyStep},
@@ -223,7 +226,7 @@ var modelKinds = slices.Concat(
 	slices.Repeat([]engine.RecordType{engine.JobProgress}, 60),
 	slices.Repeat([]engine.RecordType{engine.JobCheckpoint, engine.JobStage, engine.JobLog}, 10),
 	slices.Repeat([]engine.RecordType{engine.JobRetrying, engine.JobQueued}, 2),
-	[]engine.RecordType{engine.JobSucceeded, engine.JobFailed, engine.JobCanceled, engine.JobPaused, engine.JobStarted},
+	[]engine.RecordType{engine.JobSucceeded, engine.JobFailed, engine.JobCanceled, engine.JobPaused, engine.JobAwaiting, engine.JobStarted},
 )
 
 var (
@@ -346,6 +349,50 @@ func (w *modelWorld) answered(r engine.Report, got engine.Ack, want expected, al
 func (w *modelWorld) cancelStep() {
 	if id, ok := w.anyJob(); ok {
 		w.wanted("cancel", w.e.Cancel(w.ctx, id), w.of(id).cancel(id))
+		w.settle()
+	}
+}
+
+func (w *modelWorld) pauseStep() {
+	if id, ok := w.anyJob(); ok {
+		w.wanted("pause", w.e.Pause(w.ctx, id), w.of(id).pause(id))
+		w.settle()
+	}
+}
+
+func (w *modelWorld) resumeStep() {
+	if id, ok := w.anyJob(); ok {
+		w.wanted("resume", w.e.Resume(w.ctx, id), w.of(id).resume(id))
+		w.settle()
+	}
+}
+
+// retryStep tries a job again, mostly one that has ended, where there is any.
+func (w *modelWorld) retryStep() {
+	id, ok := w.anyJob()
+	if !ok {
+		return
+	}
+	s := w.of(id)
+	if ended := slices.DeleteFunc(slices.Clone(s.order), func(id engine.JobID) bool { return s.retryable(id) != nil }); len(ended) > 0 && !w.chance("any", 4) {
+		id = ended[len(ended)-1-w.pick("ended", min(len(ended), 12))]
+	}
+	q := engine.RetryQuery{FromStart: w.chance("from the start", 3)}
+	if w.chance("key", 2) {
+		q.Key = "again"
+	}
+	want, existing := s.ops["retry:"+string(id)+":"+q.Key]
+	got, err := w.e.Retry(w.ctx, id, q)
+	refused := s.retryable(id)
+	w.wanted("retry", err, refused)
+	if refused != nil {
+		return
+	}
+	if got.Existing != existing || (existing && got.Job != want) {
+		w.t.Fatalf("retry of job %s gives %+v, want the job %q", id, got, want)
+	}
+	if !existing {
+		s.retry(id, got.Job, q)
 		w.settle()
 	}
 }

@@ -46,6 +46,9 @@ type modelJob struct {
 	batch     uint64
 	tenths    int
 	canceling bool
+	pausing   bool
+	inherits  bool // a checkpoint, or a reception, of the job that it tries again
+	retryOf   engine.JobID
 	shown     engine.Shown
 	resumed   *float64
 	outcome   engine.Report // Error, RetryAt and Result
@@ -168,7 +171,8 @@ func (s *modelShard) write(j *modelJob, kind engine.RecordType, log *engine.LogL
 func (j *modelJob) view() engine.Job {
 	v := engine.Job{
 		ID: j.id, Topic: j.spec.Topic, Type: j.spec.Type, Title: valid(j.spec.Title), Labels: j.spec.Labels,
-		State: j.state, Canceling: j.canceling && !j.state.Ended(), Percent: float64(j.tenths) / 10,
+		State: j.state, Canceling: j.canceling && !j.state.Ended(), Pausing: j.pausing && !j.state.Ended(),
+		RetryOf: j.retryOf, Percent: float64(j.tenths) / 10,
 		Attempt: j.fence.Attempt, ResumedFrom: j.resumed,
 		Indeterminate: j.shown.Indeterminate, Message: valid(j.shown.Message), Result: j.outcome.Result,
 	}
@@ -239,7 +243,7 @@ func (s *modelShard) report(r engine.Report) expected {
 		return expected{refused: []error{errGap}, gap: j.fence.Seq}
 	case mine && j.active() && r.Type == engine.JobStarted:
 		return refuse(engine.ErrState)
-	case mine && j.state == engine.Receiving && (r.Type == engine.JobSucceeded || r.Type == engine.JobRetrying || r.Type == engine.JobPaused):
+	case mine && j.state == engine.Receiving && (r.Type == engine.JobSucceeded || r.Type == engine.JobRetrying || r.Type == engine.JobPaused || r.Type == engine.JobAwaiting):
 		return refuse(engine.ErrState)
 	case mine && j.active():
 		return s.apply(j, r)
@@ -262,6 +266,8 @@ func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
 		j.resumed, j.beat = nil, strconv.Itoa(r.Fence.Attempt)+".0"
 		if j.at > 1 {
 			kind = engine.JobResumed
+		}
+		if j.at > 1 || j.inherits {
 			from := float64(j.checkpointTenths) / 10
 			j.resumed = &from
 		}
@@ -274,6 +280,8 @@ func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
 		kind = j.wait(s, kind, engine.Queued, r)
 	case engine.JobPaused:
 		kind = j.wait(s, kind, engine.Paused, r)
+	case engine.JobAwaiting:
+		kind = j.wait(s, kind, engine.Awaiting, r)
 	case engine.JobSucceeded:
 		j.end(s, engine.Succeeded, r)
 		j.tenths, j.checkpoint, j.checkpointTenths = 1000, nil, 0
@@ -307,7 +315,8 @@ func (j *modelJob) given() *engine.Started {
 }
 
 // wait closes the attempt; the next one is the current one from now on. A job that
-// is being canceled ends instead.
+// is being canceled ends instead, one that is asked to pause does, and one that pauses
+// unasked, or awaits children that it has not, is queued.
 func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, r engine.Report) engine.RecordType {
 	if j.canceling {
 		j.end(s, engine.Canceled, engine.Report{})
@@ -316,8 +325,19 @@ func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, 
 	if j.state == engine.Receiving {
 		j.checkpointTenths = j.tenths
 	}
+	switch {
+	case j.pausing:
+		kind, to, j.pausing = engine.JobPaused, engine.Paused, false
+	case kind == engine.JobPaused, kind == engine.JobAwaiting:
+		kind, to = engine.JobQueued, engine.Queued
+	case kind == engine.JobStalled:
+		j.crashes++
+	}
 	j.state, j.at, j.beat = to, j.at+1, ""
-	j.outcome = engine.Report{Error: r.Error, RetryAt: r.RetryAt}
+	j.outcome = engine.Report{Error: r.Error}
+	if kind == engine.JobRetrying {
+		j.outcome.RetryAt = r.RetryAt
+	}
 	return kind
 }
 
@@ -366,9 +386,9 @@ func (s *modelShard) received(id engine.JobID, shown engine.Shown) error {
 		return nil
 	}
 	j.tenths = max(j.tenths, 10*j.share)
-	j.wait(s, engine.JobQueued, engine.Queued, engine.Report{})
+	kind := j.wait(s, engine.JobQueued, engine.Queued, engine.Report{})
 	j.shown = shown
-	s.write(j, engine.JobQueued, nil)
+	s.write(j, kind, nil)
 	return nil
 }
 
@@ -402,6 +422,75 @@ func (s *modelShard) cancel(id engine.JobID) error {
 	return nil
 }
 
+func (s *modelShard) pause(id engine.JobID) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case j.state.Ended():
+		return engine.ErrEnded
+	case j.pausing || j.state == engine.Paused:
+	case j.canceling:
+		return engine.ErrState
+	case j.active():
+		j.pausing = true
+		s.write(j, engine.JobPausing, nil)
+	default:
+		j.state, j.outcome.RetryAt = engine.Paused, time.Time{}
+		s.write(j, engine.JobPaused, nil)
+	}
+	return nil
+}
+
+func (s *modelShard) resume(id engine.JobID) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case j.state.Ended():
+		return engine.ErrEnded
+	case j.state == engine.Paused:
+		j.state = engine.Queued
+		s.write(j, engine.JobQueued, nil)
+	case j.pausing:
+		j.pausing = false
+		s.write(j, engine.JobResumed, nil)
+	}
+	return nil
+}
+
+// retryable tells why a job cannot be tried again, or nil.
+func (s *modelShard) retryable(id engine.JobID) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case !j.state.Ended():
+		return engine.ErrState
+	case j.at == 0:
+		return engine.ErrInvalid
+	}
+	return nil
+}
+
+// retry makes the job that tries another one again.
+func (s *modelShard) retry(old, id engine.JobID, q engine.RetryQuery) {
+	was := s.jobs[old]
+	j := &modelJob{
+		id: id, spec: was.spec, payload: was.payload, state: engine.Queued, at: 1, retryOf: old, share: was.share,
+		inherits: was.share > 0, checkpointTenths: 10 * was.share,
+	}
+	if was.checkpoint != nil && !q.FromStart {
+		j.inherits, j.checkpoint, j.checkpointTenths = true, was.checkpoint, was.checkpointTenths
+	}
+	j.tenths = j.checkpointTenths
+	s.jobs[id], s.live[id] = j, true
+	s.order = append(s.order, id)
+	s.topics[was.spec.Topic].index[id] = true
+	s.ops["retry:"+string(old)+":"+q.Key] = id
+	s.write(j, engine.JobQueued, nil)
+}
+
 // stall claims a job from its worker; with an error, the job ends.
 func (s *modelShard) stall(id engine.JobID, beat string, why *engine.JobError) error {
 	j := s.find(id)
@@ -413,7 +502,6 @@ func (s *modelShard) stall(id engine.JobID, beat string, why *engine.JobError) e
 	case j.state != engine.Running || j.beat != beat:
 		return engine.ErrSuperseded
 	}
-	j.crashes++
 	kind := engine.JobStalled
 	if why != nil && j.canceling {
 		kind = engine.JobCanceled
@@ -450,8 +538,11 @@ func (s *modelShard) heartbeat(b engine.Beat) engine.Flag {
 		return engine.FlagSuperseded
 	}
 	j.beat = strconv.Itoa(b.Attempt) + "." + strconv.FormatUint(b.Counter, 10)
-	if j.canceling {
+	switch {
+	case j.canceling:
 		return engine.FlagCanceling
+	case j.pausing:
+		return engine.FlagPausing
 	}
 	return engine.FlagNone
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 )
 
@@ -19,6 +18,7 @@ type operation struct {
 	beat    string // "": any; otherwise the attempt's last heartbeat
 	outcome string
 	extra   string
+	again   bool   // a waiting job's task was lost
 	fields  []any  // names and values
 	tenths  int    // 0: the job's stays
 	shown   *Shown // nil: the job's stays
@@ -30,31 +30,11 @@ type result struct {
 	job       JobID
 	rev       string
 	duplicate bool
+	tend      []JobID
 }
 
 func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
-	with := append([]any{"@topic", string(o.topic)}, o.fields...)
-	if o.key != "" {
-		with = append(with, "@op", o.key)
-	}
-	if o.attempt >= 0 {
-		with = append(with, "@attempt", o.attempt)
-	}
-	if o.beat != "" {
-		with = append(with, "@beat", o.beat)
-	}
-	if o.outcome != "" {
-		with = append(with, "@outcome", o.outcome)
-	}
-	if o.extra != "" {
-		with = append(with, "@extra", o.extra)
-	}
-	s := &submission{shard: shardOf(o.topic, e.opts.Shards), reports: 1, milestone: true}
-	progress := ""
-	if o.shown != nil {
-		progress = string(o.shown.append(nil))
-	}
-	s.args = append([]any{string(o.kind), string(o.job), o.fence, "", o.tenths, progress, len(with) / 2}, with...)
+	s := &submission{shard: shardOf(o.topic, e.opts.Shards), reports: 1, milestone: true, args: o.encode(nil)}
 	type reply struct {
 		answer string
 		err    error
@@ -75,37 +55,54 @@ func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
 		if r.answer == "" {
 			return result{}, r.err
 		}
-		if r.answer[0] == '-' || r.answer[0] == '!' {
-			return result{}, refusal(r.answer)
+		got, err := readResult(r.answer)
+		if err != nil {
+			return result{}, err
 		}
-		job, rev, _ := strings.Cut(r.answer[1:], " ")
-		return result{job: JobID(job), rev: rev, duplicate: r.answer[0] == '='}, r.err
+		e.tendAll(ctx, got.tend)
+		return got, r.err
 	case <-ctx.Done():
 		return result{}, context.Cause(ctx)
 	}
 }
 
-// Cancel asks a job to stop. One that no worker has yet ends at once, also while its
-// input arrives; a running one is told with its next heartbeat and ends when its
-// handler has returned. Canceling twice is no error. Errors to branch on: ErrNotFound,
-// ErrEnded, ErrUnreachable.
-func (e *Engine) Cancel(ctx context.Context, id JobID) error { return e.cancel(ctx, id, -1) }
+// encode appends the operation in the form that commit.lua reads.
+func (o *operation) encode(args []any) []any {
+	with := append([]any{"@topic", string(o.topic)}, o.fields...)
+	if o.key != "" {
+		with = append(with, "@op", o.key)
+	}
+	if o.attempt >= 0 {
+		with = append(with, "@attempt", o.attempt)
+	}
+	if o.beat != "" {
+		with = append(with, "@beat", o.beat)
+	}
+	if o.outcome != "" {
+		with = append(with, "@outcome", o.outcome)
+	}
+	if o.extra != "" {
+		with = append(with, "@extra", o.extra)
+	}
+	if o.again {
+		with = append(with, "@again", 1)
+	}
+	progress := ""
+	if o.shown != nil {
+		progress = string(o.shown.append(nil))
+	}
+	args = append(args, string(o.kind), string(o.job), o.fence, "", o.tenths, progress, len(with)/2)
+	return append(args, with...)
+}
 
-func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
-	if _, err := ParseJobID(string(id)); err != nil {
-		return err
+// readResult reads the answer to an operation.
+func readResult(answer string) (result, error) {
+	answer, tend := cutTend(answer)
+	if answer[0] == '-' || answer[0] == '!' {
+		return result{}, refusal(answer)
 	}
-	a, err := e.Current(ctx, id)
-	if err == nil {
-		_, err = e.operate(ctx, operation{kind: JobCanceling, topic: a.Topic, job: id, key: newKey(), attempt: attempt})
-	}
-	if err != nil {
-		return fmt.Errorf("cancel job %s: %w", id, err)
-	}
-	if a.Waiting {
-		e.withdraw(a)
-	}
-	return nil
+	job, rev, _ := strings.Cut(answer[1:], " ")
+	return result{job: JobID(job), rev: rev, duplicate: answer[0] == '=', tend: tend}, nil
 }
 
 // Notify puts a notification into a topic's stream: body is its JSON, at most 16

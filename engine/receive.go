@@ -39,7 +39,7 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 	fail := func(err error) (Enqueued, Fence, error) {
 		return Enqueued{}, Fence{}, fmt.Errorf("receive %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
 	}
-	constant, err := s.constant("")
+	constant, err := s.constant(origin{})
 	if err != nil {
 		return fail(err)
 	}

@@ -20,6 +20,8 @@ const (
 	JobCheckpoint       RecordType = "job.checkpoint"
 	JobStage            RecordType = "job.stage"
 	JobLog              RecordType = "job.log"
+	JobAwaiting         RecordType = "job.awaiting"
+	JobPausing          RecordType = "job.pausing"
 	JobPaused           RecordType = "job.paused"
 	JobRetrying         RecordType = "job.retrying"
 	JobStalled          RecordType = "job.stalled"

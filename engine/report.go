@@ -79,6 +79,8 @@ type Report struct {
 	RetryAt time.Time
 	Retries int
 	Result  json.RawMessage
+	// FanOut, with JobProgress, plans children before the first of them is made.
+	FanOut *FanOut
 }
 
 // Shown is what a job shows of its present attempt.
@@ -94,7 +96,7 @@ type Shown struct {
 // to one line.
 func (r *Report) validate() error {
 	switch r.Type {
-	case JobReceiving, JobQueued, JobStarted, JobProgress, JobCheckpoint, JobStage, JobLog, JobPaused, JobRetrying,
+	case JobReceiving, JobQueued, JobStarted, JobProgress, JobCheckpoint, JobStage, JobLog, JobPaused, JobAwaiting, JobRetrying,
 		JobSucceeded, JobFailed, JobCanceled:
 	default:
 		return fmt.Errorf("%w type %q: not one that a run reports", ErrInvalid, clip(string(r.Type), 80))
@@ -107,6 +109,11 @@ func (r *Report) validate() error {
 	}
 	if r.Tenths < 0 || r.Tenths > 1000 {
 		return fmt.Errorf("%w percent %d tenths: want 0 to 1000", ErrInvalid, r.Tenths)
+	}
+	if r.FanOut != nil {
+		if err := r.FanOut.validate(); err != nil {
+			return err
+		}
 	}
 	if s := r.Shown; s != nil {
 		if err := errors.Join(
@@ -165,6 +172,9 @@ func (r *Report) encode(args []any) []any {
 	if r.Log != nil {
 		line, _ := json.Marshal(r.Log) // strings and a number
 		with("@extra", `,"log":`+string(line))
+	}
+	if r.FanOut != nil {
+		with("@fan", r.FanOut.encode())
 	}
 	if r.Type == JobCheckpoint && r.Checkpoint != nil {
 		with("cp", r.Checkpoint)

@@ -11,6 +11,10 @@ import (
 var (
 	//go:embed scripts/common.lua
 	commonLua string
+	//go:embed scripts/state.lua
+	stateLua string
+	//go:embed scripts/family.lua
+	familyLua string
 	//go:embed scripts/commit.lua
 	commitLua string
 	//go:embed scripts/write.lua
@@ -52,7 +56,7 @@ local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES = %d, %d, 
 		ms(o.Retention), ms(operationTTL), ms(ownOperationTTL), ms(min(time.Hour, o.TopicTTL/8)), o.OutboxEntries)
 	script := func(body string) *redis.Script { return redis.NewScript(limits + commonLua + body) }
 	return scripts{
-		commit: script(commitLua + writeLua), replay: script(replayLua), snapshot: script(snapshotLua),
+		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), snapshot: script(snapshotLua),
 		beat: script(beatLua), forget: script(forgetLua), outbox: script(outboxLua),
 	}
 }

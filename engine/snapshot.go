@@ -72,7 +72,13 @@ func (e *Engine) Job(ctx context.Context, id JobID) (View, error) {
 }
 
 // viewFields are what a job's view is put together from, as in commit.lua.
-var viewFields = []string{"t", "st", "v", "g", "e", "p", "r", "cx"}
+var viewFields = []string{"t", "st", "v", "g", "e", "p", "r", "fl"}
+
+// Letters of a job's field fl, as state.lua has them.
+const (
+	flagCanceling = "c"
+	flagPausing   = "p"
+)
 
 // views reads jobs, leaving out those that are gone.
 func (e *Engine) views(ctx context.Context, ids []JobID) ([]View, error) {
@@ -99,13 +105,18 @@ func (e *Engine) views(ctx context.Context, ids []JobID) ([]View, error) {
 // the two against each other.
 func composeView(id JobID, f []any) View {
 	tenths, _ := strconv.Atoi(text(f[5]))
-	canceling := ""
-	if f[7] != nil && !State(text(f[1])).Ended() {
-		canceling = `,"canceling":true`
+	asked := ""
+	if flags := text(f[7]); flags != "" && !State(text(f[1])).Ended() {
+		if strings.Contains(flags, flagCanceling) {
+			asked = `,"canceling":true`
+		}
+		if strings.Contains(flags, flagPausing) {
+			asked += `,"pausing":true`
+		}
 	}
 	return View{ID: id, Topic: Topic(text(f[0])), JSON: []byte(
 		`{"id":"` + string(id) + `","rev":` + text(f[6]) + text(f[2]) + `,"state":"` + text(f[1]) +
-			`","percent":` + strconv.FormatFloat(float64(tenths)/10, 'f', -1, 64) + canceling +
+			`","percent":` + strconv.FormatFloat(float64(tenths)/10, 'f', -1, 64) + asked +
 			text(f[3]) + text(f[4]) + "}")}
 }
 

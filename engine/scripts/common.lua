@@ -14,6 +14,11 @@ local function int(x)
   return format("%d", x)
 end
 
+-- flagged tells whether a job's flags hold a letter.
+local function flagged(flags, letter)
+  return string.find(flags, letter, 1, true) ~= nil
+end
+
 -- parts splits a cursor "<ms>-<n>" into its two numbers.
 local function parts(cursor)
   local dash = string.find(cursor, "-", 1, true)

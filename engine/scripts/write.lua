@@ -78,6 +78,9 @@ local function finish(j)
   if j.state == "succeeded" then
     call("HDEL", j.key, "cp", "cc")
   end
+  if parental(j.view) then
+    call("PEXPIRE", prefix .. "k:" .. j.id, RETENTION_MS)
+  end
   -- Every end looks at the two oldest ended jobs, so the index is pruned as fast as
   -- it grows.
   local old = call("ZRANGE", index, 0, 1)
@@ -118,6 +121,11 @@ local function settle()
   for i = 1, #touched do
     local j = touched[i]
     if not failed[j.topic] then
+      if j.family and j.family.moved then
+        put(j, "kd", int(j.family.done))
+        put(j, "ke", int(j.family.ended))
+        put(j, "kf", int(j.family.failed))
+      end
       call("HSET", j.key, unpack(j.set))
       if j.beat then
         call("HSET", prefix .. "beat", j.id, j.beat)
@@ -128,6 +136,9 @@ local function settle()
         call("ZADD", prefix .. "live", int(now), j.id)
         call("ZADD", prefix .. "x:" .. j.topic, "+inf", j.id)
         call("PERSIST", prefix .. "x:" .. j.topic)
+        if j.child then
+          call("ZADD", prefix .. "k:" .. get(j, "pa"), get(j, "pi"), j.id)
+        end
       elseif j.ended then
         finish(j)
       end
@@ -161,7 +172,7 @@ end
 local shards, last = {}, #KEYS
 for s = 1, #KEYS do
   prefix = string.sub(KEYS[s], 1, -4)
-  jobs, topics, touched, heads, appends, ops, owners = {}, {}, {}, {}, {}, {}, {}
+  jobs, topics, touched, heads, appends, ops, owners, marks = {}, {}, {}, {}, {}, {}, {}, {}
   local first = last + 1
   last = last + ARGV[s]
   decide(first, last)
@@ -170,11 +181,11 @@ for s = 1, #KEYS do
     local newest = call("XREVRANGE", KEYS[s], "+", "-", "COUNT", 1)[1]
     shard[1] = newest and newest[1]
   end
-  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard }
+  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks }
 end
 for s = 1, #KEYS do
   local shard
-  jobs, topics, touched, heads, appends, ops, owners, prefix, shard = unpack(shards[s])
+  jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks = unpack(shards[s], 1, 10)
   if shard then
     local short = write(shard)
     if short then
@@ -182,11 +193,15 @@ for s = 1, #KEYS do
     end
     settle()
   end
+  for i = 1, #marks, 2 do
+    -- Not worth failing for: without it a task that is gone is taken for lost.
+    redis.pcall("HSET", marks[i], "dp", marks[i + 1])
+  end
 end
 
 for i, j in pairs(starts) do
   -- readStarted knows the order.
-  local fields = call("HMGET", j.key, "ty", "pl", "cp", "mr", "rt", "cr", "dl", "p", "cc", "q", "t", "rs")
+  local fields = call("HMGET", j.key, "ty", "pl", "cp", "mr", "rt", "cr", "dl", "p", "cc", "q", "t", "rs", "pd")
   fields[#fields + 1] = answers[i]
   answers[i] = fields
 end

@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+)
+
+// Cancel asks a job to stop. One that no worker has yet ends at once, also while its
+// input arrives, it is paused, or its children have not ended; a running one is told
+// with its next heartbeat and ends when its handler has returned. Its children are
+// canceled with it. The request is kept in Redis: it reaches the job also while no
+// worker is up. Canceling twice is no error. Errors to branch on: ErrNotFound,
+// ErrEnded, ErrUnreachable.
+func (e *Engine) Cancel(ctx context.Context, id JobID) error { return e.cancel(ctx, id, -1) }
+
+func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
+	a, err := e.control(ctx, id, JobCanceling, attempt)
+	if err != nil {
+		return fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	if a.Waiting {
+		e.withdraw(a)
+	}
+	return nil
+}
+
+// Pause asks a job to rest until Resume. One that waits for a worker, or for its
+// children, is Paused at once; a running one is told with its next heartbeat, and is
+// Paused once its handler has checkpointed and returned, which frees its worker. A
+// handler that does not heed it is not cut short: it may still finish the job. One
+// whose input arrives goes on receiving, and is Paused then. Its children are paused
+// with it; when the call is cut short some of them may not be, and it can be repeated.
+// Pausing twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrState for a
+// job that is being canceled, ErrUnreachable.
+func (e *Engine) Pause(ctx context.Context, id JobID) error {
+	a, err := e.control(ctx, id, JobPausing, -1)
+	if err == nil && a.Waiting {
+		e.withdraw(a)
+	}
+	if err == nil && a.Parent {
+		err = e.eachChild(ctx, id, e.Pause)
+	}
+	if err != nil {
+		return fmt.Errorf("pause job %s: %w", id, err)
+	}
+	return nil
+}
+
+// Resume lets a paused job go on from its last checkpoint, at once, and its paused
+// children with it. One that was asked to pause and has not yet is not asked any more,
+// or is queued again as soon as its handler has returned. Resuming a job that is not
+// paused is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable.
+func (e *Engine) Resume(ctx context.Context, id JobID) error {
+	a, err := e.control(ctx, id, JobResumed, -1)
+	if err == nil && a.Parent {
+		err = e.eachChild(ctx, id, e.Resume)
+	}
+	if err == nil {
+		err = e.tend(ctx, id)
+	}
+	if err != nil {
+		return fmt.Errorf("resume job %s: %w", id, err)
+	}
+	return nil
+}
+
+// control asks something of a job, and returns where it stood before.
+func (e *Engine) control(ctx context.Context, id JobID, kind RecordType, attempt int) (Attempt, error) {
+	if _, err := ParseJobID(string(id)); err != nil {
+		return Attempt{}, err
+	}
+	a, err := e.Current(ctx, id)
+	if err == nil {
+		_, err = e.operate(ctx, operation{kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt})
+	}
+	return a, err
+}

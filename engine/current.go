@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// An Attempt is where a live job stands: which attempt is its current one, and
+// whether that waits for a worker.
+type Attempt struct {
+	Job   JobID
+	Topic Topic
+	Type  string
+	Queue string
+	State State
+	// Attempt is the current one, which may not have begun.
+	Attempt int
+	// Waiting says that it waits for a worker.
+	Waiting bool
+	// Dispatched says that asynq was given it.
+	Dispatched bool
+	// Canceling says that the job was asked to stop and has not yet.
+	Canceling bool
+	// Parent says that the job has had children, ChildOf whose child it is.
+	Parent  bool
+	ChildOf JobID
+	// RunAt is when a delayed or retried attempt is due; zero: at once.
+	RunAt time.Time
+	// Deadline is the job's; zero: none.
+	Deadline time.Time
+	// Crashes counts lost workers since the last checkpoint.
+	Crashes int
+}
+
+// attemptFields are what an Attempt is read from.
+var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa"}
+
+// Current reads where a job stands. Its error wraps ErrNotFound, ErrEnded or
+// ErrUnreachable.
+func (e *Engine) Current(ctx context.Context, id JobID) (Attempt, error) {
+	if !e.keys.holds(id) {
+		return Attempt{}, ErrNotFound
+	}
+	f, err := e.redis.HMGet(ctx, e.keys.job(id), attemptFields...).Result()
+	if err != nil {
+		return Attempt{}, failure("read job "+string(id), err)
+	}
+	a := readAttempt(id, f)
+	switch {
+	case a.State == "":
+		return Attempt{}, ErrNotFound
+	case a.State.Ended():
+		return Attempt{}, fmt.Errorf("%w: it is %s", ErrEnded, a.State)
+	}
+	return a, nil
+}
+
+// Attempts is Current for many jobs, in their order and in a round trip for 500 of them.
+// State is "" for one that is not there; of one that has ended nothing else counts. Its
+// error wraps ErrUnreachable.
+func (e *Engine) Attempts(ctx context.Context, ids []JobID) ([]Attempt, error) {
+	attempts := make([]Attempt, 0, len(ids))
+	for chunk := range slices.Chunk(ids, 500) {
+		pipe := e.redis.Pipeline()
+		cmds := make([]*redis.SliceCmd, len(chunk))
+		for i, id := range chunk {
+			if e.keys.holds(id) {
+				cmds[i] = pipe.HMGet(ctx, e.keys.job(id), attemptFields...)
+			}
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, failure("read jobs", err)
+		}
+		for i, c := range cmds {
+			if c == nil {
+				attempts = append(attempts, Attempt{Job: chunk[i]})
+				continue
+			}
+			attempts = append(attempts, readAttempt(chunk[i], c.Val()))
+		}
+	}
+	return attempts, nil
+}
+
+func readAttempt(id JobID, f []any) Attempt {
+	a := Attempt{Job: id, Topic: Topic(text(f[0])), Type: text(f[1]), Queue: text(f[2]), State: State(text(f[4]))}
+	a.Attempt, _ = strconv.Atoi(text(f[3]))
+	a.Crashes, _ = strconv.Atoi(text(f[6]))
+	a.Waiting = a.State == Queued || a.State == Retrying
+	if ms, _ := strconv.ParseInt(text(f[5]), 10, 64); ms > 0 && (a.State == Retrying || a.Attempt == 1) {
+		a.RunAt = time.UnixMilli(ms)
+	}
+	if ms, _ := strconv.ParseInt(text(f[7]), 10, 64); ms > 0 {
+		a.Deadline = time.UnixMilli(ms)
+	}
+	a.Dispatched = f[8] != nil && text(f[8]) == text(f[3])
+	a.Canceling = strings.Contains(text(f[9]), flagCanceling)
+	a.Parent, a.ChildOf = f[10] != nil, JobID(text(f[11]))
+	return a
+}
+
+// Orphaned tells which of jobs are children of a parent that has ended, that is gone or
+// that is being canceled. Its error wraps ErrUnreachable.
+func (e *Engine) Orphaned(ctx context.Context, jobs []Attempt) (map[JobID]bool, error) {
+	var parents []JobID
+	for _, a := range jobs {
+		if a.ChildOf != "" && !slices.Contains(parents, a.ChildOf) {
+			parents = append(parents, a.ChildOf)
+		}
+	}
+	if parents == nil {
+		return nil, nil
+	}
+	stand, err := e.Attempts(ctx, parents)
+	if err != nil {
+		return nil, err
+	}
+	over := map[JobID]bool{}
+	for _, p := range stand {
+		over[p.Job] = p.State == "" || p.State.Ended() || p.Canceling
+	}
+	orphans := map[JobID]bool{}
+	for _, a := range jobs {
+		if a.ChildOf != "" && over[a.ChildOf] {
+			orphans[a.Job] = true
+		}
+	}
+	return orphans, nil
+}

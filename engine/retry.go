@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// RetryQuery says how an ended job is tried again.
+type RetryQuery struct {
+	// FromStart leaves the checkpoint behind. Otherwise the new job goes on from the old
+	// one's last, where there is one. What was uploaded is not uploaded again in either case.
+	FromStart bool
+	// Key makes Retry idempotent among calls with the same key, within a day. Without one
+	// all calls for a job, within a day, give the same new job; try that again in turn.
+	// At most 256 bytes.
+	Key string
+}
+
+// Retry tries an ended job again: it makes a new one, its RetryOf, with the same type,
+// payload, title, labels, queue and number of retries, and without its deadline. Errors
+// to branch on: ErrNotFound, ErrState for a job that has not ended, ErrInvalid for one
+// whose input never arrived, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which
+// the job stands and is returned.
+func (e *Engine) Retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, error) {
+	done, err := e.retry(ctx, id, q)
+	if err != nil {
+		err = fmt.Errorf("retry job %s: %w", id, err)
+	}
+	return done, err
+}
+
+func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, error) {
+	v, err := e.Job(ctx, id)
+	if err != nil {
+		return Enqueued{}, err
+	}
+	old, err := v.Job()
+	if err != nil {
+		return Enqueued{}, err
+	}
+	if err := bounded("Key", len(q.Key), 256, "use a hash of it"); err != nil {
+		return Enqueued{}, err
+	}
+	if !old.State.Ended() {
+		return Enqueued{}, fmt.Errorf("%w: it is %s, and only a job that has ended is tried again", ErrState, old.State)
+	}
+	f, err := e.redis.HMGet(ctx, e.keys.job(id), "pl", "q", "mr", "cp", "cc", "rs", "at").Result()
+	if err != nil {
+		return Enqueued{}, failure("read job "+string(id), err)
+	}
+	if text(f[6]) == "0" {
+		return Enqueued{}, fmt.Errorf("%w job: its input never arrived; upload it again", ErrInvalid)
+	}
+	number := func(i int) int {
+		n, _ := strconv.Atoi(text(f[i]))
+		return n
+	}
+	s := Spec{Topic: v.Topic, Type: old.Type, Title: old.Title, Labels: old.Labels, Payload: []byte(text(f[0])), Queue: text(f[1]), MaxRetries: number(2)}
+	if s.MaxRetries == 0 {
+		s.MaxRetries = -1
+	}
+	now := time.Now()
+	o, t, err := s.making(newJobID(id.shard(), now), now, origin{retryOf: id})
+	if err != nil {
+		return Enqueued{}, err
+	}
+	o.key = "retry:" + string(id) + ":" + q.Key
+	share, checkpoint := number(5), f[3] != nil && !q.FromStart
+	if share > 0 {
+		o.fields, o.tenths = append(o.fields, "rs", share), 10*share
+	}
+	if checkpoint {
+		o.fields, o.tenths = append(o.fields, "cp", text(f[3])), number(4)
+	}
+	if share > 0 || checkpoint {
+		o.fields = append(o.fields, "cc", o.tenths)
+	}
+	done, err := e.make(ctx, o, t)
+	if err != nil && !errors.Is(err, ErrUnreplicated) {
+		return Enqueued{}, err
+	}
+	return done, err
+}

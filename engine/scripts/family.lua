@@ -1,0 +1,135 @@
+-- family is what a job's children are to it. They live in its shard, so that what a
+-- child has come to is added up in the commit that says so. Of a parent stand: kx, the
+-- name of its last fan-out; kn, how many children that has, and kw, their weights' sum,
+-- both fixed before the first of them was made; ka and kb, the tenths between which
+-- they move the bar; kd, what they have done, in tenths by weight; ke and kf, how many
+-- have ended, and not well. Of a child: pa, its parent; pw, its weight; po, that its
+-- parent does without it.
+
+-- family reads what a parent keeps of its children.
+local function family(j)
+  local k = j.family
+  if not k then
+    local f = call("HMGET", j.key, "kx", "kn", "kw", "ka", "kb", "kd", "ke", "kf")
+    k = {
+      name = f[1], count = tonumber(f[2] or 0), weight = tonumber(f[3] or 1), from = tonumber(f[4] or 0),
+      to = tonumber(f[5] or 0), done = tonumber(f[6] or 0), ended = tonumber(f[7] or 0), failed = tonumber(f[8] or 0),
+    }
+    j.family = k
+  end
+  return k
+end
+
+-- members is the fragment of a parent's view; it is always the last of its constant part.
+local members = ',"children":{'
+
+local function parental(view)
+  return string.find(view, members, 1, true)
+end
+
+local function show(j)
+  local k, at = j.family, parental(j.view)
+  j.view = (at and string.sub(j.view, 1, at - 1) or j.view) .. members .. '"count":' .. int(k.count) ..
+    ',"ended":' .. int(k.ended) .. ',"failed":' .. int(k.failed) .. "}"
+  put(j, "v", j.view)
+end
+
+-- plan takes a fan-out, "<name> <count> <weight> <from> <to>", before its first child is
+-- made. The same one again, of an attempt that repeats the last one's work, changes
+-- nothing. It returns an answer when the children of another have not all ended.
+local function plan(j, text)
+  local k = family(j)
+  local name, count, weight, from, to = string.match(text, "^(%S+) (%d+) (%d+) (%d+) (%d+)$")
+  if k.name == name then
+    return nil
+  end
+  if k.ended < k.count then
+    return "-state awaiting the children of its fan-out " .. k.name
+  end
+  k = {
+    name = name, count = tonumber(count), weight = tonumber(weight), from = tonumber(from), to = tonumber(to), done = 0,
+    ended = 0, failed = 0, moved = true,
+  }
+  j.family = k
+  put(j, "kx", name)
+  put(j, "kn", count)
+  put(j, "kw", weight)
+  put(j, "ka", from)
+  put(j, "kb", to)
+  show(j)
+  return nil
+end
+
+-- together tells whether all children of a job's fan-out have ended.
+local function together(j)
+  local k = family(j)
+  return k.ended >= k.count
+end
+
+-- Jobs that somebody must see to once this is committed: a parent that is queued, since
+-- its children have ended, and one that has ended or is being canceled while they have
+-- not.
+local tend
+
+local function see(j)
+  if not j.seen then
+    j.seen = true
+    tend[#tend + 1] = j.id
+  end
+end
+
+-- worth is what a job counts for its parent: all of it once it has ended.
+local function worth(j)
+  return live(j.state) and j.tenths or 1000
+end
+
+-- roll carries what a child has become up to its parent, and to its parent's. before is
+-- what it was worth. The bar keeps its highest place, as the child's does.
+local function roll(child, before, answer)
+  local j = load(get(child, "pa"))
+  if not j.state or not live(j.state) then
+    return
+  end
+  local k, was, tenths, kind = family(j), worth(j), j.tenths, nil
+  k.done, k.moved = k.done + (worth(child) - before) * tonumber(get(child, "pw")), true
+  local place = k.from + math.floor((k.to - k.from) * k.done / (1000 * k.weight))
+  if place > tenths then
+    j.tenths = place < 999 and place or 999
+    put(j, "p", int(j.tenths))
+  end
+  if child.ended then
+    k.ended = k.ended + 1
+    local well = child.state == "succeeded"
+    if not well then
+      k.failed = k.failed + 1
+    end
+    if not well and not j.canceling and get(child, "po") ~= "1" then
+      kind = "job.failed"
+      close(j, "failed", ',"error":{"code":"child_failed","message":"its child ' .. child.id ..
+        (child.state == "failed" and " has failed" or " was canceled") .. '"}')
+    elseif j.state == "awaiting" and k.ended >= k.count then
+      kind, j.state = "job.queued", "queued"
+      put(j, "st", "queued")
+      see(j)
+    end
+  end
+  if kind or j.tenths > tenths then
+    show(j)
+    tell(j, kind or "job.progress", not kind, "", "", answer)
+  elseif not j.listed then
+    j.listed = true
+    touched[#touched + 1] = j
+  end
+  if j.ended and k.ended < k.count then
+    see(j)
+  end
+  if j.child and (j.ended or worth(j) ~= was) then
+    roll(j, was, answer)
+  end
+end
+
+-- orphaned tells whether a child's parent has ended, or is about to be canceled.
+local function orphaned(j)
+  local parent = load(get(j, "pa"))
+  return not parent.state or not live(parent.state) or parent.canceling
+end

@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// What follows reads asynq's own keys, since its Inspector takes a call a task: the list
+// of active tasks, and each task's hash. They are those of asynq 0.26, internal/base.
+func (e *Engine) asynqKey(queue, rest string) string {
+	return "asynq:{" + e.QueueName(queue) + "}:" + rest
+}
+
+const asynqQueues = "asynq:queues"
+
+// A TaskState is what asynq has of an attempt in one of its two queues.
+type TaskState int
+
+// The states of a task.
+const (
+	// TaskNone: there is none.
+	TaskNone TaskState = iota
+	// TaskWaits: asynq will hand it out.
+	TaskWaits
+	// TaskActive: asynq has handed it out.
+	TaskActive
+	// TaskGivenUp: it is archived, or completed, and asynq will not hand it out.
+	TaskGivenUp
+)
+
+// Tasks is what asynq has of a waiting attempt, in its queue and in its rescue queue.
+type Tasks struct {
+	Own, Rescue TaskState
+	// Queue says that asynq knows the attempt's queue; where it does not, the queue
+	// was lost or removed with all that was in it.
+	Queue bool
+}
+
+// In is the state in one of the attempt's two queues.
+func (t Tasks) In(a Attempt, queue string) TaskState {
+	if queue == a.Queue {
+		return t.Own
+	}
+	return t.Rescue
+}
+
+// Waits says that asynq will hand the attempt out.
+func (t Tasks) Waits() bool { return t.Own == TaskWaits || t.Rescue == TaskWaits }
+
+// Tasks reads what asynq has of attempts, in their order and in one round trip. Its error
+// wraps ErrUnreachable.
+func (e *Engine) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, error) {
+	if len(attempts) == 0 {
+		return nil, nil
+	}
+	pipe := e.redis.Pipeline()
+	known := pipe.SMembers(ctx, asynqQueues)
+	cmds := make([]*redis.StringCmd, 0, 2*len(attempts))
+	for _, a := range attempts {
+		for _, queue := range []string{a.Queue, RescueQueue(a.Queue)} {
+			cmds = append(cmds, pipe.HGet(ctx, e.asynqKey(queue, "t:"+TaskID(a.Job, a.Attempt)), "state"))
+		}
+	}
+	_, _ = pipe.Exec(ctx) // each command's own error is read below
+	if err := known.Err(); err != nil {
+		return nil, failure("read asynq's queues", err)
+	}
+	states := make([]TaskState, len(cmds))
+	for i, c := range cmds {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return nil, failure("read tasks", err)
+		}
+		switch c.Val() {
+		case "":
+			states[i] = TaskNone
+		case "pending", "scheduled", "retry", "aggregating":
+			states[i] = TaskWaits
+		case "active":
+			states[i] = TaskActive
+		default:
+			states[i] = TaskGivenUp
+		}
+	}
+	tasks := make([]Tasks, len(attempts))
+	for i, a := range attempts {
+		tasks[i] = Tasks{Own: states[2*i], Rescue: states[2*i+1], Queue: slices.Contains(known.Val(), e.QueueName(a.Queue))}
+	}
+	return tasks, nil
+}
+
+// An ActiveTask is an attempt whose task asynq has handed to a worker.
+type ActiveTask struct {
+	Job     JobID
+	Attempt int
+}
+
+// ActiveTasks lists the attempts that asynq has handed out of queues and of their rescue
+// queues; its cost grows with their number, which the workers' slots bound. Its error
+// wraps ErrUnreachable.
+func (e *Engine) ActiveTasks(ctx context.Context, queues []string) ([]ActiveTask, error) {
+	pipe := e.redis.Pipeline()
+	cmds := make([]*redis.StringSliceCmd, 0, 2*len(queues))
+	for _, q := range queues {
+		cmds = append(cmds, pipe.LRange(ctx, e.asynqKey(q, "active"), 0, -1), pipe.LRange(ctx, e.asynqKey(RescueQueue(q), "active"), 0, -1))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, failure("list asynq's active tasks", err)
+	}
+	var active []ActiveTask
+	for _, c := range cmds {
+		for _, id := range c.Val() {
+			job, attempt, found := strings.Cut(id, ".")
+			n, err := strconv.Atoi(attempt)
+			if !found || err != nil || !e.keys.holds(JobID(job)) {
+				continue // not ours
+			}
+			active = append(active, ActiveTask{JobID(job), n})
+		}
+	}
+	return active, nil
+}
+
+// GaveUp tells why asynq will not hand a task out that is TaskGivenUp: what it noted
+// itself, "" when someone archived it by hand. Its error wraps ErrUnreachable.
+func (e *Engine) GaveUp(_ context.Context, a Attempt, queue string) (string, error) {
+	info, err := e.tasks.GetTaskInfo(e.QueueName(queue), TaskID(a.Job, a.Attempt))
+	switch {
+	case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
+		return "it is gone", nil
+	case err != nil:
+		return "", failure("read a task", err)
+	case info.State != asynq.TaskStateArchived:
+		return "it is " + info.State.String(), nil
+	}
+	return info.LastErr, nil
+}
