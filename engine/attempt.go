@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -142,18 +143,60 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 // the current one. Errors to branch on: ErrSuperseded, ErrEnded, ErrNotFound,
 // ErrUnreachable.
 func (e *Engine) Fail(ctx context.Context, id JobID, attempt int, why JobError) error {
+	return e.endWaiting(ctx, id, JobFailed, attempt, why)
+}
+
+func (e *Engine) endWaiting(ctx context.Context, id JobID, kind RecordType, attempt int, why JobError) error {
 	a, err := e.Current(ctx, id)
 	if err != nil {
-		return fmt.Errorf("fail job %s: %w", id, err)
+		return fmt.Errorf("end job %s: %w", id, err)
 	}
 	r := Report{Type: JobFailed, Error: &why}
 	_, err = e.operate(ctx, operation{
-		kind: JobFailed, topic: a.Topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.appendOutcome(nil)),
+		kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.appendOutcome(nil)),
 	})
 	if err == nil && a.Waiting {
 		e.withdraw(a)
 	}
 	return err
+}
+
+// Withdraw ends a waiting job whose task was taken out of asynq: as canceled, with the
+// reason. attempt guards it as Fail's does.
+func (e *Engine) Withdraw(ctx context.Context, id JobID, attempt int, why JobError) error {
+	return e.endWaiting(ctx, id, JobCanceled, attempt, why)
+}
+
+// Requeue says that a waiting job's task was lost, and why; the caller dispatches the
+// attempt again. Errors are those of Fail, and ErrState when it does not wait any more.
+func (e *Engine) Requeue(ctx context.Context, a Attempt, why JobError) error {
+	r := Report{Type: JobFailed, Error: &why}
+	_, err := e.operate(ctx, operation{
+		kind: JobQueued, topic: a.Topic, job: a.Job, key: newKey(), attempt: a.Attempt, again: true, outcome: string(r.appendOutcome(nil)),
+	})
+	return err
+}
+
+// Lost makes a job visible that asynq has a task of and Redis no record: it ends as
+// failed. Of the job nothing is known but what its task says. Its error wraps
+// ErrInvalidTopic or ErrUnreachable; it does nothing to a job that is there.
+func (e *Engine) Lost(ctx context.Context, p TaskPayload, jobType string, why JobError) error {
+	s := Spec{Topic: p.Topic, Type: jobType}
+	if _, err := ParseTopic(string(p.Topic)); err != nil {
+		return err
+	}
+	if p.Job.shard() != shardOf(p.Topic, e.opts.Shards) {
+		return fmt.Errorf("%w topic %s: it is not job %s's", ErrInvalid, p.Topic, p.Job)
+	}
+	o, _, err := s.making(p.Job, time.Now(), origin{})
+	if err != nil {
+		return err
+	}
+	r, err := e.operate(ctx, o)
+	if err != nil || r.duplicate {
+		return err
+	}
+	return e.endWaiting(ctx, p.Job, JobFailed, 1, why)
 }
 
 // Live returns the IDs of up to limit live jobs of a shard, oldest first, leaving out

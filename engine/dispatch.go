@@ -15,6 +15,7 @@ import (
 // named <job>.<attempt>, so that what asynq makes of one cannot touch another.
 type task struct {
 	job     JobID
+	topic   Topic
 	attempt int
 	kind    string
 	queue   string
@@ -26,6 +27,8 @@ type task struct {
 type TaskPayload struct {
 	Job     JobID `json:"job"`
 	Attempt int   `json:"attempt"`
+	// Topic lets a job be seen whose record is lost.
+	Topic Topic `json:"topic"`
 }
 
 // QueueName is the name that asynq knows a queue by. asynq's keys are not under the
@@ -53,7 +56,7 @@ const attemptTimeout = 10 * 365 * 24 * time.Hour
 
 // dispatch hands an attempt to asynq. Handing it over again is no error.
 func (e *Engine) dispatch(ctx context.Context, t task) error {
-	payload, err := json.Marshal(TaskPayload{t.job, t.attempt})
+	payload, err := json.Marshal(TaskPayload{t.job, t.attempt, t.topic})
 	if err != nil {
 		return err
 	}
@@ -89,7 +92,7 @@ func (e *Engine) Dispatch(ctx context.Context, a Attempt, queue string) error {
 	if at.Before(time.Now()) {
 		at = time.Time{}
 	}
-	return e.dispatch(ctx, task{job: a.Job, attempt: a.Attempt, kind: a.Type, queue: queue, at: at})
+	return e.dispatch(ctx, task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at})
 }
 
 // handOver is Dispatch where a task of the attempt may stand in asynq that it will not

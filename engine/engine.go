@@ -101,5 +101,12 @@ func (e *Engine) Redis() redis.UniversalClient { return e.redis }
 // Retention is how long an ended job can be looked up.
 func (e *Engine) Retention() time.Duration { return e.opts.Retention }
 
+// Sharded says that jobs and asynq's tasks may stand in different servers, one of which
+// may lose what the other keeps.
+func (e *Engine) Sharded() bool {
+	_, cluster := e.redis.(*redis.ClusterClient)
+	return cluster
+}
+
 // Shards returns the number of shards of the namespace.
 func (e *Engine) Shards() int { return e.opts.Shards }

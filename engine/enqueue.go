@@ -122,7 +122,7 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 		kind: JobQueued, topic: s.Topic, job: id, attempt: 1,
 		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries},
 	}
-	t := task{job: id, attempt: 1, kind: s.Type, queue: s.Queue}
+	t := task{job: id, topic: s.Topic, attempt: 1, kind: s.Type, queue: s.Queue}
 	if s.Delay > 0 {
 		t.at = now.Add(s.Delay)
 		o.fields = append(o.fields, "ra", t.at.UnixMilli())

@@ -40,6 +40,8 @@ type Child struct {
 	// Optional lets the parent go on when the child fails or is canceled. Otherwise the
 	// parent fails with it, with code "child_failed", and its siblings are canceled.
 	Optional bool
+
+	place int // among its siblings
 }
 
 // A FanOut is the plan of a run's children. It is fixed before the first of them is
@@ -99,6 +101,7 @@ func PlanFanOut(name string, topic Topic, children []Child) ([]Child, FanOut, er
 		if err := c.Spec.Validate(); err != nil {
 			return fail(err)
 		}
+		c.place = i
 		names[c.Name] = true
 		plan.Weight += c.Weight
 		complete[i] = c
@@ -149,7 +152,7 @@ const (
 	spawners   = 16
 )
 
-// Spawn makes children that a fan-out has planned, and hands them to asynq. parent is the
+// Spawn makes children, as PlanFanOut returned them, of a fan-out that was planned, and hands them to asynq. parent is the
 // run's fence: once it is superseded it makes no more. Children that exist stay as they
 // are, and those of them that wait are handed over again. depth is the parent's. Errors to
 // branch on: ErrInvalid, ErrSuperseded, ErrUnreachable, ErrOutOfMemory; some of the
@@ -168,7 +171,7 @@ func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int
 		if err != nil {
 			return fail(err)
 		}
-		o.fields = append(o.fields, "pa", string(parent), "pw", c.Weight, "pi", i, "pd", depth+1,
+		o.fields = append(o.fields, "pa", string(parent), "pw", c.Weight, "pi", c.place, "pd", depth+1,
 			"@parent", strconv.Itoa(fence.Attempt)+"."+fence.Token)
 		if c.Optional {
 			o.fields = append(o.fields, "po", 1)

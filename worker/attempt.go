@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,17 +37,29 @@ func (w *Worker) process(base, intake context.Context, l *lane, t *asynq.Task) e
 	if err != nil {
 		<-l.slots
 		switch {
+		case errors.Is(err, engine.ErrNotFound):
+			w.lost(base, p, t.Type())
 		case stale(err):
 			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
 		case intake.Err() != nil:
 			// Whether it has started or not: the lease or the reconciler finds it.
 			w.putBack(base, l, p)
 		default:
+			// Its topic may take no records: the attempt waits in the other queue.
 			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
+			w.putBack(base, l, p)
 		}
 		return nil
 	}
 	return w.run(base, l, p.Job, fence, started)
+}
+
+// lost is for a task whose job Redis has no record of, as after a failover of the shard's
+// node alone: whoever waits for the job is told.
+func (w *Worker) lost(ctx context.Context, p engine.TaskPayload, jobType string) {
+	why := engine.JobError{Code: codeRecord, Message: "Redis has lost the job's record, and with it what was to be done; enqueue it again"}
+	err := w.persist(ctx, func() error { return w.opts.Engine.Lost(ctx, p, jobType, why) })
+	w.opts.Logger.Error("a task's job has no record", "job", p.Job, "attempt", p.Attempt, "topic", p.Topic, "told", err == nil, "error", err)
 }
 
 func foreign(t *asynq.Task) error {
@@ -62,6 +75,7 @@ func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.F
 		if len(acks) == 0 {
 			return err
 		}
+		w.tend(ctx, acks[0].Tend)
 		started = acks[0].Started
 		if acks[0].Err == nil && started == nil {
 			// The answer to the first try was lost, and the attempt is over meanwhile.
@@ -98,6 +112,7 @@ func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engi
 		var stop context.CancelFunc
 		ctx, stop = context.WithDeadlineCause(ctx, started.Deadline, ErrDeadline)
 		defer stop()
+		defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
 	}
 	w.register(r)
 	defer r.close(errOver)
@@ -120,7 +135,7 @@ func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engi
 	if base.Err() != nil && errors.Is(err, errAbandoned) {
 		return nil
 	}
-	return w.settle(base, r, context.Cause(ctx), err)
+	return w.settle(base, r, r.why(ctx), err)
 }
 
 func call(ctx context.Context, h handler, r *Run, payload []byte) (err error) {
@@ -146,24 +161,25 @@ func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) err
 		return err
 	case <-ctx.Done():
 	}
-	cause := context.Cause(ctx)
 	var grace <-chan time.Time
-	if !errors.Is(cause, ErrDraining) {
-		t := time.NewTimer(w.opts.CancelGrace)
-		defer t.Stop()
-		grace = t.C
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-grace:
-		r.out.logger.Warn("the handler goes on although its context has ended; its slot stays taken until it returns", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
-		return cause
-	case <-base.Done():
-		w.left.Add(1)
-		r.close(ErrDraining)
-		r.out.logger.Warn("the handler did not return while the worker drained; its job goes on elsewhere when its lease lapses", "type", r.jobType, "grace", w.opts.DrainGrace)
-		return errAbandoned
+	for urged := r.ending.urged; ; {
+		select {
+		case err := <-done:
+			return err
+		case <-urged:
+			t := time.NewTimer(w.opts.CancelGrace)
+			defer t.Stop()
+			urged, grace = nil, t.C
+		case <-grace:
+			cause := r.why(ctx)
+			r.out.logger.Warn("the handler goes on although its context has ended; its slot stays taken until it returns", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
+			return cause
+		case <-base.Done():
+			w.left.Add(1)
+			r.close(ErrDraining)
+			r.out.logger.Warn("the handler did not return while the worker drained; its job goes on elsewhere when its lease lapses", "type", r.jobType, "grace", w.opts.DrainGrace)
+			return errAbandoned
+		}
 	}
 }
 
@@ -184,8 +200,9 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
 		return nil
 	}
 	w.tell(r, report, err)
+	w.tend(ctx, r.out.toTend())
 	switch report.Type {
-	case engine.JobQueued:
+	case engine.JobQueued, engine.JobPaused, engine.JobAwaiting: // the last two may have become the first
 		w.next(ctx, r.job, engine.RescueQueue(r.queue))
 	case engine.JobRetrying:
 		w.next(ctx, r.job, r.queue)
@@ -207,19 +224,25 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 	if errors.As(err, new(*noHandlerError)) {
 		code = codeNoHandler
 	}
+	r.out.mu.Lock()
+	awaits, result := r.awaits, r.result
+	r.out.mu.Unlock()
 	switch {
-	case err == nil:
-		r.out.mu.Lock()
-		defer r.out.mu.Unlock()
-		return engine.Report{Type: engine.JobSucceeded, Result: r.result}
+	case awaits && gravity(cause) < urgent && (err == nil || errors.Is(err, ErrAwaiting)):
+		return engine.Report{Type: engine.JobAwaiting}
+	case err == nil && !awaits:
+		return engine.Report{Type: engine.JobSucceeded, Result: result}
 	case errors.As(err, new(*panicError)):
 		return failed(codePanic)
 	case errors.Is(cause, ErrCanceled):
 		return engine.Report{Type: engine.JobCanceled}
 	case errors.Is(cause, ErrDeadline):
+		err = cmp.Or(err, error(ErrDeadline)) // it awaited its children
 		return failed(codeDeadline)
 	case errors.As(err, new(*permanentError)):
 		return failed(codePermanent)
+	case errors.Is(cause, ErrPaused):
+		return engine.Report{Type: engine.JobPaused}
 	case errors.Is(cause, ErrDraining):
 		return engine.Report{Type: engine.JobQueued}
 	case r.started.Retries >= r.started.MaxRetries:
@@ -247,6 +270,15 @@ func (w *Worker) tell(r *Run, report engine.Report, err error) {
 		r.out.logger.Warn("the attempt failed", "type", r.jobType, "end", report.Type, "code", report.Error.Code, "error", err)
 	default:
 		r.out.logger.Debug("the attempt ended", "type", r.jobType, "end", report.Type)
+	}
+}
+
+// tend sees to the jobs that an answer named.
+func (w *Worker) tend(ctx context.Context, jobs []engine.JobID) {
+	for _, job := range jobs {
+		if err := w.persist(ctx, func() error { return w.opts.Engine.Tend(ctx, job) }); err != nil {
+			w.opts.Logger.Warn("a job's children, or the job that waited for them, are seen to later", "job", job, "error", err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -33,13 +34,21 @@ func passing(err error) bool {
 
 // persist calls do until its error is not one that passes, or ctx ends.
 func (w *Worker) persist(ctx context.Context, do func() error) error {
+	return persist(ctx, w.opts.Logger, do)
+}
+
+func (r *Run) persist(ctx context.Context, do func() error) error {
+	return persist(ctx, r.out.logger, do)
+}
+
+func persist(ctx context.Context, log *slog.Logger, do func() error) error {
 	for n := 0; ; n++ {
 		err := do()
 		if err == nil || !passing(err) || ctx.Err() != nil {
 			return err
 		}
 		if errors.Is(err, engine.ErrOutOfMemory) {
-			w.opts.Logger.Error("Redis is out of memory; waiting for it to take writes again", "error", err)
+			log.Error("Redis is out of memory; waiting for it to take writes again", "error", err)
 		}
 		t := time.NewTimer(backoff(n, resendMin, resendMax))
 		select {

@@ -54,7 +54,7 @@ func (w *Worker) drain(l *life) {
 	}
 	l.endIntake()
 	for _, r := range w.present() {
-		r.drain()
+		r.end(ErrDraining)
 	}
 	// Heartbeats go on meanwhile: what is about to be handed back must not be
 	// rescued.

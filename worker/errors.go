@@ -21,10 +21,19 @@ var (
 	// ErrDraining: the worker is stopping. Checkpoint and return: the job goes back
 	// to the queue and costs no retry.
 	ErrDraining = errors.New("the worker is draining")
+	// ErrPaused: the job was asked to rest. Checkpoint and return: it goes on from there
+	// once it is resumed, and costs no retry. There is no hurry: a handler that finishes
+	// instead has done the job.
+	ErrPaused = errors.New("the job is paused")
 	// ErrDeadline: the job's deadline has passed. It ends as failed, unless the
 	// handler still returns nil.
 	ErrDeadline = errors.New("the job's deadline has passed")
 )
+
+// ErrAwaiting is what Run.FanOut returns while the children have not all ended. The
+// handler returns it: the attempt ends, its slot is free, and the job goes on with another
+// attempt when they have.
+var ErrAwaiting = errors.New("the job awaits its children")
 
 // ErrStopped says that the worker was stopped; make another one with New.
 var ErrStopped = errors.New("the worker is stopped")
@@ -40,6 +49,10 @@ const (
 	codeDeadline  = "deadline"
 	codeLost      = "worker_lost"
 	codeNoHandler = "no_handler"
+	codeDeleted   = "task_deleted"
+	codeArchived  = "task_archived"
+	codeTaskLost  = "task_lost"
+	codeRecord    = "record_lost"
 )
 
 // Permanent marks an error that no retry can cure: the job fails at once, with code

@@ -53,7 +53,9 @@ func (w *Worker) beatOnce(ctx context.Context) error {
 		case engine.FlagSuperseded:
 			r.out.supersede()
 		case engine.FlagCanceling:
-			r.cancel(ErrCanceled)
+			r.end(ErrCanceled)
+		case engine.FlagPausing:
+			r.end(ErrPaused)
 		}
 	}
 	return nil

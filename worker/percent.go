@@ -69,17 +69,22 @@ func (s *scale) index(name string) int {
 	return -1
 }
 
+// share is where a stage begins and ends.
+func (s *scale) share(stage int) (from, to int64) {
+	if len(s.ends) == 0 {
+		return 0, whole
+	}
+	if stage > 0 {
+		from = s.ends[stage-1]
+	}
+	return from, s.ends[stage]
+}
+
 // at is the place in the bar of done of total in a stage, floored: every stage
 // before it counts whole. total 0 is the stage's beginning. The counts are clamped:
 // 0 ≤ done ≤ total.
 func (s *scale) at(stage int, done, total int64) int64 {
-	from, to := int64(0), int64(whole)
-	if len(s.ends) > 0 {
-		to = s.ends[stage]
-		if stage > 0 {
-			from = s.ends[stage-1]
-		}
-	}
+	from, to := s.share(stage)
 	if total <= 0 {
 		return from
 	}

@@ -78,6 +78,19 @@ func (v *view) settle() int64 {
 	return place
 }
 
+// span is the part of the bar, in tenths, that the present stage has: all of it when there
+// are no stages.
+func (v *view) span() (from, to int) {
+	low, high := int64(0), int64(whole)
+	if len(v.scale.ends) > 0 && !v.loose {
+		low, high = v.scale.share(v.stage)
+	}
+	tenths := func(place int64) int {
+		return int((v.received + place*(whole-v.received)/whole) / partsPerTenth)
+	}
+	return tenths(low), tenths(high)
+}
+
 // show gives the view as a report wants it: percent in tenths, floored, and the rest.
 func (v *view) show(now time.Time) (tenths int, shown *engine.Shown) {
 	place := v.settle()

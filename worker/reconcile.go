@@ -3,10 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
-
-	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
@@ -14,17 +13,27 @@ import (
 // Bounds of one pass: the jobs that it looks at, and the suspects that it remembers.
 // What is left comes with the next pass.
 const (
-	reconcilePage = 100
+	reconcilePage = 250
 	reconcileJobs = 1000
 	maxSuspects   = 10_000
 )
 
-// reconciler walks over the live jobs of all shards, round after round, and finds
-// those that wait for a task that asynq does not have: whoever made the job did not
-// come as far as asynq, or the task was lost or deleted.
+// settling is how long a job whose task asynq was given and does not have is left before
+// it is looked at again: its task may be between two queues.
+const settling = 500 * time.Millisecond
+
+// reconciler walks over the live jobs of all shards, round after round, and compares
+// those that wait with asynq.
+//
+//	asynq was never given the task: its maker did not come so far    handed over
+//	the task is gone, and asynq had it: somebody deleted it          job.canceled, "task_deleted"
+//	the task was archived by hand                                    job.failed, "task_archived"
+//	asynq gave the task up by itself, or its whole queue is gone     job.queued, "task_lost", handed over
+//
+// Deadlines of jobs that no worker has, and children whose parent has ended, are seen to
+// on the way. Runs are not: their heartbeat tells.
 type reconciler struct {
-	w         *Worker
-	inspector *asynq.Inspector
+	w *Worker
 
 	shard    int
 	from     int // how many of the shard's live jobs were looked at
@@ -32,8 +41,8 @@ type reconciler struct {
 	suspects map[engine.JobID]suspect
 }
 
-// suspect is a waiting job that was seen without a task. One sight is not enough:
-// its task may be on its way.
+// suspect is a waiting job that asynq was never given, as far as is known. One sight is
+// not enough: its task may be on its way.
 type suspect struct {
 	attempt int
 	since   time.Time
@@ -43,15 +52,11 @@ type suspect struct {
 // reconcile runs a pass each ReconcileInterval, give or take a tenth, so that
 // workers that were started together do not all look at once.
 func (w *Worker) reconcile(ctx context.Context) {
-	r := &reconciler{w: w, inspector: asynq.NewInspectorFromRedisClient(w.opts.Engine.Redis()), suspects: map[engine.JobID]suspect{}}
+	r := &reconciler{w: w, suspects: map[engine.JobID]suspect{}}
 	for {
 		d := w.opts.ReconcileInterval
-		t := time.NewTimer(d + rand.N(d/10+1))
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !sleep(ctx, d-d/10+rand.N(d/10+1)) {
 			return
-		case <-t.C:
 		}
 		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
 			w.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)
@@ -59,25 +64,33 @@ func (w *Worker) reconcile(ctx context.Context) {
 	}
 }
 
-// pass looks at up to reconcileJobs live jobs, and at each shard at most once.
+// sleep waits, and reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// pass looks at up to reconcileJobs live jobs, and at each shard at most once. Those
+// whose task is gone are looked at once more before anything is made of it.
 func (r *reconciler) pass(ctx context.Context) error {
 	e := r.w.opts.Engine
+	var gone []engine.JobID
 	for looked, shards := 0, 0; looked < reconcileJobs && shards < e.Shards(); {
 		jobs, next, err := e.Live(ctx, r.shard, r.from, reconcilePage)
 		if err != nil {
 			return err
 		}
-		for _, job := range jobs {
-			err := r.look(ctx, job)
-			switch {
-			case err == nil:
-			case ctx.Err() != nil, errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory):
-				return err
-			default:
-				// Its own trouble: the others are looked at all the same.
-				r.w.opts.Logger.Warn("the reconciler could not see to a job", "job", job, "error", err)
-			}
+		found, err := r.look(ctx, jobs, false)
+		if err != nil {
+			return err
 		}
+		gone = append(gone, found...)
 		looked += len(jobs)
 		r.from = next
 		if next == 0 {
@@ -89,7 +102,11 @@ func (r *reconciler) pass(ctx context.Context) error {
 			r.endRound()
 		}
 	}
-	return nil
+	if len(gone) == 0 || !sleep(ctx, settling) {
+		return nil
+	}
+	_, err := r.look(ctx, gone, true)
+	return err
 }
 
 // endRound forgets suspects that the round did not come by: they have ended.
@@ -102,85 +119,152 @@ func (r *reconciler) endRound() {
 	r.round++
 }
 
-// look compares one job with asynq.
-func (r *reconciler) look(ctx context.Context, job engine.JobID) error {
-	a, err := r.w.opts.Engine.Current(ctx, job)
-	switch {
-	case errors.Is(err, engine.ErrNotFound):
-		delete(r.suspects, job)
-		return r.w.opts.Engine.Forget(ctx, job)
-	case stale(err):
-		delete(r.suspects, job)
-		return nil
-	case err != nil:
-		return err
-	case !a.Waiting:
-		delete(r.suspects, job)
-		return nil
-	}
-	if over, err := r.overdue(ctx, a); over || err != nil {
-		return err
-	}
-	queue, err := r.missing(a)
+// look compares jobs with asynq. It returns those whose task is gone, or, when it looks
+// at them again, sees to them.
+func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) (gone []engine.JobID, err error) {
+	e := r.w.opts.Engine
+	attempts, err := e.Attempts(ctx, jobs)
 	if err != nil {
+		return nil, err
+	}
+	orphans, err := e.Orphaned(ctx, attempts)
+	if err != nil {
+		return nil, err
+	}
+	var waiting []engine.Attempt
+	for _, a := range attempts {
+		done, err := r.over(ctx, a, orphans[a.Job])
+		if err = r.passing(a.Job, err); err != nil {
+			return nil, err
+		}
+		if !done && a.Waiting {
+			waiting = append(waiting, a)
+			continue
+		}
+		delete(r.suspects, a.Job)
+	}
+	tasks, err := e.Tasks(ctx, waiting)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range waiting {
+		missing, err := r.compare(ctx, a, tasks[i], again)
+		if err = r.passing(a.Job, err); err != nil {
+			return nil, err
+		}
+		if missing {
+			gone = append(gone, a.Job)
+		}
+	}
+	return gone, nil
+}
+
+// passing is an error that ends the pass. A job's own trouble is logged: the others are
+// looked at all the same.
+func (r *reconciler) passing(job engine.JobID, err error) error {
+	switch {
+	case err == nil, stale(err):
+		return nil
+	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrClosed):
 		return err
 	}
-	if queue == "" {
-		delete(r.suspects, job)
-		return nil
+	r.w.opts.Logger.Warn("the reconciler could not see to a job", "job", job, "error", err)
+	return nil
+}
+
+// over sees to jobs that are not to go on: it reports whether that was so.
+func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphan bool) (bool, error) {
+	e := r.w.opts.Engine
+	held := a.State == engine.Running || a.State == engine.Receiving // somebody sees to it
+	switch {
+	case a.State == "":
+		return true, e.Forget(ctx, a.Job)
+	case a.State.Ended():
+		return true, nil
+	case orphan && !held:
+		r.w.opts.Logger.Info("a child is canceled, since its parent has ended", "job", a.Job, "parent", a.ChildOf)
+		return true, e.Cancel(ctx, a.Job)
+	case !held && !a.Deadline.IsZero() && !time.Now().Before(a.Deadline):
+		return true, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
 	}
-	s, known := r.suspects[job]
+	return false, nil
+}
+
+// compare holds a waiting attempt against asynq, and reports whether its task is gone.
+func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
+	e := r.w.opts.Engine
+	queue := a.Queue
+	if t.Own != engine.TaskNone {
+		queue = engine.RescueQueue(a.Queue)
+	}
+	switch {
+	case t.Waits(), t.Own == engine.TaskActive, t.Rescue == engine.TaskActive:
+		// What is active and does not start is the dequeue watch's business.
+		delete(r.suspects, a.Job)
+		return false, nil
+	case t.Own == engine.TaskGivenUp || t.Rescue == engine.TaskGivenUp:
+		return r.gaveUp(ctx, a, t, again)
+	case !a.Dispatched:
+		return false, r.never(ctx, a, queue)
+	case !again:
+		return true, nil
+	case !t.Queue || e.Sharded():
+		return false, r.requeue(ctx, a, a.Queue, "asynq has lost its task")
+	}
+	r.w.opts.Logger.Warn("a waiting job's task was deleted; the job is canceled", "job", a.Job, "attempt", a.Attempt)
+	return false, e.Withdraw(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeleted, Message: "its task was deleted from asynq's queue " + e.QueueName(a.Queue)})
+}
+
+// gaveUp sees to a task that asynq will not hand out.
+func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (bool, error) {
+	if !again {
+		return true, nil
+	}
+	e := r.w.opts.Engine
+	in, other := a.Queue, engine.RescueQueue(a.Queue)
+	if t.Own != engine.TaskGivenUp {
+		in, other = other, in
+	}
+	why, err := e.GaveUp(ctx, a, in)
+	switch {
+	case err != nil:
+		return false, err
+	case why != "":
+		return false, r.requeue(ctx, a, other, "asynq gave its task up: "+why)
+	}
+	r.w.opts.Logger.Warn("a waiting job's task was archived; the job has failed", "job", a.Job, "attempt", a.Attempt)
+	return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{
+		Code: codeArchived, Message: "its task was archived in asynq's queue " + e.QueueName(in) + "; retry the job to run it",
+	})
+}
+
+// requeue tells that a task was lost, and hands the attempt over again.
+func (r *reconciler) requeue(ctx context.Context, a engine.Attempt, queue, why string) error {
+	e := r.w.opts.Engine
+	r.w.opts.Logger.Warn("a waiting job's task was lost; it is handed to asynq again", "job", a.Job, "attempt", a.Attempt, "queue", queue, "why", why)
+	if err := e.Requeue(ctx, a, engine.JobError{Code: codeTaskLost, Message: why + "; it is queued again"}); err != nil {
+		return err
+	}
+	return e.Dispatch(ctx, a, queue)
+}
+
+// never hands an attempt over that asynq was not given, once it has been so for a while.
+func (r *reconciler) never(ctx context.Context, a engine.Attempt, queue string) error {
+	s, known := r.suspects[a.Job]
 	switch {
 	case !known && len(r.suspects) >= maxSuspects:
 		return nil
 	case !known || s.attempt != a.Attempt:
 		s = suspect{attempt: a.Attempt, since: time.Now()}
-	case time.Since(s.since) >= r.w.opts.ReconcileInterval:
-		delete(r.suspects, job)
-		r.w.opts.Logger.Warn("a waiting job had no task; it is handed to asynq again", "job", job, "attempt", a.Attempt, "queue", queue)
-		// One that asynq gave up in that queue has the name; an active one stays.
-		_ = r.inspector.DeleteTask(r.w.opts.Engine.QueueName(queue), engine.TaskID(a.Job, a.Attempt))
-		return r.w.opts.Engine.Dispatch(ctx, a, queue)
+	case time.Since(s.since) >= r.w.opts.ReconcileInterval/2:
+		delete(r.suspects, a.Job)
+		r.w.opts.Logger.Warn("a waiting job had no task; it is handed to asynq", "job", a.Job, "attempt", a.Attempt, "queue", queue)
+		if err := r.w.opts.Engine.Dispatch(ctx, a, queue); err != nil {
+			return fmt.Errorf("hand attempt %d over: %w", a.Attempt, err)
+		}
+		return nil
 	}
 	s.round = r.round
-	r.suspects[job] = s
+	r.suspects[a.Job] = s
 	return nil
-}
-
-// missing says in which queue an attempt's task is to be put, "" when asynq has one
-// that it will hand out. Where a task stands that asynq will not, its name is taken,
-// and the other queue is as good: which task starts the attempt, starts it alone.
-func (r *reconciler) missing(a engine.Attempt) (string, error) {
-	queue := a.Queue
-	for _, q := range []string{a.Queue, engine.RescueQueue(a.Queue)} {
-		info, err := r.inspector.GetTaskInfo(r.w.opts.Engine.QueueName(q), engine.TaskID(a.Job, a.Attempt))
-		switch {
-		case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
-			continue
-		case err != nil:
-			return "", err
-		}
-		switch info.State {
-		case asynq.TaskStatePending, asynq.TaskStateScheduled, asynq.TaskStateRetry:
-			return "", nil
-		}
-		// Active, and the attempt has not started: the reply to asynq's dequeue was
-		// lost, or it waits for a slot. Archived or completed: asynq gave it up.
-		if q == queue {
-			queue = engine.RescueQueue(a.Queue)
-		}
-	}
-	return queue, nil
-}
-
-// overdue ends a waiting job whose deadline has passed.
-func (r *reconciler) overdue(ctx context.Context, a engine.Attempt) (bool, error) {
-	if a.Deadline.IsZero() || time.Now().Before(a.Deadline) {
-		return false, nil
-	}
-	err := r.w.opts.Engine.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
-	if stale(err) {
-		err = nil
-	}
-	return true, err
 }

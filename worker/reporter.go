@@ -45,6 +45,8 @@ type reporter struct {
 
 	logs   logBook
 	stages int // job.stage records written
+
+	tend []engine.JobID // that an answer named
 }
 
 // item is a report on its way. done, if there is one, has room for one error.
@@ -164,6 +166,7 @@ func (r *reporter) answered(acks []engine.Ack, err error) {
 		switch {
 		case a.Err == nil:
 			r.fence.Seq++
+			r.tend = append(r.tend, a.Tend...)
 			if r.flight[i].done != nil {
 				r.flight[i].done <- nil
 			}
@@ -251,7 +254,7 @@ func (r *reporter) invalid(err error) {
 		it := r.flight[0]
 		r.logger.Error("a report is dropped", "type", it.report.Type, "error", err)
 		if it.done != nil {
-			if it.report.Type != engine.JobCheckpoint {
+			if ends(it.report.Type) {
 				r.sealed = false // another end may take its place
 			}
 			it.done <- err
@@ -260,6 +263,18 @@ func (r *reporter) invalid(err error) {
 	r.flight = nil
 	r.mu.Unlock()
 	r.send()
+}
+
+// ends tells, of the reports that are waited for, those that end the attempt.
+func ends(kind engine.RecordType) bool { return !kind.Tick() }
+
+// toTend are the jobs that the run's reports have made somebody's business.
+func (r *reporter) toTend() []engine.JobID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	jobs := r.tend
+	r.tend = nil
+	return jobs
 }
 
 // ask queues a report and waits until it is committed, or never will be. It returns
@@ -275,8 +290,7 @@ func (r *reporter) ask(report engine.Report) error {
 		r.mu.Unlock()
 		return errOver
 	}
-	if report.Type != engine.JobCheckpoint {
-		// All other reports that are waited for end the attempt.
+	if ends(report.Type) {
 		r.sealed = true
 		if line := r.logs.last(); line != nil {
 			r.push(engine.Report{Type: engine.JobLog, Log: line}, nil)

@@ -300,45 +300,6 @@ func direct(t *testing.T, s *redistest.Redis, e *engine.Engine) *engine.Engine {
 	return openIn(t, s.URL(), namespace)
 }
 
-func TestReconcilerFindsTheJobWithoutATask(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		lose func(e *engine.Engine, job engine.JobID) error
-	}{
-		{"deleted", func(e *engine.Engine, job engine.JobID) error {
-			return inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), engine.TaskID(job, 1))
-		}},
-		{"archived", func(e *engine.Engine, job engine.JobID) error {
-			return inspect(e).ArchiveTask(e.QueueName(engine.DefaultQueue), engine.TaskID(job, 1))
-		}},
-		{"taken by a worker that died", func(e *engine.Engine, job engine.JobID) error {
-			// What asynq's dequeue does to the task.
-			prefix := "asynq:{" + e.QueueName(engine.DefaultQueue) + "}:"
-			c, id := e.Redis(), engine.TaskID(job, 1)
-			ctx := context.Background()
-			return errors.Join(
-				c.RPopLPush(ctx, prefix+"pending", prefix+"active").Err(),
-				c.HSet(ctx, prefix+"t:"+id, "state", "active").Err(),
-			)
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			e := real(t)
-			job := enqueue(t, e, "export")
-			if err := c.lose(e, job); err != nil {
-				t.Fatal(err)
-			}
-			w := build(t, brief(e))
-			worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return nil })
-			start(t, w)
-			if end := last(history(t, e, job, nil)); end.State != engine.Succeeded || end.Attempt != 1 {
-				t.Errorf("ended as %s in attempt %d", end.State, end.Attempt)
-			}
-		})
-	}
-}
-
 // A job that cannot be ended must not keep the reconciler from the others.
 func TestOneBrokenTopicDoesNotStopTheReconciler(t *testing.T) {
 	t.Parallel()
@@ -361,9 +322,7 @@ func TestOneBrokenTopicDoesNotStopTheReconciler(t *testing.T) {
 		}
 		good = made.Job
 	}
-	if err := inspect(e).DeleteTask(e.QueueName("elsewhere"), engine.TaskID(good, 1)); err != nil {
-		t.Fatal(err)
-	}
+	forgetDispatch(t, e, good, "elsewhere")
 	o := brief(e)
 	o.Queues = []worker.Queue{{Name: "elsewhere"}}
 	w := build(t, o)

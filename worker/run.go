@@ -11,7 +11,7 @@ import (
 
 // A Run is a handler's hold on the attempt that it is executing. Its methods may be
 // called concurrently, also after the handler has returned: they do nothing then.
-// Except for Checkpoint, none of them waits for Redis.
+// Except for Checkpoint and FanOut, none of them waits for Redis.
 type Run struct {
 	job     engine.JobID
 	topic   engine.Topic
@@ -19,18 +19,21 @@ type Run struct {
 	queue   string
 	started *engine.Started
 
+	engine *engine.Engine
 	out    reporter
 	result json.RawMessage // under out.mu
+	awaits bool            // under out.mu: FanOut has returned ErrAwaiting
 	state  keeper
-	cancel context.CancelCauseFunc
+	ending ending
 	beat   uint64 // the heartbeat's own
 }
 
 // newRun makes the run of an attempt whose start was committed with fence.
 func (w *Worker) newRun(job engine.JobID, fence engine.Fence, started *engine.Started, cancel context.CancelCauseFunc) *Run {
-	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, cancel: cancel}
+	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, engine: w.opts.Engine}
+	r.ending = ending{cancel: cancel, urged: make(chan struct{})}
 	r.out = reporter{
-		submit: w.opts.Engine.Submit, refused: func(cause error) { cancel(cause) },
+		submit: w.opts.Engine.Submit, refused: r.end,
 		logger: w.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
 		tick:   w.opts.TickInterval, lines: w.opts.LogLines,
 		job: job, fence: fence,
@@ -158,12 +161,6 @@ func (r *Run) Result(v any) error {
 	r.result = b
 	r.out.mu.Unlock()
 	return nil
-}
-
-// drain tells the handler to checkpoint and return.
-func (r *Run) drain() {
-	r.state.due.Store(true)
-	r.cancel(ErrDraining)
 }
 
 // close ends whatever the run has going, once its end is known.

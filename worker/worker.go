@@ -125,6 +125,7 @@ func (w *Worker) launch() (*life, error) {
 	l.servers = servers
 	l.loops.Go(func() { w.beat(beats) })
 	l.loops.Go(func() { w.sweep(intake) })
+	l.loops.Go(func() { w.watchDequeues(intake) })
 	l.loops.Go(func() { w.reconcile(intake) })
 	for i, s := range l.servers {
 		err := s.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
@@ -172,7 +173,7 @@ func (w *Worker) register(r *Run) {
 	late := w.phase == draining
 	w.mu.Unlock()
 	if late {
-		r.drain()
+		r.end(ErrDraining)
 	}
 }
 
