@@ -11,7 +11,7 @@
 //   - The record of what became of an attempt is committed before asynq hears of it.
 //   - Once an attempt is superseded, nothing that it reports is accepted, and its
 //     context has ended with ErrSuperseded, or will with the next heartbeat.
-//   - A crash, a drain and a restart of Redis cost no retry.
+//   - A crash, a drain, a pause and a restart of Redis cost no retry.
 //   - Losing Redis in the middle costs time: handlers go on, their reports wait,
 //     Checkpoint blocks, and all of it is committed once when Redis is back.
 //
@@ -29,13 +29,16 @@
 //	   │               │   │   └─ nil, Permanent, panic, canceled ──▶ the job's end
 //	   │               │   └─ error with retries left ──┐
 //	   │               └─ a lease of silence, drain ──┐ │
-//	   │                                              ▼ ▼
-//	   └──────────────────── attempt n+1 is the current one, its task follows
+//	   │                 pause, children to await ──┐ │ │
+//	   │                                            ▼ ▼ ▼
+//	   └──────────────────── attempt n+1 is the current one; its task follows at once, or
+//	                         when the job is resumed, or when its children have ended
 //
 // Raising the fence, which is making n+1 the current attempt, is one atomic commit,
-// and so is every report: of two that contradict each other one is refused. Three may
-// raise it: the run itself, at its end; any worker, after a lease of silence; and a
-// cancel of a job that nobody runs. Nobody needs to be elected for that.
+// and so is every report: of two that contradict each other one is refused. Four may
+// raise it: the run itself, at its end; any worker, after a lease of silence; a cancel of
+// a job that nobody runs; and a child whose failure fails its parent. Nobody needs to be
+// elected for that.
 //
 // A worker says every HeartbeatInterval that its runs are alive, and hears in return
 // which were superseded or are to be canceled. Every worker reads all heartbeats each
@@ -58,8 +61,15 @@
 //   - Redis has lost what it acknowledged, as in a failover: it names the number that
 //     it has, and the run goes on from there with what it shows now. If the start is
 //     among what was lost, the run is superseded and the task starts it again.
-//   - The task is missing or lost in asynq while the job waits: the reconciler of any
-//     worker hands it over again. Two tasks of one attempt do no harm: one starts it.
+//   - The task is missing in asynq while the job waits: the reconciler of any worker finds
+//     it within two of its intervals. One that asynq was never given, gave up or lost is
+//     handed over (again), with code "task_lost" where it was lost. One that somebody
+//     deleted ends its job as canceled with code "task_deleted", one that somebody archived
+//     as failed with "task_archived". Two tasks of one attempt do no harm: one starts it.
+//   - asynq has handed a task out and nobody starts the attempt, since its reply was lost
+//     or the taker died: after a lease it is handed over again, in the other queue.
+//   - A task comes whose job has no record, as after a failover of one node: the job
+//     appears, as failed with code "record_lost".
 //   - The handler returns an error: job.retrying with backoff, or the job's end; the
 //     task goes to asynq's archive with the error. A type that this worker does not
 //     know is an error with code "no_handler".
@@ -68,10 +78,34 @@
 //   - The job is canceled: the context ends with ErrCanceled at the next heartbeat. The
 //     handler's error then ends the job as canceled. If it returns nil it has done the
 //     job, and job.succeeded stands.
+//   - The job is to pause: the context ends with ErrPaused at the next heartbeat. The
+//     handler checkpoints and returns, its error is no failure, and the job rests until it
+//     is resumed. There is no grace period, since there is no hurry: a handler that does
+//     not heed it goes on, and may finish. A lost worker's job that was to pause is paused.
+//   - The handler returns ErrAwaiting, which FanOut gave it: the attempt ends, and its slot
+//     is free. The last child's end queues the next attempt, in its own commit.
 //   - The deadline passes: the context ends with ErrDeadline, and the handler's error
 //     ends the job as failed with code "deadline". A waiting job fails likewise.
 //   - The handler does not return: CancelGrace after a cancel or the deadline the job's
 //     end is committed without it. Its slot stays taken until it returns.
 //   - The worker stops: contexts end with ErrDraining, a handler's error hands its job
 //     back to the rescue queue. What takes longer than DrainGrace is left to the lease.
+//
+// Jobs that have begun go through the rescue queues, which have slots of their own: those
+// that were rescued, handed back, resumed, or waited for their children.
+//
+// # What is repeated, and how to bear it
+//
+// Once, however often workers die: every record, checkpoint and end; the roll-up of a
+// child into its parent; the children of a fan-out. At least once: what the handler does
+// after the checkpoint that it goes on from. Three ways to bear that:
+//
+//   - Do it under a name that repetition hits again: a file, row or object named for
+//     [Run.Job] and the step, written whole and then renamed or upserted.
+//   - Ask before doing: send with an idempotency key made of the job's ID and the step, as
+//     payment and mail services take one.
+//   - Make it the last thing before a checkpoint that says it is done, where doing it twice
+//     in a rare crash between the two is acceptable.
+//
+// The attempt's number is no good for such names: the next attempt has another.
 package worker

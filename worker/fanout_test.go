@@ -388,3 +388,79 @@ func TestFanOutIsRefusedForWhatItCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A fan-out of ten thousand: each child once, its parent once more, and no more records of
+// the parent than its bar has places.
+func TestFanOutOfTenThousand(t *testing.T) {
+	t.Parallel()
+	const n = 10_000
+	e := real(t)
+	o := brief(e)
+	o.Concurrency, o.Lease = 64, 10*time.Second
+	w := build(t, o)
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		outcomes, err := run.FanOut(ctx, "all", parts(n, "child", nil))
+		if err != nil {
+			return err
+		}
+		for i, c := range outcomes {
+			if c.State != engine.Succeeded || string(c.Result) != fmt.Sprint(i) {
+				return fmt.Errorf("child %d is %s with %s", i, c.State, c.Result)
+			}
+		}
+		return nil
+	})
+	runs := make([]atomic.Int32, n)
+	worker.Handle(w, "child", func(_ context.Context, run *worker.Run, i int) error {
+		runs[i].Add(1)
+		return run.Result(i)
+	})
+	start(t, w)
+	// The topic's stream holds 5,000 records: a follower of the parent is told, and given
+	// a snapshot.
+	job := enqueue(t, e, "parent")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	percent, records := 0.0, 0
+	var end engine.Job
+	for u, err := range e.Follow(ctx, engine.FollowQuery{Job: job, After: engine.Beginning}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var views []engine.Job
+		switch u.Kind {
+		case engine.UpdateRecord:
+			r, err := u.Entry.Record()
+			if err != nil {
+				t.Fatal(err)
+			}
+			views = append(views, *r.Job)
+			records++
+		case engine.UpdateSnapshot:
+			for _, v := range u.Jobs {
+				j, err := v.Job()
+				if err != nil {
+					t.Fatal(err)
+				}
+				views = append(views, j)
+			}
+		}
+		for _, j := range views {
+			if j.Percent < percent {
+				t.Errorf("percent fell from %v to %v", percent, j.Percent)
+			}
+			percent, end = j.Percent, j
+		}
+	}
+	if end.State != engine.Succeeded || *end.Children != (engine.Children{Count: n, Ended: n}) || end.Attempt != 2 {
+		t.Errorf("it ended as %+v, children %+v", end, end.Children)
+	}
+	if records > 1100 {
+		t.Errorf("%d records of the parent", records)
+	}
+	for i := range n {
+		if got := runs[i].Load(); got != 1 {
+			t.Errorf("child %d ran %d times", i, got)
+		}
+	}
+}
