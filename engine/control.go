@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -14,7 +15,10 @@ import (
 func (e *Engine) Cancel(ctx context.Context, id JobID) error { return e.cancel(ctx, id, -1) }
 
 func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
-	a, err := e.control(ctx, id, JobCanceling, attempt)
+	a, r, err := e.control(ctx, id, JobCanceling, attempt)
+	if err == nil && a.Parent && r.duplicate {
+		err = e.eachChild(ctx, id, e.Cancel) // whoever asked first may not have come so far
+	}
 	if err != nil {
 		return fmt.Errorf("cancel job %s: %w", id, err)
 	}
@@ -33,12 +37,17 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 // Pausing twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrState for a
 // job that is being canceled, ErrUnreachable.
 func (e *Engine) Pause(ctx context.Context, id JobID) error {
-	a, err := e.control(ctx, id, JobPausing, -1)
+	a, _, err := e.control(ctx, id, JobPausing, -1)
 	if err == nil && a.Waiting {
 		e.withdraw(a)
 	}
 	if err == nil && a.Parent {
-		err = e.eachChild(ctx, id, e.Pause)
+		err = e.eachChild(ctx, id, func(ctx context.Context, child JobID) error {
+			if err := e.Pause(ctx, child); !errors.Is(err, ErrState) {
+				return err
+			}
+			return nil // it is being canceled
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("pause job %s: %w", id, err)
@@ -51,12 +60,12 @@ func (e *Engine) Pause(ctx context.Context, id JobID) error {
 // or is queued again as soon as its handler has returned. Resuming a job that is not
 // paused is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable.
 func (e *Engine) Resume(ctx context.Context, id JobID) error {
-	a, err := e.control(ctx, id, JobResumed, -1)
+	a, _, err := e.control(ctx, id, JobResumed, -1)
 	if err == nil && a.Parent {
 		err = e.eachChild(ctx, id, e.Resume)
 	}
 	if err == nil {
-		err = e.tend(ctx, id)
+		err = e.handOnIfWaiting(ctx, id)
 	}
 	if err != nil {
 		return fmt.Errorf("resume job %s: %w", id, err)
@@ -64,14 +73,13 @@ func (e *Engine) Resume(ctx context.Context, id JobID) error {
 	return nil
 }
 
-// control asks something of a job, and returns where it stood before.
-func (e *Engine) control(ctx context.Context, id JobID, kind RecordType, attempt int) (Attempt, error) {
+// control asks something of a job, and returns where it stood before, and the answer.
+func (e *Engine) control(ctx context.Context, id JobID, kind RecordType, attempt int) (a Attempt, r result, err error) {
 	if _, err := ParseJobID(string(id)); err != nil {
-		return Attempt{}, err
+		return a, r, err
 	}
-	a, err := e.Current(ctx, id)
-	if err == nil {
-		_, err = e.operate(ctx, operation{kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt})
+	if a, err = e.Current(ctx, id); err == nil {
+		r, err = e.operate(ctx, operation{kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt})
 	}
-	return a, err
+	return a, r, err
 }

@@ -95,6 +95,28 @@ func (e *Engine) Dispatch(ctx context.Context, a Attempt, queue string) error {
 	return e.dispatch(ctx, task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at})
 }
 
+// handOnIfWaiting does nothing for a job that has gone on meanwhile.
+func (e *Engine) handOnIfWaiting(ctx context.Context, id JobID) error {
+	a, err := e.Current(ctx, id)
+	switch {
+	case errors.Is(err, ErrEnded), errors.Is(err, ErrNotFound), err == nil && !a.Waiting:
+		return nil
+	case err != nil:
+		return err
+	}
+	return e.handOn(ctx, a)
+}
+
+// handOn hands a job's attempt over that was held up: what has begun goes before what has
+// not.
+func (e *Engine) handOn(ctx context.Context, a Attempt) error {
+	queue := a.Queue
+	if a.Attempt > 1 {
+		queue = RescueQueue(queue)
+	}
+	return e.handOver(ctx, a, queue)
+}
+
 // handOver is Dispatch where a task of the attempt may stand in asynq that it will not
 // hand out any more, as of a job that was paused: the name is then free in the other of
 // the attempt's two queues. Which of two tasks starts an attempt, starts it alone.

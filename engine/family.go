@@ -337,11 +337,7 @@ func (e *Engine) tend(ctx context.Context, id JobID) error {
 	case err != nil:
 		return err
 	case a.Waiting:
-		queue := a.Queue
-		if a.Attempt > 1 {
-			queue = RescueQueue(queue) // what has begun goes before what has not
-		}
-		return e.handOver(ctx, a, queue)
+		return e.handOn(ctx, a)
 	}
 	return nil
 }
