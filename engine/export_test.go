@@ -34,3 +34,11 @@ func ScriptFunction(name string) string {
 
 // Namespace is the prefix of the engine's keys.
 func (e *Engine) Namespace() string { return e.keys.namespace }
+
+// BeatBehindReports plants a mistake, and takes it back: heartbeats use the connections
+// of commits.
+func (e *Engine) BeatBehindReports() (restore func()) {
+	own := e.vital
+	e.vital = e.redis
+	return func() { e.vital = own }
+}
