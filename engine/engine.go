@@ -75,12 +75,14 @@ func blockingOptions(o Options) redis.UniversalOptions {
 	return b
 }
 
-// vitalOptions are those of heartbeats: few connections, of which there is none before
-// the first heartbeat.
+// vitalOptions are those of heartbeats. A worker uses two connections, and there is none
+// before the first heartbeat. The pool's bound is far above that because it is also the
+// number of dials that may fail, over an outage, before the client answers without
+// dialing, which would keep heartbeats away for up to a second after it.
 func vitalOptions(o Options) redis.UniversalOptions {
 	v := *o.Redis
-	v.PoolSize, v.MinIdleConns, v.MaxIdleConns, v.MaxActiveConns = 4, 0, 0, 0
-	v.PipelinePoolSize = -1 // they are pipelines, all of them
+	v.PoolSize, v.MinIdleConns, v.MaxIdleConns, v.MaxActiveConns = 256, 0, 0, 0
+	v.PipelinePoolSize = -1 // no second pool: they are pipelines, all of them
 	return v
 }
 
