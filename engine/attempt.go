@@ -35,9 +35,10 @@ type Beat struct {
 }
 
 // Heartbeat says that the attempts are alive, and reads their flags, in the order of
-// the beats: one round trip whatever their number. Its error wraps ErrUnreachable or
-// ErrOutOfMemory; on a Cluster, where that may be of some nodes, the flags of the others
-// stand beside it, and those of the rest are FlagNone.
+// the beats: one round trip whatever their number, on connections that carry no
+// reports. Its error wraps ErrUnreachable or ErrOutOfMemory; on a Cluster, where that
+// may be of some nodes, the flags of the others stand beside it, and those of the rest
+// are FlagNone.
 func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	flags := make([]Flag, len(beats))
 	byShard := map[int][]int{}
@@ -50,7 +51,7 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	}
 	cmds := map[int]*redis.Cmd{}
 	args := map[int][]any{}
-	pipe := e.redis.Pipeline()
+	pipe := e.vital.Pipeline()
 	for shard, indexes := range byShard {
 		for _, i := range indexes {
 			b := beats[i]
@@ -63,7 +64,7 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	for shard, indexes := range byShard {
 		answers, err := cmds[shard].StringSlice()
 		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			answers, err = e.scripts.beat.Eval(ctx, e.redis, []string{e.keys.log(shard)}, args[shard]...).StringSlice()
+			answers, err = e.scripts.beat.Eval(ctx, e.vital, []string{e.keys.log(shard)}, args[shard]...).StringSlice()
 		}
 		if err != nil {
 			failed = errors.Join(failed, failure("heartbeat", err))
@@ -80,7 +81,7 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 // job. Its cost grows with the number of running attempts. Its error wraps
 // ErrUnreachable; a read that failed in part is an error.
 func (e *Engine) Beats(ctx context.Context) (map[JobID]string, error) {
-	pipe := e.redis.Pipeline()
+	pipe := e.vital.Pipeline()
 	cmds := make([]*redis.MapStringStringCmd, e.opts.Shards)
 	for i := range cmds {
 		cmds[i] = pipe.HGetAll(ctx, e.keys.beat(i))

@@ -36,8 +36,9 @@ type committer struct {
 type lane struct {
 	mu      sync.Mutex
 	pending []*submission
+	held    int // calls of Together under way: what is pending waits for them
 	closed  bool
-	wake    chan struct{} // holds one: something is pending, or closed is set
+	wake    chan struct{} // holds one: something is to be sent, or closed is set
 }
 
 func newCommitter(e *Engine) *committer {
@@ -58,12 +59,40 @@ func (c *committer) add(s *submission) error {
 		return ErrClosed
 	}
 	l.pending = append(l.pending, s)
-	first := len(l.pending) == 1
+	first := len(l.pending) == 1 && l.held == 0
 	l.mu.Unlock()
 	if first {
 		l.signal()
 	}
 	return nil
+}
+
+// Together has everything that submit submits travel as one batch a lane, instead of
+// the first report at once and the others after its answer. What else is committed
+// meanwhile waits and travels with it, so submit must not wait for an answer. Done
+// functions are called as ever, after submit has returned.
+func (e *Engine) Together(submit func()) {
+	for i := range e.commits.lanes {
+		e.commits.lanes[i].hold()
+		defer e.commits.lanes[i].release()
+	}
+	submit()
+}
+
+func (l *lane) hold() {
+	l.mu.Lock()
+	l.held++
+	l.mu.Unlock()
+}
+
+func (l *lane) release() {
+	l.mu.Lock()
+	l.held--
+	due := l.held == 0 && len(l.pending) > 0
+	l.mu.Unlock()
+	if due {
+		l.signal()
+	}
 }
 
 func (l *lane) signal() {
@@ -92,6 +121,10 @@ func (c *committer) run(l *lane) {
 		// let them, and they travel together.
 		runtime.Gosched()
 		l.mu.Lock()
+		if l.held > 0 && !l.closed {
+			l.mu.Unlock()
+			continue // whoever releases it wakes it
+		}
 		batch, closed := l.pending, l.closed
 		l.pending = spare[:0]
 		l.mu.Unlock()

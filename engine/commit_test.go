@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -335,10 +336,12 @@ func TestAForeignKeyFailsOnlyItsTopic(t *testing.T) {
 				if err := client.Set(soon(t), full, "a string", 0).Err(); err != nil {
 					t.Fatal(err)
 				}
+				var answered sync.WaitGroup
 				ends := func(d *desk, acks *[]engine.Ack, err *error) {
 					r := d.r
 					r.Type, r.Fence.Seq = engine.JobSucceeded, r.Fence.Seq+1
-					if e := e.Submit([]engine.Report{r}, func(a []engine.Ack, e error) { *acks, *err = a, e }); e != nil {
+					answered.Add(1)
+					if e := e.Submit([]engine.Report{r}, func(a []engine.Ack, e error) { *acks, *err = a, e; answered.Done() }); e != nil {
 						t.Fatal(e)
 					}
 				}
@@ -348,6 +351,7 @@ func TestAForeignKeyFailsOnlyItsTopic(t *testing.T) {
 					ends(b, &badAcks, &badErr)
 					ends(a, &goodAcks, &goodErr)
 				})
+				answered.Wait()
 				if goodErr != nil || goodAcks[0].Err != nil {
 					t.Errorf("the other topic's report: %+v, %v", goodAcks, goodErr)
 				} else if got := fmt.Sprint(a.news()); got != "[job.succeeded]" {

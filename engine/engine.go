@@ -20,11 +20,14 @@ type Engine struct {
 	// blocking has a pool of its own: a reader that blocks in Redis must not keep
 	// a commit waiting for a connection.
 	blocking redis.UniversalClient
-	queue    *asynq.Client
-	tasks    *asynq.Inspector
-	scripts  scripts
-	commits  *committer
-	tail     *tail
+	// vital, likewise, is for heartbeats and who reads them: they never wait behind
+	// reports for a connection, or on it.
+	vital   redis.UniversalClient
+	queue   *asynq.Client
+	tasks   *asynq.Inspector
+	scripts scripts
+	commits *committer
+	tail    *tail
 
 	closing sync.Once
 }
@@ -52,12 +55,13 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		keys:     newKeys(o.Namespace, o.Shards),
 		redis:    connect(*o.Redis),
 		blocking: connect(blockingOptions(o)),
+		vital:    connect(vitalOptions(o)),
 		scripts:  loadScripts(o),
 	}
 	e.queue = asynq.NewClientFromRedisClient(e.redis)
 	e.tasks = asynq.NewInspectorFromRedisClient(e.redis)
 	if err := e.check(ctx); err != nil {
-		return nil, errors.Join(err, e.blocking.Close(), e.redis.Close())
+		return nil, errors.Join(err, e.blocking.Close(), e.vital.Close(), e.redis.Close())
 	}
 	e.commits = newCommitter(e)
 	e.tail = newTail(e)
@@ -69,6 +73,17 @@ func blockingOptions(o Options) redis.UniversalOptions {
 	b := *o.Redis
 	b.PoolSize = max(b.PoolSize, o.Shards+1)
 	return b
+}
+
+// vitalOptions are those of heartbeats. A worker uses two connections, and there is none
+// before the first heartbeat. The pool's bound is far above that because it is also the
+// number of dials that may fail, over an outage, before the client answers without
+// dialing, which would keep heartbeats away for up to a second after it.
+func vitalOptions(o Options) redis.UniversalOptions {
+	v := *o.Redis
+	v.PoolSize, v.MinIdleConns, v.MaxIdleConns, v.MaxActiveConns = 256, 0, 0, 0
+	v.PipelinePoolSize = -1 // no second pool: they are pipelines, all of them
+	return v
 }
 
 func (e *Engine) check(ctx context.Context) error {
@@ -88,7 +103,7 @@ func (e *Engine) Close() error {
 	e.closing.Do(func() {
 		err = e.tail.close()
 		e.commits.close()
-		err = errors.Join(err, e.redis.Close())
+		err = errors.Join(err, e.vital.Close(), e.redis.Close())
 		// Only now: a reader may be asking a silent Redis who it is.
 		e.tail.readers.Wait()
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/leaktest"
 )
 
 var namespaces atomic.Int64
@@ -17,6 +18,7 @@ var namespaces atomic.Int64
 // open gives an engine in a namespace of its own.
 func open(t testing.TB, url string, change func(*engine.Options)) *engine.Engine {
 	t.Helper()
+	leaktest.Check(t)
 	o := engine.Options{
 		URL: url, Namespace: fmt.Sprintf("t%d", namespaces.Add(1)), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}

@@ -20,22 +20,6 @@ func (e *Engine) Rewrite(from, to string) int {
 	return n
 }
 
-// Together sends everything that submit submits in one pipeline, with one call of
-// the script a shard: a group commit without the luck of timing. Nothing else may
-// be under way.
-func (e *Engine) Together(submit func()) {
-	running := e.commits
-	held := &committer{e: e}
-	e.commits = held
-	submit()
-	e.commits = running
-	for i := range held.lanes {
-		if pending := held.lanes[i].pending; len(pending) > 0 {
-			held.send(pending)
-		}
-	}
-}
-
 // ScriptFunction is the text of one function of the commit script, and of what all
 // scripts share, for a test of its own.
 func ScriptFunction(name string) string {
@@ -50,3 +34,11 @@ func ScriptFunction(name string) string {
 
 // Namespace is the prefix of the engine's keys.
 func (e *Engine) Namespace() string { return e.keys.namespace }
+
+// BeatBehindReports plants a mistake, and takes it back: heartbeats use the connections
+// of commits.
+func (e *Engine) BeatBehindReports() (restore func()) {
+	own := e.vital
+	e.vital = e.redis
+	return func() { e.vital = own }
+}

@@ -14,9 +14,9 @@ import (
 // another replication history, of any master of a Cluster. "" where Redis does not
 // tell, as the embedded one. Its error wraps ErrUnreachable.
 func (e *Engine) Identity(ctx context.Context) (string, error) {
-	cluster, ok := e.redis.(*redis.ClusterClient)
+	cluster, ok := e.vital.(*redis.ClusterClient)
 	if !ok {
-		id, err := identify(ctx, e.redis)
+		id, err := identify(ctx, e.vital)
 		return id, failure("ask Redis who it is", err)
 	}
 	var mu sync.Mutex // masters are asked concurrently

@@ -137,7 +137,8 @@ func TestURLErrorsNeverShowThePassword(t *testing.T) {
 }
 
 func TestOpenChecksTheNamespaceAndTheServer(t *testing.T) {
-	opening := func(url string, shards int) error {
+	opening := func(t *testing.T, url string, shards int) error {
+		t.Helper()
 		e, err := engine.Open(soon(t), engine.Options{URL: url, Namespace: "one", Shards: shards})
 		if err == nil {
 			t.Cleanup(func() { _ = e.Close() })
@@ -156,23 +157,23 @@ func TestOpenChecksTheNamespaceAndTheServer(t *testing.T) {
 		}
 	}
 	onEachRedis(t, func(t *testing.T, url string) {
-		if err := opening(url, 8); err != nil {
+		if err := opening(t, url, 8); err != nil {
 			t.Fatal(err)
 		}
-		if err := opening(url, 8); err != nil {
+		if err := opening(t, url, 8); err != nil {
 			t.Errorf("a second process: %v", err)
 		}
-		wants(t, opening(url, 4), engine.ErrSchema, "one:schema", "8 shards", "set to 4", "set shards to 8", "another namespace")
+		wants(t, opening(t, url, 4), engine.ErrSchema, "one:schema", "8 shards", "set to 4", "set shards to 8", "another namespace")
 		raw := redistest.Dial(t, strings.TrimSuffix(strings.TrimPrefix(url, "redis://"), "/0"))
 		if err := raw.HSet(soon(t), "one:schema", "version", "99").Err(); err != nil {
 			t.Fatal(err)
 		}
-		wants(t, opening(url, 8), engine.ErrSchema, "one:schema", "version 99", "another namespace")
+		wants(t, opening(t, url, 8), engine.ErrSchema, "one:schema", "version 99", "another namespace")
 	})
 	s := redistest.Server(t, redistest.WithSettings("maxmemory-policy allkeys-lru"))
-	wants(t, opening(s.URL(), 8), engine.ErrEviction, "allkeys-lru", "noeviction", "CONFIG SET")
+	wants(t, opening(t, s.URL(), 8), engine.ErrEviction, "allkeys-lru", "noeviction", "CONFIG SET")
 	if n, err := s.Client(t).DBSize(context.Background()).Result(); err != nil || n != 0 {
 		t.Errorf("a refused Redis has %d keys, %v", n, err)
 	}
-	wants(t, opening("redis://127.0.0.1:1/0", 8), engine.ErrUnreachable, "connect")
+	wants(t, opening(t, "redis://127.0.0.1:1/0", 8), engine.ErrUnreachable, "connect")
 }

@@ -42,11 +42,19 @@
 //
 // A worker says every HeartbeatInterval that its runs are alive, and hears in return
 // which were superseded or are to be canceled. Every worker reads all heartbeats each
-// SweepInterval. Silence is observed, not computed from clocks: a claim needs the same
-// beat over a whole Lease of the observer's own monotonic clock, without a failed or
-// late read in between and without a change of the Redis behind. The claim holds only
-// if the beat is still that one. So a restarted or frozen Redis rescues nobody who is
-// alive: everybody has a lease to beat, and beats four times in it.
+// SweepInterval, both on connections that carry no reports. Silence is observed, not
+// computed from clocks: a claim needs the same beat over a whole Lease of time that the
+// observer has watched on its own monotonic clock, without a failed read in between and
+// without a change of the Redis behind. Time in which it did not look, or got no answer,
+// counts for nothing, and after that at least half a lease and the time of two beats are
+// watched before anything is claimed. The claim holds only if the beat is still that one.
+// So a restarted or frozen Redis rescues nobody who is alive.
+//
+// # Ticks
+//
+// Progress only notes where the run is. At most once a TickInterval the run tells it, and
+// all runs of a worker do so at common moments, in one call. Stages, log lines,
+// checkpoints and the end go at once, and show the newest progress with them.
 //
 // # What happens when
 //

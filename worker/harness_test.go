@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/leaktest"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -29,6 +30,7 @@ func open(t testing.TB, url string) *engine.Engine {
 
 func openIn(t testing.TB, url, namespace string) *engine.Engine {
 	t.Helper()
+	leaktest.Check(t)
 	e, err := engine.Open(t.Context(), engine.Options{URL: url, Namespace: namespace, Logger: quiet(), CommitTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 // reporter is the one way from a run to the log. What the run reports goes in
 // order, numbered, one batch in flight: milestones at once, ticks when they are
-// due, the end last. It has no goroutine of its own; timers and the engine's
+// due, the end last. It has no goroutine of its own; the pulse and the engine's
 // answers move it on, and none of them may block.
 //
 // A batch is sent again until it is answered: its reports carry the attempt's fence
@@ -21,7 +21,7 @@ type reporter struct {
 	submit  func([]engine.Report, func([]engine.Ack, error)) error
 	refused func(error) // called once when the attempt is superseded, without the lock
 	logger  *slog.Logger
-	tick    time.Duration
+	pulse   *pulse
 	lines   int // the cap of job.log records
 
 	job   engine.JobID
@@ -29,10 +29,10 @@ type reporter struct {
 
 	mu    sync.Mutex
 	view  view
-	dirty bool // the view has changed since a report took it
-	armed bool // timer runs
-	due   bool // timer has fired and the view has not been taken since
-	timer *time.Timer
+	dirty bool  // the view has changed since a report took it
+	armed bool  // the pulse has it
+	due   bool  // the pulse has come and the view has not been taken since
+	last  int64 // the pulse's slot of the last tick
 
 	queue  []item
 	flight []item // sent, not answered; kept to be sent again
@@ -68,13 +68,10 @@ func (r *reporter) touch() {
 		return
 	}
 	r.armed = true
-	if r.timer == nil {
-		r.timer = time.AfterFunc(r.tick, r.ticked)
-		return
-	}
-	r.timer.Reset(r.tick)
+	r.pulse.add(r, r.last)
 }
 
+// ticked is called by the pulse.
 func (r *reporter) ticked() {
 	r.mu.Lock()
 	r.armed = false
@@ -100,6 +97,7 @@ func (r *reporter) send() {
 	}
 	if len(r.queue) == 0 && r.due && !r.sealed {
 		r.push(engine.Report{Type: engine.JobProgress}, nil)
+		r.last = r.pulse.now()
 	}
 	n := min(len(r.queue), maxFlight)
 	if r.single {
@@ -323,9 +321,6 @@ func (r *reporter) stop(cause error) {
 	}
 	r.cause = cause
 	r.dirty = true // touch has nothing to do any more
-	if r.timer != nil {
-		r.timer.Stop()
-	}
 	if r.resend != nil {
 		r.resend.Stop()
 	}

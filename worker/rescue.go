@@ -14,42 +14,75 @@ import (
 )
 
 // watch is what a sweeper has seen of other workers' runs. Silence is observed, not
-// computed from anybody's clock: a beat counts as silent from when it was first read
-// until it is read again unchanged, on this process's monotonic clock, and only
-// while every read in between succeeded, in time, from the same Redis. After a
-// restart or a freeze of Redis everybody alive has a whole lease to beat.
+// computed from anybody's clock: it is the time between good reads that this process,
+// on its monotonic clock, has watched a beat stand still, and a claim needs a whole
+// lease of it.
+//
+// Good reads follow each other closely. What lies between them is watched time, and
+// whoever is alive beats in it: beats are at most half a lease apart. There are two
+// ways for it to be otherwise.
+//
+//   - A read failed, or another Redis answered: nobody knows what happened to beats, so
+//     all is forgotten, and everybody alive has a whole lease.
+//   - Two good reads are more than half a lease apart, a gap. Either this process was
+//     held up and all others went on, or Redis was, or all of them were: from here they
+//     look alike. So a gap is no silence, but what was seen before it stays true, since
+//     the same Redis answers.
+//
+// Is that enough for whoever is alive? With beats H apart, no more than H was watched of
+// its silence before the gap, so L-H is left to watch. Where that is short, as with an H
+// of half a lease, it is not long enough to tell, for the gap may have taken a beat with
+// it. Hence the second condition: after a gap, the time of two beats and at least half a
+// lease must be watched, without another gap. So whoever is alive has
+// max(L-H, 2H, L/2) after Redis answers again, needs H, and has at least L/3 to spare.
+// Whoever is dead is claimed after the lease and the gap, or max(2H, L/2) after the gap,
+// whichever is later, where it used to be a whole lease after it.
 type watch struct {
 	lease time.Duration
-	seen  map[engine.JobID]sighting
-	redis string    // the Redis behind
-	last  time.Time // the last good read
+	beats time.Duration // between two of a worker's heartbeats
+
+	seen    map[engine.JobID]sighting
+	redis   string        // the Redis behind
+	last    time.Time     // the last good read; zero: there is nothing to go on from
+	watched time.Duration // in all, up to last
+	settled time.Duration // the watched time at which claims may follow the last gap
 }
 
+// sighting is a beat, and the watched time at which it was first seen.
 type sighting struct {
 	beat  string
-	since time.Time
+	since time.Duration
 }
 
 // failed forgets everything: between two reads anything may have happened.
 func (h *watch) failed() { h.seen, h.last = nil, time.Time{} }
 
-// read takes a reading that began and ended at the times given, and returns the jobs
-// whose beat has not changed for a whole lease, with that beat.
-func (h *watch) read(beats map[engine.JobID]string, redis string, began, ended time.Time) map[engine.JobID]string {
-	if redis != h.redis || ended.Sub(h.last) > h.lease/2 {
-		h.seen = nil
+// read takes a reading that began and ended at the times given. It returns the jobs whose
+// beat has not changed for a whole lease, with that beat, and how long the gap before
+// the reading was, 0 if there was none.
+func (h *watch) read(beats map[engine.JobID]string, redis string, began, ended time.Time) (silent map[engine.JobID]string, gap time.Duration) {
+	apart := ended.Sub(h.last)
+	switch {
+	case h.last.IsZero() || redis != h.redis:
+		h.seen, h.settled = nil, 0
+		apart = 0
+	case apart > h.lease/2:
+		h.settled = h.watched + max(h.lease/2, 2*h.beats)
+		apart, gap = 0, apart
 	}
 	h.redis, h.last = redis, ended
+	h.watched += apart
+	// What the answer says was so when the reading began, or later.
+	sure := h.watched - ended.Sub(began)
 	next := make(map[engine.JobID]sighting, len(beats))
-	var silent map[engine.JobID]string
 	for job, beat := range beats {
 		s, known := h.seen[job]
 		if !known || s.beat != beat {
-			next[job] = sighting{beat, ended}
+			next[job] = sighting{beat, h.watched}
 			continue
 		}
 		next[job] = s
-		if began.Sub(s.since) >= h.lease {
+		if sure-s.since >= h.lease && sure >= h.settled {
 			if silent == nil {
 				silent = map[engine.JobID]string{}
 			}
@@ -57,14 +90,14 @@ func (h *watch) read(beats map[engine.JobID]string, redis string, began, ended t
 		}
 	}
 	h.seen = next // what is gone from Redis is gone from here
-	return silent
+	return silent, gap
 }
 
 // sweep claims the jobs of workers that have fallen silent.
 func (w *Worker) sweep(ctx context.Context) {
 	t := time.NewTicker(w.opts.SweepInterval)
 	defer t.Stop()
-	h := &watch{lease: w.opts.Lease}
+	h := &watch{lease: w.opts.Lease, beats: w.opts.HeartbeatInterval}
 	limit := rate.NewLimiter(rate.Limit(w.opts.RescuesPerSecond), max(1, int(w.opts.RescuesPerSecond)))
 	for {
 		select {
@@ -78,7 +111,10 @@ func (w *Worker) sweep(ctx context.Context) {
 			h.failed()
 			continue
 		}
-		silent := h.read(beats, identity, began, time.Now())
+		silent, gap := h.read(beats, identity, began, time.Now())
+		if gap > 0 {
+			w.opts.Logger.Warn("the sweep of heartbeats was held up; silent workers are noticed later", "for", gap, "lease", w.opts.Lease)
+		}
 		// A run of one's own is known to be alive: its beats are late, no more.
 		for _, r := range w.present() {
 			if strings.HasPrefix(silent[r.job], strconv.Itoa(r.Attempt())+".") {

@@ -35,7 +35,7 @@ func (w *Worker) newRun(job engine.JobID, fence engine.Fence, started *engine.St
 	r.out = reporter{
 		submit: w.opts.Engine.Submit, refused: r.end,
 		logger: w.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
-		tick:   w.opts.TickInterval, lines: w.opts.LogLines,
+		pulse:  w.pulse, last: w.pulse.now(), lines: w.opts.LogLines,
 		job: job, fence: fence,
 	}
 	r.out.view.received, r.out.view.kind = int64(started.Share)*10*partsPerTenth, started.Type

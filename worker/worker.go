@@ -31,6 +31,7 @@ type Worker struct {
 	runs  map[*Run]struct{}
 	life  *life // set when started
 
+	pulse *pulse // of all runs; fixed before the first one
 	// left counts handlers that the drain did not wait for any longer.
 	left atomic.Int64
 }
@@ -51,6 +52,7 @@ type life struct {
 	endBeats  context.CancelFunc
 	abandon   context.CancelCauseFunc // runs that have not returned
 	loops     sync.WaitGroup
+	pulse     *pulse
 }
 
 // New makes a worker. Its error wraps engine.ErrInvalid and names the fields of o
@@ -120,7 +122,8 @@ func (w *Worker) launch() (*life, error) {
 	base, abandon := context.WithCancelCause(context.Background())
 	intake, endIntake := context.WithCancel(base)
 	beats, endBeats := context.WithCancel(context.Background())
-	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon}
+	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, pulse: newPulse(w.opts.TickInterval, w.opts.Engine.Together)}
+	w.pulse = l.pulse
 	servers, lanes := w.serve()
 	l.servers = servers
 	l.loops.Go(func() { w.beat(beats) })
@@ -151,6 +154,7 @@ func (l *life) end() {
 	l.abandon(ErrDraining)
 	l.endBeats()
 	l.loops.Wait()
+	l.pulse.stop()
 }
 
 // Run starts the worker, waits until ctx ends, and stops it. It returns nil after a

@@ -8,6 +8,8 @@
 // without one fails and says how to install it; it is never skipped. The log of
 // a server is shown when its test fails.
 //
+// A test that has one of these is checked for goroutines that it leaves: see leaktest.
+//
 // A server starts in some 10 ms, so there is none that tests share. Persistence
 // is off unless it is asked for.
 package redistest

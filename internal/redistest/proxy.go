@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-dev/tidemark/internal/leaktest"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 )
 
@@ -51,6 +52,7 @@ type link struct {
 // the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
+	leaktest.Check(t)
 	p := &Proxy{t: t, target: target, changed: make(chan struct{}), links: map[*link]bool{}}
 	if err := p.listenAnywhere(); err != nil {
 		t.Fatalf("starting a proxy to %s: %v", target, err)

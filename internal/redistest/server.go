@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/tidemark-dev/tidemark/internal/leaktest"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 )
 
@@ -64,6 +65,7 @@ func Server(t testing.TB, opts ...Option) *Redis {
 
 func start(t testing.TB, cfg redisproc.Config) *Redis {
 	t.Helper()
+	leaktest.Check(t)
 	cfg.Dir = t.TempDir()
 	cfg.DieWithParent = true
 	cfg.StartTimeout = startTimeout

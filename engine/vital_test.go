@@ -1,0 +1,142 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+// stuff fills both connections of commits: each carries 4 MiB of checkpoints, which take
+// more than 2.5 seconds there. It calls each while they are on their way, and returns
+// how long the slowest call took.
+func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.Engine, running engine.Beat) error) time.Duration {
+	t.Helper()
+	proxy := redistest.NewProxy(t, redistest.Server(t).Addr())
+	e := open(t, "", func(o *engine.Options) {
+		// As many connections as there are lanes: whoever wants another one waits.
+		o.Redis = &redis.UniversalOptions{
+			Addrs: []string{proxy.Addr()}, PoolSize: 2, PipelinePoolSize: -1,
+			ReadTimeout: time.Minute, WriteTimeout: time.Minute, PoolTimeout: time.Minute,
+		}
+		o.CommitTimeout = time.Minute
+	})
+	if plant {
+		defer e.BeatBehindReports()() // Close must find its own
+	}
+	desks := band(t, e, 8)
+	lanes := map[int]bool{}
+	for _, d := range desks {
+		lanes[int(d.job[1]-'0')%2] = true
+	}
+	if len(lanes) != 2 {
+		t.Fatalf("the jobs are of %d lanes, want 2", len(lanes))
+	}
+	proxy.Delay(20 * time.Millisecond) // 1.6 MiB a second and connection
+	defer proxy.Delay(0)
+
+	var arrived sync.WaitGroup
+	e.Together(func() {
+		for _, d := range desks {
+			r := d.r
+			r.Type, r.Checkpoint, r.Fence.Seq = engine.JobCheckpoint, make([]byte, 1<<20), r.Fence.Seq+1
+			arrived.Add(1)
+			err := e.Submit([]engine.Report{r}, func(acks []engine.Ack, err error) {
+				if err != nil || acks[0].Err != nil {
+					t.Error(err, acks)
+				}
+				arrived.Done()
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	all := make(chan struct{})
+	go func() {
+		arrived.Wait()
+		close(all)
+	}()
+	began, slowest, calls := time.Now(), time.Duration(0), 0
+	running := engine.Beat{Job: desks[0].job, Attempt: 1, Token: desks[0].r.Fence.Token}
+	for {
+		select {
+		case <-all:
+			t.Logf("%d calls while checkpoints were on their way for %s; the slowest took %s", calls, time.Since(began), slowest)
+			return slowest
+		default:
+		}
+		calls++
+		running.Counter++
+		from := time.Now()
+		if err := each(soon(t), e, running); err != nil {
+			t.Fatal(err)
+		}
+		slowest = max(slowest, time.Since(from))
+	}
+}
+
+// A heartbeat that waits for what the runs report looks like silence, and so does a
+// sweep that does. The bound is a quarter of the default lease.
+func TestHeartbeatsAreNotBehindReports(t *testing.T) {
+	const bound = time.Second
+	for name, call := range map[string]func(context.Context, *engine.Engine, engine.Beat) error{
+		"heartbeat": func(ctx context.Context, e *engine.Engine, running engine.Beat) error {
+			flags, err := e.Heartbeat(ctx, []engine.Beat{running})
+			if err == nil && flags[0] != engine.FlagNone {
+				err = fmt.Errorf("flag %q", flags[0])
+			}
+			return err
+		},
+		"sweep": func(ctx context.Context, e *engine.Engine, running engine.Beat) error {
+			beats, err := e.Beats(ctx)
+			if err == nil && beats[running.Job] == "" {
+				err = fmt.Errorf("heartbeats %v, want one of job %s", beats, running.Job)
+			}
+			if err == nil {
+				_, err = e.Identity(ctx)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if slowest := stuff(t, false, call); slowest >= bound {
+				t.Errorf("the slowest took %s, want less than %s", slowest, bound)
+			}
+		})
+		t.Run(name+" with a plant", func(t *testing.T) {
+			t.Parallel()
+			if slowest := stuff(t, true, call); slowest < bound {
+				t.Errorf("on the connections of commits, the slowest took %s: this would not be seen", slowest)
+			}
+		})
+	}
+}
+
+// Whoever only produces or reads pays nothing for heartbeats.
+func TestAnEngineThatNeverBeatsHasNoConnectionForIt(t *testing.T) {
+	s := redistest.Server(t)
+	proxy := redistest.NewProxy(t, s.Addr())
+	e := open(t, proxy.URL(), nil)
+	enqueue(t, e)
+	before := proxy.Accepted()
+	if _, err := e.Job(soon(t), enqueue(t, e)); err != nil {
+		t.Fatal(err)
+	}
+	if n := proxy.Accepted(); n != before {
+		t.Errorf("%d connections without a heartbeat, want %d", n, before)
+	}
+	if _, err := e.Beats(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := proxy.Accepted(); n != before+1 {
+		t.Errorf("%d connections after the first sweep, want %d", n, before+1)
+	}
+}

@@ -1,0 +1,191 @@
+package worker
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// look is one sweep of a table: a reading that ended after a while, and what it held.
+type look struct {
+	after, took time.Duration
+	beat        string // of job "j"; "": it has none
+	redis       string
+	failed      bool
+}
+
+// looks repeats a calm one.
+func looks(n int, l look) []look {
+	all := make([]look, n)
+	for i := range all {
+		all[i] = l
+	}
+	return all
+}
+
+// see takes the look at its time, and reports whether the job is called silent, and the
+// gap before.
+func (l look) see(h *watch, at *time.Time) (bool, time.Duration) {
+	*at = at.Add(l.after)
+	if l.failed {
+		h.failed()
+		return false, 0
+	}
+	beats := map[engine.JobID]string{}
+	if l.beat != "" {
+		beats["j"] = l.beat
+	}
+	silent, gap := h.read(beats, l.redis, at.Add(-l.took), *at)
+	return silent["j"] != "", gap
+}
+
+func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
+	const s, ms = time.Second, time.Millisecond
+	calm := look{after: 500 * ms, beat: "1.7", redis: "a"}
+	after := func(d time.Duration) look { l := calm; l.after = d; return l }
+	slow := func(took time.Duration) look { l := calm; l.took = took; return l }
+	beaten := func(l look) look { l.beat = "1.8"; return l }
+	moved := func(l look) look { l.redis = "b"; return l }
+	join := func(parts ...[]look) (all []look) {
+		for _, p := range parts {
+			all = append(all, p...)
+		}
+		return all
+	}
+	watched := func(d time.Duration) []look { return looks(1+int(d/calm.after), calm) }
+	failed := look{after: calm.after, failed: true}
+
+	for _, c := range []struct {
+		name  string
+		beats time.Duration // between heartbeats; 0: 1 s, a quarter of the lease
+		seen  []look
+		then  look          // over and over: calm, if it is zero
+		want  time.Duration // from the last of seen until the job is called silent
+	}{
+		{name: "a whole lease of it", seen: watched(0), want: 4 * s},
+		{name: "a beat begins it anew", seen: append(watched(3*s), beaten(calm)), then: beaten(calm), want: 4 * s},
+		{name: "another attempt does", seen: append(watched(3*s), look{after: s, beat: "2.7", redis: "a"}), then: look{after: s, beat: "2.7", redis: "a"}, want: 4 * s},
+		{name: "another Redis does", seen: append(watched(3*s), moved(calm)), then: moved(calm), want: 4 * s},
+		{name: "a failed read does", seen: append(watched(3*s), failed), want: 4500 * ms},
+		{name: "a job that was gone does", seen: append(watched(3*s), look{after: s, redis: "a"}, calm), want: 4 * s},
+		{name: "what is asked now may change until it is answered", seen: watched(0), then: slow(400 * ms), want: 4500 * ms},
+
+		{name: "half a lease between reads is watched", seen: append(watched(s), after(2*s)), want: s},
+		{name: "more is a gap, and no silence", seen: append(watched(0), after(2*s+ms)), want: 4 * s},
+		{name: "a gap forgets nothing", seen: append(watched(s), after(10*s)), want: 3 * s},
+		{name: "after a gap half a lease is watched", seen: append(watched(3500*ms), after(10*s)), want: 2 * s},
+		{name: "after a gap there is time for two beats", beats: 1500 * ms, seen: append(watched(3500*ms), after(10*s)), want: 3 * s},
+		{name: "after a gap rare beats have a whole lease", beats: 2 * s, seen: append(watched(3500*ms), after(10*s)), want: 4 * s},
+		{name: "after a second gap as well", seen: join(watched(3*s), []look{after(10 * s)}, looks(3, calm), []look{after(3 * s)}), want: 2 * s},
+		{name: "a gap that shows a beat", seen: append(watched(3*s), beaten(after(10*s))), then: beaten(calm), want: 4 * s},
+		{name: "a gap and another Redis", seen: append(watched(3*s), moved(after(10*s))), then: moved(calm), want: 4 * s},
+		{name: "a read that took long is a gap", seen: append(watched(3*s), look{after: 2500 * ms, took: 2400 * ms, beat: "1.7", redis: "a"}), want: 2 * s},
+		{name: "a failed read after a gap", seen: append(watched(3*s), after(10*s), failed), want: 4500 * ms},
+		{name: "what came after the gap has its own lease", seen: append(watched(3*s), after(10*s), beaten(calm)), then: beaten(calm), want: 4 * s},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, at := &watch{lease: 4 * s, beats: s}, time.Now()
+			if c.beats > 0 {
+				h.beats = c.beats
+			}
+			if c.then.after == 0 {
+				c.then = calm
+			}
+			for i, l := range c.seen {
+				if silent, _ := l.see(h, &at); silent {
+					t.Fatalf("silent at look %d of %d", i+1, len(c.seen))
+				}
+			}
+			from := at
+			for range 20 {
+				if silent, _ := c.then.see(h, &at); silent {
+					if got := at.Sub(from); got != c.want {
+						t.Errorf("silent after %s, want %s", got, c.want)
+					}
+					return
+				}
+			}
+			t.Errorf("not silent after %s, want %s", at.Sub(from), c.want)
+		})
+	}
+}
+
+func TestWatchTellsOfGaps(t *testing.T) {
+	const s = time.Second
+	h, at := &watch{lease: 4 * s, beats: s}, time.Now()
+	for i, c := range []struct {
+		look look
+		want time.Duration
+	}{
+		{look{after: time.Hour, redis: "a"}, 0}, // the first
+		{look{after: 2 * s, redis: "a"}, 0},
+		{look{after: 3 * s, redis: "a"}, 3 * s},
+		{look{after: 9 * s, redis: "b"}, 0}, // a restart: all is forgotten
+		{look{after: s, failed: true}, 0},
+		{look{after: 9 * s, redis: "b"}, 0}, // there is nothing to be apart from
+		{look{after: 9 * s, redis: "b"}, 9 * s},
+	} {
+		if _, gap := c.look.see(h, &at); gap != c.want {
+			t.Errorf("look %d tells of a gap of %s, want %s", i+1, gap, c.want)
+		}
+	}
+	h.read(map[engine.JobID]string{"j": "1.1"}, "b", at, at)
+	h.read(nil, "b", at, at)
+	if len(h.seen) != 0 {
+		t.Errorf("%d jobs remembered that are gone", len(h.seen))
+	}
+}
+
+// Redis is frozen at random, for longer than half a lease each time, and takes the beats
+// with it that fall into that. In between it answers for any time, and so does whoever
+// looks. Somebody who is alive is never called silent, whatever the heartbeat interval,
+// and somebody who is dead is, by a lease of calm.
+func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
+	const lease = 4 * time.Second
+	for _, beats := range []time.Duration{lease / 10, lease / 4, lease / 3, lease / 2} {
+		t.Run(beats.String(), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, uint64(beats)))
+			h, start := &watch{lease: lease, beats: beats}, time.Now()
+			now, beat, counter, gaps := time.Duration(0), time.Duration(0), 0, 0
+			arrive := func() {
+				for ; beat <= now; beat += beats {
+					counter++
+				}
+			}
+			read := func() bool {
+				at := start.Add(now)
+				silent, gap := look{beat: strconv.Itoa(counter), redis: "a"}.see(h, &at)
+				if gap > 0 {
+					gaps++
+				}
+				return silent
+			}
+			for range 20_000 {
+				now += time.Millisecond + time.Duration(r.Int64N(int64(lease/4)))
+				if r.IntN(5) == 0 {
+					arrive()
+					now += lease/2 + time.Duration(r.Int64N(int64(2*lease)))
+					for beat <= now {
+						beat += beats // lost
+					}
+				}
+				arrive()
+				if read() {
+					t.Fatalf("silent at %s, after %d gaps", now, gaps)
+				}
+			}
+			if gaps < 1000 {
+				t.Fatalf("only %d gaps", gaps)
+			}
+			from := now
+			for !read() {
+				if now += lease / 8; now > from+2*lease {
+					t.Fatalf("not silent after %s of calm", now-from)
+				}
+			}
+		})
+	}
+}
