@@ -78,7 +78,7 @@ func TestDrainHandsBack(t *testing.T) {
 	one := build(t, o)
 	worker.Handle(one, "tally", countUp(nil))
 	start(t, one)
-	p := tally{500}
+	p := tally{Steps: 500}
 	job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxRetries = p, -1 })
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 10 })
 	began := time.Now()
