@@ -278,3 +278,37 @@ func TestStopEndsInTimeWhileRedisIsSilent(t *testing.T) {
 		t.Errorf("stop with a DrainGrace of %s: %v", o.DrainGrace, err)
 	}
 }
+
+// What a large worker leaves behind is not to wait for the other's few reserved slots
+// while most of its slots are free.
+func TestHandedBackJobsTakeFreeSlotsToo(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	const jobs = 6
+	var began [2]chan struct{}
+	build := func(i int) *worker.Worker {
+		o := brief(e)
+		o.Concurrency, o.RescueSlots = jobs, 1
+		w := build(t, o)
+		began[i] = make(chan struct{}, jobs)
+		worker.Handle(w, "hold", func(ctx context.Context, _ *worker.Run, _ []byte) error {
+			began[i] <- struct{}{}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		start(t, w)
+		return w
+	}
+	one := build(0)
+	for range jobs {
+		enqueue(t, e, "hold")
+	}
+	for range jobs {
+		wait(t, "a job", began[0])
+	}
+	build(1)
+	stop(t, one)
+	for range jobs {
+		wait(t, "a job that was handed back", began[1])
+	}
+}
