@@ -105,11 +105,14 @@ func enqueue(t testing.TB, e *engine.Engine, jobType string, change ...func(*eng
 	return got.Job
 }
 
-// enqueueAll makes n jobs of a specification, many at a time.
+// enqueueAll makes n jobs of a specification, many at a time, each in a topic of its
+// own, whose stream has room for all of it.
 func enqueueAll(ctx context.Context, e *engine.Engine, n int, s engine.Spec) ([]engine.JobID, error) {
 	jobs := make([]engine.JobID, n)
 	err := each(n, 32, func(i int) error {
-		got, err := e.Enqueue(ctx, s)
+		own := s
+		own.Topic = engine.Topic(fmt.Sprintf("%s-%d", s.Topic, i))
+		got, err := e.Enqueue(ctx, own)
 		jobs[i] = got.Job
 		return err
 	})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,12 +12,6 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
-)
-
-// What is promised of a kill -9 at default leases, from the kill on.
-const (
-	stalledWithin = 6 * time.Second
-	runningWithin = 15 * time.Second
 )
 
 // A scene is in what a worker is killed, with another one beside it.
@@ -32,49 +25,6 @@ type scene struct {
 
 // killed is the work that is interrupted, some seconds of it.
 var killed = tally{Steps: 1000}
-
-// A toll is how long jobs waited after their worker was killed.
-type toll struct {
-	mu               sync.Mutex
-	kills, early     int // early: the jobs had ended before the kill
-	stalled, running []time.Duration
-	counted          int // crashes that were seen to be counted
-}
-
-// spread gives the median and the maximum.
-func spread(all []time.Duration) (median, most time.Duration) {
-	if len(all) == 0 {
-		return 0, 0
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[len(sorted)/2], sorted[len(sorted)-1]
-}
-
-func (l *toll) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	stalled, lastStalled := spread(l.stalled)
-	running, lastRunning := spread(l.running)
-	return fmt.Sprintf("%d kills of %d jobs (%d more came too late): job.stalled after median %.2f s, max %.2f s; running again after median %.2f s, max %.2f s",
-		l.kills, len(l.stalled), l.early, stalled.Seconds(), lastStalled.Seconds(), running.Seconds(), lastRunning.Seconds())
-}
-
-// late says what was not noticed, or not going on, in time.
-func (l *toll) late() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var errs []error
-	if _, most := spread(l.stalled); most > stalledWithin {
-		errs = append(errs, fmt.Errorf("job.stalled %s after a kill, want at most %s", most, stalledWithin))
-	}
-	if _, most := spread(l.running); most > runningWithin {
-		errs = append(errs, fmt.Errorf("running again %s after a kill, want at most %s", most, runningWithin))
-	}
-	if len(l.stalled) == 0 || len(l.running) != len(l.stalled) {
-		errs = append(errs, fmt.Errorf("%d jobs stalled, %d ran again", len(l.stalled), len(l.running)))
-	}
-	return errors.Join(errs...)
-}
 
 // undisturbed is about how long the work takes when nothing happens to it: the moments
 // of kills are drawn from it.
@@ -99,27 +49,17 @@ func (s scene) kill(t testing.TB, url string, l leases, d *drawer, result json.R
 }
 
 func (s scene) killOnce(ctx context.Context, t testing.TB, url string, l leases, after time.Duration, result json.RawMessage, all *toll) (hit bool, err error) {
-	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
-	e, err := engine.Open(ctx, engine.Options{URL: url, Namespace: namespace, Logger: quiet()})
+	r := role{URL: url, Namespace: fmt.Sprintf("t%d", namespaces.Add(1)), Slots: s.slots, Leases: l}
+	e, err := engine.Open(ctx, engine.Options{URL: url, Namespace: r.Namespace, Logger: quiet()})
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-
-	// The survivor's slots are taken until the other has the jobs.
-	const holds = "holds"
-	survivor, err := spawn(ctx, t, role{URL: url, Namespace: namespace, Queues: []string{engine.DefaultQueue, holds}, Slots: s.slots, Leases: l})
+	survivor, release, err := s.survivor(ctx, t, e, r)
 	if err != nil {
 		return false, err
 	}
 	defer func() { _, _ = survivor.kill() }()
-	held, err := enqueueAll(ctx, e, s.slots, engine.Spec{Topic: "team:holds", Type: "hold", Queue: holds})
-	if err != nil {
-		return false, err
-	}
-	if _, err := survivor.say(ctx, saysRunning, s.slots); err != nil {
-		return false, err
-	}
 
 	jobs, err := enqueueAll(ctx, e, s.jobs, engine.Spec{Topic: "user:killed", Type: "tally", Payload: killed, MaxRetries: -1})
 	if err != nil {
@@ -128,26 +68,23 @@ func (s scene) killOnce(ctx context.Context, t testing.TB, url string, l leases,
 	if _, err := enqueueAll(ctx, e, s.backlog, engine.Spec{Topic: "team:backlog", Type: "brief", Payload: 50 * time.Millisecond}); err != nil {
 		return false, err
 	}
-	var watching sync.WaitGroup
-	watched := make([]victim, s.jobs)
-	for i, job := range jobs {
-		watched[i].job = job
-		watching.Go(func() { watched[i].watch(ctx, e) })
-	}
-	p, err := spawn(ctx, t, role{URL: url, Namespace: namespace, Slots: s.slots, Leases: l})
+	p, err := spawn(ctx, t, r)
 	if err != nil {
 		return false, err
 	}
 	if _, err := p.say(ctx, saysRunning, s.jobs); err != nil {
 		return false, err
 	}
-	for _, job := range held {
-		if s.full {
-			break
-		}
-		if err := e.Cancel(ctx, job); err != nil {
+	if !s.full {
+		if err := release(); err != nil {
 			return false, err
 		}
+	}
+	watched := make([]victim, s.jobs)
+	var watching sync.WaitGroup
+	for i, job := range jobs {
+		watched[i].job = job
+		watching.Go(func() { watched[i].watch(ctx, e) })
 	}
 	pause(ctx, after)
 	at, err := p.kill()
@@ -158,61 +95,25 @@ func (s scene) killOnce(ctx context.Context, t testing.TB, url string, l leases,
 	return all.take(at, watched, result)
 }
 
-// A victim is a job whose worker is killed, as its watcher saw it.
-type victim struct {
-	job              engine.JobID
-	records          []engine.Record
-	err              error
-	stalled, running time.Time // when job.stalled and job.resumed arrived
-	counted          bool      // the crash was seen to be counted
-}
-
-func (v *victim) watch(ctx context.Context, e *engine.Engine) {
-	v.records, v.err = trace(ctx, e, v.job, func(r engine.Record) {
-		switch r.Type {
-		case engine.JobStalled:
-			v.stalled = time.Now()
-			// Once it runs again, a checkpoint may have set the count back.
-			a, err := e.Current(ctx, v.job)
-			v.counted = err == nil && a.Waiting && a.Crashes == 1
-		case engine.JobResumed:
-			v.running = time.Now()
-		}
-	})
-}
-
-// take adds what a kill at a moment came to, and tells whether it hit any of the jobs.
-func (l *toll) take(at time.Time, watched []victim, result json.RawMessage) (hit bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var errs []error
-	for _, v := range watched {
-		lost := 1
-		if v.err == nil && v.stalled.IsZero() {
-			lost = 0 // it had ended, or was about to
-		}
-		if found := survival(v.records, lost, result); v.err != nil || len(found) > 0 {
-			errs = append(errs, v.err, fmt.Errorf("job %s: %q\n%s", v.job, found, tell(v.records)))
-			continue
-		}
-		if lost == 0 {
-			continue
-		}
-		hit = true
-		l.stalled, l.running = append(l.stalled, v.stalled.Sub(at)), append(l.running, v.running.Sub(at))
-		if v.stalled.Before(at) {
-			errs = append(errs, fmt.Errorf("job %s was claimed %s before its worker was killed", v.job, at.Sub(v.stalled)))
-		}
-		if v.counted {
-			l.counted++
-		}
+// survivor starts the worker that will go on, all of whose slots are taken by jobs of
+// a queue of their own, so that it takes no other before release.
+func (s scene) survivor(ctx context.Context, t testing.TB, e *engine.Engine, r role) (p *process, release func() error, err error) {
+	const queue = "holds"
+	r.Queues = []string{engine.DefaultQueue, queue}
+	if p, err = spawn(ctx, t, r); err != nil {
+		return nil, nil, err
 	}
-	if hit {
-		l.kills++
-	} else {
-		l.early++
+	held, err := enqueueAll(ctx, e, s.slots, engine.Spec{Topic: "team:holds", Type: "hold", Queue: queue})
+	if err == nil {
+		_, err = p.say(ctx, saysRunning, s.slots)
 	}
-	return hit, errors.Join(errs...)
+	return p, func() error {
+		var errs []error
+		for _, job := range held {
+			errs = append(errs, e.Cancel(ctx, job))
+		}
+		return errors.Join(errs...)
+	}, err
 }
 
 // without runs the work that kills interrupt in peace, and gives its result.
@@ -264,28 +165,5 @@ func TestKilledWorkersJobGoesOnElsewhere(t *testing.T) {
 	running.Wait()
 	if defaults.counted+short.counted == 0 {
 		t.Error("no crash was counted")
-	}
-}
-
-func TestTollSeesWhatIsLate(t *testing.T) {
-	t.Parallel()
-	in := func(seconds ...float64) (all []time.Duration) {
-		for _, s := range seconds {
-			all = append(all, time.Duration(s*float64(time.Second)))
-		}
-		return all
-	}
-	if err := (&toll{stalled: in(4, 6), running: in(4.5, 15)}).late(); err != nil {
-		t.Errorf("in time, and yet: %v", err)
-	}
-	for what, l := range map[string]*toll{
-		"nothing was killed":   {},
-		"stalled late":         {stalled: in(4, 6.001), running: in(5, 7)},
-		"running late":         {stalled: in(4, 5), running: in(15.001, 6)},
-		"one never runs again": {stalled: in(4, 5), running: in(6)},
-	} {
-		if l.late() == nil {
-			t.Errorf("not seen: %s", what)
-		}
 	}
 }
