@@ -92,7 +92,7 @@ func (s scene) killOnce(ctx context.Context, t testing.TB, url string, l leases,
 		return false, err
 	}
 	watching.Wait()
-	return all.take(at, watched, result)
+	return all.take(at, fmt.Sprintf("%s, %s after the start", s.name, after), watched, result)
 }
 
 // survivor starts the worker that will go on, all of whose slots are taken by jobs of

@@ -24,7 +24,8 @@ type toll struct {
 	mu               sync.Mutex
 	kills, early     int // early: the jobs had ended before the kill
 	stalled, running []time.Duration
-	counted          int // crashes that were seen to be counted
+	slowest          string // in what the longest silence was
+	counted          int    // crashes that were seen to be counted
 }
 
 // spread gives the median and the maximum.
@@ -41,8 +42,8 @@ func (l *toll) String() string {
 	defer l.mu.Unlock()
 	stalled, lastStalled := spread(l.stalled)
 	running, lastRunning := spread(l.running)
-	return fmt.Sprintf("%d kills of %d jobs (%d more came too late): job.stalled after median %.2f s, max %.2f s; running again after median %.2f s, max %.2f s",
-		l.kills, len(l.stalled), l.early, stalled.Seconds(), lastStalled.Seconds(), running.Seconds(), lastRunning.Seconds())
+	return fmt.Sprintf("%d kills of %d jobs (%d more came too late): job.stalled after median %.2f s, max %.2f s; running again after median %.2f s, max %.2f s; the longest silence was %s",
+		l.kills, len(l.stalled), l.early, stalled.Seconds(), lastStalled.Seconds(), running.Seconds(), lastRunning.Seconds(), l.slowest)
 }
 
 // late says what was not noticed, or not going on, in time.
@@ -85,8 +86,9 @@ func (v *victim) watch(ctx context.Context, e *engine.Engine) {
 	})
 }
 
-// take adds what a kill at a moment came to, and tells whether it hit any of the jobs.
-func (l *toll) take(at time.Time, watched []victim, result json.RawMessage) (hit bool, err error) {
+// take adds what a kill at a moment, in what, came to, and tells whether it hit any of
+// the jobs.
+func (l *toll) take(at time.Time, in string, watched []victim, result json.RawMessage) (hit bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
@@ -103,6 +105,9 @@ func (l *toll) take(at time.Time, watched []victim, result json.RawMessage) (hit
 			continue
 		}
 		hit = true
+		if _, most := spread(l.stalled); v.stalled.Sub(at) > most {
+			l.slowest = in
+		}
 		l.stalled, l.running = append(l.stalled, v.stalled.Sub(at)), append(l.running, v.running.Sub(at))
 		if v.stalled.Before(at) {
 			errs = append(errs, fmt.Errorf("job %s was claimed %s before its worker was killed", v.job, at.Sub(v.stalled)))
