@@ -40,13 +40,13 @@ func TestRollingRestartLosesAndRepeatsNothing(t *testing.T) {
 	var producing sync.WaitGroup
 	for i := range 12 {
 		producing.Go(func() {
-			for {
+			for n := 0; ; n++ {
 				select {
 				case <-enough:
 					return
 				default:
 				}
-				got, err := e.Enqueue(ctx, engine.Spec{Topic: engine.Topic(fmt.Sprint("user:", i)), Type: "tally", Payload: work, MaxRetries: -1})
+				got, err := e.Enqueue(ctx, engine.Spec{Topic: engine.Topic(fmt.Sprintf("user:%d-%d", i, n)), Type: "tally", Payload: work, MaxRetries: -1})
 				if err != nil {
 					t.Error(err)
 					return
