@@ -71,7 +71,10 @@ func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.
 		{Type: engine.JobSucceeded, Result: []byte(`"ghost"`)},
 		{Type: engine.JobFailed, Error: ended},
 		{Type: engine.JobRetrying, Error: ended, RetryAt: time.Now(), Retries: 1},
-		{Type: engine.JobQueued}, {Type: engine.JobPaused}, {Type: engine.JobCanceled}, {Type: engine.JobStarted},
+		{Type: engine.JobQueued},
+		{Type: engine.JobPaused},
+		{Type: engine.JobCanceled},
+		{Type: engine.JobStarted},
 	} {
 		r.Job, r.Fence = run.Job(), engine.Fence{Attempt: run.Attempt(), Token: token, Seq: seq + 1}
 		acks, err := e.Commit(context.Background(), r)

@@ -146,7 +146,7 @@ func TestRacesOfHandlersHaveOneEnd(t *testing.T) {
 		})
 		see()
 		all.Wait()
-		if err := errors.Join(append(errs, err)...); err != nil {
+		if err := errors.Join(err, errors.Join(errs...)); err != nil {
 			return err
 		}
 		found := flaws(records)
