@@ -18,8 +18,9 @@ import (
 // asynq: nil acknowledges the task, an error puts it into the archive. The record of
 // what became of the attempt is committed before that, always.
 //
-// base ends when runs are abandoned, intake when nothing new is to be begun.
-func (w *Worker) process(base, intake context.Context, l *lane, t *asynq.Task) error {
+// base ends when runs are abandoned, intake when nothing new is to be begun. from is the
+// queue, by asynq's name, that the task was in.
+func (w *Worker) process(base, intake context.Context, l *lane, from string, t *asynq.Task) error {
 	var p engine.TaskPayload
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
 		return foreign(t)
@@ -30,7 +31,7 @@ func (w *Worker) process(base, intake context.Context, l *lane, t *asynq.Task) e
 	select {
 	case l.slots <- struct{}{}:
 	case <-intake.Done():
-		w.putBack(base, l, p)
+		w.putBack(base, from, p)
 		return nil
 	}
 	fence, started, err := w.open(intake, p)
@@ -43,11 +44,11 @@ func (w *Worker) process(base, intake context.Context, l *lane, t *asynq.Task) e
 			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
 		case intake.Err() != nil:
 			// Whether it has started or not: the lease or the reconciler finds it.
-			w.putBack(base, l, p)
+			w.putBack(base, from, p)
 		default:
 			// Its topic may take no records: the attempt waits in the other queue.
 			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
-			w.putBack(base, l, p)
+			w.putBack(base, from, p)
 		}
 		return nil
 	}
@@ -89,11 +90,11 @@ func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.F
 // putBack is for a task that asynq has handed over and that will not be run: the
 // attempt waits in the other of its two queues, since in this one its task is still
 // active, and the name taken.
-func (w *Worker) putBack(ctx context.Context, l *lane, p engine.TaskPayload) {
+func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload) {
 	a, err := w.opts.Engine.Current(ctx, p.Job)
 	if err == nil && a.Waiting && a.Attempt == p.Attempt {
 		queue := engine.RescueQueue(a.Queue)
-		if l.rescue {
+		if from == w.opts.Engine.QueueName(queue) {
 			queue = a.Queue
 		}
 		err = w.opts.Engine.Dispatch(ctx, a, queue)

@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -73,28 +72,7 @@ func BenchmarkJobs(b *testing.B) {
 // fanOut calls do n times from 32 goroutines.
 func fanOut(b *testing.B, n int, do func(i int) error) {
 	b.Helper()
-	errs := make(chan error, 32)
-	var next atomic.Int64
-	for range cap(errs) {
-		go func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					errs <- nil
-					return
-				}
-				if err := do(i); err != nil {
-					errs <- err
-					return
-				}
-			}
-		}()
-	}
-	var err error
-	for range cap(errs) {
-		err = errors.Join(err, <-errs)
-	}
-	if err != nil {
+	if err := each(n, 32, do); err != nil {
 		b.Fatal(err)
 	}
 }

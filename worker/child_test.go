@@ -1,153 +1,209 @@
 package worker_test
 
 import (
-	"bufio"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
-	"os/exec"
-	"strings"
+	"os/signal"
 	"syscall"
-	"testing"
 	"time"
+
+	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
+// childEnv names the variable that makes a process of the test binary a child: its
+// role, as JSON.
+const childEnv = "TIDEMARK_TEST_CHILD"
+
+// A role is what a child process is: a worker, or a server of asynq's own.
+type role struct {
+	URL, Namespace string
+	Queues         []string // none: the default queue
+	Slots          int      // of the queues; those of the rescue queues are a worker's default
+	// Leases says whether the times of heartbeats and rescue are those of a worker
+	// without options, or short ones.
+	Leases leases
+	// Ledger is a file to which each step and each checkpoint of a tally is appended.
+	Ledger string
+	// Bare is a server of asynq's, which knows nothing of Tidemark.
+	Bare bool
+}
+
+type leases int
+
 const (
-	childURL       = "TIDEMARK_TEST_CHILD_URL"
-	childNamespace = "TIDEMARK_TEST_CHILD_NAMESPACE"
+	shortLeases leases = iota
+	defaultLeases
+	// patientLeases are short heartbeats of a worker that rescues nobody.
+	patientLeases
+	// slowBeats are rare beside sweeps and lease.
+	slowBeats
 )
 
-// tally adds the numbers below Steps, one a step, and checkpoints as it goes: its
-// result shows whether a step was lost or repeated.
-type tally struct {
-	Steps int `json:"steps"`
+func (l leases) String() string {
+	return [...]string{"short leases", "default leases", "patient leases", "slow beats"}[l]
 }
 
-type tallied struct {
-	Next int `json:"next"`
-	Sum  int `json:"sum"`
-}
-
-func (p tally) sum() int { return p.Steps * (p.Steps - 1) / 2 }
-
-// count is the handler of tally. each, if not nil, is called before each step.
-func countUp(each func(step int) error) func(context.Context, *worker.Run, tally) error {
-	return func(ctx context.Context, run *worker.Run, p tally) error {
-		var s tallied
-		if _, err := run.Resume(&s); err != nil {
-			return err
-		}
-		run.Unit("steps")
-		for ; s.Next < p.Steps; s.Next++ {
-			if each != nil {
-				if err := each(s.Next); err != nil {
-					return err
-				}
-			}
-			s.Sum += s.Next
-			run.Progress(int64(s.Next), int64(p.Steps))
-			if run.CheckpointDue() {
-				done := tallied{s.Next + 1, s.Sum}
-				if err := run.Checkpoint(done); err != nil {
-					return err
-				}
-			}
-			select {
-			case <-time.After(2 * time.Millisecond):
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return run.Result(s.Sum)
+// set gives o the times.
+func (l leases) set(o *worker.Options) {
+	switch l {
+	case shortLeases:
+		o.HeartbeatInterval, o.SweepInterval, o.Lease = 50*time.Millisecond, 50*time.Millisecond, 1500*time.Millisecond
+	case defaultLeases:
+		d := worker.Options{}.Defaults()
+		o.HeartbeatInterval, o.SweepInterval, o.Lease, o.ReconcileInterval = d.HeartbeatInterval, d.SweepInterval, d.Lease, d.ReconcileInterval
+	case patientLeases:
+		o.HeartbeatInterval, o.SweepInterval, o.Lease = 50*time.Millisecond, 50*time.Millisecond, time.Minute
+	case slowBeats:
+		o.HeartbeatInterval, o.SweepInterval, o.Lease = 500*time.Millisecond, 50*time.Millisecond, 1500*time.Millisecond
 	}
 }
 
-// child is a worker process. It says on its output what its handler heard last.
-func child(url, namespace string) {
-	e, err := engine.Open(context.Background(), engine.Options{URL: url, Namespace: namespace})
+// What children say on their output, a line each, with what follows.
+const (
+	saysReady   = "ready"    // it takes tasks
+	saysRunning = "running " // job and attempt: a handler was called
+	saysGhost   = "ghost "   // what a handler of a superseded attempt tried, and the answer
+	saysLeft    = "left "    // what the worker told about a run that was superseded
+)
+
+// child is a child process. It ends with SIGTERM.
+func child(encoded string) {
+	var r role
+	if err := json.Unmarshal([]byte(encoded), &r); err != nil {
+		panic(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	e, err := engine.Open(ctx, engine.Options{URL: r.URL, Namespace: r.Namespace})
 	if err != nil {
 		panic(err)
 	}
+	serve := r.work
+	if r.Bare {
+		serve = r.serveBare
+	}
+	if err := serve(ctx, e); err != nil {
+		panic(err)
+	}
+	if err := e.Close(); err != nil {
+		panic(err)
+	}
+}
+
+// work is a worker process.
+func (r role) work(ctx context.Context, e *engine.Engine) error {
 	o := brief(e)
-	o.Lease = 10 * time.Second // it is not to rescue anybody
+	o.TickInterval, o.CheckpointInterval = 50*time.Millisecond, 50*time.Millisecond
+	o.Logger = slog.New(ghostLog{quiet().Handler()})
+	r.Leases.set(&o)
+	if r.Slots > 0 {
+		o.Concurrency, o.RescueSlots = r.Slots, 0
+	}
+	for _, name := range r.Queues {
+		o.Queues = append(o.Queues, worker.Queue{Name: name})
+	}
 	w, err := worker.New(o)
 	if err != nil {
-		panic(err)
-	}
-	count := countUp(nil)
-	worker.Handle(w, "tally", func(ctx context.Context, run *worker.Run, p tally) error {
-		err := count(ctx, run, p)
-		if errors.Is(context.Cause(ctx), worker.ErrSuperseded) {
-			// Whatever it tries now is a ghost's.
-			run.Progress(1, 1)
-			run.Log("info", "ghost")
-			run.Stage("ghost")
-			fmt.Println("checkpoint:", run.Checkpoint(tallied{}))
-		}
 		return err
-	})
-	if err := w.Run(context.Background()); err != nil {
-		panic(err)
 	}
-}
-
-// process is a child of the test.
-type process struct {
-	cmd *exec.Cmd
-	out chan string
-}
-
-func spawn(t *testing.T, url, namespace string) *process {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childURL+"="+url, childNamespace+"="+namespace)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	pipe, err := cmd.StdoutPipe()
+	ledger, err := openLedger(r.Ledger)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd, make(chan string, 100)}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		lines := bufio.NewScanner(pipe)
-		for lines.Scan() {
-			p.out <- lines.Text()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may be gone
-		<-read
-		_ = cmd.Wait()
+	worker.Handle(w, "tally", func(ctx context.Context, run *worker.Run, p tally) error {
+		fmt.Println(saysRunning+string(run.Job()), run.Attempt())
+		return ledger.of(run).run(ctx, run, p)
 	})
-	return p
-}
-
-func (p *process) signal(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
+	worker.Handle(w, "haunted", func(ctx context.Context, run *worker.Run, p tally) error {
+		fmt.Println(saysRunning+string(run.Job()), run.Attempt())
+		return haunt(ctx, e, r.Namespace, run, p)
+	})
+	worker.Handle(w, "brief", func(ctx context.Context, _ *worker.Run, d time.Duration) error {
+		pause(ctx, d)
+		return nil
+	})
+	worker.Handle(w, "hold", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		fmt.Println(saysRunning+string(run.Job()), run.Attempt())
+		<-ctx.Done() // until it is canceled
+		return context.Cause(ctx)
+	})
+	if err := w.Start(ctx); err != nil {
+		return err
 	}
+	fmt.Println(saysReady)
+	<-ctx.Done()
+	return w.Stop(context.Background())
 }
 
-func (p *process) awaitLine(t *testing.T, part string) string {
-	t.Helper()
-	ctx := soon(t)
-	for {
-		select {
-		case line := <-p.out:
-			if strings.Contains(line, part) {
-				return line
+// serveBare is a process with asynq alone. Its handler never returns by itself.
+func (r role) serveBare(ctx context.Context, e *engine.Engine) error {
+	s := asynq.NewServerFromRedisClient(e.Redis(), asynq.Config{
+		Concurrency: r.Slots, Queues: map[string]int{e.QueueName(bareQueue): 1}, LogLevel: asynq.FatalLevel,
+	})
+	err := s.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+		fmt.Println(saysRunning+t.ResultWriter().TaskID(), 0)
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	if err != nil {
+		return err
+	}
+	fmt.Println(saysReady)
+	<-ctx.Done()
+	s.Shutdown()
+	return nil
+}
+
+// bareQueue is the queue of an asynq without Tidemark.
+const bareQueue = "bare"
+
+// ghostLog puts what the worker tells of superseded runs on the process's output.
+type ghostLog struct{ slog.Handler }
+
+func (g ghostLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		fmt.Println(saysLeft + r.Message)
+	}
+	return nil
+}
+
+func (g ghostLog) WithAttrs([]slog.Attr) slog.Handler { return g }
+
+func (g ghostLog) WithGroup(string) slog.Handler { return g }
+
+// A ledger is what handlers of all processes did, in the order in which they did it:
+// lines are appended whole.
+type ledger struct{ f *os.File }
+
+func openLedger(path string) (ledger, error) {
+	if path == "" {
+		return ledger{}, nil
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	return ledger{f}, err
+}
+
+// of counts a run's steps into the ledger, if there is one.
+func (l ledger) of(run *worker.Run) counting {
+	if l.f == nil {
+		return counting{}
+	}
+	write := func(what string, n int) error {
+		_, err := fmt.Fprintf(l.f, "%s %s %d %d\n", what, run.Job(), run.Attempt(), n)
+		return err
+	}
+	return counting{
+		each: func(step int) error { return write("step", step) },
+		kept: func(next int) {
+			if err := write("kept", next); err != nil {
+				panic(err)
 			}
-		case <-ctx.Done():
-			t.Fatalf("the worker process did not say %q", part)
-		}
+		},
 	}
 }

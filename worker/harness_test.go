@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -108,37 +109,47 @@ func enqueue(t testing.TB, e *engine.Engine, jobType string, change ...func(*eng
 	return got.Job
 }
 
-// history follows a job from its beginning to its end, and holds each record to
-// what every job promises. see, if not nil, is called with each as it comes.
+// enqueueAll makes n jobs of a specification, many at a time, each in a topic of its
+// own, whose stream has room for all of it.
+func enqueueAll(ctx context.Context, e *engine.Engine, n int, s engine.Spec) ([]engine.JobID, error) {
+	jobs := make([]engine.JobID, n)
+	err := each(n, 32, func(i int) error {
+		own := s
+		own.Topic = engine.Topic(fmt.Sprintf("%s-%d", s.Topic, i))
+		got, err := e.Enqueue(ctx, own)
+		jobs[i] = got.Job
+		return err
+	})
+	return jobs, err
+}
+
+// each calls do for 0 to n-1, in so many lanes at once, and returns all errors. A
+// lane ends with its first.
+func each(n, lanes int, do func(i int) error) error {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	errs := make([]error, lanes)
+	for lane := range lanes {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n) && errs[lane] == nil; i = next.Add(1) - 1 {
+				errs[lane] = do(int(i))
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// history follows a job from its beginning to its end, and holds its records to what
+// every job promises. see, if not nil, is called with each as it comes.
 func history(t testing.TB, e *engine.Engine, job engine.JobID, see func(engine.Record)) []engine.Record {
 	t.Helper()
-	var all []engine.Record
-	percent, ended := 0.0, false
-	for u, err := range e.Follow(soon(t), engine.FollowQuery{Job: job, After: engine.Beginning}) {
-		if err != nil {
-			t.Fatalf("follow job %s: %v; it has come to\n%s", job, err, tell(all))
-		}
-		if u.Kind != engine.UpdateRecord {
-			continue
-		}
-		r, err := u.Entry.Record()
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, r)
-		if r.Job.Percent < percent {
-			t.Errorf("percent fell from %v to %v in %s", percent, r.Job.Percent, u.Entry.JSON)
-		}
-		if ended {
-			t.Errorf("a record after the end: %s", u.Entry.JSON)
-		}
-		percent, ended = r.Job.Percent, r.Type.Terminal()
-		if see != nil {
-			see(r)
-		}
+	all, err := trace(soon(t), e, job, see)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !ended {
-		t.Errorf("job %s has no end:\n%s", job, tell(all))
+	if found := flaws(all); len(found) > 0 {
+		t.Errorf("job %s: %q\n%s", job, found, tell(all))
 	}
 	return all
 }

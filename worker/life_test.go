@@ -101,7 +101,7 @@ func TestErrorIsRetriedFromTheCheckpoint(t *testing.T) {
 			return nil
 		}))
 		start(t, w)
-		p := tally{60}
+		p := tally{Steps: 60}
 		job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload = p })
 		all := history(t, e, job, nil)
 

@@ -7,10 +7,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain also is the worker process that some tests kill or freeze.
+// TestMain also is the processes that some tests kill, freeze and restart.
 func TestMain(m *testing.M) {
-	if url := os.Getenv(childURL); url != "" {
-		child(url, os.Getenv(childNamespace))
+	if role := os.Getenv(childEnv); role != "" {
+		child(role)
 		return
 	}
 	goleak.VerifyTestMain(m)

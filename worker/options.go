@@ -29,9 +29,10 @@ type Options struct {
 	Concurrency int
 
 	// RescueSlots is how many jobs run at once beside those, from the rescue
-	// queues: jobs that lost their worker or were handed back by one, so that they
-	// wait neither behind a backlog nor for a slot. 1 to 10,000. Defaults to a
-	// quarter of Concurrency, at least 1.
+	// queues alone: jobs that lost their worker or were handed back by one, so that
+	// they wait neither behind a backlog nor for a slot. When there are more of them,
+	// they take free slots of Concurrency too. 1 to 10,000. Defaults to a quarter of
+	// Concurrency, at least 1.
 	RescueSlots int
 
 	// TickInterval is how often a run's progress is reported at most, 10 ms to 1

@@ -21,7 +21,7 @@ func TestPauseFreesTheWorkerAndResumeGoesOn(t *testing.T) {
 		worker.Handle(w, "tally", countUp(nil))
 		worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return nil })
 		start(t, w)
-		p := tally{300}
+		p := tally{Steps: 300}
 		job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxRetries = p, -1 })
 		awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 10 })
 		for range 2 { // twice is no error
@@ -195,14 +195,17 @@ func TestRequestsReachAJobWhoseWorkerIsGone(t *testing.T) {
 	url := redistest.Server(t).URL()
 	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
 	e := openIn(t, url, namespace)
-	p := spawn(t, url, namespace)
+	p, err := spawn(soon(t), t, role{URL: url, Namespace: namespace, Slots: 4, Leases: patientLeases})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var jobs []engine.JobID
 	for range 3 {
-		job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload = tally{5000} })
+		job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload = tally{Steps: 5000} })
 		jobs = append(jobs, job)
 		awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint })
 	}
-	if err := p.cmd.Process.Kill(); err != nil {
+	if _, err := p.kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(e.Cancel(soon(t), jobs[0]), e.Pause(soon(t), jobs[1])); err != nil {
@@ -234,7 +237,7 @@ func TestRetryOfAnEndedJob(t *testing.T) {
 			return nil
 		}))
 		start(t, w)
-		p := tally{100}
+		p := tally{Steps: 100}
 		old := enqueue(t, e, "tally", func(s *engine.Spec) {
 			s.Payload, s.Title, s.Labels = p, "Orders", map[string]string{"year": "2025"}
 		})

@@ -28,22 +28,29 @@ const maxTakers = 4
 // of what Redis does; several make the commits of the jobs travel together too.
 func takers(concurrency int) int { return min(max(concurrency/5, 1), maxTakers) }
 
-// serve makes the asynq servers, some for the queues and some for their rescue
-// queues, and the lane of each. They share the engine's connections. asynq's own
+// rarely is how much more often than into its rescue queue the slots of a queue look
+// into the queue itself first: each look at an empty one is a round trip.
+const rarely = 8
+
+// serve makes the asynq servers, and the lane of each. Some are for the rescue queues
+// alone, whose slots are reserved. The others take from these too, when they draw them
+// or find nothing else: what a large worker left behind is not to wait for the few
+// reserved slots beside free ones. They share the engine's connections. asynq's own
 // retries, deadlines and signals are not used: it carries attempts, and that is all.
 func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 	e := w.opts.Engine
-	normal, rescue := map[string]int{}, map[string]int{}
+	all, rescue := map[string]int{}, map[string]int{}
 	for _, q := range w.opts.Queues {
-		normal[e.QueueName(q.Name)] = q.Weight
+		all[e.QueueName(q.Name)] = rarely * q.Weight
+		all[e.QueueName(engine.RescueQueue(q.Name))] = q.Weight
 		rescue[e.QueueName(engine.RescueQueue(q.Name))] = q.Weight
 	}
 	level := asynq.FatalLevel // asynq formats what it logs even when nobody listens
 	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		level = asynq.DebugLevel
 	}
-	add := func(queues map[string]int, slots, takers int, rescue bool) {
-		l := &lane{rescue: rescue, slots: make(chan struct{}, slots)}
+	add := func(queues map[string]int, slots, takers int) {
+		l := &lane{slots: make(chan struct{}, slots)}
 		delayed := delayedCheck
 		for i := range takers {
 			lanes = append(lanes, l)
@@ -57,18 +64,15 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 			delayed = seldom
 		}
 	}
-	add(normal, w.opts.Concurrency, takers(w.opts.Concurrency), false)
-	add(rescue, w.opts.RescueSlots, takers(w.opts.RescueSlots), true)
+	add(all, w.opts.Concurrency, takers(w.opts.Concurrency))
+	add(rescue, w.opts.RescueSlots, takers(w.opts.RescueSlots))
 	return servers, lanes
 }
 
-// A lane is the queues or their rescue queues, and the slots that their handlers run
-// in. asynq has as many, but forgets a handler when its own lease ends, as after a long freeze of
-// Redis; a slot of ours is taken until the handler has returned.
-type lane struct {
-	rescue bool
-	slots  chan struct{}
-}
+// A lane is the slots that handlers run in. asynq has as many, but forgets a handler
+// when its own lease ends, as after a long freeze of Redis; a slot of ours is taken
+// until the handler has returned.
+type lane struct{ slots chan struct{} }
 
 // asynqLog takes what asynq logs. It is of interest when asynq itself is looked
 // into: what matters to a job is told by the job.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,97 +14,6 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
-
-// spawnTally starts a worker process and gives it a job, which has come some way
-// when this returns.
-func spawnTally(t *testing.T, steps int) (*engine.Engine, *process, engine.JobID) {
-	t.Helper()
-	url, namespace := redistest.Server(t).URL(), fmt.Sprintf("t%d", namespaces.Add(1))
-	e := openIn(t, url, namespace)
-	p := spawn(t, url, namespace)
-	job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload = tally{steps} })
-	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 20 })
-	return e, p, job
-}
-
-func TestKilledWorkersJobGoesOnElsewhere(t *testing.T) {
-	t.Parallel()
-	e, p, job := spawnTally(t, 500)
-	p.signal(t, syscall.SIGKILL)
-
-	o := brief(e)
-	o.Lease = 250 * time.Millisecond
-	w := build(t, o)
-	var first atomic.Int64
-	first.Store(-1)
-	handler := countUp(func(step int) error {
-		first.CompareAndSwap(-1, int64(step))
-		return nil
-	})
-	worker.Handle(w, "tally", handler)
-	start(t, w)
-
-	distinct := map[float64]int{} // percent by attempt
-	all := history(t, e, job, func(r engine.Record) { distinct[r.Job.Percent] |= 1 << r.Job.Attempt })
-	if len(distinct) < 20 {
-		t.Errorf("only %d distinct percents", len(distinct))
-	}
-	if first.Load() < 100 { // it was killed beyond 20 %
-		t.Errorf("the second worker began at step %d", first.Load())
-	}
-	end := last(all)
-	if string(end.Result) != fmt.Sprint(tally{500}.sum()) || end.Attempt != 2 {
-		t.Errorf("result %s in attempt %d, want %d in 2", end.Result, end.Attempt, tally{500}.sum())
-	}
-	if n := count(all, engine.JobStalled); n != 1 {
-		t.Errorf("%d job.stalled:\n%s", n, tell(all))
-	}
-	if count(all, engine.JobRetrying) != 0 {
-		t.Error("the crash cost a retry")
-	}
-	for _, r := range all {
-		if r.Type == engine.JobResumed && (r.Job.ResumedFrom == nil || *r.Job.ResumedFrom < 20) {
-			t.Errorf("resumed from %v", r.Job.ResumedFrom)
-		}
-	}
-}
-
-func TestFrozenWorkerWritesNothingWhenItWakes(t *testing.T) {
-	t.Parallel()
-	e, p, job := spawnTally(t, 500)
-	p.signal(t, syscall.SIGSTOP)
-
-	o := brief(e)
-	o.Lease = 250 * time.Millisecond
-	w := build(t, o)
-	awake := make(chan struct{})
-	worker.Handle(w, "tally", countUp(func(int) error {
-		<-awake // the ghost has had its chance
-		return nil
-	}))
-	start(t, w)
-	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobResumed })
-	p.signal(t, syscall.SIGCONT)
-	if line := p.awaitLine(t, "checkpoint:"); !strings.Contains(line, engine.ErrSuperseded.Error()) && !strings.Contains(line, worker.ErrSuperseded.Error()) {
-		t.Errorf("the ghost heard %q", line)
-	}
-	close(awake)
-
-	all := history(t, e, job, nil)
-	stalled := false
-	for _, r := range all {
-		if r.Type == engine.JobStalled {
-			stalled = true
-			continue
-		}
-		if stalled && (r.Job.Attempt != 2 || (r.Job.Stage != nil && r.Job.Stage.Name == "ghost") || r.Log != nil) {
-			t.Errorf("a record of the old attempt after job.stalled: %s %+v", r.Type, r.Job)
-		}
-	}
-	if end := last(all); !stalled || string(end.Result) != fmt.Sprint(tally{500}.sum()) {
-		t.Errorf("stalled: %t, result %s, want %d", stalled, end.Result, tally{500}.sum())
-	}
-}
 
 func inspect(e *engine.Engine) *asynq.Inspector { return asynq.NewInspectorFromRedisClient(e.Redis()) }
 
@@ -144,76 +51,6 @@ func TestCrashLimit(t *testing.T) {
 	}
 	if n := count(all, engine.JobStalled); n != 2 {
 		t.Errorf("stalled %d times, want 2:\n%s", n, tell(all))
-	}
-}
-
-// pair starts two workers with short leases and n jobs that run until they are
-// released.
-func pair(t *testing.T, e *engine.Engine, n int) (jobs []engine.JobID, release func()) {
-	t.Helper()
-	free := make(chan struct{})
-	for range 2 {
-		o := brief(e)
-		// Sweeps are much more frequent than beats: whoever took old readings for
-		// silence would claim before the first beat after an outage.
-		o.Concurrency, o.HeartbeatInterval, o.Lease = n/2, 500*time.Millisecond, 1500*time.Millisecond
-		w := build(t, o)
-		worker.Handle(w, "hold", func(ctx context.Context, run *worker.Run, _ []byte) error {
-			for i := int64(0); ; i++ {
-				run.Progress(i, 1000)
-				select {
-				case <-free:
-					return run.Checkpoint(i)
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				case <-time.After(10 * time.Millisecond):
-				}
-			}
-		})
-		start(t, w)
-	}
-	for range n {
-		jobs = append(jobs, enqueue(t, e, "hold"))
-	}
-	for _, job := range jobs {
-		awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobProgress })
-	}
-	return jobs, func() { close(free) }
-}
-
-func TestRedisComesBackAndNobodyAliveIsRescued(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		harm func(t *testing.T, s *redistest.Redis)
-	}{
-		{"restart", func(_ *testing.T, s *redistest.Redis) { s.Restart() }},
-		{"killed and away for longer than a lease", func(t *testing.T, s *redistest.Redis) {
-			s.Kill()
-			pause(soon(t), 2*time.Second)
-			s.Restart()
-		}},
-		{"frozen for longer than a lease", func(t *testing.T, s *redistest.Redis) {
-			s.Pause()
-			pause(soon(t), 2*time.Second)
-			s.Resume()
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := redistest.Server(t, redistest.WithAOF())
-			e := open(t, s.URL())
-			jobs, release := pair(t, e, 20)
-			c.harm(t, s)
-			// A whole lease and more in which a rescue would have come.
-			pause(soon(t), 2*time.Second)
-			release()
-			for _, job := range jobs {
-				all := history(t, e, job, nil)
-				if end := last(all); end.State != engine.Succeeded || end.Attempt != 1 || count(all, engine.JobStalled) != 0 {
-					t.Errorf("job %s ended as %s in attempt %d:\n%s", job, end.State, end.Attempt, tell(all))
-				}
-			}
-		})
 	}
 }
 

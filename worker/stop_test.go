@@ -78,7 +78,7 @@ func TestDrainHandsBack(t *testing.T) {
 	one := build(t, o)
 	worker.Handle(one, "tally", countUp(nil))
 	start(t, one)
-	p := tally{500}
+	p := tally{Steps: 500}
 	job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxRetries = p, -1 })
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 10 })
 	began := time.Now()
@@ -276,5 +276,39 @@ func TestStopEndsInTimeWhileRedisIsSilent(t *testing.T) {
 	defer cancel()
 	if err := w.Stop(ctx); errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("stop with a DrainGrace of %s: %v", o.DrainGrace, err)
+	}
+}
+
+// What a large worker leaves behind is not to wait for the other's few reserved slots
+// while most of its slots are free.
+func TestHandedBackJobsTakeFreeSlotsToo(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	const jobs = 6
+	var began [2]chan struct{}
+	build := func(i int) *worker.Worker {
+		o := brief(e)
+		o.Concurrency, o.RescueSlots = jobs, 1
+		w := build(t, o)
+		began[i] = make(chan struct{}, jobs)
+		worker.Handle(w, "hold", func(ctx context.Context, _ *worker.Run, _ []byte) error {
+			began[i] <- struct{}{}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		start(t, w)
+		return w
+	}
+	one := build(0)
+	for range jobs {
+		enqueue(t, e, "hold")
+	}
+	for range jobs {
+		wait(t, "a job", began[0])
+	}
+	build(1)
+	stop(t, one)
+	for range jobs {
+		wait(t, "a job that was handed back", began[1])
 	}
 }

@@ -131,8 +131,9 @@ func (w *Worker) launch() (*life, error) {
 	l.loops.Go(func() { w.watchDequeues(intake) })
 	l.loops.Go(func() { w.reconcile(intake) })
 	for i, s := range l.servers {
-		err := s.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
-			return w.process(base, intake, lanes[i], t)
+		err := s.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+			from, _ := asynq.GetQueueName(ctx)
+			return w.process(base, intake, lanes[i], from, t)
 		}))
 		if err != nil {
 			l.abandon(ErrDraining)
