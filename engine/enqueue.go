@@ -47,6 +47,8 @@ type Spec struct {
 	MaxRetries int
 }
 
+const maxLabels = 16
+
 // DefaultQueue is the queue of a job that names none.
 const DefaultQueue = "default"
 
@@ -83,8 +85,29 @@ func (s Spec) Validate() error {
 // ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which
 // the job stands and is returned.
 func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
-	fail := func(err error) (Enqueued, error) {
-		return Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
+	now := time.Now()
+	id := newJobID(shardOf(s.Topic, e.opts.Shards), now)
+	t, _, err := e.accept(ctx, s, id, now)
+	if err != nil && !errors.Is(err, ErrUnreplicated) {
+		return Enqueued{}, err
+	}
+	done := Enqueued{Job: t.job, Topic: s.Topic, Existing: t.job != id}
+	if done.Existing {
+		// Whoever made it may not have come as far as asynq.
+		if err := e.dispatchAgain(ctx, done.Job); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrNotFound) {
+			return Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
+		}
+		return done, nil
+	}
+	e.hand(ctx, t)
+	return done, err
+}
+
+// accept makes the job id, unless there is one or the key has another, and returns the
+// task of its first attempt and whether there was one. Delay counts from now.
+func (e *Engine) accept(ctx context.Context, s Spec, id JobID, now time.Time) (t task, existing bool, err error) {
+	fail := func(err error) (task, bool, error) {
+		return task{}, false, fmt.Errorf("enqueue %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
 	}
 	constant, err := s.constant("")
 	if err != nil {
@@ -95,9 +118,8 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 		return fail(err)
 	}
 	s.complete()
-	now := time.Now()
 	o := operation{
-		kind: JobQueued, topic: s.Topic, job: newJobID(shardOf(s.Topic, e.opts.Shards), now), attempt: 1,
+		kind: JobQueued, topic: s.Topic, job: id, attempt: 1,
 		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries},
 	}
 	var at time.Time
@@ -115,22 +137,19 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	if err != nil && !errors.Is(err, ErrUnreplicated) {
 		return fail(err)
 	}
-	done := Enqueued{Job: r.job, Topic: s.Topic, Existing: r.job != "" && r.job != o.job}
-	if r.job == "" {
-		done.Job = o.job
+	t = task{job: id, attempt: 1, kind: s.Type, queue: s.Queue, at: at}
+	if r.job != "" {
+		t.job = r.job
 	}
-	if done.Existing {
-		// Whoever made it may not have come as far as asynq.
-		if err := e.dispatchAgain(ctx, done.Job); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrNotFound) {
-			return fail(err)
-		}
-		return done, nil
-	}
-	if queued := e.dispatch(ctx, task{job: done.Job, attempt: 1, kind: s.Type, queue: s.Queue, at: at}); queued != nil {
+	return t, r.duplicate, err
+}
+
+// hand gives asynq the task of a job that was just made.
+func (e *Engine) hand(ctx context.Context, t task) {
+	if err := e.dispatch(ctx, t); err != nil {
 		// The job stands; the reconciler of any worker will hand it over.
-		e.opts.Logger.Warn("job is not yet handed to asynq", "job", done.Job, "error", queued)
+		e.opts.Logger.Warn("job is not yet handed to asynq", "job", t.job, "error", err)
 	}
-	return done, err
 }
 
 // complete gives what s leaves open its default, and makes MaxRetries a plain number.
@@ -156,8 +175,8 @@ func (s Spec) constant(retryOf JobID) (string, error) {
 	if n := utf8.RuneCountInString(s.Title); n > MaxTitleRunes {
 		return "", fmt.Errorf("%w Title of %d characters: at most %d; put the rest into the payload", ErrInvalid, n, MaxTitleRunes)
 	}
-	if len(s.Labels) > 16 {
-		return "", fmt.Errorf("%w Labels: %d of them, at most 16", ErrInvalid, len(s.Labels))
+	if len(s.Labels) > maxLabels {
+		return "", fmt.Errorf("%w Labels: %d of them, at most %d", ErrInvalid, len(s.Labels), maxLabels)
 	}
 	for name, value := range s.Labels {
 		if !nameForm.MatchString(name) {
