@@ -126,6 +126,7 @@ func (w *Worker) launch() (*life, error) {
 	l.loops.Go(func() { w.beat(beats) })
 	l.loops.Go(func() { w.sweep(intake) })
 	l.loops.Go(func() { w.reconcile(intake) })
+	l.loops.Go(func() { w.schedule(intake) })
 	for i, s := range l.servers {
 		err := s.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
 			return w.process(base, intake, lanes[i], t)
