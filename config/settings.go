@@ -221,6 +221,29 @@ var settings = []Setting{
 		Doc:   "The most log lines of a run that become records; the rest is counted.",
 		codec: count(func(c *Config) *int { return &c.Worker.LogLines }),
 	},
+	{
+		Key: "worker.schedule_interval", field: "ScheduleInterval",
+		Doc:   "How often a worker reads the schedules that are stored in Redis: how soon a new one ticks.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleInterval }),
+	},
+	{
+		Key: "worker.schedule_grace", field: "ScheduleGrace",
+		Doc: "How late a tick of a schedule may be seen to and have its job in any case. Later ones were missed, " +
+			"and the schedule says what becomes of them.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleGrace }),
+	},
+
+	{
+		Key: "schedules", field: "Schedules",
+		Doc: "Schedules that every worker with this configuration sees to, beside those that are stored in Redis. " +
+			"Each has a name of its own within its topic, the topic and type of its jobs, and cron, which says when it " +
+			"ticks: five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly, " +
+			"@monthly, @yearly, or @every with a duration in whole seconds, in quotes, as YAML wants them. It may have a " +
+			"time_zone, which is UTC if absent; missed, for ticks that no worker was there for: skip, latest (a job for " +
+			"the newest of them, the default) or all (a job for each of the newest 100); and payload, title, queue, " +
+			"labels and max_retries, as a job has them. A payload is at most 16 KiB, and config print shows it.",
+		codec: schedules(func(c *Config) *[]engine.Schedule { return &c.Worker.Schedules }),
+	},
 
 	{
 		Key: "analysis.max_record_bytes", field: "MaxRecordBytes",
