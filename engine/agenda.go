@@ -48,7 +48,7 @@ func (e *Engine) DeleteSchedule(ctx context.Context, topic Topic, name string) e
 	if _, err := ParseTopic(string(topic)); err != nil {
 		return err
 	}
-	if err := checkScheduleName(name); err != nil {
+	if err := CheckScheduleName(name); err != nil {
 		return err
 	}
 	_, rest, err := e.schedule(ctx, "delete", Schedule{Topic: topic, Name: name}.field())

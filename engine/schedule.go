@@ -102,7 +102,7 @@ func (s *Schedule) prepare() (timetable, error) {
 	if _, err := ParseTopic(string(s.Topic)); err != nil {
 		return nil, err
 	}
-	if err := checkScheduleName(s.Name); err != nil {
+	if err := CheckScheduleName(s.Name); err != nil {
 		return nil, err
 	}
 	t, err := parseTimetable(s.Cron, s.TimeZone)
@@ -134,7 +134,8 @@ func (s *Schedule) complete() {
 	}
 }
 
-func checkScheduleName(name string) error {
+// CheckScheduleName checks the name of a schedule. Its error wraps ErrInvalid.
+func CheckScheduleName(name string) error {
 	if !scheduleForm.MatchString(name) {
 		return fmt.Errorf("%w schedule Name %q: want [a-z0-9][a-z0-9._-]{0,63}", ErrInvalid, clip(name, 80))
 	}
