@@ -47,8 +47,8 @@ var settings = []Setting{
 	{
 		Key: "server", Flag: "server", field: "Server", Secret: true,
 		Brief: "`URL` of the gateway to speak to, instead of opening a data folder or Redis",
-		Doc: "The gateway that analyze, jobs, job, watch, cancel and enqueue speak to over HTTP and WebSocket, such as " +
-			"http://127.0.0.1:8080; they then open no data folder and no Redis. --data or --redis on the command line " +
+		Doc: "The gateway that analyze, jobs, job, watch, cancel, enqueue, schedules and schedule speak to over HTTP " +
+			"and WebSocket, such as http://127.0.0.1:8080; they then open no data folder and no Redis. --data or --redis on the command line " +
 			"go before a server that a variable or the file names. Credentials, where the gateway wants some, are a " +
 			"token in the variable TIDEMARK_TOKEN.",
 		codec: word("a URL, such as http://127.0.0.1:8080", func(c *Config) *string { return &c.Server }),

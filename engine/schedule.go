@@ -47,7 +47,8 @@ type Schedule struct {
 	// UTC. Of a day of month and a day of week that are both not "*", one is enough.
 	// Required.
 	Cron string
-	// TimeZone is where Cron's times are the clock's: a name of the IANA database.
+	// TimeZone is where Cron's times are the clock's: a name of the IANA database, which a
+	// program that may run on a machine without it brings along by importing time/tzdata.
 	// Defaults to UTC. Where the clocks of a place are put forward or back, an hour field
 	// "*" is every hour that passes, so that a skipped hour has no ticks and a repeated
 	// one has them twice. Any other hour field names hours of the day: a time that is

@@ -67,7 +67,7 @@ func loadZone(name string) (*time.Location, error) {
 	}
 	loc, err := time.LoadLocation(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w TimeZone %q: %s; without that database on the machine, import time/tzdata", ErrInvalid, name, form)
+		return nil, fmt.Errorf("%w TimeZone %q: %s", ErrInvalid, name, form)
 	}
 	return loc, nil
 }
