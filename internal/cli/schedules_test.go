@@ -27,7 +27,11 @@ func TestUpSeesToSchedules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	put := engine.Schedule{Topic: "user:demo", Name: "put", Cron: "@every 1s", Type: "x", Queue: "nobody"}
