@@ -15,6 +15,9 @@ import (
 type codec struct {
 	// form is what a value looks like.
 	form string
+	// verbatim says that a file's value is taken as it is written there: viper would write
+	// all its keys in lower case.
+	verbatim bool
 	// set parses what viper found: a string from a flag or a variable, any of
 	// YAML's types from a file.
 	set func(c *Config, raw any) error

@@ -35,7 +35,7 @@ type Config struct {
 	Server string
 	// Engine lacks its URL, which is known once the data folder is open.
 	Engine engine.Options
-	// Worker lacks its Engine.
+	// Worker lacks its Engine; its Schedules are a section of their own.
 	Worker   worker.Options
 	Analysis analysis.Options
 	// Gateway lacks its Engine, Auth, Blobs, BlobDir and PageTopic.
@@ -77,14 +77,15 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 	var problems []Problem
 
 	path, origin := configFile(flags)
+	var tree fileTree
 	if path != "" {
-		lines, found, err := readFile(v, path)
-		if err != nil {
+		var err error
+		if tree, err = readFile(v, path); err != nil {
 			return nil, &Error{Problems: []Problem{fileProblem(path, origin, err)}}
 		}
 		c.file = path
-		problems = append(problems, found...)
-		for key, line := range lines {
+		problems = append(problems, tree.problems...)
+		for key, line := range tree.lines {
 			c.origins[key] = Origin{"file", fmt.Sprintf("%s:%d", path, line)}
 		}
 	}
@@ -98,9 +99,13 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 			c.origins[s.Key] = byDefault
 			continue
 		}
-		if err := s.take(c, v.Get(s.Key)); err != nil {
+		raw := v.Get(s.Key)
+		if s.verbatim && o.Kind == "file" {
+			raw = tree.values[s.Key]
+		}
+		if err := s.take(c, raw); err != nil {
 			broken[s.Key] = true
-			problems = append(problems, s.problem(o, v.Get(s.Key), err.Error()))
+			problems = append(problems, s.problem(o, raw, err.Error()))
 		}
 	}
 	problems = append(problems, c.check(broken)...)

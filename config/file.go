@@ -19,41 +19,49 @@ const maxFileBytes = 1 << 20
 
 var errTooLarge = errors.New("it is larger than 1 MiB")
 
-// readFile gives v the settings of a file, and returns the line of each and what in
-// the file is no setting. viper knows no lines, and takes any key in any case; both
-// is made up for by a look at the file's own tree.
-func readFile(v *viper.Viper, path string) (lines map[string]int, problems []Problem, err error) {
+// fileTree is what viper does not tell of a file, and a look at the file's own tree does.
+type fileTree struct {
+	// lines are where the settings stand.
+	lines map[string]int
+	// values are those of verbatim settings.
+	values map[string]any
+	// problems are what in the file is no setting; viper takes any key in any case.
+	problems []Problem
+}
+
+// readFile gives v the settings of a file.
+func readFile(v *viper.Viper, path string) (fileTree, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return fileTree{}, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	if err != nil {
-		return nil, nil, err
+		return fileTree{}, err
 	}
 	if len(text) > maxFileBytes {
-		return nil, nil, errTooLarge
+		return fileTree{}, errTooLarge
 	}
 	v.SetConfigType("yaml")
 	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
-		return nil, nil, err
+		return fileTree{}, err
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
 	switch err := d.Decode(&document); {
 	case errors.Is(err, io.EOF):
-		return nil, nil, nil // empty, or comments alone
+		return fileTree{}, nil // empty, or comments alone
 	case err != nil:
-		return nil, nil, err
+		return fileTree{}, err
 	}
-	s := scan{path: path, lines: map[string]int{}}
+	s := scan{path: path, fileTree: fileTree{lines: map[string]int{}, values: map[string]any{}}}
 	s.section("", document.Content[0])
 	var second yaml.Node
 	if err := d.Decode(&second); !errors.Is(err, io.EOF) {
 		s.complain(second.Line, "", "a second document begins here; put all settings into the first")
 	}
-	return s.lines, s.problems, nil
+	return s.fileTree, nil
 }
 
 // fileProblem words why a configuration file cannot be used.
@@ -83,9 +91,8 @@ func fileProblem(path string, named Origin, err error) Problem {
 
 // scan walks the tree of a file.
 type scan struct {
-	path     string
-	lines    map[string]int
-	problems []Problem
+	path string
+	fileTree
 }
 
 func (s *scan) complain(line int, key, allowed string) {
@@ -112,8 +119,16 @@ func (s *scan) section(name string, n *yaml.Node) {
 		switch {
 		case find(path) != nil:
 			// A key without a value is not set.
-			if value.Tag != "!!null" {
-				s.lines[path] = key.Line
+			if value.Tag == "!!null" {
+				continue
+			}
+			s.lines[path] = key.Line
+			if find(path).verbatim {
+				var v any
+				if err := value.Decode(&v); err != nil {
+					s.complain(key.Line, path, strings.TrimPrefix(err.Error(), "yaml: "))
+				}
+				s.values[path] = v
 			}
 		case isSection(path):
 			s.section(path, value)

@@ -37,6 +37,13 @@ worker:
       weight: 3
     - name: bulk
       weight: 1
+schedules:
+  - name: nightly
+    topic: team:7
+    type: export
+    cron: "30 2 * * 1-5"
+    time_zone: Europe/Berlin
+    payload: {rows: 1000}
 ` + "```" + `
 
 Durations are written ` + "`500ms`, `4s`, `2h` or `7d`, sizes `64KiB`, `1MiB`" + ` or as a number of bytes.

@@ -47,8 +47,8 @@ var settings = []Setting{
 	{
 		Key: "server", Flag: "server", field: "Server", Secret: true,
 		Brief: "`URL` of the gateway to speak to, instead of opening a data folder or Redis",
-		Doc: "The gateway that analyze, jobs, job, watch, cancel and enqueue speak to over HTTP and WebSocket, such as " +
-			"http://127.0.0.1:8080; they then open no data folder and no Redis. --data or --redis on the command line " +
+		Doc: "The gateway that analyze, jobs, job, watch, cancel, enqueue, schedules and schedule speak to over HTTP " +
+			"and WebSocket, such as http://127.0.0.1:8080; they then open no data folder and no Redis. --data or --redis on the command line " +
 			"go before a server that a variable or the file names. Credentials, where the gateway wants some, are a " +
 			"token in the variable TIDEMARK_TOKEN.",
 		codec: word("a URL, such as http://127.0.0.1:8080", func(c *Config) *string { return &c.Server }),
@@ -220,6 +220,29 @@ var settings = []Setting{
 		Key: "worker.log_lines", field: "LogLines",
 		Doc:   "The most log lines of a run that become records; the rest is counted.",
 		codec: count(func(c *Config) *int { return &c.Worker.LogLines }),
+	},
+	{
+		Key: "worker.schedule_interval", field: "ScheduleInterval",
+		Doc:   "How often a worker reads the schedules that are stored in Redis: how soon a new one ticks.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleInterval }),
+	},
+	{
+		Key: "worker.schedule_grace", field: "ScheduleGrace",
+		Doc: "How late a tick of a schedule may be seen to and have its job in any case. Later ones were missed, " +
+			"and the schedule says what becomes of them.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleGrace }),
+	},
+
+	{
+		Key: "schedules", field: "Schedules",
+		Doc: "Schedules that every worker with this configuration sees to, beside those that are stored in Redis. " +
+			"Each has a name of its own within its topic, the topic and type of its jobs, and cron, which says when it " +
+			"ticks: five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly, " +
+			"@monthly, @yearly, or @every with a duration in whole seconds, in quotes, as YAML wants them. It may have a " +
+			"time_zone, which is UTC if absent; missed, for ticks that no worker was there for: skip, latest (a job for " +
+			"the newest of them, the default) or all (a job for each of the newest 100); and payload, title, queue, " +
+			"labels and max_retries, as a job has them. A payload is at most 16 KiB, and config print shows it.",
+		codec: schedules(func(c *Config) *[]engine.Schedule { return &c.Worker.Schedules }),
 	},
 
 	{

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,8 @@ type Spec struct {
 	MaxRetries int
 }
 
+const maxLabels = 16
+
 // DefaultQueue is the queue of a job that names none.
 const DefaultQueue = "default"
 
@@ -83,20 +86,17 @@ func (s Spec) Validate() error {
 // ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which
 // the job stands and is returned.
 func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
-	fail := func(err error) (Enqueued, error) {
-		return Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
-	}
 	now := time.Now()
 	o, t, err := s.making(newJobID(shardOf(s.Topic, e.opts.Shards), now), now, origin{})
-	if err != nil {
-		return fail(err)
-	}
 	if s.Key != "" {
 		o.key = "enqueue:" + string(s.Topic) + ":" + s.Key
 	}
-	done, err := e.make(ctx, o, t)
-	if err != nil && !errors.Is(err, ErrUnreplicated) {
-		return fail(err)
+	var done Enqueued
+	if err == nil {
+		done, err = e.make(ctx, o, t)
+	}
+	if err != nil {
+		err = fmt.Errorf("enqueue %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
 	}
 	return done, err
 }
@@ -107,7 +107,8 @@ type origin struct {
 	parent  JobID
 }
 
-// making is the operation that makes a job of the specification, and its first task.
+// making is the operation that makes a job of the specification, and its first task. Delay
+// counts from now.
 func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, error) {
 	constant, err := s.constant(from)
 	if err != nil {
@@ -133,24 +134,23 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 	return o, t, nil
 }
 
-// make makes a job, unless its key has made another one before, and hands it to asynq.
+// make makes a job, unless there is one of that ID or its key has made another, and hands it
+// to asynq. Its error says that there is none, but for ErrUnreplicated.
 func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error) {
 	r, err := e.operate(ctx, o)
 	if err != nil && !errors.Is(err, ErrUnreplicated) {
 		return Enqueued{}, err
 	}
-	done := Enqueued{Job: r.job, Topic: o.topic, Existing: r.job != "" && r.job != o.job}
-	if r.job == "" {
-		done.Job = o.job
-	}
-	if done.Existing {
+	done := Enqueued{Job: cmp.Or(r.job, o.job), Topic: o.topic}
+	done.Existing = done.Job != o.job
+	queued := error(nil)
+	if r.duplicate {
 		// Whoever made it may not have come as far as asynq.
-		if err := e.dispatchAgain(ctx, done.Job); err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrNotFound) {
-			return Enqueued{}, err
-		}
-		return done, nil
+		queued = e.dispatchAgain(ctx, done.Job)
+	} else {
+		queued = e.dispatch(ctx, t)
 	}
-	if queued := e.dispatch(ctx, t); queued != nil {
+	if queued != nil && !errors.Is(queued, ErrEnded) && !errors.Is(queued, ErrNotFound) {
 		// The job stands; the reconciler of any worker will hand it over.
 		e.opts.Logger.Warn("job is not yet handed to asynq", "job", done.Job, "error", queued)
 	}
@@ -180,8 +180,8 @@ func (s Spec) constant(from origin) (string, error) {
 	if n := utf8.RuneCountInString(s.Title); n > MaxTitleRunes {
 		return "", fmt.Errorf("%w Title of %d characters: at most %d; put the rest into the payload", ErrInvalid, n, MaxTitleRunes)
 	}
-	if len(s.Labels) > 16 {
-		return "", fmt.Errorf("%w Labels: %d of them, at most 16", ErrInvalid, len(s.Labels))
+	if len(s.Labels) > maxLabels {
+		return "", fmt.Errorf("%w Labels: %d of them, at most %d", ErrInvalid, len(s.Labels), maxLabels)
 	}
 	for name, value := range s.Labels {
 		if !nameForm.MatchString(name) {

@@ -39,6 +39,10 @@ func digit(c byte) bool { return c >= '0' && c <= '9' }
 // shard returns the number in the first two digits. The ID must be well-formed.
 func (id JobID) shard() int { return int(id[0]-'0')*10 + int(id[1]-'0') }
 
+// Time is the time in the ID: of a job that a schedule made, its tick; of any other, when
+// its ID was made. The ID must be well-formed.
+func (id JobID) Time() time.Time { return ulid.Time(ulid.MustParse(string(id[2:])).Time()).UTC() }
+
 func newJobID(shard int, now time.Time) JobID {
 	return JobID(fmt.Sprintf("%02d%s", shard, ulid.MustNew(ulid.Timestamp(now), rand.Reader)))
 }

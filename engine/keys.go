@@ -16,6 +16,11 @@ import "fmt"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
 //	{07}:beat       hash     heartbeats of running attempts: "<attempt>.<counter>"
 //	{07}:op:<key>   string   the result of an operation, for 24 hours
+//
+// Schedules are of no shard, since every worker reads all of them:
+//
+//	{schedules}        hash  the schedules, as JSON, by "<topic>|<name>"
+//	{schedules}:ticks  hash  how far the ticks of each were seen to, in ms
 type keys struct {
 	namespace string
 	shards    []string // "tm:{07}:"
@@ -30,6 +35,8 @@ func newKeys(namespace string, shards int) keys {
 }
 
 func (k keys) schema() string                       { return k.namespace + ":schema" }
+func (k keys) schedules() string                    { return k.namespace + ":{schedules}" }
+func (k keys) ticks() string                        { return k.namespace + ":{schedules}:ticks" }
 func (k keys) log(shard int) string                 { return k.shards[shard] + "log" }
 func (k keys) head(shard int) string                { return k.shards[shard] + "head" }
 func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }

@@ -29,6 +29,8 @@ var (
 	forgetLua string
 	//go:embed scripts/outbox.lua
 	outboxLua string
+	//go:embed scripts/schedule.lua
+	scheduleLua string
 )
 
 // operationTTL is how long the result of an operation is kept for a repetition.
@@ -42,7 +44,7 @@ const ownOperationTTL = 10 * time.Minute
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, snapshot, beat, forget, outbox *redis.Script
+	commit, replay, snapshot, beat, forget, outbox, schedule *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -58,5 +60,6 @@ local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES = %d, %d, 
 	return scripts{
 		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), snapshot: script(snapshotLua),
 		beat: script(beatLua), forget: script(forgetLua), outbox: script(outboxLua),
+		schedule: redis.NewScript(scheduleLua), // of no shard
 	}
 }

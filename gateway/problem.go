@@ -49,6 +49,8 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		g.problem(w, http.StatusForbidden, "host", err.Error())
 	case errors.Is(err, auth.ErrOrigin):
 		g.problem(w, http.StatusForbidden, "origin", err.Error())
+	case errors.Is(err, engine.ErrNoSchedule):
+		g.problem(w, http.StatusNotFound, "not_found", "there is no such schedule")
 	case errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrInvalidJobID):
 		// A malformed ID, an unknown job and another's look the same.
 		g.problem(w, http.StatusNotFound, "not_found", "there is no such job")

@@ -43,16 +43,23 @@ func (j jobRequest) spec() (engine.Spec, error) {
 	if len(j.Payload) > 0 {
 		s.Payload = j.Payload
 	}
-	if j.MaxRetries != nil {
-		// To the engine 0 is its default and a negative number none.
-		if s.MaxRetries = *j.MaxRetries; s.MaxRetries < 0 {
-			return engine.Spec{}, fmt.Errorf("%w: max_retries %d: want 0 to 1000", errRequest, s.MaxRetries)
-		}
-		if s.MaxRetries == 0 {
-			s.MaxRetries = -1
-		}
+	var err error
+	s.MaxRetries, err = specRetries(j.MaxRetries)
+	return s, err
+}
+
+// specRetries is a request's max_retries, if it has one, as a Spec has it: to the engine
+// 0 is its default and a negative number none.
+func specRetries(n *int) (int, error) {
+	switch {
+	case n == nil:
+		return 0, nil
+	case *n < 0:
+		return 0, fmt.Errorf("%w: max_retries %d: want 0 to 1000", errRequest, *n)
+	case *n == 0:
+		return -1, nil
 	}
-	return s, nil
+	return *n, nil
 }
 
 func (g *Gateway) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {

@@ -27,6 +27,9 @@ func (g *Gateway) routes() (http.Handler, error) {
 	api("GET /v1/jobs/{id}", g.showJob)
 	api("POST /v1/jobs/{id}/cancel", g.cancelJob)
 	api("GET /v1/topics/{topic}/snapshot", g.showSnapshot)
+	api("GET /v1/topics/{topic}/schedules", g.listSchedules)
+	api("PUT /v1/topics/{topic}/schedules/{name}", g.putSchedule)
+	api("DELETE /v1/topics/{topic}/schedules/{name}", g.deleteSchedule)
 	api("GET /metrics", g.adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry})))
 	mux.HandleFunc("GET /v1/ws", g.serveWebSocket)
 	// Without a bound in time: what they carry may be large.

@@ -56,6 +56,13 @@
 // all runs of a worker do so at common moments, in one call. Stages, log lines,
 // checkpoints and the end go at once, and show the newest progress with them.
 //
+// # Schedules
+//
+// Every worker sees to the ticks of every schedule that is stored in Redis, and of its
+// own Options. A tick makes one job all the same, since the job's ID is made of the tick,
+// and Redis's clock says when it is. A handler finds the tick's time in its run's job,
+// with Job().Time().
+//
 // # What happens when
 //
 //   - The worker is killed: job.stalled after a lease and a sweep; the next attempt
@@ -96,6 +103,8 @@
 //     ends the job as failed with code "deadline". A waiting job fails likewise.
 //   - The handler does not return: CancelGrace after a cancel or the deadline the job's
 //     end is committed without it. Its slot stays taken until it returns.
+//   - No worker is there when a schedule ticks: the next that is makes the job, if it is
+//     within ScheduleGrace, and does what the schedule says with what is older.
 //   - The worker stops: contexts end with ErrDraining, a handler's error hands its job
 //     back to the rescue queue. What takes longer than DrainGrace is left to the lease.
 //

@@ -89,6 +89,19 @@ type Options struct {
 	// Defaults to 200.
 	LogLines int
 
+	// Schedules are seen to beside those that are stored in Redis, and take the place of
+	// stored ones of their topic and name. Give all workers the same: each sees to its own.
+	Schedules []engine.Schedule
+
+	// ScheduleInterval is how often the stored schedules are read, so how soon a new one
+	// ticks, 10 ms to 10 minutes. Defaults to 5 seconds.
+	ScheduleInterval time.Duration
+
+	// ScheduleGrace is how late a tick may be seen to and still have its job in any case,
+	// 10 ms to 1 hour. One that is later was missed, and its schedule says what becomes of
+	// it. Defaults to 1 minute.
+	ScheduleGrace time.Duration
+
 	// Logger hears of what no caller can be told. Defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -127,6 +140,8 @@ func (o Options) Defaults() Options {
 	option.Default(&o.DrainGrace, 20*time.Second)
 	option.Default(&o.CancelGrace, 10*time.Second)
 	option.Default(&o.LogLines, 200)
+	option.Default(&o.ScheduleInterval, 5*time.Second)
+	option.Default(&o.ScheduleGrace, time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -155,6 +170,8 @@ func (o Options) Validate() error {
 		option.Within("DrainGrace", o.DrainGrace, time.Millisecond, time.Hour),
 		option.Within("CancelGrace", o.CancelGrace, time.Millisecond, time.Hour),
 		option.Within("LogLines", o.LogLines, 1, 10_000),
+		option.Within("ScheduleInterval", o.ScheduleInterval, least, 10*time.Minute),
+		option.Within("ScheduleGrace", o.ScheduleGrace, least, time.Hour),
 	}
 	seen := map[string]bool{}
 	for _, q := range o.Queues {
@@ -165,6 +182,16 @@ func (o Options) Validate() error {
 		}
 		seen[q.Name] = true
 		problems = append(problems, option.Within("Queues: weight of "+q.Name, q.Weight, 1, 1000))
+	}
+	named := map[[2]string]bool{}
+	for _, s := range o.Schedules {
+		if err := s.Validate(); err != nil {
+			problems = append(problems, fmt.Errorf("%w Schedules: %.64s of %.64s: %w", engine.ErrInvalid, s.Name, s.Topic, err))
+		} else if name := [2]string{string(s.Topic), s.Name}; named[name] {
+			problems = append(problems, fmt.Errorf("%w Schedules: %s of %s is named twice", engine.ErrInvalid, s.Name, s.Topic))
+		} else {
+			named[name] = true
+		}
 	}
 	return errors.Join(problems...)
 }

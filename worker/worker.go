@@ -130,6 +130,7 @@ func (w *Worker) launch() (*life, error) {
 	l.loops.Go(func() { w.sweep(intake) })
 	l.loops.Go(func() { w.watchDequeues(intake) })
 	l.loops.Go(func() { w.reconcile(intake) })
+	l.loops.Go(func() { w.schedule(intake) })
 	for i, s := range l.servers {
 		err := s.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 			from, _ := asynq.GetQueueName(ctx)

@@ -14,9 +14,9 @@ type Rights uint8
 const (
 	// Read is seeing the topic's records and jobs.
 	Read Rights = 1 << iota
-	// Enqueue is making jobs for the topic.
+	// Enqueue is making jobs for the topic, and schedules that do.
 	Enqueue
-	// Control is canceling the topic's jobs.
+	// Control is canceling the topic's jobs, and deleting its schedules.
 	Control
 )
 

@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	// For schedules, on machines without a database of time zones.
+	_ "time/tzdata"
 
 	"github.com/tidemark-dev/tidemark/config"
 )
@@ -55,7 +57,7 @@ Exit codes:
   0    done; with watch JOB: the job has succeeded
   1    an error that no other code stands for
   2    usage: arguments, settings or the configuration file
-  3    there is no such job
+  3    there is no such job or schedule
   4    the job has failed or was canceled
   5    Redis or the server cannot be reached, or there is no Redis that outlasts a command
   130  interrupted; the message says how to go on`
@@ -86,6 +88,7 @@ func (a *app) root() *cobra.Command {
 	config.AddFlags(root.PersistentFlags(), "data", "topic", "redis", "log")
 	root.AddCommand(
 		a.upCommand(), a.analyzeCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(), a.enqueueCommand(),
+		a.schedulesCommand(), a.scheduleCommand(),
 		a.gatewayCommand(), a.workerCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root

@@ -38,13 +38,10 @@ waits in its queue for one that does.`,
 	asJSON := jsonFlag(cmd, "print the job's ID, topic, and whether --key found it existing, as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		spec := engine.Spec{
-			Type: args[0], Title: *caption, Key: *key, Queue: *queue, Delay: *delay, MaxRetries: *retries, Labels: map[string]string{},
+			Type: args[0], Title: *caption, Key: *key, Queue: *queue, Delay: *delay,
 		}
-		if *retries < 0 {
-			return usage("--retries %d: want 0 or more", *retries)
-		}
-		if *retries == 0 {
-			spec.MaxRetries = -1 // 0 is the default to a Spec
+		if spec.MaxRetries, err = specRetries(*retries); err != nil {
+			return err
 		}
 		if spec.Payload, err = a.payload(*payload); err != nil {
 			return err
@@ -52,12 +49,8 @@ waits in its queue for one that does.`,
 		if spec.Deadline, err = deadlineAt(*deadline, time.Now()); err != nil {
 			return err
 		}
-		for _, l := range *labels {
-			name, value, ok := strings.Cut(l, "=")
-			if !ok {
-				return usage("--label %q: want NAME=VALUE", l)
-			}
-			spec.Labels[name] = value
+		if spec.Labels, err = parseLabels(*labels); err != nil {
+			return err
 		}
 		return a.enqueue(cmd, spec, *asJSON)
 	}

@@ -107,6 +107,8 @@ func message(err error) string {
 	}
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	switch {
+	case errors.Is(err, engine.ErrNoSchedule):
+		text += `; "tidemark schedules" lists those of the topic`
 	case errors.Is(err, engine.ErrNotFound):
 		text += `; "tidemark jobs" lists those of the topic`
 	case errors.Is(err, remote.ErrUnreachable):

@@ -156,37 +156,46 @@ var errTook = errors.New("no answer in time")
 // call makes a request of JSON, with a body or nil, and reads the answer into a value,
 // or nil.
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+	_, err := c.exchange(ctx, method, path, body, into)
+	return err
+}
+
+// exchange is call that also tells the status of the answer.
+func (c *Client) exchange(ctx context.Context, method, path string, body, into any) (int, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, errTook)
 	defer cancel()
 	var sent io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		sent = bytes.NewReader(b)
 	}
 	r, err := c.request(ctx, method, c.at(path), sent)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	answer, err := c.send(r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return c.unreachable(ctx, err)
+		return 0, c.unreachable(ctx, err)
+	}
+	if into == nil {
+		return answer.StatusCode, nil
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		if !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/json") {
-			return fmt.Errorf("%w: %s %s; check the address", ErrProtocol, method, path)
+			return 0, fmt.Errorf("%w: %s %s; check the address", ErrProtocol, method, path)
 		}
-		return fmt.Errorf("%w: %s %s: %w", ErrProtocol, method, path, err)
+		return 0, fmt.Errorf("%w: %s %s: %w", ErrProtocol, method, path, err)
 	}
-	return nil
+	return answer.StatusCode, nil
 }

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// scheduleItem is a schedule as a file has it.
+type scheduleItem struct {
+	Name       string            `json:"name"`
+	Topic      engine.Topic      `json:"topic"`
+	Type       string            `json:"type"`
+	Cron       string            `json:"cron"`
+	TimeZone   string            `json:"time_zone,omitempty"`
+	Missed     string            `json:"missed,omitempty"`
+	Title      string            `json:"title,omitempty"`
+	Queue      string            `json:"queue,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	MaxRetries *int              `json:"max_retries,omitempty"`
+	Payload    json.RawMessage   `json:"payload,omitempty"`
+}
+
+// schedules is a list in the file, and the same as one line of YAML or JSON elsewhere.
+func schedules(at func(*Config) *[]engine.Schedule) codec {
+	const form = "a list of schedules, each with a name, topic, type and cron"
+	return codec{
+		form:     form,
+		verbatim: true,
+		set: func(c *Config, raw any) error {
+			list, err := parseSchedules(raw)
+			if err != nil {
+				return fmt.Errorf("%w; want %s", err, form)
+			}
+			// Now, so that a problem is told with the file's words instead of the whole list.
+			if err := (worker.Options{Schedules: list}).Validate(); err != nil {
+				return errors.New(scheduleWords.Replace(strings.ReplaceAll(err.Error(), "\n", "; ")))
+			}
+			*at(c) = list
+			return nil
+		},
+		get:   func(c *Config) string { return printSchedules(*at(c)) },
+		zero:  func(c *Config) bool { return len(*at(c)) == 0 },
+		spoil: func(*Config) {},
+	}
+}
+
+// scheduleWords are what a file calls the fields of a schedule.
+var scheduleWords = strings.NewReplacer(
+	"invalid Schedules: ", "", "invalid schedule Name", "name", "invalid topic", "topic", "invalid Cron", "cron", "invalid TimeZone", "time_zone",
+	"TimeZone", "time_zone", "invalid Missed", "missed", "invalid Type", "type", "invalid Title", "title", "invalid Labels", "labels",
+	"invalid label", "label", "invalid Queue", "queue", "invalid MaxRetries", "max_retries",
+	"invalid Payload", "payload",
+)
+
+func parseSchedules(raw any) ([]engine.Schedule, error) {
+	if text, ok := raw.(string); ok {
+		raw = nil
+		if err := yaml.Unmarshal([]byte(text), &raw); err != nil {
+			return nil, errors.New("not YAML: " + strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: "))
+		}
+	}
+	items, ok := raw.([]any)
+	if !ok {
+		return nil, errors.New("no list")
+	}
+	list := make([]engine.Schedule, len(items))
+	for i, item := range items {
+		s, err := parseSchedule(item)
+		if err != nil {
+			return nil, fmt.Errorf("item %d: %w", i+1, err)
+		}
+		list[i] = s
+	}
+	return list, nil
+}
+
+// parseSchedule reads an item by way of JSON, which knows which fields there are.
+func parseSchedule(raw any) (engine.Schedule, error) {
+	if _, ok := raw.(map[string]any); !ok {
+		return engine.Schedule{}, errors.New("no schedule")
+	}
+	text, err := json.Marshal(raw)
+	if err != nil {
+		return engine.Schedule{}, errors.New("a key that is no text, which JSON does not have")
+	}
+	var item scheduleItem
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&item); err != nil {
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+			hint := ""
+			if wrong.Type.Kind() == reflect.String {
+				hint = " where a text is wanted; put it into quotes"
+			}
+			return engine.Schedule{}, fmt.Errorf("%s: a %s%s", wrong.Field, wrong.Value, hint)
+		}
+		return engine.Schedule{}, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	s := engine.Schedule{
+		Topic: item.Topic, Name: item.Name, Cron: item.Cron, TimeZone: item.TimeZone, Missed: engine.MissedPolicy(item.Missed),
+		Type: item.Type, Title: item.Title, Queue: item.Queue, Labels: item.Labels, Payload: item.Payload,
+	}
+	if n := item.MaxRetries; n != nil {
+		if *n < 0 {
+			return s, fmt.Errorf("max_retries %d: want 0 to 1000", *n)
+		}
+		if s.MaxRetries = *n; *n == 0 {
+			s.MaxRetries = -1 // to the engine 0 is its default
+		}
+	}
+	return s, nil
+}
+
+// printSchedules gives the list as one line of JSON; "" for none.
+func printSchedules(list []engine.Schedule) string {
+	if len(list) == 0 {
+		return ""
+	}
+	items := make([]scheduleItem, len(list))
+	for i, s := range list {
+		items[i] = scheduleItem{
+			Name: s.Name, Topic: s.Topic, Type: s.Type, Cron: s.Cron, TimeZone: s.TimeZone, Missed: string(s.Missed), Title: s.Title,
+			Queue: s.Queue, Labels: s.Labels, Payload: s.Payload,
+		}
+		if s.MaxRetries != 0 {
+			n := max(s.MaxRetries, 0)
+			items[i].MaxRetries = &n
+		}
+	}
+	text, _ := json.Marshal(items) // the payloads are JSON already
+	return string(text)
+}

@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// PutSchedule makes a schedule, or replaces the one that its topic has by that name, and
+// returns where it stands and whether there was none. It ticks from now on; one that
+// replaces another goes on after the last tick that was seen to, and putting the same
+// again changes nothing. Workers hear of it within their ScheduleInterval. Errors to
+// branch on: ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory.
+func (e *Engine) PutSchedule(ctx context.Context, s Schedule) (_ Scheduled, created bool, err error) {
+	fail := func(err error) (Scheduled, bool, error) {
+		return Scheduled{}, false, fmt.Errorf("put schedule %s of %s: %w", clip(s.Name, 64), clip(string(s.Topic), 64), err)
+	}
+	t, err := s.prepare()
+	if err != nil {
+		return fail(err)
+	}
+	text, err := json.Marshal(s.wire())
+	if err != nil {
+		return fail(err)
+	}
+	now, rest, err := e.schedule(ctx, "put", s.field(), text, string(s.Topic)+"|", MaxSchedules, MaxAllSchedules)
+	if err != nil {
+		return fail(err)
+	}
+	switch rest[0] {
+	case "topic full":
+		return fail(fmt.Errorf("%w Name %s: the topic has %d schedules, which is the most; delete one", ErrInvalid, s.Name, MaxSchedules))
+	case "full":
+		return fail(fmt.Errorf("%w Name %s: there are %d schedules, which is the most; delete some", ErrInvalid, s.Name, MaxAllSchedules))
+	}
+	return s.standing(t, rest[1], now), rest[0] == "created", nil
+}
+
+// DeleteSchedule ends a schedule. No tick makes a job once it has returned, except one
+// that a worker is making right then. Errors to branch on: ErrInvalid, ErrInvalidTopic,
+// ErrNoSchedule, ErrUnreachable.
+func (e *Engine) DeleteSchedule(ctx context.Context, topic Topic, name string) error {
+	if _, err := ParseTopic(string(topic)); err != nil {
+		return err
+	}
+	if err := CheckScheduleName(name); err != nil {
+		return err
+	}
+	_, rest, err := e.schedule(ctx, "delete", Schedule{Topic: topic, Name: name}.field())
+	if err == nil && rest[0] == "0" {
+		err = ErrNoSchedule
+	}
+	if err != nil {
+		return fmt.Errorf("delete schedule %s of %s: %w", name, topic, err)
+	}
+	return nil
+}
+
+// Schedules lists a topic's schedules by name: those that are stored, and of configured,
+// which may be none, those of the topic, which take the place of stored ones of their
+// name. Errors to branch on: ErrInvalid, ErrInvalidTopic, ErrUnreachable.
+func (e *Engine) Schedules(ctx context.Context, topic Topic, configured ...Schedule) ([]Scheduled, error) {
+	if _, err := ParseTopic(string(topic)); err != nil {
+		return nil, err
+	}
+	own := slices.DeleteFunc(slices.Clone(configured), func(s Schedule) bool { return s.Topic != topic })
+	a, err := e.agenda(ctx, "list", string(topic)+"|", own)
+	return a.Schedules, err
+}
+
+// An Agenda is all schedules at a moment.
+type Agenda struct {
+	// Now is Redis's clock, by which schedules tick.
+	Now time.Time
+	// Schedules are sorted by topic and name.
+	Schedules []Scheduled
+}
+
+// Agenda reads all schedules of the namespace, and those of configured, which take the
+// place of stored ones of their topic and name. One that was never seen before ticks
+// from now on. Errors to branch on: ErrInvalid and ErrInvalidTopic, of configured ones
+// alone, ErrUnreachable, ErrOutOfMemory.
+func (e *Engine) Agenda(ctx context.Context, configured []Schedule) (Agenda, error) {
+	return e.agenda(ctx, "look", "", configured)
+}
+
+func (e *Engine) agenda(ctx context.Context, how, topic string, configured []Schedule) (Agenda, error) {
+	tables := map[string]timetable{}
+	own := map[string]Schedule{}
+	args := []any{how, topic}
+	for _, s := range configured {
+		t, err := s.prepare()
+		if err != nil {
+			return Agenda{}, fmt.Errorf("schedule %s of %s: %w", clip(s.Name, 64), clip(string(s.Topic), 64), err)
+		}
+		own[s.field()], tables[s.field()] = s, t
+		args = append(args, s.field())
+	}
+	now, rest, err := e.schedule(ctx, args...)
+	if err != nil {
+		return Agenda{}, fmt.Errorf("read schedules: %w", err)
+	}
+	a := Agenda{Now: now, Schedules: make([]Scheduled, 0, len(rest)/3)}
+	for found := range slices.Chunk(rest, 3) {
+		field, text, tick := found[0], found[1], found[2]
+		s, configured := own[field]
+		switch {
+		case configured && text != "": // its own line follows
+		case configured:
+			a.Schedules = append(a.Schedules, s.standing(tables[field], tick, now))
+		default:
+			a.Schedules = append(a.Schedules, stored(field, text, tick, now))
+		}
+	}
+	slices.SortFunc(a.Schedules, func(x, y Scheduled) int { return strings.Compare(x.field(), y.field()) })
+	return a, nil
+}
+
+// stored reads a schedule from Redis. One that cannot be used says why.
+func stored(field, text, tick string, now time.Time) Scheduled {
+	s, t, err := decodeSchedule(field, text)
+	if err != nil {
+		return Scheduled{Schedule: s, Err: err, stored: true}
+	}
+	at := s.standing(t, tick, now)
+	at.stored = true
+	return at
+}
+
+func decodeSchedule(field, text string) (Schedule, timetable, error) {
+	topic, name, _ := strings.Cut(field, "|")
+	var j scheduleJSON
+	err := json.Unmarshal([]byte(text), &j)
+	j.Topic, j.Name = Topic(topic), name
+	s := j.schedule()
+	if err != nil {
+		return s, nil, err
+	}
+	t, err := s.prepare()
+	return s, t, err
+}
+
+// standing says where a schedule stands whose tick Redis has, "" for none.
+func (s Schedule) standing(t timetable, tick string, now time.Time) Scheduled {
+	at := Scheduled{Schedule: s}
+	after, was := readTick(tick)
+	if after.IsZero() {
+		after = now
+	}
+	if was {
+		at.LastAt = after
+	}
+	at.NextAt = t.next(after)
+	return at
+}
+
+// readTick reads how far ticks were seen to, and whether there was one.
+func readTick(tick string) (after time.Time, was bool) {
+	ms, err := strconv.ParseInt(tick, 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(max(ms, -ms)).UTC(), ms > 0
+}
+
+// schedule runs a command of schedule.lua, and returns Redis's clock and what else it
+// was answered.
+func (e *Engine) schedule(ctx context.Context, args ...any) (now time.Time, rest []string, err error) {
+	answer, err := e.scripts.schedule.Run(ctx, e.redis, []string{e.keys.schedules(), e.keys.ticks()}, args...).Slice()
+	if err != nil {
+		return time.Time{}, nil, failure("ask Redis", err)
+	}
+	rest = make([]string, len(answer))
+	for i, a := range answer {
+		rest[i] = fmt.Sprint(a)
+	}
+	ms, err := strconv.ParseInt(rest[0], 10, 64)
+	if err != nil {
+		return time.Time{}, nil, errors.New("Redis's clock cannot be read: " + clip(rest[0], 40))
+	}
+	return time.UnixMilli(ms).UTC(), rest[1:], nil
+}

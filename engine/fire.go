@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// A Fired is what Fire did.
+type Fired struct {
+	// Jobs are those of the ticks that were due, in the order of the ticks; another
+	// worker may have made some of them.
+	Jobs []JobID
+	// Passed is how many missed ticks get no job, as the schedule's Missed says.
+	Passed int
+	// Wait is how long it is until the next tick; negative when none comes, or when the
+	// schedule is no longer there.
+	Wait time.Duration
+}
+
+// Fire makes the jobs of a schedule's ticks that are due, by Redis's clock, and that
+// nobody has seen to. Ticks that are older than grace have been missed. A schedule that
+// is stored is taken as it is now, which may be not at all; of a configured one Redis
+// knows only how far its ticks were seen to.
+//
+// Any number of processes may do this at the same time: a tick's job has an ID that is
+// made of the tick, and making a job again changes nothing, as long as the engine's
+// Retention keeps it. Ticks are seen to in their order, and only when their jobs stand
+// is it noted; after an error the same jobs are found again. Errors to branch on:
+// ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory.
+func (e *Engine) Fire(ctx context.Context, s Scheduled, grace time.Duration) (Fired, error) {
+	f, err := e.fire(ctx, s, grace)
+	if err != nil {
+		return f, fmt.Errorf("schedule %s of %s: %w", clip(s.Name, 64), clip(string(s.Topic), 64), err)
+	}
+	return f, nil
+}
+
+func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fired, error) {
+	none := Fired{Wait: -1}
+	field, known := s.field(), 0
+	if s.stored {
+		known = 1
+	}
+	now, rest, err := e.schedule(ctx, "see", field, known)
+	if err != nil {
+		return none, err
+	}
+	text, tick := rest[0], rest[1]
+	var t timetable
+	switch {
+	case !s.stored:
+		t, err = s.prepare()
+	case text == "":
+		return none, nil // deleted
+	default:
+		s.Schedule, t, err = decodeSchedule(field, text)
+	}
+	if err != nil {
+		return none, err
+	}
+	after, _ := readTick(tick)
+	r := due(t, after, now, s.Missed, grace)
+	fired := Fired{Passed: r.passed, Wait: -1}
+	for _, at := range r.ticks {
+		job, err := e.tick(ctx, s.Schedule, at)
+		if err != nil {
+			return fired, err
+		}
+		fired.Jobs = append(fired.Jobs, job)
+	}
+	if !r.last.IsZero() {
+		if _, _, err := e.schedule(ctx, "move", field, r.last.UnixMilli()); err != nil {
+			return fired, err
+		}
+		after = r.last
+	}
+	if next := t.next(after); !next.IsZero() {
+		fired.Wait = max(0, next.Sub(now))
+	}
+	return fired, nil
+}
+
+// tick makes a tick's job, or finds it.
+func (e *Engine) tick(ctx context.Context, s Schedule, at time.Time) (JobID, error) {
+	o, t, err := s.spec().making(tickID(shardOf(s.Topic, e.opts.Shards), s.field(), at), at, origin{})
+	if err != nil {
+		return "", err
+	}
+	done, err := e.make(ctx, o, t)
+	if err != nil && !errors.Is(err, ErrUnreplicated) {
+		return "", err
+	}
+	return done.Job, nil
+}
+
+// tickID is the ID of a tick's job: the time is the tick's, and the rest is of a hash
+// instead of chance.
+func tickID(shard int, field string, at time.Time) JobID {
+	var u ulid.ULID
+	ms := ulid.Timestamp(at)
+	sum := sha256.Sum256(fmt.Appendf(nil, "schedule|%s|%d", field, ms))
+	// Neither fails for a time after 1970 and ten bytes.
+	_ = u.SetTime(ms)
+	_ = u.SetEntropy(sum[:10])
+	return JobID(fmt.Sprintf("%02d%s", shard, u))
+}

@@ -1,0 +1,85 @@
+-- schedule keeps the schedules and, for each, how far its ticks were seen to.
+--
+-- KEYS: the hash of schedules, JSON by "<topic>|<name>", and the hash of ticks by the
+-- same field: the ms of the last tick that was seen to, or, negative, the ms from which
+-- on ticks count while there was none. ARGV[1] says what to do; every answer begins
+-- with the present ms.
+--   put FIELD JSON TOPIC| MOST MOSTALL   → what became of it, the tick
+--   delete FIELD                         → how many there were
+--   list TOPIC| [FIELD…]                 → field, JSON, tick of each stored one of the topic
+--                                          ("": of all), and of the fields
+--   look TOPIC| [FIELD…]                 → list, and all that has no tick begins now
+--   see FIELD STORED                     → JSON, tick; one without a tick begins now,
+--                                          unless STORED says that it is to be stored and is not
+--   move FIELD MS                        moves a tick that is there forward
+
+local call = redis.call
+local clock = call("TIME")
+local now = string.format("%d", tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000))
+local schedules, ticks = KEYS[1], KEYS[2]
+local what, field = ARGV[1], ARGV[2]
+
+local function tick_of(name, begin)
+  local tick = call("HGET", ticks, name)
+  if not tick and begin then
+    tick = "-" .. now
+    call("HSET", ticks, name, tick)
+  end
+  return tick or ""
+end
+
+if what == "put" then
+  local created = call("HEXISTS", schedules, field) == 0
+  if created then
+    if call("HLEN", schedules) >= tonumber(ARGV[6]) then
+      return { now, "full" }
+    end
+    local topic, held = ARGV[4], 0
+    for _, name in ipairs(call("HKEYS", schedules)) do
+      if string.sub(name, 1, #topic) == topic then
+        held = held + 1
+      end
+    end
+    if held >= tonumber(ARGV[5]) then
+      return { now, "topic full" }
+    end
+  end
+  call("HSET", schedules, field, ARGV[3])
+  if created then
+    -- What an earlier schedule of the name may have left behind says nothing of this one.
+    call("HDEL", ticks, field)
+  end
+  return { now, created and "created" or "replaced", tick_of(field, true) }
+elseif what == "delete" then
+  call("HDEL", ticks, field)
+  return { now, call("HDEL", schedules, field) }
+elseif what == "list" or what == "look" then
+  local begin, answer = what == "look", { now }
+  local function add(name, text)
+    local n = #answer
+    answer[n + 1], answer[n + 2], answer[n + 3] = name, text, tick_of(name, begin)
+  end
+  local stored = call("HGETALL", schedules)
+  for i = 1, #stored, 2 do
+    if string.sub(stored[i], 1, #field) == field then
+      add(stored[i], stored[i + 1])
+    end
+  end
+  for i = 3, #ARGV do
+    add(ARGV[i], "")
+  end
+  return answer
+elseif what == "see" then
+  local text = call("HGET", schedules, field) or ""
+  if ARGV[3] == "1" and text == "" then
+    return { now, "", "" }
+  end
+  return { now, text, tick_of(field, true) }
+elseif what == "move" then
+  local tick = tonumber(call("HGET", ticks, field))
+  if tick and math.abs(tick) < tonumber(ARGV[3]) then
+    call("HSET", ticks, field, ARGV[3])
+  end
+  return { now }
+end
+return redis.error_reply("ERR schedule: unknown command " .. what)

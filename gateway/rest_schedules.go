@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+)
+
+// A scheduleRequest is the body of PUT /v1/topics/{topic}/schedules/{name};
+// engine.Schedule has the bounds.
+type scheduleRequest struct {
+	Cron       string            `json:"cron"`
+	TimeZone   string            `json:"time_zone"`
+	Missed     string            `json:"missed"`
+	Type       string            `json:"type"`
+	Payload    json.RawMessage   `json:"payload"`
+	Title      string            `json:"title"`
+	Labels     map[string]string `json:"labels"`
+	Queue      string            `json:"queue"`
+	MaxRetries *int              `json:"max_retries"`
+}
+
+func (g *Gateway) listSchedules(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	topic, err := readable(r.PathValue("topic"), p)
+	if err != nil {
+		return err
+	}
+	all, err := g.opts.Engine.Schedules(r.Context(), topic)
+	if err != nil {
+		return err
+	}
+	g.answer(w, http.StatusOK, struct {
+		Topic     engine.Topic       `json:"topic"`
+		Schedules []engine.Scheduled `json:"schedules"`
+	}{topic, all})
+	return nil
+}
+
+func (g *Gateway) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	topic, err := engine.ParseTopic(r.PathValue("topic"))
+	if err != nil {
+		return err
+	}
+	if !p.May(auth.Enqueue, topic) {
+		return errForbidden
+	}
+	var body scheduleRequest
+	if err := readJSON(w, r, &body); err != nil {
+		return err
+	}
+	retries, err := specRetries(body.MaxRetries)
+	if err != nil {
+		return err
+	}
+	s, created, err := g.opts.Engine.PutSchedule(r.Context(), engine.Schedule{
+		Topic: topic, Name: r.PathValue("name"), Cron: body.Cron, TimeZone: body.TimeZone, Missed: engine.MissedPolicy(body.Missed),
+		Type: body.Type, Payload: body.Payload, Title: body.Title, Labels: body.Labels, Queue: body.Queue, MaxRetries: retries,
+	})
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	g.answer(w, status, struct {
+		Topic    engine.Topic     `json:"topic"`
+		Schedule engine.Scheduled `json:"schedule"`
+	}{topic, s})
+	return nil
+}
+
+// deleteSchedule is for whoever may make jobs for the topic, as the schedule does, and for
+// whoever may stop them.
+func (g *Gateway) deleteSchedule(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	topic, err := engine.ParseTopic(r.PathValue("topic"))
+	if err != nil {
+		return err
+	}
+	if !p.May(auth.Enqueue, topic) && !p.May(auth.Control, topic) {
+		return errForbidden
+	}
+	if err := g.opts.Engine.DeleteSchedule(r.Context(), topic, r.PathValue("name")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

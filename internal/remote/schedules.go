@@ -1,0 +1,96 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// PutSchedule makes or replaces a schedule, as engine.Engine does. What it returns has no
+// payload. Errors to branch on: engine.ErrInvalid, engine.ErrInvalidTopic, ErrRefused,
+// engine.ErrUnreachable, after which it may or may not have been made, and
+// engine.ErrOutOfMemory.
+func (c *Client) PutSchedule(ctx context.Context, s engine.Schedule) (_ engine.Scheduled, created bool, err error) {
+	fail := func(err error) (engine.Scheduled, bool, error) {
+		return engine.Scheduled{}, false, fmt.Errorf("put schedule %s of %s: %w", s.Name, s.Topic, err)
+	}
+	if err := s.Validate(); err != nil {
+		return fail(err)
+	}
+	body := struct {
+		Cron       string              `json:"cron"`
+		TimeZone   string              `json:"time_zone,omitempty"`
+		Missed     engine.MissedPolicy `json:"missed,omitempty"`
+		Type       string              `json:"type"`
+		Payload    json.RawMessage     `json:"payload,omitempty"`
+		Title      string              `json:"title,omitempty"`
+		Labels     map[string]string   `json:"labels,omitempty"`
+		Queue      string              `json:"queue,omitempty"`
+		MaxRetries *int                `json:"max_retries,omitempty"`
+	}{
+		Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels,
+		Queue: s.Queue,
+	}
+	if s.MaxRetries != 0 {
+		// Negative is none to a Schedule, and zero its default.
+		n := max(s.MaxRetries, 0)
+		body.MaxRetries = &n
+	}
+	var answer struct {
+		Schedule engine.Scheduled `json:"schedule"`
+	}
+	status, err := c.exchange(ctx, http.MethodPut, schedulePath(s.Topic, s.Name), body, &answer)
+	if err != nil {
+		return fail(err)
+	}
+	return answer.Schedule, status == http.StatusCreated, nil
+}
+
+// DeleteSchedule ends a schedule, as engine.Engine does. Errors to branch on:
+// engine.ErrInvalid, engine.ErrInvalidTopic, engine.ErrNoSchedule, ErrRefused,
+// engine.ErrUnreachable.
+func (c *Client) DeleteSchedule(ctx context.Context, topic engine.Topic, name string) error {
+	if _, err := engine.ParseTopic(string(topic)); err != nil {
+		return err
+	}
+	if err := engine.CheckScheduleName(name); err != nil {
+		return err
+	}
+	err := c.call(ctx, http.MethodDelete, schedulePath(topic, name), nil, nil)
+	if errors.Is(err, engine.ErrNotFound) {
+		err = engine.ErrNoSchedule
+	}
+	if err != nil {
+		return fmt.Errorf("delete schedule %s of %s: %w", name, topic, err)
+	}
+	return nil
+}
+
+// Schedules lists a topic's schedules by name, without their payloads. Errors to branch
+// on: engine.ErrInvalidTopic, ErrRefused, engine.ErrUnreachable.
+func (c *Client) Schedules(ctx context.Context, topic engine.Topic) ([]engine.Scheduled, error) {
+	if _, err := engine.ParseTopic(string(topic)); err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Schedules []engine.Scheduled `json:"schedules"`
+	}
+	if err := c.call(ctx, http.MethodGet, schedulePath(topic, ""), nil, &answer); err != nil {
+		return nil, fmt.Errorf("list schedules of %s: %w", topic, err)
+	}
+	return answer.Schedules, nil
+}
+
+// schedulePath is where a topic's schedules are, or the one of a name.
+func schedulePath(topic engine.Topic, name string) string {
+	path := "/v1/topics/" + url.PathEscape(string(topic)) + "/schedules"
+	if name != "" {
+		path += "/" + name
+	}
+	return path
+}
