@@ -29,10 +29,17 @@ func open(t testing.TB, url string) *engine.Engine {
 	return openIn(t, url, fmt.Sprintf("t%d", namespaces.Add(1)))
 }
 
+// openIn gives an engine that soon notices when Redis is away.
 func openIn(t testing.TB, url, namespace string) *engine.Engine {
 	t.Helper()
+	return openWith(t, engine.Options{URL: url, Namespace: namespace, CommitTimeout: time.Second})
+}
+
+func openWith(t testing.TB, o engine.Options) *engine.Engine {
+	t.Helper()
 	leaktest.Check(t)
-	e, err := engine.Open(t.Context(), engine.Options{URL: url, Namespace: namespace, Logger: quiet(), CommitTimeout: time.Second})
+	o.Logger = quiet()
+	e, err := engine.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

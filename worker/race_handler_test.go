@@ -100,9 +100,10 @@ func TestRacesOfHandlersHaveOneEnd(t *testing.T) {
 	t.Parallel()
 	url, d := redistest.Server(t).URL(), draws(t)
 	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
-	e := openIn(t, url, namespace)
+	own := engine.Options{URL: url, Namespace: namespace}
+	e := openWith(t, own)
 	for range 2 {
-		o := brief(openIn(t, url, namespace))
+		o := brief(openWith(t, own))
 		o.Concurrency, o.RescueSlots, o.HeartbeatInterval, o.Lease = 16, 16, 20*time.Millisecond, 10*time.Second
 		o.TickInterval, o.CheckpointInterval = 10*time.Millisecond, 10*time.Millisecond
 		w := build(t, o)

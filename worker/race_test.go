@@ -112,7 +112,8 @@ func TestRacesHaveOneEnd(t *testing.T) {
 	t.Parallel()
 	url, d := redistest.Server(t).URL(), draws(t)
 	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
-	engines := []*engine.Engine{openIn(t, url, namespace), openIn(t, url, namespace)}
+	o := engine.Options{URL: url, Namespace: namespace}
+	engines := []*engine.Engine{openWith(t, o), openWith(t, o)}
 	seed := uint64(d.below(1 << 62))
 	var mu sync.Mutex
 	accepted, ends := map[string]int{}, map[engine.RecordType]int{}

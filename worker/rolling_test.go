@@ -22,7 +22,7 @@ func TestRollingRestartLosesAndRepeatsNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(scale(2, 30))*time.Minute)
 	defer cancel()
 	url, namespace := redistest.Server(t).URL(), fmt.Sprintf("t%d", namespaces.Add(1))
-	e := openIn(t, url, namespace)
+	e := openWith(t, engine.Options{URL: url, Namespace: namespace})
 	r := role{URL: url, Namespace: namespace, Slots: 4, Leases: defaultLeases, Ledger: filepath.Join(t.TempDir(), "ledger")}
 	var workers [2]*process
 	for i := range workers {

@@ -18,7 +18,7 @@ import (
 func TestStartAndStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	d := draws(t)
-	e := open(t, redistest.Server(t).URL())
+	e := openWith(t, engine.Options{URL: redistest.Server(t).URL()})
 	work := tally{Steps: 100}
 	var jobs []engine.JobID
 	next := func() *worker.Worker {
