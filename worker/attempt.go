@@ -31,8 +31,7 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	select {
 	case l.slots <- struct{}{}:
 	case <-intake.Done():
-		w.putBack(base, from, p)
-		return nil
+		return w.putBack(base, from, p)
 	}
 	fence, started, err := w.open(intake, p)
 	if err != nil {
@@ -43,12 +42,11 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 		case stale(err):
 			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
 		case intake.Err() != nil:
-			// Whether it has started or not: the lease or the reconciler finds it.
-			w.putBack(base, from, p)
+			return w.putBack(base, from, p)
 		default:
 			// Its topic may take no records: the attempt waits in the other queue.
 			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
-			w.putBack(base, from, p)
+			return w.putBack(base, from, p)
 		}
 		return nil
 	}
@@ -89,8 +87,10 @@ func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.F
 
 // putBack is for a task that asynq has handed over and that will not be run: the
 // attempt waits in the other of its two queues, since in this one its task is still
-// active, and the name taken.
-func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload) {
+// active, and the name taken. Where that does not succeed the task goes to asynq's archive
+// with a word: a task that is acknowledged while its attempt waits looks as if somebody had
+// deleted it.
+func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload) error {
 	a, err := w.opts.Engine.Current(ctx, p.Job)
 	if err == nil && a.Waiting && a.Attempt == p.Attempt {
 		queue := engine.RescueQueue(a.Queue)
@@ -101,7 +101,9 @@ func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload)
 	}
 	if err != nil && !stale(err) {
 		w.opts.Logger.Warn("a task could not be put back; a reconciler will do it", "job", p.Job, "error", err)
+		return &archived{"the worker stopped before it could start the attempt or put it back"}
 	}
+	return nil
 }
 
 // run calls the handler and commits what became of it.

@@ -228,6 +228,8 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     end
   elseif rule.to and not rule.start and not j.made and not active(state) then
     put(j, "e", outcome ~= "" and outcome or undated(get(j, "e")))
+    -- Its task, if there is one, is about to be taken away: that it is gone then is no news.
+    put(j, "dp", "")
   end
   if rule.to then
     state = rule.to
