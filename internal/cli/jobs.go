@@ -81,7 +81,11 @@ func writeJobs(w io.Writer, jobs []engine.Job, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "JOB\tSTATE\tPERCENT\tTYPE\tCREATED\tTITLE")
 	for _, j := range jobs {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", j.ID, state(j), percent(j.Percent), j.Type, spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
+		is := state(j)
+		if j.Children != nil && j.State == engine.Awaiting {
+			is += " " + children(*j.Children)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", j.ID, is, percent(j.Percent), j.Type, spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
 	}
 	return t.Flush()
 }
@@ -142,6 +146,9 @@ func writeJob(w io.Writer, j engine.Job) error {
 	if j.Message != "" {
 		say("Message", "%s", oneLine(j.Message))
 	}
+	if j.Children != nil {
+		say("Children", "%s", children(*j.Children))
+	}
 	if j.Attempt > 0 {
 		resumed := ""
 		if j.ResumedFrom != nil {
@@ -156,6 +163,9 @@ func writeJob(w io.Writer, j engine.Job) error {
 		if m.at != nil {
 			say(m.name, "%s", m.at.Local().Format(time.DateTime))
 		}
+	}
+	if j.Parent != "" {
+		say("Child of", "%s", j.Parent)
 	}
 	if j.RetryOf != "" {
 		say("Retry of", "%s", j.RetryOf)

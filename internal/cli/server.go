@@ -19,6 +19,9 @@ type store interface {
 	Job(ctx context.Context, id engine.JobID) (engine.View, error)
 	Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuery) (engine.JobsPage, error)
 	Cancel(ctx context.Context, id engine.JobID) error
+	Pause(ctx context.Context, id engine.JobID) error
+	Resume(ctx context.Context, id engine.JobID) error
+	Retry(ctx context.Context, id engine.JobID, q engine.RetryQuery) (engine.Enqueued, error)
 	Follow(ctx context.Context, q engine.FollowQuery) iter.Seq2[engine.Update, error]
 }
 

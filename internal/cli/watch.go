@@ -176,14 +176,15 @@ func (s *session) follow(ctx context.Context, q engine.FollowQuery, take func(en
 	return last, nil
 }
 
-// jobOf is the followed job after an update.
+// jobOf is the followed job after an update. A record from before what a snapshot has
+// shown changes nothing.
 func jobOf(u engine.Update, before engine.Job) (engine.Job, error) {
 	switch {
 	case u.Kind == engine.UpdateSnapshot && len(u.Jobs) == 1:
 		return u.Jobs[0].Job()
 	case u.Kind == engine.UpdateRecord:
 		r, err := u.Entry.Record()
-		if err != nil || r.Job == nil {
+		if err != nil || r.Job == nil || r.Job.Rev < before.Rev {
 			return before, err
 		}
 		return *r.Job, nil

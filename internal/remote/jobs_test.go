@@ -70,7 +70,6 @@ func TestJobsAreThoseOfTheEngine(t *testing.T) {
 			t.Fatalf("listed are %d jobs, and number %d is not the engine's", len(listed), i)
 		}
 	}
-
 }
 
 func TestControlIsThatOfTheEngine(t *testing.T) {
