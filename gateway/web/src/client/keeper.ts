@@ -54,7 +54,10 @@ function bounded({ principal, history, cursor, jobs }: Holding): Saved {
   // A cursor stands for all the live jobs up to it. Some of them alone would be shown
   // for ever as they were.
   const whole = live.length <= liveKept;
-  const kept = whole ? [...live, ...jobs.ended().slice(0, endedKept)] : [];
+  const ended = jobs.ended().slice(0, endedKept);
+  const parents = new Set([...live, ...ended].map((job) => job.view.id));
+  const parts = jobs.endedParts().filter(({ view }) => parents.has(view.parent!)).slice(0, endedKept);
+  const kept = whole ? [...live, ...ended, ...parts] : [];
   const marks: Record<string, number> = {};
   for (const job of whole ? kept : live.slice(0, 5 * liveKept)) marks[job.view.id] = job.percent;
   return { principal, history, cursor: whole ? cursor : '', jobs: kept.map((job) => job.view), marks };
