@@ -25,7 +25,8 @@ export class Controls {
   private view: View | undefined;
   private offered: readonly Verb[] = [];
 
-  constructor(private readonly actions: ControlActions) {
+  /** `row` takes the focus when the button that had it goes and there is no other one. */
+  constructor(private readonly row: HTMLElement, private readonly actions: ControlActions) {
     for (const verb of verbs) {
       const button = element('button', { type: 'button', class: 'quiet', 'data-verb': verb }, labels[verb]);
       button.addEventListener('click', () => (verb === 'cancel' ? this.ask() : void this.run(verb)));
@@ -50,8 +51,18 @@ export class Controls {
   }
 
   private paint(): void {
+    const { activeElement } = document;
+    const hadFocus = this.node.contains(activeElement);
     for (const [verb, button] of this.buttons) setHidden(button, !this.offered.includes(verb) || !this.question.hidden);
     setHidden(this.node, this.offered.length === 0);
+    if (hadFocus && activeElement?.closest('[hidden]')) this.refocus();
+  }
+
+  // Otherwise whoever pressed the button by the keyboard would begin anew at the top of
+  // the page.
+  private refocus(): void {
+    const next = this.offered.length > 0 ? [...this.buttons.values()].find((button) => !button.hidden) : undefined;
+    (next ?? this.row).focus({ preventScroll: true });
   }
 
   // Work that a worker has begun is lost by stopping it; the rest is stopped at once.
@@ -74,7 +85,7 @@ export class Controls {
   private async run(verb: Verb): Promise<void> {
     if (!this.view) return;
     const hadFocus = this.node.contains(document.activeElement);
-    this.disable(true);
+    this.disable(true); // which takes the focus
     try {
       await this.actions[verb](this.view.id);
       setText(this.refusal, '');
@@ -84,18 +95,10 @@ export class Controls {
     this.disable(false);
     setHidden(this.question, true);
     this.paint();
-    if (hadFocus) this.refocus();
+    if (hadFocus && (document.activeElement ?? document.body) === document.body) this.refocus();
   }
 
   private disable(is: boolean): void {
     for (const button of [...this.buttons.values(), this.sure, this.keep]) button.disabled = is;
-  }
-
-  // What was pressed is gone or was disabled, and whoever pressed it by the keyboard would
-  // begin anew at the top of the page.
-  private refocus(): void {
-    const { activeElement } = document;
-    if (activeElement !== null && activeElement !== document.body && !this.node.contains(activeElement)) return;
-    [...this.buttons.values()].find((button) => !button.hidden)?.focus({ preventScroll: true });
   }
 }

@@ -26,13 +26,11 @@ export class Family {
     return this.shown;
   }
 
-  get isThere(): boolean {
-    return !this.node.hidden;
-  }
-
   /** Counts the children; `held` are those that the page knows of. */
   paint(view: View, held: number, isUnfolded: boolean): void {
-    setHidden(this.node, !view.children && held === 0);
+    const has = !!view.children || held > 0;
+    setHidden(this.node, !has);
+    if (!has) return;
     setText(this.toggle, partsOf(view) || `${count(held)} parts`);
     setHidden(this.fold, !isUnfolded);
     setAttribute(this.toggle, 'aria-expanded', String(isUnfolded));

@@ -30,7 +30,7 @@ const aheadMs = 1e14;
 
 /** A job's row. It is built once, and each update touches what differs alone. */
 export class Row {
-  readonly node: HTMLLIElement;
+  readonly node = element('li', { class: 'job', tabindex: '-1' });
   private readonly title = element('span', { class: 'title' });
   private readonly kind = element('span', { class: 'kind' });
   private readonly state = element('span', { class: 'state' });
@@ -52,10 +52,11 @@ export class Row {
 
   constructor(private job: Job, private readonly actions: RowActions, toggled: () => void) {
     const { id } = job.view;
-    this.controls = new Controls(actions);
+    this.controls = new Controls(this.node, actions);
     this.result = new ResultPanel(id);
     this.family = new Family(id, toggled);
-    this.node = element('li', { class: 'job', 'data-job': id },
+    this.node.dataset.job = id;
+    this.node.append(
       element('div', { class: 'head' }, this.title, this.kind, this.state, this.result.toggle, this.controls.node),
       this.bar,
       element('div', { class: 'figures' }, this.percent, ...this.figures),

@@ -11,7 +11,7 @@ export interface Circumstances {
 }
 
 const states: Readonly<Record<View['state'], string>> = {
-  receiving: 'Receiving', queued: 'Queued', running: 'Running', awaiting: 'Awaiting parts', paused: 'Paused', retrying: 'Retrying',
+  receiving: 'Receiving', queued: 'Queued', running: 'Running', awaiting: 'Awaiting', paused: 'Paused', retrying: 'Retrying',
   succeeded: 'Done', failed: 'Failed', canceled: 'Canceled',
 };
 
@@ -80,7 +80,7 @@ function isMoving(view: View): boolean {
 /** The attempt, where it is not simply the first. */
 export function attemptOf({ state, attempt, resumed_from, retry_of }: View): string {
   const parts = [];
-  if (retry_of) parts.push('tried again');
+  if (retry_of) parts.push('another try');
   if (attempt && attempt > 1) parts.push(`attempt ${attempt}`);
   if (resumed_from !== undefined && state === 'running') parts.push(`goes on from ${percentTenths(resumed_from)} %`);
   return parts.join(', ');
