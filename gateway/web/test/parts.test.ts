@@ -34,7 +34,7 @@ test('of thousands only some are, and neither what failed nor what moves is crow
 const done = (id: string, rev: number, more: Partial<View> = {}): View =>
   view(id, rev, 100, { state: 'succeeded', ended_at: new Date(1_800_000_000_000 + rev * 1_000).toISOString(), ...more });
 
-test('children that end push no other job out, and those that failed stay longest', () => {
+test('children that end push no other job out, and the first that failed stay longest', () => {
   const jobs = new Jobs({ ended: 3 });
   for (let i = 0; i < 3; i++) jobs.apply(done(`j${i}`, i + 1), 0);
   jobs.apply(view('p', 4, 10, { state: 'awaiting', children: { count: 9, ended: 0, failed: 0 } }), 0);
@@ -44,6 +44,8 @@ test('children that end push no other job out, and those that failed stay longes
   assert.deepEqual([...jobs.childrenOf('p')].sort(), ['c0', 'c7', 'c8']);
   assert.deepEqual(jobs.ended().map((job) => job.view.id), ['j2', 'j1', 'j0']);
   assert.deepEqual(jobs.trim(), []);
+  for (let i = 9; i < 12; i++) jobs.apply(done(`c${i}`, 5 + i, { parent: 'p', state: 'failed' }), 0);
+  assert.deepEqual(jobs.trim().sort(), ['c11', 'c7', 'c8']);
 });
 
 test('a job that is let go takes its children along', () => {

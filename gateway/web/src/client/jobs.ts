@@ -124,10 +124,14 @@ export class Jobs {
     return this.endedOf('whole').sort(lastFirst);
   }
 
-  /** The ended children: those that failed, then the others, last ended first. */
+  /**
+   * The ended children: those that failed, the first one first, since it may be why others
+   * did, then the rest, last ended first.
+   */
   endedParts(): Job[] {
-    const failed = (job: Job): number => Number(job.view.state === 'failed');
-    return this.endedOf('part').sort((a, b) => failed(b) - failed(a) || lastFirst(a, b));
+    const ended = this.endedOf('part').sort(lastFirst);
+    const failed = ended.filter((job) => job.view.state === 'failed');
+    return [...failed.reverse(), ...ended.filter((job) => job.view.state !== 'failed')];
   }
 
   private endedOf(kind: Kind): Job[] {
