@@ -16,7 +16,8 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch [JOB]",
 		Short: "Follow the topic's jobs, or one to its end",
 		Long: `Follow the topic's jobs, or one to its end. An outage of Redis, or of the server
-that --server names, is said and waited for.
+that --server names, is said and waited for. Children of a job that is shown are
+counted with it, and those that fail are named; --json leaves nothing out.
 
 With JOB it ends with the job: exit code 0 if that has succeeded, 4 if it failed or
 was canceled. Without, it goes on until it is interrupted.
