@@ -56,6 +56,8 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		g.problem(w, http.StatusNotFound, "not_found", "there is no such job")
 	case errors.Is(err, engine.ErrEnded):
 		g.problem(w, http.StatusConflict, "ended", "the job has ended")
+	case errors.Is(err, engine.ErrState):
+		g.problem(w, http.StatusConflict, "state", err.Error())
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrClosed):
 		w.Header().Set("Retry-After", "2")
 		g.problem(w, http.StatusServiceUnavailable, "unavailable", "the storage cannot be reached at the moment; it is not known whether a change was made")

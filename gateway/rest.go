@@ -79,6 +79,11 @@ func (g *Gateway) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Pri
 		return err
 	}
 	got, err := g.opts.Engine.Enqueue(r.Context(), spec)
+	return g.answerMade(w, got, err)
+}
+
+// answerMade answers with a job that a request has made, or found made.
+func (g *Gateway) answerMade(w http.ResponseWriter, got engine.Enqueued, err error) error {
 	unreplicated := errors.Is(err, engine.ErrUnreplicated)
 	if err != nil && !unreplicated {
 		return err
@@ -127,24 +132,6 @@ func (g *Gateway) showJob(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		return err
 	}
 	g.answerJob(w, http.StatusOK, v)
-	return nil
-}
-
-func (g *Gateway) cancelJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	v, err := g.visible(r, p)
-	if err != nil {
-		return err
-	}
-	if !p.May(auth.Control, v.Topic) {
-		return errForbidden
-	}
-	if err := g.opts.Engine.Cancel(r.Context(), v.ID); err != nil && !errors.Is(err, engine.ErrUnreplicated) {
-		return err
-	}
-	if v, err = g.visible(r, p); err != nil {
-		return err
-	}
-	g.answerJob(w, http.StatusAccepted, v)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -37,11 +38,14 @@ type sight struct {
 	// rate is the present attempt's speed in units a second; 0 when it is not known.
 	rate float64
 	at   time.Time
+	// goesOn says that the present attempt was shown before: it was not begun just now.
+	goesOn bool
 }
 
 // A board is all that a command has shown of jobs. It decides what is news, keeps
-// every percent at its highest, and measures speeds. Its methods may be called
-// concurrently.
+// every percent at its highest, and measures speeds. Children of a job that it shows
+// are told by their parent's counts: of them it notes those that fail. Its methods may be
+// called concurrently.
 type board struct {
 	mu      sync.Mutex
 	painter painter
@@ -52,6 +56,7 @@ type board struct {
 type holding struct {
 	rev     uint64
 	percent float64
+	begun   int // the attempt that was shown last
 	// since which count and when the speed is measured
 	attempt int
 	stage   string
@@ -71,12 +76,15 @@ const speedAfter = 2 * time.Second
 func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h := b.held[j.ID]
-	if h == nil {
-		h = &holding{}
-		b.held[j.ID] = h
-	}
+	h := b.hold(j.ID)
 	news := j.Rev > h.rev
+	if j.Parent != "" && b.held[j.Parent] != nil {
+		h.rev = max(h.rev, j.Rev)
+		if news && j.State == engine.Failed {
+			b.painter.note(fmt.Sprintf("%s, a part of job %s, has failed: %s", title(j), j.Parent, reason(j)))
+		}
+		return news
+	}
 	s := sight{name: name, job: j, view: v, at: b.now()}
 	if s.name == "" {
 		s.name = title(j)
@@ -87,7 +95,8 @@ func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record)
 	if !news && s.log == nil {
 		return false
 	}
-	h.rev = max(h.rev, j.Rev)
+	s.goesOn = h.begun == j.Attempt
+	h.rev, h.begun = max(h.rev, j.Rev), max(h.begun, j.Attempt)
 	h.percent = max(h.percent, j.Percent)
 	s.percent = h.percent
 	if news {
@@ -95,6 +104,24 @@ func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record)
 	}
 	b.painter.show(s)
 	return true
+}
+
+// hold gives what is held of a job.
+func (b *board) hold(id engine.JobID) *holding {
+	h := b.held[id]
+	if h == nil {
+		h = &holding{}
+		b.held[id] = h
+	}
+	return h
+}
+
+// reason is why a job failed.
+func reason(j engine.Job) string {
+	if j.Error == nil {
+		return "it does not say why"
+	}
+	return j.Error.Message
 }
 
 // update shows what Follow gave of jobs, and hands each job's view to held. name is
@@ -113,12 +140,16 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 		b.show(name, view, *r.Job, &r)
 		held(*r.Job)
 	case engine.UpdateSnapshot:
-		for _, v := range u.Jobs {
-			j, err := v.Job()
-			if err != nil {
+		jobs := make([]engine.Job, len(u.Jobs))
+		for i, v := range u.Jobs {
+			var err error
+			if jobs[i], err = v.Job(); err != nil {
 				return err
 			}
-			b.show(name, v, j, nil)
+			b.expect(jobs[i].ID) // parents may stand behind their children
+		}
+		for i, j := range jobs {
+			b.show(name, u.Jobs[i], j, nil)
 			held(j)
 		}
 	case engine.UpdateInterrupted:
@@ -145,6 +176,13 @@ func (b *board) knows(id engine.JobID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.held[id] != nil
+}
+
+// expect says that the job is about to be shown.
+func (b *board) expect(id engine.JobID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hold(id)
 }
 
 // speed measures from the attempt's first count in its present stage: what a resumed

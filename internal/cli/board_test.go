@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"io"
 	"strings"
 	"testing"
@@ -126,6 +127,78 @@ func TestDetailsOfARunningJob(t *testing.T) {
 	j.ETASeconds, j.Progress = nil, &engine.Progress{Done: 1234567, Unit: "rows"}
 	if got, want := details(sight{job: j, rate: 1000}), "running · read 1/2 · 1,234,567 rows · 1,000 rows/s · attempt 2"; got != want {
 		t.Errorf("details are %q, want %q", got, want)
+	}
+}
+
+func TestDetailsOfARestingJob(t *testing.T) {
+	for want, j := range map[string]engine.Job{
+		"paused · attempt 2":         {State: engine.Paused, Attempt: 2, Progress: &engine.Progress{Done: 1}},
+		"pausing · read 1/2":         {State: engine.Running, Attempt: 1, Pausing: true, Stage: &engine.Stage{Name: "read", Count: 2}},
+		"canceling":                  {State: engine.Running, Attempt: 1, Pausing: true, Canceling: true},
+		"running · children: 1 of 2": {State: engine.Running, Attempt: 1, Children: &engine.Children{Count: 2, Ended: 1}},
+		"awaiting · waiting for its children: 4 of 1,000, 1 failed": {
+			State: engine.Awaiting, Attempt: 1, Children: &engine.Children{Count: 1000, Ended: 4, Failed: 1},
+		},
+	} {
+		if got := details(sight{job: j}); got != want {
+			t.Errorf("details are %q, want %q", got, want)
+		}
+	}
+}
+
+// A parent may stand behind its children in a snapshot, and may not be followed at all.
+func TestChildrenAreToldByTheirParent(t *testing.T) {
+	child := func(rev uint64, state engine.State) engine.Job {
+		return engine.Job{ID: "c", Rev: rev, Type: "part", Title: "Part 1", State: state, Parent: "a", Error: &engine.JobError{Message: "no such table"}}
+	}
+	views := func(jobs ...engine.Job) (u engine.Update) {
+		u.Kind = engine.UpdateSnapshot
+		for _, j := range jobs {
+			text, err := json.Marshal(j)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Jobs = append(u.Jobs, engine.View{ID: j.ID, JSON: text})
+		}
+		return u
+	}
+	ignore := func(engine.Job) {}
+	p := &sights{}
+	b := newBoard(p)
+	if err := b.update("", views(child(2, engine.Running), at(1, 10)), ignore); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.jobs) != 1 || p.jobs[0].job.ID != "a" || len(p.notes) != 0 {
+		t.Errorf("shown are %+v and %q, want the parent alone", p.jobs, p.notes)
+	}
+	for range 2 {
+		b.show("", engine.View{}, child(3, engine.Failed), &engine.Record{Type: engine.JobFailed})
+	}
+	if want := "Part 1, a part of job a, has failed: no such table"; len(p.jobs) != 1 || len(p.notes) != 1 || p.notes[0] != want {
+		t.Errorf("of a part that fails it is said %q, want %q", p.notes, want)
+	}
+	alone := &sights{}
+	if err := newBoard(alone).update("", views(child(2, engine.Running)), ignore); err != nil || len(alone.jobs) != 1 {
+		t.Errorf("followed alone, of a child is shown %+v, %v", alone.jobs, err)
+	}
+}
+
+func TestResumedIsToldFromBegunAgain(t *testing.T) {
+	p := &sights{}
+	b := newBoard(p)
+	said := func(rev uint64, attempt int, from *float64) string {
+		j := at(rev, 50)
+		j.Attempt, j.ResumedFrom = attempt, from
+		b.show("", engine.View{}, j, &engine.Record{Type: engine.JobResumed})
+		return milestone(p.jobs[len(p.jobs)-1])
+	}
+	b.show("", engine.View{}, at(1, 50), &engine.Record{Type: engine.JobPausing})
+	if got, want := said(2, 1, nil), "is not to pause any more"; got != want {
+		t.Errorf("resumed before it has paused it is said to be %q, want %q", got, want)
+	}
+	from := 41.5
+	if got, want := said(3, 2, &from), "goes on from the checkpoint at 41.5%"; got != want {
+		t.Errorf("begun again it is said to be %q, want %q", got, want)
 	}
 }
 

@@ -35,7 +35,7 @@ waits in its queue for one that does.`,
 	deadline := f.String("deadline", "", "when the job is ended if it has not by itself: a `TIME`, as 2026-01-02T15:04:05Z, or a duration from now")
 	retries := f.Int("retries", engine.DefaultMaxRetries, "how many times a failed attempt is tried again")
 	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print the job's ID, topic, and whether --key found it existing, as JSON")
+	asJSON := jsonFlag(cmd, madeAsJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		spec := engine.Spec{
 			Type: args[0], Title: *caption, Key: *key, Queue: *queue, Delay: *delay,
@@ -72,6 +72,13 @@ func (a *app) enqueue(cmd *cobra.Command, spec engine.Spec, asJSON bool) (err er
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	made, err := s.store.Enqueue(cmd.Context(), spec)
+	return a.made(made, err, "The key has this job already.", asJSON)
+}
+
+const madeAsJSON = "print the job's ID, topic, and whether it existed already, as JSON"
+
+// made prints a job that was made, or found; existing says the latter in words.
+func (a *app) made(made engine.Enqueued, err error, existing string, asJSON bool) error {
 	if errors.Is(err, engine.ErrUnreplicated) {
 		fmt.Fprintln(a.err, "tidemark: "+err.Error())
 		err = nil
@@ -89,7 +96,7 @@ func (a *app) enqueue(cmd *cobra.Command, spec engine.Spec, asJSON bool) (err er
 	}
 	fmt.Fprintln(a.out, made.Job)
 	if made.Existing {
-		fmt.Fprintln(a.err, "The key has this job already.")
+		fmt.Fprintln(a.err, existing)
 	}
 	return nil
 }

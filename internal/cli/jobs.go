@@ -18,12 +18,14 @@ func (a *app) jobsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jobs",
 		Short: "List the topic's jobs",
-		Long:  "List the topic's jobs: those that live, newest first, then those that have ended, last ended first.",
+		Long: `List the topic's jobs: those that live, newest first, then those that have ended, last
+ended first. Children are left out unless --children is given: their parent counts them.`,
 		Example: `  tidemark jobs
   tidemark jobs --topic team:7 --limit 1000 --json | jq -r 'select(.state == "failed").id'`,
 		Args: cobra.NoArgs,
 	}
 	limit := cmd.Flags().Int("limit", 50, "the most jobs to list")
+	children := cmd.Flags().Bool("children", false, "list children of jobs as well")
 	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print each job as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
@@ -35,31 +37,38 @@ func (a *app) jobsCommand() *cobra.Command {
 			return err
 		}
 		defer func() { err = errors.Join(err, s.close()) }()
-		return a.list(cmd, s, *limit, *asJSON)
+		return a.list(cmd, s, *limit, *children, *asJSON)
 	}
 	return cmd
 }
 
-func (a *app) list(cmd *cobra.Command, s *session, limit int, asJSON bool) error {
+func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON bool) error {
 	var jobs []engine.Job
-	q := engine.JobsQuery{}
-	for more := true; more && len(jobs) < limit; more = q.After != "" {
-		q.Limit = min(limit-len(jobs), 500)
+	left, more := false, true
+	for q := (engine.JobsQuery{Limit: min(limit, 500)}); more && len(jobs) < limit; {
 		page, err := s.store.Jobs(cmd.Context(), s.config.Topic, q)
 		if err != nil {
 			return err
 		}
+		q.After, more = page.Next, page.Next != ""
 		for _, v := range page.Jobs {
-			if asJSON {
-				fmt.Fprintf(a.out, "%s\n", v.JSON)
-			}
 			j, err := v.Job()
 			if err != nil {
 				return err
 			}
+			if j.Parent != "" && !children {
+				left, q.Limit = true, 500 // there may be thousands
+				continue
+			}
+			if len(jobs) == limit {
+				more = true
+				break
+			}
+			if asJSON {
+				fmt.Fprintf(a.out, "%s\n", v.JSON)
+			}
 			jobs = append(jobs, j)
 		}
-		q.After = page.Next
 	}
 	switch {
 	case asJSON:
@@ -71,8 +80,11 @@ func (a *app) list(cmd *cobra.Command, s *session, limit int, asJSON bool) error
 	if err := writeJobs(a.out, jobs, time.Now()); err != nil {
 		return err
 	}
-	if q.After != "" {
+	if more {
 		fmt.Fprintf(a.err, "There are more; --limit %d shows them.\n", 10*limit)
+	}
+	if left {
+		fmt.Fprintln(a.err, "Children of jobs are left out; --children lists them too.")
 	}
 	return nil
 }
@@ -81,7 +93,11 @@ func writeJobs(w io.Writer, jobs []engine.Job, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "JOB\tSTATE\tPERCENT\tTYPE\tCREATED\tTITLE")
 	for _, j := range jobs {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", j.ID, state(j), percent(j.Percent), j.Type, spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
+		is := state(j)
+		if j.Children != nil && j.State == engine.Awaiting {
+			is += " " + children(*j.Children)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", j.ID, is, percent(j.Percent), j.Type, spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
 	}
 	return t.Flush()
 }
@@ -142,6 +158,9 @@ func writeJob(w io.Writer, j engine.Job) error {
 	if j.Message != "" {
 		say("Message", "%s", oneLine(j.Message))
 	}
+	if j.Children != nil {
+		say("Children", "%s", children(*j.Children))
+	}
 	if j.Attempt > 0 {
 		resumed := ""
 		if j.ResumedFrom != nil {
@@ -156,6 +175,9 @@ func writeJob(w io.Writer, j engine.Job) error {
 		if m.at != nil {
 			say(m.name, "%s", m.at.Local().Format(time.DateTime))
 		}
+	}
+	if j.Parent != "" {
+		say("Child of", "%s", j.Parent)
 	}
 	if j.RetryOf != "" {
 		say("Retry of", "%s", j.RetryOf)

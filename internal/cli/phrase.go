@@ -14,14 +14,26 @@ func percent(p float64) string { return strconv.FormatFloat(p, 'f', 1, 64) + "%"
 
 // state is the job's state in a word or two.
 func state(j engine.Job) string {
-	if j.Canceling {
+	switch {
+	case j.Canceling:
 		return "canceling"
+	case j.Pausing:
+		return "pausing"
 	}
 	return string(j.State)
 }
 
+// children says how many of a job's children have ended: "4 of 10, 1 failed".
+func children(c engine.Children) string {
+	text := grouped(int64(c.Ended)) + " of " + grouped(int64(c.Count))
+	if c.Failed > 0 {
+		text += ", " + grouped(int64(c.Failed)) + " failed"
+	}
+	return text
+}
+
 // details says everything about a job but its name and percent: state, stage, count,
-// time to go or speed, attempt, and what it waits for or died of.
+// time to go or speed, children, attempt, and what it waits for or died of.
 func details(s sight) string {
 	j := s.job
 	var words []string
@@ -39,6 +51,13 @@ func details(s sight) string {
 			say("%s left", spell(time.Duration(*j.ETASeconds)*time.Second))
 		case s.rate > 0:
 			say("%s/s", quantity(int64(s.rate), j.Progress.Unit))
+		}
+	}
+	if c := j.Children; c != nil {
+		if j.State == engine.Awaiting {
+			say("waiting for its children: %s", children(*c))
+		} else {
+			say("children: %s", children(*c))
 		}
 	}
 	if j.Attempt > 1 || j.State == engine.Retrying {
@@ -65,7 +84,14 @@ func milestone(s sight) string {
 		return text
 	case engine.JobStalled:
 		return "its worker went silent; another takes over"
+	case engine.JobQueued:
+		if s.job.RetryOf != "" && s.job.Attempt == 0 {
+			return "tries job " + string(s.job.RetryOf) + " again"
+		}
 	case engine.JobResumed:
+		if s.goesOn {
+			return "is not to pause any more"
+		}
 		if s.job.ResumedFrom != nil && *s.job.ResumedFrom > 0 {
 			return "goes on from the checkpoint at " + percent(*s.job.ResumedFrom)
 		}

@@ -21,6 +21,9 @@ type store interface {
 	Cancel(ctx context.Context, id engine.JobID) error
 	PutSchedule(ctx context.Context, s engine.Schedule) (engine.Scheduled, bool, error)
 	DeleteSchedule(ctx context.Context, topic engine.Topic, name string) error
+	Pause(ctx context.Context, id engine.JobID) error
+	Resume(ctx context.Context, id engine.JobID) error
+	Retry(ctx context.Context, id engine.JobID, q engine.RetryQuery) (engine.Enqueued, error)
 	Follow(ctx context.Context, q engine.FollowQuery) iter.Seq2[engine.Update, error]
 }
 

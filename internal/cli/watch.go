@@ -16,7 +16,8 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch [JOB]",
 		Short: "Follow the topic's jobs, or one to its end",
 		Long: `Follow the topic's jobs, or one to its end. An outage of Redis, or of the server
-that --server names, is said and waited for.
+that --server names, is said and waited for. Children of a job that is shown are
+counted with it, and those that fail are named; --json leaves nothing out.
 
 With JOB it ends with the job: exit code 0 if that has succeeded, 4 if it failed or
 was canceled. Without, it goes on until it is interrupted.
@@ -176,14 +177,15 @@ func (s *session) follow(ctx context.Context, q engine.FollowQuery, take func(en
 	return last, nil
 }
 
-// jobOf is the followed job after an update.
+// jobOf is the followed job after an update. A record from before what a snapshot has
+// shown changes nothing.
 func jobOf(u engine.Update, before engine.Job) (engine.Job, error) {
 	switch {
 	case u.Kind == engine.UpdateSnapshot && len(u.Jobs) == 1:
 		return u.Jobs[0].Job()
 	case u.Kind == engine.UpdateRecord:
 		r, err := u.Entry.Record()
-		if err != nil || r.Job == nil {
+		if err != nil || r.Job == nil || r.Job.Rev < before.Rev {
 			return before, err
 		}
 		return *r.Job, nil

@@ -13,7 +13,7 @@ import (
 )
 
 // Errors to branch on, beside those of the engine: ErrInvalid, ErrNotFound, ErrEnded,
-// ErrUnreachable and ErrOutOfMemory.
+// ErrState, ErrUnreachable and ErrOutOfMemory.
 var (
 	// ErrUnreachable: the gateway does not answer. It wraps engine.ErrUnreachable,
 	// which alone means that the gateway answers and its Redis does not.
@@ -48,6 +48,9 @@ func (e *Error) Error() string {
 // Unwrap gives the error to branch on; nil for one that has none.
 func (e *Error) Unwrap() error { return e.kind }
 
+// codeState is of the one conflict that is not about an end: the job goes on.
+const codeState = "state"
+
 // maxProblemBytes is more than a problem has.
 const maxProblemBytes = 64 << 10
 
@@ -70,11 +73,14 @@ func problemOf(r *http.Response) error {
 	case e.Code == "" && r.StatusCode != http.StatusUnauthorized && r.StatusCode != http.StatusGone:
 		return fmt.Errorf("%w: %s; check the address", ErrProtocol, r.Status)
 	}
-	e.kind = kindOf(r.StatusCode)
+	if e.kind = kindOf(r.StatusCode); e.Code == codeState {
+		e.kind = engine.ErrState
+	}
 	return e
 }
 
-// kindOf is what a status means to a program. The codes say more, to people.
+// kindOf is what a status means to a program. The codes say more, to people, but for
+// codeState.
 func kindOf(status int) error {
 	switch status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,11 +18,8 @@ import (
 // not have been made, engine.ErrOutOfMemory, and engine.ErrUnreplicated, with which
 // the job stands and is returned.
 func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, error) {
-	fail := func(err error) (engine.Enqueued, error) {
-		return engine.Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
-	}
 	if err := s.Validate(); err != nil {
-		return fail(err)
+		return engine.Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
 	}
 	body := struct {
 		Topic      engine.Topic      `json:"topic"`
@@ -54,18 +50,27 @@ func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, e
 		n := max(s.MaxRetries, 0)
 		body.MaxRetries = &n
 	}
+	e, err := c.make(ctx, "/v1/jobs", body)
+	if err != nil {
+		err = fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
+	}
+	return e, err
+}
+
+// make sends a request that makes a job. With engine.ErrUnreplicated the job stands.
+func (c *Client) make(ctx context.Context, path string, body any) (engine.Enqueued, error) {
 	var made struct {
 		ID           engine.JobID `json:"id"`
 		Topic        engine.Topic `json:"topic"`
 		Existing     bool         `json:"existing"`
 		Unreplicated bool         `json:"unreplicated"`
 	}
-	if err := c.call(ctx, http.MethodPost, "/v1/jobs", body, &made); err != nil {
-		return fail(err)
+	if err := c.call(ctx, http.MethodPost, path, body, &made); err != nil {
+		return engine.Enqueued{}, err
 	}
 	e := engine.Enqueued{Job: made.ID, Topic: made.Topic, Existing: made.Existing}
 	if made.Unreplicated {
-		return e, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, engine.ErrUnreplicated)
+		return e, engine.ErrUnreplicated
 	}
 	return e, nil
 }
@@ -110,20 +115,6 @@ func (c *Client) Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuer
 	return engine.JobsPage{Jobs: views, Next: answer.Next}, err
 }
 
-// Cancel asks a job to stop, as engine.Engine does. Errors to branch on:
-// engine.ErrInvalidJobID, engine.ErrNotFound, engine.ErrEnded, ErrRefused,
-// engine.ErrUnreachable.
-func (c *Client) Cancel(ctx context.Context, id engine.JobID) error {
-	if _, err := engine.ParseJobID(string(id)); err != nil {
-		return err
-	}
-	var answer struct{}
-	if err := c.call(ctx, http.MethodPost, "/v1/jobs/"+string(id)+"/cancel", nil, &answer); err != nil {
-		return fmt.Errorf("cancel %w", aboutJob(id, err))
-	}
-	return nil
-}
-
 // Artifact reads what a job has left, by its ID, "<job>.<name>". It is of at most
 // mostBytes, or the error wraps engine.ErrInvalid; otherwise of those that Job has.
 func (c *Client) Artifact(ctx context.Context, id string, mostBytes int64) ([]byte, error) {
@@ -150,16 +141,6 @@ func (c *Client) Artifact(ctx context.Context, id string, mostBytes int64) ([]by
 
 // ArtifactURL is where an artifact can be read.
 func (c *Client) ArtifactURL(id string) string { return c.at("/v1/artifacts/" + url.PathEscape(id)) }
-
-// aboutJob gives the errors of requests about one job the words that the engine has.
-func aboutJob(id engine.JobID, err error) error {
-	for _, kind := range []error{engine.ErrNotFound, engine.ErrEnded} {
-		if errors.Is(err, kind) {
-			return fmt.Errorf("job %s: %w", id, kind)
-		}
-	}
-	return fmt.Errorf("job %s: %w", id, err)
-}
 
 func viewsOf(topic engine.Topic, jobs []json.RawMessage) ([]engine.View, error) {
 	views := make([]engine.View, len(jobs))

@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,12 +70,40 @@ func TestJobsAreThoseOfTheEngine(t *testing.T) {
 			t.Fatalf("listed are %d jobs, and number %d is not the engine's", len(listed), i)
 		}
 	}
+}
 
-	if err := c.Cancel(ctx, made.Job); err != nil {
-		t.Error(err)
+func TestControlIsThatOfTheEngine(t *testing.T) {
+	ctx := soon(t)
+	e := open(t, redistest.Server(t).URL())
+	c := client(t, serve(t, gateway.Options{Engine: e}))
+	made, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "nobody"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if v, err := e.Job(ctx, made.Job); err != nil || !bytes.Contains(v.JSON, []byte(`"state":"canceled"`)) {
-		t.Errorf("canceled, it is %s, %v", v.JSON, err)
+	for _, step := range []struct {
+		ask  func(context.Context, engine.JobID) error
+		want engine.State
+	}{{c.Pause, engine.Paused}, {c.Resume, engine.Queued}, {c.Cancel, engine.Canceled}} {
+		if err := step.ask(ctx, made.Job); err != nil {
+			t.Error(err)
+		}
+		if v, err := e.Job(ctx, made.Job); err != nil || !bytes.Contains(v.JSON, []byte(`"state":"`+step.want+`"`)) {
+			t.Errorf("it is %s, %v, want it %s", v.JSON, err, step.want)
+		}
+	}
+	again, err := c.Retry(ctx, made.Job, engine.RetryQuery{})
+	if err != nil || again.Existing || again.Topic != topic {
+		t.Fatalf("retry: %+v, %v", again, err)
+	}
+	if twice, err := c.Retry(ctx, made.Job, engine.RetryQuery{}); err != nil || !twice.Existing || twice.Job != again.Job {
+		t.Errorf("retry twice: %+v, %v, want job %s", twice, err, again.Job)
+	}
+	anew, err := c.Retry(ctx, made.Job, engine.RetryQuery{FromStart: true, Key: "anew"})
+	if err != nil || anew.Existing || anew.Job == again.Job {
+		t.Errorf("retry with a key: %+v, %v", anew, err)
+	}
+	if v, err := e.Job(ctx, anew.Job); err != nil || !bytes.Contains(v.JSON, []byte(`"retry_of":"`+made.Job+`"`)) {
+		t.Errorf("tried again it is %s, %v", v.JSON, err)
 	}
 }
 
@@ -98,6 +127,13 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	if err := c.Cancel(ctx, made.Job); err != nil {
 		t.Fatal(err)
 	}
+	live, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "nobody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	retry := func(id engine.JobID, q engine.RetryQuery) func() error {
+		return func() error { _, err := c.Retry(ctx, id, q); return err }
+	}
 	const unknown = engine.JobID("0701JDG5CW2QK3V9Y7H4N8R6ZTXB")
 	for name, tc := range map[string]struct {
 		call func() error
@@ -106,6 +142,14 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 		"a job that there is not":      {func() error { _, err := c.Job(ctx, unknown); return err }, engine.ErrNotFound},
 		"canceling one":                {func() error { return c.Cancel(ctx, unknown) }, engine.ErrNotFound},
 		"canceling one that has ended": {func() error { return c.Cancel(ctx, made.Job) }, engine.ErrEnded},
+		"pausing one":                  {func() error { return c.Pause(ctx, unknown) }, engine.ErrNotFound},
+		"pausing one that has ended":   {func() error { return c.Pause(ctx, made.Job) }, engine.ErrEnded},
+		"resuming one that has ended":  {func() error { return c.Resume(ctx, made.Job) }, engine.ErrEnded},
+		"resuming a malformed ID":      {func() error { return c.Resume(ctx, "x/cancel?") }, engine.ErrInvalidJobID},
+		"retrying one":                 {retry(unknown, engine.RetryQuery{}), engine.ErrNotFound},
+		"retrying one that lives":      {retry(live.Job, engine.RetryQuery{}), engine.ErrState},
+		"retrying a malformed ID":      {retry("x", engine.RetryQuery{}), engine.ErrInvalidJobID},
+		"retrying with a long key":     {retry(made.Job, engine.RetryQuery{Key: strings.Repeat("k", 257)}), engine.ErrInvalid},
 		"a malformed job ID":           {func() error { _, err := c.Job(ctx, "../healthz"); return err }, engine.ErrInvalidJobID},
 		"a malformed topic":            {func() error { _, err := c.Jobs(ctx, "me", engine.JobsQuery{}); return err }, engine.ErrInvalidTopic},
 		"a limit out of bounds":        {func() error { _, err := c.Jobs(ctx, topic, engine.JobsQuery{Limit: 501}); return err }, engine.ErrInvalid},
@@ -118,6 +162,10 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	}
 	if _, err := c.Job(ctx, unknown); err.Error() != "job "+string(unknown)+": no such job" {
 		t.Errorf("the engine words it otherwise than %q", err)
+	}
+	if err := retry(live.Job, engine.RetryQuery{})(); err.Error() != "retry job "+string(live.Job)+
+		": the job is queued, and only one that has ended is tried again; cancel it, or wait for its end" {
+		t.Errorf("retrying what lives is refused with %q", err)
 	}
 }
 

@@ -21,7 +21,7 @@ export function problemOf(status: number, body: string): Problem {
   return new Problem(status, '', `the server answered ${status}`);
 }
 
-async function request(method: string, path: string): Promise<string> {
+async function request(method: 'GET' | 'POST', path: string): Promise<string> {
   let response: Response;
   try {
     response = await fetch(path, { method, headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(20_000) });
@@ -47,9 +47,14 @@ export async function fetchJob(id: string): Promise<View | undefined> {
   }
 }
 
-/** Asks a job to stop, and gives its view thereafter. */
-export async function cancelJob(id: string): Promise<View> {
-  return (JSON.parse(await request('POST', `/v1/jobs/${encodeURIComponent(id)}/cancel`)) as JobAnswer).job;
+/** Asks something of a job, and gives its view thereafter. */
+export async function controlJob(id: string, verb: 'pause' | 'resume' | 'cancel'): Promise<View> {
+  return (JSON.parse(await request('POST', `/v1/jobs/${encodeURIComponent(id)}/${verb}`)) as JobAnswer).job;
+}
+
+/** Tries an ended job again, and gives the ID of the job that does. */
+export async function retryJob(id: string): Promise<string> {
+  return (JSON.parse(await request('POST', `/v1/jobs/${encodeURIComponent(id)}/retry`)) as { readonly id: string }).id;
 }
 
 export async function fetchProfile(artifact: string): Promise<Profile> {

@@ -1,4 +1,4 @@
-import { cancelJob, fetchJob } from './api';
+import { controlJob, fetchJob, retryJob } from './api';
 import { clock, localStorageOrNone, onLeave, onWake, openSocket, pageTopic, socketURL } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
 import { Uploads } from './uploads';
@@ -7,6 +7,7 @@ import { takeFiles } from './view/drop';
 import { byID, setText } from './view/element';
 import { JobList } from './view/list';
 import { TransferList } from './view/transfers';
+import { Unfolded } from './view/unfolded';
 
 const topic = pageTopic();
 const connection = new Connection({ url: socketURL(), open: openSocket, clock, random: Math.random });
@@ -36,11 +37,20 @@ const list = new JobList(follower.jobs, {
   live: byID('live'), liveCount: byID('live-count'), liveSection: byID('live-section'),
   ended: byID('ended'), endedCount: byID('ended-count'), endedSection: byID('ended-section'),
   empty: byID('empty'),
-}, {
+}, new Unfolded(`tidemark:unfolded:${topic}`, storage), {
+  pause: async (id) => follower.offer(await controlJob(id, 'pause')),
+  resume: async (id) => follower.offer(await controlJob(id, 'resume')),
   cancel: async (id) => {
-    follower.offer(await cancelJob(id));
+    follower.offer(await controlJob(id, 'cancel'));
     uploads.stop(id);
   },
+  retry: async (id) => {
+    const again = await retryJob(id);
+    if (sent.has(id)) sent.add(again);
+    const view = await fetchJob(again);
+    if (view) follower.offer(view);
+  },
+  isSought: (id) => follower.isSought(id),
   feeding: (id) => uploads.feeds(id),
   isOwn: (id) => sent.has(id),
   isLive: () => follower.state.name === 'live',

@@ -71,11 +71,29 @@ test('a file that nobody sends waits to be dropped again', () => {
 test('states, attempts, waits and ends in words', () => {
   const about = { now: Date.parse('2026-11-20T18:00:00Z'), pace: new Pace(), feeding: false };
   assert.equal(words.attemptOf(view('a', 1, 5, { attempt: 1 })), '');
-  assert.equal(words.attemptOf(view('a', 1, 5, { attempt: 3, resumed_from: 58.9 })), 'attempt 3, resumed from 58.9 %');
+  assert.equal(words.attemptOf(view('a', 1, 5, { attempt: 3, resumed_from: 58.9 })), 'attempt 3, goes on from 58.9 %');
   assert.equal(words.stageOf(view('a', 1, 5, { stage: { name: 'read', index: 1, count: 3 } })), 'read, step 2 of 3');
   assert.equal(words.noteOf(view('a', 1, 5, { state: 'retrying', retry_at: '2026-11-20T18:01:20Z' }), about), 'Next attempt in 1 min 20 s');
-  assert.equal(words.stateOf(view('a', 1, 5, { canceling: true })), 'Canceling');
+  assert.equal(words.stateOf(view('a', 1, 5, { canceling: true, pausing: true })), 'Canceling…');
+  assert.equal(words.stateOf(view('a', 1, 5, { pausing: true })), 'Pausing…');
+  assert.equal(words.stateOf(view('a', 1, 5, { state: 'somewhere' as never })), 'somewhere');
+  assert.equal(words.noteOf(view('a', 1, 5, { state: 'paused' }), about), 'Rests until it is resumed');
   const error = { code: 'timeout', message: 'it took too long' };
   assert.equal(words.troubleOf(view('a', 1, 5, { state: 'failed', error })), error);
   assert.equal(words.troubleOf(view('a', 1, 5, { state: 'running', error })), undefined);
+});
+
+test('a lost worker is told in plain words, before and after another has taken over', () => {
+  const about = { now: 0, pace: new Pace(), feeding: false };
+  const stalled = view('a', 1, 62, { state: 'retrying', attempt: 1 });
+  assert.equal(words.noteOf(stalled, about), 'Its worker was lost, another takes over');
+  assert.equal(words.troubleOf(stalled), undefined);
+  assert.equal(words.attemptOf(view('a', 2, 62, { attempt: 2, resumed_from: 58.9 })), 'attempt 2, goes on from 58.9 %');
+  const failed = view('a', 1, 62, { state: 'retrying', error: { code: 'error', message: 'no such table' } });
+  assert.equal(words.noteOf(failed, about), 'Next attempt any moment');
+});
+
+test('children are counted in words', () => {
+  const of = (ended: number, failed: number): string => words.partsOf(view('a', 1, 5, { children: { count: 10_000, ended, failed } }));
+  assert.deepEqual([words.partsOf(view('a', 1, 5)), of(0, 0), of(4, 1)], ['', '0 of 10,000 parts', '4 of 10,000 parts, 1 failed']);
 });

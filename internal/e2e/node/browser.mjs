@@ -50,6 +50,17 @@ await obey({
   async click({ selector }) {
     await page.click(selector);
   },
+  /** Presses a key while an element has the focus. */
+  async key({ selector, key }) {
+    await page.locator(selector).press(key);
+  },
+  /** Waits until an element has the focus. */
+  async focused({ selector }) {
+    await page.waitForFunction((wanted) => document.activeElement?.matches(wanted), selector);
+  },
+  async count({ selector }) {
+    return { n: await page.locator(selector).count() };
+  },
   async text({ selector }) {
     return { said: await page.locator(selector).first().innerText() };
   },

@@ -25,7 +25,8 @@ export interface FollowerOptions {
   readonly store?: Store;
   /**
    * Asks for one job over HTTP: its view, or undefined if there is none any more. It is
-   * asked about jobs that were live when last seen and that a snapshot does not have.
+   * asked about jobs that were live when last seen and that a snapshot does not have, and
+   * about parents of children that it has.
    */
   readonly fetchJob?: (id: string) => Promise<View | undefined>;
 }
@@ -64,6 +65,9 @@ export class TopicFollower {
   private askedFrom = '';
   /** Jobs to ask about once there is a connection again. */
   private readonly unanswered = new Set<string>();
+  /** Parents that children name: those that are asked for, and those that are no more. */
+  private readonly sought = new Set<string>();
+  private readonly lost = new Set<string>();
   private readonly listeners = new Set<FollowerListener>();
   private readonly mismatches: Backoff;
   private readonly again: Alarm;
@@ -111,6 +115,11 @@ export class TopicFollower {
     if (this.jobs.apply(view, this.options.clock.now())) this.tell([view.id]);
   }
 
+  /** Whether a parent that is not held may still turn up. */
+  isSought(id: string): boolean {
+    return this.sought.has(id);
+  }
+
   private recall(): void {
     const saved = this.options.store?.load();
     if (!saved) return;
@@ -145,6 +154,8 @@ export class TopicFollower {
     const ids = [...this.jobs.all()].map((job) => job.view.id);
     this.jobs.clear();
     this.unanswered.clear();
+    this.sought.clear();
+    this.lost.clear();
     this.cursor = '';
     this.history = 0;
     this.keeper?.forget();
@@ -214,6 +225,7 @@ export class TopicFollower {
       this.cursor = frame.cursor;
       this.mismatches.reset();
       for (const id of this.replaced(arriving.seen)) changed.push(id);
+      this.seekParents([...this.jobs.all()].map((job) => job.view));
     }
     this.tell(changed);
   }
@@ -243,7 +255,21 @@ export class TopicFollower {
       return;
     }
     if (owner !== this.principal) return;
-    if (view ? this.jobs.apply(view, this.options.clock.now()) : this.jobs.remove(id)) this.tell([id]);
+    const wasSought = this.sought.delete(id);
+    if (wasSought && !view) this.lost.add(id);
+    const isNews = view ? this.jobs.apply(view, this.options.clock.now()) : this.jobs.remove(id);
+    if (isNews || wasSought) this.tell([id]);
+  }
+
+  // A job that failed while thousands of its children lived is followed by their ends. A
+  // snapshot, which has the jobs that ended last, then has children without their parent.
+  private seekParents(views: Iterable<View>): void {
+    if (!this.options.fetchJob) return;
+    for (const { parent } of views) {
+      if (parent === undefined || this.jobs.get(parent) || this.sought.has(parent) || this.lost.has(parent)) continue;
+      this.sought.add(parent);
+      void this.inquire(parent);
+    }
   }
 
   private takeRecords(after: string, cursor: string, records: readonly StreamRecord[]): void {
@@ -253,7 +279,9 @@ export class TopicFollower {
     }
     this.mismatches.reset();
     if (this.current.name === 'stalled') this.enter({ name: 'catching up' });
-    const changed = this.applyAll(records.flatMap((record) => record.job ?? []));
+    const views = records.flatMap((record) => record.job ?? []);
+    const changed = this.applyAll(views);
+    this.seekParents(views);
     this.cursor = cursor;
     this.tell(changed);
     for (const record of records) {

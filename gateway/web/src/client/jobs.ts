@@ -10,7 +10,10 @@ export interface Job {
 }
 
 export interface JobsOptions {
-  /** How many ended jobs are held; the ones that ended first go. Defaults to 200. */
+  /**
+   * How many ended jobs are held, and as many ended children of others beside them; the
+   * ones that ended first go. Defaults to 200.
+   */
   readonly ended?: number;
 }
 
@@ -22,7 +25,9 @@ export class Jobs {
   private readonly held = new Map<string, Job>();
   private readonly highest = new Map<string, number>();
   private stale = new Set<string>();
-  private endedCount = 0;
+  private readonly children = new Map<string, Set<string>>();
+  private readonly retries = new Map<string, string>();
+  private readonly endedCount = { whole: 0, part: 0 };
 
   constructor(private readonly options: JobsOptions = {}) {}
 
@@ -32,6 +37,16 @@ export class Jobs {
 
   all(): IterableIterator<Job> {
     return this.held.values();
+  }
+
+  /** The children of a job that are held, whether or not it is itself. */
+  childrenOf(id: string): ReadonlySet<string> {
+    return this.children.get(id) ?? none;
+  }
+
+  /** The job that tries an ended one again, if it is held. */
+  retryOf(id: string): string | undefined {
+    return this.retries.get(id);
   }
 
   get size(): number {
@@ -45,8 +60,23 @@ export class Jobs {
     this.stale.delete(view.id);
     const percent = this.raise(view.id, view.percent);
     this.held.set(view.id, { view, percent, appliedAt: now });
-    this.endedCount += Number(hasEnded(view.state)) - Number(!!before && hasEnded(before.view.state));
+    this.endedCount[kindOf(view)] += Number(hasEnded(view.state)) - Number(!!before && hasEnded(before.view.state));
+    if (!before) this.relate(view);
     return true;
+  }
+
+  private relate({ id, parent, retry_of }: View): void {
+    if (retry_of !== undefined) this.retries.set(retry_of, id);
+    if (parent === undefined) return;
+    const siblings = this.children.get(parent);
+    if (siblings) siblings.add(id);
+    else this.children.set(parent, new Set([id]));
+  }
+
+  private unrelate({ id, parent, retry_of }: View): void {
+    if (retry_of !== undefined && this.retries.get(retry_of) === id) this.retries.delete(retry_of);
+    const siblings = parent === undefined ? undefined : this.children.get(parent);
+    if (siblings?.delete(id) && siblings.size === 0) this.children.delete(parent!);
   }
 
   /** Raises the mark of a job, which may not be held, and returns it. */
@@ -64,26 +94,48 @@ export class Jobs {
   remove(id: string): boolean {
     const job = this.held.get(id);
     if (!job) return false;
-    if (hasEnded(job.view.state)) this.endedCount--;
+    if (hasEnded(job.view.state)) this.endedCount[kindOf(job.view)]--;
+    this.unrelate(job.view);
     this.stale.delete(id);
     this.highest.delete(id);
     return this.held.delete(id);
   }
 
-  /** Lets the jobs that ended first go, and names them. */
+  /** Lets the jobs that ended first go, their children with them, and names them. */
   trim(): string[] {
     const most = this.options.ended ?? 200;
-    if (this.endedCount <= most) return [];
-    const gone = this.ended().slice(most).map((job) => job.view.id);
+    const gone = this.endedCount.whole > most ? this.ended().slice(most).flatMap((job) => this.familyOf(job.view.id)) : [];
     for (const id of gone) this.remove(id);
+    if (this.endedCount.part > most) {
+      for (const { view } of this.endedParts().slice(most)) {
+        gone.push(view.id);
+        this.remove(view.id);
+      }
+    }
     return gone;
   }
 
-  /** The ended jobs, last ended first. */
+  private familyOf(id: string): string[] {
+    return [id, ...[...this.childrenOf(id)].flatMap((child) => this.familyOf(child))];
+  }
+
+  /** The ended jobs that are nobody's children, last ended first. */
   ended(): Job[] {
-    return [...this.held.values()]
-      .filter((job) => hasEnded(job.view.state))
-      .sort((a, b) => moment(b.view.ended_at) - moment(a.view.ended_at) || (a.view.id < b.view.id ? 1 : -1));
+    return this.endedOf('whole').sort(lastFirst);
+  }
+
+  /**
+   * The ended children: those that failed, the first one first, since it may be why others
+   * did, then the rest, last ended first.
+   */
+  endedParts(): Job[] {
+    const ended = this.endedOf('part').sort(lastFirst);
+    const failed = ended.filter((job) => job.view.state === 'failed');
+    return [...failed.reverse(), ...ended.filter((job) => job.view.state !== 'failed')];
+  }
+
+  private endedOf(kind: Kind): Job[] {
+    return [...this.held.values()].filter(({ view }) => hasEnded(view.state) && kindOf(view) === kind);
   }
 
   live(): Job[] {
@@ -94,8 +146,23 @@ export class Jobs {
     this.held.clear();
     this.highest.clear();
     this.stale.clear();
-    this.endedCount = 0;
+    this.children.clear();
+    this.retries.clear();
+    this.endedCount.whole = this.endedCount.part = 0;
   }
+}
+
+const none: ReadonlySet<string> = new Set();
+
+/** Ten thousand children that end must not push the other jobs out, so each kind has room of its own. */
+type Kind = 'whole' | 'part';
+
+function kindOf(view: View): Kind {
+  return view.parent === undefined ? 'whole' : 'part';
+}
+
+function lastFirst(a: Job, b: Job): number {
+  return moment(b.view.ended_at) - moment(a.view.ended_at) || (a.view.id < b.view.id ? 1 : -1);
 }
 
 /** Milliseconds since 1970; 0 for a time that is absent or malformed. */

@@ -1,4 +1,4 @@
-import type { Jobs } from './jobs';
+import type { Job, Jobs } from './jobs';
 import { Alarm, type Clock } from './ports';
 import type { Saved, Store } from './store';
 
@@ -54,8 +54,15 @@ function bounded({ principal, history, cursor, jobs }: Holding): Saved {
   // A cursor stands for all the live jobs up to it. Some of them alone would be shown
   // for ever as they were.
   const whole = live.length <= liveKept;
-  const kept = whole ? [...live, ...jobs.ended().slice(0, endedKept)] : [];
+  const kept = whole ? [...live, ...endedOf(jobs, live)] : [];
   const marks: Record<string, number> = {};
   for (const job of whole ? kept : live.slice(0, 5 * liveKept)) marks[job.view.id] = job.percent;
   return { principal, history, cursor: whole ? cursor : '', jobs: kept.map((job) => job.view), marks };
+}
+
+/** The jobs that ended last, and the ended children of what is kept. */
+function endedOf(jobs: Jobs, live: readonly Job[]): Job[] {
+  const ended = jobs.ended().slice(0, endedKept);
+  const parents = new Set([...live, ...ended].map((job) => job.view.id));
+  return [...ended, ...jobs.endedParts().filter(({ view }) => parents.has(view.parent!)).slice(0, endedKept)];
 }

@@ -4,7 +4,7 @@
 export const subprotocol = 'tidemark.v1';
 
 export type State =
-  | 'receiving' | 'queued' | 'running' | 'paused' | 'retrying'
+  | 'receiving' | 'queued' | 'running' | 'awaiting' | 'paused' | 'retrying'
   | 'succeeded' | 'failed' | 'canceled';
 
 /** A job as a record shows it: all of it, not a change to it. */
@@ -20,6 +20,7 @@ export interface View {
   readonly labels?: Readonly<Record<string, string>>;
   readonly created_at: string;
   readonly canceling?: boolean;
+  readonly pausing?: boolean;
   readonly indeterminate?: boolean;
   readonly progress?: { readonly done: number; readonly total?: number; readonly unit?: string };
   readonly attempt?: number;
@@ -29,6 +30,8 @@ export interface View {
   readonly eta_seconds?: number;
   readonly resumed_from?: number;
   readonly retry_of?: string;
+  readonly parent?: string;
+  readonly children?: { readonly count: number; readonly ended: number; readonly failed: number };
   readonly retry_at?: string;
   readonly ended_at?: string;
   readonly result?: unknown;

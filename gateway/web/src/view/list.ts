@@ -1,7 +1,9 @@
-import type { Jobs } from '../client';
+import type { Job, Jobs } from '../client';
 import { setHidden, setText } from './element';
 import { count } from './format';
+import { choose } from './parts';
 import { Row, type RowActions } from './row';
+import type { Unfolded } from './unfolded';
 
 export interface ListPlaces {
   readonly live: HTMLElement;
@@ -13,22 +15,37 @@ export interface ListPlaces {
   readonly empty: HTMLElement;
 }
 
+/** What the list asks of the world beside the jobs. */
+export interface ListActions extends RowActions {
+  /** Whether a parent that is not there may still turn up. */
+  isSought(id: string): boolean;
+}
+
 /** A frame's share for rows; the rest of its 16 ms is the browser's. */
 const budgetMs = 10;
+/** How often the children below a job are chosen and ordered anew, at most. */
+const arrangeMs = 250;
 
 /**
- * The two lists of jobs. Whatever comes between two frames of the screen is painted once,
- * row by row, and what does not fit a frame is painted in the next.
+ * The two lists of jobs, in which children stand below their parent. Whatever comes between
+ * two frames of the screen is painted once, row by row, and what does not fit a frame is
+ * painted in the next.
  */
 export class JobList {
   private readonly rows = new Map<string, Row>();
   private readonly dirty = new Set<string>();
+  /** Parents whose children are to be arranged anew. */
+  private readonly unarranged = new Set<string>();
   private readonly live: Placement;
   private readonly ended: Placement;
   private frame = 0;
   private clock = 0;
+  private arrangedAt = -Infinity;
+  private later = 0;
 
-  constructor(private readonly jobs: Jobs, private readonly places: ListPlaces, private readonly actions: RowActions) {
+  constructor(
+    private readonly jobs: Jobs, private readonly places: ListPlaces, private readonly unfolded: Unfolded, private readonly actions: ListActions,
+  ) {
     this.live = new Placement(places.live);
     this.ended = new Placement(places.ended);
   }
@@ -47,7 +64,7 @@ export class JobList {
   /** Once a second: waits count down, and rates go stale. */
   tick(): void {
     const now = Date.now();
-    for (const row of this.live.rows) row.tick(now);
+    for (const list of [this.live, this.ended]) for (const row of list.rows) row.tick(now);
   }
 
   private schedule(): void {
@@ -66,23 +83,95 @@ export class JobList {
       if (performance.now() > until) break;
     }
     if (this.dirty.size > 0) this.schedule();
+    this.arrangeSoon();
     this.paintCounts();
   }
 
   private paintJob(id: string): void {
     const job = this.jobs.get(id);
-    let row = this.rows.get(id);
+    const row = this.rows.get(id);
+    // Children are at home below their parent, or nowhere while that is looked for.
+    if (!!job !== !!row) this.mark(this.jobs.childrenOf(id));
     if (!job) {
-      if (row) this.place(row, undefined);
-      this.rows.delete(id);
+      if (!row) return;
+      this.drop(row);
+      if (row.parent !== undefined) this.unarranged.add(row.parent);
       return;
     }
-    if (!row) {
-      row = new Row(job, this.actions);
-      this.rows.set(id, row);
+    const { parent, retry_of } = job.view;
+    if (parent !== undefined && (this.jobs.get(parent) || this.actions.isSought(parent))) {
+      this.paintPart(job, parent, row);
+      return;
     }
-    row.update(job, this.clock);
-    this.place(row, row.isLive ? this.live : this.ended);
+    if (!row && retry_of !== undefined) this.mark([retry_of]);
+    const painted = row ?? this.rowOf(job);
+    this.update(painted, job);
+    this.place(painted, painted.isLive ? this.live : this.ended);
+  }
+
+  private paintPart(job: Job, parent: string, row: Row | undefined): void {
+    if (row && (this.live.has(row) || this.ended.has(row))) this.drop(row);
+    else if (row) this.update(row, job);
+    if (this.unfolded.has(parent)) this.unarranged.add(parent);
+  }
+
+  private rowOf(job: Job): Row {
+    const { id } = job.view;
+    const row = new Row(job, this.actions, () => this.toggle(id));
+    this.rows.set(id, row);
+    return row;
+  }
+
+  private update(row: Row, job: Job): void {
+    const { id } = job.view;
+    row.update(job, this.clock, {
+      isRetried: this.jobs.retryOf(id) !== undefined, parts: this.jobs.childrenOf(id).size, isUnfolded: this.unfolded.has(id),
+    });
+    if (this.unfolded.has(id)) this.unarranged.add(id);
+  }
+
+  private drop(row: Row): void {
+    for (const child of row.family.rows) this.drop(child);
+    this.place(row, undefined);
+    row.node.remove();
+    if (this.rows.get(row.id) === row) this.rows.delete(row.id);
+  }
+
+  private toggle(id: string): void {
+    this.unfolded.set(id, !this.unfolded.has(id));
+    this.mark([id]);
+    this.arrangedAt = -Infinity; // who clicked looks
+    this.unarranged.add(id);
+  }
+
+  private arrangeSoon(): void {
+    if (this.unarranged.size === 0) return;
+    const wait = this.arrangedAt + arrangeMs - performance.now();
+    if (wait > 0) {
+      this.later ||= window.setTimeout(() => {
+        this.later = 0;
+        this.schedule();
+      }, wait);
+      return;
+    }
+    this.arrangedAt = performance.now();
+    for (const id of this.unarranged) this.arrange(id); // may add those of children, which come in this turn
+    this.unarranged.clear();
+  }
+
+  /** Puts the rows of a job's children below it: some of them, or none when they are folded. */
+  private arrange(id: string): void {
+    const row = this.rows.get(id);
+    const job = this.jobs.get(id);
+    if (!row || !job) return;
+    const held = [...this.jobs.childrenOf(id)].flatMap((child) => this.jobs.get(child) ?? []);
+    const chosen = this.unfolded.has(id) ? choose(held) : [];
+    const rows = chosen.map((child) => this.rows.get(child.view.id) ?? this.rowOf(child));
+    const kept = new Set(rows);
+    const gone = row.family.rows.filter((child) => !kept.has(child));
+    row.family.put(rows, Math.max(held.length, job.view.children?.count ?? 0) - rows.length);
+    for (const child of gone) this.drop(child);
+    chosen.forEach((child, i) => this.update(rows[i]!, child));
   }
 
   private place(row: Row, to: Placement | undefined): void {
@@ -110,9 +199,14 @@ class Placement {
 
   constructor(private readonly parent: HTMLElement) {}
 
+  has(row: Row): boolean {
+    return this.orders.has(row);
+  }
+
   put(row: Row): void {
     const order = row.order;
     if (this.orders.get(row) === order) return;
+    const focused = row.node.contains(document.activeElement) ? (document.activeElement as HTMLElement) : undefined;
     this.remove(row);
     let low = 0;
     let high = this.rows.length;
@@ -124,6 +218,7 @@ class Placement {
     this.parent.insertBefore(row.node, this.rows[low]?.node ?? null);
     this.rows.splice(low, 0, row);
     this.orders.set(row, order);
+    focused?.focus({ preventScroll: true }); // which moving it has taken
   }
 
   remove(row: Row): void {

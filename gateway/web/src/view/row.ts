@@ -1,13 +1,13 @@
 import { hasEnded, moment, type Job } from '../client';
+import { Controls, type ControlActions } from './controls';
 import { element, setAttribute, setHidden, setText } from './element';
+import { Family } from './family';
 import { exactly, percentTenths } from './format';
 import { Pace } from './pace';
 import { ResultPanel } from './result';
 import * as words from './words';
 
-export interface RowActions {
-  /** Asks the job to stop; rejects with what to tell. */
-  cancel(id: string): Promise<void>;
+export interface RowActions extends ControlActions {
   /** Whether this page is sending the job's file. */
   feeding(id: string): boolean;
   /** Whether the job's file came from this page, so that its result is to be opened. */
@@ -16,12 +16,21 @@ export interface RowActions {
   isLive(): boolean;
 }
 
+/** What a row shows of other jobs. */
+export interface Relations {
+  /** The job is tried again by another one. */
+  readonly isRetried: boolean;
+  /** How many of its children the page knows of. */
+  readonly parts: number;
+  readonly isUnfolded: boolean;
+}
+
 /** More than any two jobs' creations lie apart. */
 const aheadMs = 1e14;
 
 /** A job's row. It is built once, and each update touches what differs alone. */
 export class Row {
-  readonly node: HTMLLIElement;
+  readonly node = element('li', { class: 'job', tabindex: '-1' });
   private readonly title = element('span', { class: 'title' });
   private readonly kind = element('span', { class: 'kind' });
   private readonly state = element('span', { class: 'state' });
@@ -33,32 +42,34 @@ export class Row {
   private readonly errorCode = element('code');
   private readonly errorText = element('span');
   private readonly error = element('p', { class: 'error' }, this.errorText, ' ', this.errorCode);
-  private readonly cancel = element('button', { type: 'button', class: 'quiet' }, 'Cancel');
-  private readonly sure = element('button', { type: 'button', class: 'danger' }, 'Stop it');
-  private readonly keep = element('button', { type: 'button', class: 'quiet' }, 'Keep it');
-  private readonly question = element('div', { class: 'question', role: 'group', 'aria-label': 'Stop this job?' },
-    element('span', {}, 'Stop this job?'), this.sure, this.keep);
-  private readonly refusal = element('p', { class: 'error', role: 'alert' });
+  private readonly controls: Controls;
   private readonly result: ResultPanel;
+  readonly family: Family;
   private readonly pace = new Pace();
   private painted = -1;
   private lastRev = -1;
+  private isRetried = false;
 
-  constructor(private job: Job, private readonly actions: RowActions) {
+  constructor(private job: Job, private readonly actions: RowActions, toggled: () => void) {
     const { id } = job.view;
+    this.controls = new Controls(this.node, actions);
     this.result = new ResultPanel(id);
-    this.node = element('li', { class: 'job', 'data-job': id },
-      element('div', { class: 'head' }, this.title, this.kind, this.state, this.result.toggle, this.cancel, this.question),
+    this.family = new Family(id, toggled);
+    this.node.dataset.job = id;
+    this.node.append(
+      element('div', { class: 'head' }, this.title, this.kind, this.state, this.result.toggle, this.controls.node),
       this.bar,
       element('div', { class: 'figures' }, this.percent, ...this.figures),
-      this.note, this.error, this.refusal, this.result.node);
-    this.question.hidden = this.refusal.hidden = this.error.hidden = true;
-    this.cancel.addEventListener('click', () => this.ask());
-    this.keep.addEventListener('click', () => this.answer());
-    this.sure.addEventListener('click', () => void this.stop());
-    this.question.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') this.answer();
-    });
+      this.note, this.error, this.controls.refusal, this.family.node, this.result.node);
+    this.error.hidden = true;
+  }
+
+  get id(): string {
+    return this.job.view.id;
+  }
+
+  get parent(): string | undefined {
+    return this.job.view.parent;
   }
 
   get isLive(): boolean {
@@ -72,20 +83,24 @@ export class Row {
     return moment(created_at) + (state === 'queued' ? 0 : aheadMs);
   }
 
-  update(job: Job, now: number): void {
+  update(job: Job, now: number, relations: Relations): void {
     const wasLive = this.lastRev >= 0 && this.isLive;
     this.job = job;
     const { view } = job;
     if (view.rev !== this.lastRev) this.pace.add(view, job.appliedAt, this.actions.isLive());
     this.lastRev = view.rev;
+    this.isRetried = relations.isRetried;
     this.paintBar();
     this.paintWords(now);
+    this.controls.offer(view, relations.isRetried);
+    this.family.paint(view, relations.parts, relations.isUnfolded);
     if (!this.isLive) this.result.show(view, wasLive && this.actions.isOwn(view.id));
   }
 
   /** Repaints what changes with time alone: waits, rates, and whether anything still comes. */
   tick(now: number): void {
     if (this.isLive) this.paintWords(now);
+    for (const row of this.family.rows) row.tick(now);
   }
 
   private paintBar(): void {
@@ -108,12 +123,12 @@ export class Row {
   private paintWords(now: number): void {
     const { view } = this.job;
     const about = { now, pace: this.pace, feeding: this.actions.feeding(view.id) };
-    const orphan = words.isOrphan(view, about);
-    setAttribute(this.node, 'data-status', orphan ? 'orphan' : view.canceling && this.isLive ? 'canceling' : view.state);
+    const status = words.statusOf(view, about);
+    setAttribute(this.node, 'data-status', status);
     setText(this.title, words.titleOf(view));
     setAttribute(this.title, 'title', words.titleOf(view));
     setText(this.kind, view.title ? view.type : '');
-    setText(this.state, orphan ? 'Waiting' : words.stateOf(view));
+    setText(this.state, status === 'orphan' ? 'Waiting' : words.stateOf(view));
     const texts = [
       words.stageOf(view), words.countOf(view), words.rateOf(view, about), words.attemptOf(view),
       words.etaOf(view, about), words.endOf(view, now),
@@ -121,45 +136,12 @@ export class Row {
     this.figures.forEach((node, i) => setText(node, texts[i] ?? ''));
     const end = moment(view.ended_at);
     if (end) setAttribute(this.figures[5]!, 'title', exactly(end));
-    setText(this.note, words.noteOf(view, about));
+    setText(this.note, this.isRetried ? 'Tried again by another job' : words.noteOf(view, about));
     const trouble = words.troubleOf(view);
     setHidden(this.error, !trouble);
     if (trouble) {
       setText(this.errorCode, trouble.code);
       setText(this.errorText, trouble.message);
     }
-    setHidden(this.cancel, !this.isLive || view.canceling === true || !this.question.hidden);
-    if (!this.isLive || view.canceling) setHidden(this.question, true);
-  }
-
-  // Work that a worker has begun is lost by stopping it; the rest is stopped at once.
-  private ask(): void {
-    const { state } = this.job.view;
-    if (state === 'queued') {
-      void this.stop();
-      return;
-    }
-    setHidden(this.question, false);
-    setHidden(this.cancel, true);
-    this.keep.focus();
-  }
-
-  private answer(): void {
-    setHidden(this.question, true);
-    setHidden(this.cancel, !this.isLive);
-    this.cancel.focus();
-  }
-
-  private async stop(): Promise<void> {
-    this.sure.disabled = this.cancel.disabled = true;
-    try {
-      await this.actions.cancel(this.job.view.id);
-      setText(this.refusal, '');
-    } catch (error) {
-      setText(this.refusal, `It could not be stopped: ${(error as Error).message}`);
-    }
-    this.sure.disabled = this.cancel.disabled = false;
-    setHidden(this.question, true);
-    setHidden(this.cancel, !this.isLive || this.job.view.canceling === true);
   }
 }

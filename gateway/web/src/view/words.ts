@@ -1,5 +1,5 @@
 import { hasEnded, moment, type Job, type View } from '../client';
-import { amount, percentTenths, rate, span, when } from './format';
+import { amount, count, percentTenths, rate, span, when } from './format';
 import { took, type Pace } from './pace';
 
 /** What is known of a job beside its view. */
@@ -11,7 +11,7 @@ export interface Circumstances {
 }
 
 const states: Readonly<Record<View['state'], string>> = {
-  receiving: 'Receiving', queued: 'Queued', running: 'Running', paused: 'Paused', retrying: 'Retrying',
+  receiving: 'Receiving', queued: 'Queued', running: 'Running', awaiting: 'Awaiting', paused: 'Paused', retrying: 'Retrying',
   succeeded: 'Done', failed: 'Failed', canceled: 'Canceled',
 };
 
@@ -20,7 +20,30 @@ export function titleOf(view: View): string {
 }
 
 export function stateOf(view: View): string {
-  return view.canceling ? 'Canceling' : states[view.state];
+  if (hasEnded(view.state)) return states[view.state];
+  if (view.canceling) return 'Canceling…';
+  // There may be more states in future.
+  return view.pausing ? 'Pausing…' : states[view.state] ?? view.state;
+}
+
+/** What the look of a row depends on. */
+export function statusOf(view: View, about: Circumstances): string {
+  if (isOrphan(view, about)) return 'orphan';
+  if (hasEnded(view.state)) return view.state;
+  if (view.canceling) return 'canceling';
+  return view.pausing ? 'pausing' : view.state;
+}
+
+/** A job whose worker was lost waits for another one, and no attempt of it has failed. */
+export function isStalled({ state, error, retry_at }: View): boolean {
+  return state === 'retrying' && !error && !retry_at;
+}
+
+/** How many of a job's children have ended: "4 of 10 parts, 1 failed". */
+export function partsOf({ children }: View): string {
+  if (!children) return '';
+  const failed = children.failed > 0 ? `, ${count(children.failed)} failed` : '';
+  return `${count(children.ended)} of ${count(children.count)} parts${failed}`;
 }
 
 /** A file whose sender is gone: not this page's, and nothing has come of late. */
@@ -35,7 +58,7 @@ export function stageOf({ state, stage, canceling }: View): string {
 }
 
 export function countOf({ state, progress }: View): string {
-  if (!progress || hasEnded(state) || state === 'queued') return '';
+  if (!progress || hasEnded(state) || state === 'queued' || state === 'awaiting') return '';
   return amount(progress.done, progress.total, progress.unit);
 }
 
@@ -55,21 +78,27 @@ function isMoving(view: View): boolean {
 }
 
 /** The attempt, where it is not simply the first. */
-export function attemptOf({ state, attempt, resumed_from }: View): string {
+export function attemptOf({ state, attempt, resumed_from, retry_of }: View): string {
   const parts = [];
+  if (retry_of) parts.push('another try');
   if (attempt && attempt > 1) parts.push(`attempt ${attempt}`);
-  if (resumed_from !== undefined && !hasEnded(state)) parts.push(`resumed from ${percentTenths(resumed_from)} %`);
+  if (resumed_from !== undefined && state === 'running') parts.push(`goes on from ${percentTenths(resumed_from)} %`);
   return parts.join(', ');
 }
 
 /** The line below the bar: what to know, or to do. */
 export function noteOf(view: View, about: Circumstances): string {
   if (isOrphan(view, about)) return 'Waiting for the file: drop it again to go on';
+  if (view.canceling && !hasEnded(view.state)) return 'Asked to stop';
+  if (view.pausing && !hasEnded(view.state)) {
+    return view.state === 'receiving' ? 'Pauses once the file has arrived' : 'Pauses once its worker has put down how far it is';
+  }
+  if (isStalled(view)) return 'Its worker was lost, another takes over';
   if (view.state === 'retrying') {
     const wait = moment(view.retry_at) - about.now;
     return wait > 500 ? `Next attempt in ${span(wait / 1_000)}` : 'Next attempt any moment';
   }
-  if (view.canceling && !hasEnded(view.state)) return 'Asked to stop';
+  if (view.state === 'paused') return 'Rests until it is resumed';
   return hasEnded(view.state) ? '' : view.message ?? '';
 }
 

@@ -1,0 +1,186 @@
+package gateway_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+)
+
+// control asks something of a job, and gives the job as it is answered.
+func (s *server) control(t *testing.T, job engine.JobID, verb string) engine.Job {
+	t.Helper()
+	a := s.ask(t, http.MethodPost, "/v1/jobs/"+string(job)+"/"+verb, "", nil)
+	if a.status != http.StatusAccepted {
+		t.Fatalf("%s: %+v", verb, a)
+	}
+	var shown struct {
+		Topic engine.Topic
+		Job   engine.Job
+	}
+	a.into(t, &shown)
+	if shown.Topic != topic || shown.Job.ID != job {
+		t.Errorf("%s answers with %s of %s", verb, shown.Job.ID, shown.Topic)
+	}
+	return shown.Job
+}
+
+// A made is what a request that makes a job is answered with.
+type made struct {
+	ID       engine.JobID
+	Topic    engine.Topic
+	Existing bool
+}
+
+func (s *server) retry(t *testing.T, job engine.JobID, body string, status int) made {
+	t.Helper()
+	a := s.ask(t, http.MethodPost, "/v1/jobs/"+string(job)+"/retry", body, nil)
+	var got made
+	a.into(t, &got)
+	if a.status != status || got.Existing != (status == http.StatusOK) || got.Topic != topic || got.ID == job ||
+		a.header.Get("Location") != "/v1/jobs/"+string(got.ID) {
+		t.Fatalf("retry %s: %+v", body, a)
+	}
+	return got
+}
+
+func TestPauseAndResume(t *testing.T) {
+	e := real(t)
+	s := serve(t, e, nil)
+	waiting := enqueue(t, e, topic)
+	for range 2 {
+		if j := s.control(t, waiting, "pause"); j.State != engine.Paused {
+			t.Errorf("paused, a waiting job is %s", j.State)
+		}
+	}
+	for range 2 {
+		if j := s.control(t, waiting, "resume"); j.State != engine.Queued {
+			t.Errorf("resumed, a waiting job is %s", j.State)
+		}
+	}
+	run := start(t, e, topic)
+	if j := s.control(t, run.job, "pause"); j.State != engine.Running || !j.Pausing {
+		t.Errorf("asked to pause, a running job is %s, pausing %v", j.State, j.Pausing)
+	}
+	if j := s.control(t, run.job, "resume"); j.State != engine.Running || j.Pausing {
+		t.Errorf("resumed before it has paused, it is %s, pausing %v", j.State, j.Pausing)
+	}
+	s.control(t, run.job, "pause")
+	run.write(engine.Report{Type: engine.JobPaused})
+	if j := s.control(t, run.job, "resume"); j.State != engine.Queued {
+		t.Errorf("paused by its run and resumed, it is %s", j.State)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	e := real(t)
+	s := serve(t, e, nil)
+	run := start(t, e, topic)
+	run.write(
+		engine.Report{Type: engine.JobCheckpoint, Tenths: 400, Checkpoint: []byte("row 400")},
+		engine.Report{Type: engine.JobFailed, Tenths: 450, Error: &engine.JobError{Code: "error", Message: "the disk is full"}},
+	)
+	again := s.retry(t, run.job, "", http.StatusCreated)
+	for _, body := range []string{"", `{}`, `{"from_start":true}`} {
+		if got := s.retry(t, run.job, body, http.StatusOK); got.ID != again.ID {
+			t.Errorf("without a key, %q gives job %s, want %s", body, got.ID, again.ID)
+		}
+	}
+	anew := s.retry(t, run.job, `{"from_start":true,"key":"anew"}`, http.StatusCreated)
+	for job, percent := range map[engine.JobID]float64{again.ID: 40, anew.ID: 0} {
+		v, err := e.Job(soon(t), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := v.Job()
+		if err != nil || j.RetryOf != run.job || j.State != engine.Queued || j.Title != "Orders 2025" || j.Percent != percent {
+			t.Errorf("tried again it is %s, %v, want it queued at %v", v.JSON, err, percent)
+		}
+	}
+}
+
+func TestRequestsThatAJobsStateRefuses(t *testing.T) {
+	e := real(t)
+	s := serve(t, e, nil)
+	over := start(t, e, topic)
+	over.succeed()
+	for _, verb := range []string{"cancel", "pause", "resume"} {
+		wantProblem(t, s.ask(t, "POST", "/v1/jobs/"+string(over.job)+"/"+verb, "", nil), http.StatusConflict, "ended")
+	}
+	run := start(t, e, topic)
+	detail := func(verb string) string {
+		t.Helper()
+		a := s.ask(t, "POST", "/v1/jobs/"+string(run.job)+"/"+verb, "", nil)
+		wantProblem(t, a, http.StatusConflict, "state")
+		var p struct{ Detail string }
+		a.into(t, &p)
+		return p.Detail
+	}
+	if got := detail("retry"); !strings.HasPrefix(got, "the job is running, ") || !strings.Contains(got, "cancel it") {
+		t.Errorf("retrying what runs is refused with %q", got)
+	}
+	s.control(t, run.job, "cancel")
+	if got := detail("pause"); !strings.HasPrefix(got, "the job is being canceled ") || !strings.Contains(got, "try it again") {
+		t.Errorf("pausing what is being canceled is refused with %q", got)
+	}
+	id, err := e.NewJobID(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upload, _, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: "export"}, 50, engine.Shown{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.control(t, upload.Job, "cancel")
+	wantProblem(t, s.ask(t, "POST", "/v1/jobs/"+string(upload.Job)+"/retry", "", nil), http.StatusBadRequest, "invalid")
+	for _, body := range []string{`{`, `{"from":"start"}`, `{"key":"` + strings.Repeat("k", 257) + `"}`} {
+		wantProblem(t, s.ask(t, "POST", "/v1/jobs/"+string(over.job)+"/retry", body, nil), http.StatusBadRequest, "invalid")
+	}
+}
+
+func TestWhoMayControl(t *testing.T) {
+	e := real(t)
+	mine, foreign := enqueue(t, e, topic), enqueue(t, e, "user:43")
+	unknown := engine.JobID(string(mine[:2]) + "01JD0000000000000000000000")
+	s := serve(t, e, func(o *gateway.Options) {
+		o.Auth = tokens{
+			"reader":     {Subject: "r", Grants: []auth.Grant{{Topics: string(topic), Rights: auth.Read}}},
+			"producer":   {Subject: "p", Grants: []auth.Grant{{Topics: string(topic), Rights: auth.Read | auth.Enqueue}}},
+			"controller": {Subject: "c", Grants: []auth.Grant{{Topics: string(topic), Rights: auth.Read | auth.Control}}},
+			"blind":      {Subject: "b", Grants: []auth.Grant{{Topics: string(topic), Rights: auth.Enqueue | auth.Control}}},
+		}
+	})
+	as := func(token, verb string, job engine.JobID) answer {
+		t.Helper()
+		return s.ask(t, "POST", "/v1/jobs/"+string(job)+"/"+verb, "", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })
+	}
+	verbs := []string{"pause", "resume", "cancel", "retry"}
+	for _, verb := range verbs {
+		other := "producer"
+		if verb == "retry" {
+			other = "controller"
+		}
+		for _, token := range []string{"reader", other} {
+			t.Run(verb+" as "+token, func(t *testing.T) { wantProblem(t, as(token, verb, mine), http.StatusForbidden, "forbidden") })
+		}
+		t.Run(verb+" what cannot be read", func(t *testing.T) { wantProblem(t, as("blind", verb, mine), http.StatusNotFound, "not_found") })
+		t.Run(verb+" what is foreign", func(t *testing.T) {
+			a, b := as("controller", verb, foreign), as("controller", verb, unknown)
+			wantProblem(t, a, http.StatusNotFound, "not_found")
+			if a.body != b.body {
+				t.Errorf("foreign %s, unknown %s: they can be told apart", a.body, b.body)
+			}
+		})
+	}
+	for _, verb := range verbs[:3] {
+		if a := as("controller", verb, mine); a.status != http.StatusAccepted {
+			t.Errorf("%s with the right: %+v", verb, a)
+		}
+	}
+	if a := as("producer", "retry", mine); a.status != http.StatusCreated {
+		t.Errorf("retry with the right: %+v", a)
+	}
+}

@@ -1,0 +1,104 @@
+import type { View } from '../client';
+import { element, setAttribute, setHidden, setText } from './element';
+import { offers, type Verb } from './offers';
+import { titleOf } from './words';
+
+/** Each rejects with what to tell. */
+export type ControlActions = Readonly<Record<Verb, (id: string) => Promise<void>>>;
+
+const labels: Readonly<Record<Verb, string>> = { pause: 'Pause', resume: 'Resume', retry: 'Retry', cancel: 'Cancel' };
+const refusals: Readonly<Record<Verb, string>> = {
+  pause: 'It could not be paused', resume: 'It could not be resumed', retry: 'It could not be tried again', cancel: 'It could not be stopped',
+};
+const verbs = Object.keys(labels) as Verb[];
+
+/** The buttons of a job's row, each there when it makes sense and disabled while one is under way. */
+export class Controls {
+  readonly node = element('div', { class: 'controls' });
+  /** Why the last request was refused. */
+  readonly refusal = element('p', { class: 'error', role: 'alert' });
+  private readonly buttons = new Map<Verb, HTMLButtonElement>();
+  private readonly sure = element('button', { type: 'button', class: 'danger' }, 'Stop it');
+  private readonly keep = element('button', { type: 'button', class: 'quiet' }, 'Keep it');
+  private readonly question = element('div', { class: 'question', role: 'group', 'aria-label': 'Stop this job?' },
+    element('span', {}, 'Stop this job?'), this.sure, this.keep);
+  private view: View | undefined;
+  private offered: readonly Verb[] = [];
+
+  /** `row` takes the focus when the button that had it goes and there is no other one. */
+  constructor(private readonly row: HTMLElement, private readonly actions: ControlActions) {
+    for (const verb of verbs) {
+      const button = element('button', { type: 'button', class: 'quiet', 'data-verb': verb }, labels[verb]);
+      button.addEventListener('click', () => (verb === 'cancel' ? this.ask() : void this.run(verb)));
+      this.buttons.set(verb, button);
+    }
+    this.node.append(...this.buttons.values(), this.question);
+    this.question.hidden = this.refusal.hidden = true;
+    this.keep.addEventListener('click', () => this.answer());
+    this.sure.addEventListener('click', () => void this.run('cancel'));
+    this.question.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') this.answer();
+    });
+  }
+
+  /** Offers what makes sense for the job as it is. */
+  offer(view: View, isRetried: boolean): void {
+    this.view = view;
+    this.offered = offers(view, isRetried);
+    if (!this.offered.includes('cancel')) setHidden(this.question, true);
+    for (const [verb, button] of this.buttons) setAttribute(button, 'aria-label', `${labels[verb]} ${titleOf(view)}`);
+    this.paint();
+  }
+
+  private paint(): void {
+    const { activeElement } = document;
+    const hadFocus = this.node.contains(activeElement);
+    for (const [verb, button] of this.buttons) setHidden(button, !this.offered.includes(verb) || !this.question.hidden);
+    setHidden(this.node, this.offered.length === 0);
+    if (hadFocus && activeElement?.closest('[hidden]')) this.refocus();
+  }
+
+  // Otherwise whoever pressed the button by the keyboard would begin anew at the top of
+  // the page.
+  private refocus(): void {
+    const next = this.offered.length > 0 ? [...this.buttons.values()].find((button) => !button.hidden) : undefined;
+    (next ?? this.row).focus({ preventScroll: true });
+  }
+
+  // Work that a worker has begun is lost by stopping it; the rest is stopped at once.
+  private ask(): void {
+    if (this.view?.state === 'queued') {
+      void this.run('cancel');
+      return;
+    }
+    setHidden(this.question, false);
+    this.paint();
+    this.keep.focus();
+  }
+
+  private answer(): void {
+    setHidden(this.question, true);
+    this.paint();
+    this.buttons.get('cancel')?.focus();
+  }
+
+  private async run(verb: Verb): Promise<void> {
+    if (!this.view) return;
+    const hadFocus = this.node.contains(document.activeElement);
+    this.disable(true); // which takes the focus
+    try {
+      await this.actions[verb](this.view.id);
+      setText(this.refusal, '');
+    } catch (error) {
+      setText(this.refusal, `${refusals[verb]}: ${(error as Error).message}`);
+    }
+    this.disable(false);
+    setHidden(this.question, true);
+    this.paint();
+    if (hadFocus && (document.activeElement ?? document.body) === document.body) this.refocus();
+  }
+
+  private disable(is: boolean): void {
+    for (const button of [...this.buttons.values(), this.sure, this.keep]) button.disabled = is;
+  }
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A request is what a command asks of a job, and how the job shows that it holds.
+type request struct {
+	ask func(store, context.Context, engine.JobID) error
+	// done is what the job is then: "canceled".
+	done string
+	// told is what it is to do when nobody waits for it any more: "told to stop".
+	told string
+	// met says whether the job has done it. Nil: it has once the request is kept.
+	met func(engine.Job) bool
+	// dropped says why it never will although it goes on, as when somebody asks for the
+	// opposite; "" while it may.
+	dropped func(engine.Job) string
+}
+
+// controlCommand completes a command that asks something of the job that its argument
+// names.
+func (a *app) controlCommand(cmd *cobra.Command, r request) *cobra.Command {
+	cmd.Args = cobra.ExactArgs(1)
+	noWait := new(bool)
+	if r.met != nil {
+		noWait = cmd.Flags().Bool("no-wait", false, "return as soon as the request is kept, which is durable")
+	}
+	serverFlag(cmd)
+	asJSON := jsonFlag(cmd, "print the job as JSON, as it is then")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		s, err := a.openJob(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		return a.control(cmd.Context(), s, engine.JobID(args[0]), r, *noWait, *asJSON)
+	}
+	return cmd
+}
+
+func (a *app) control(ctx context.Context, s *session, id engine.JobID, r request, noWait, asJSON bool) error {
+	if _, _, err := s.job(ctx, id); err != nil {
+		return err
+	}
+	// Of one that has ended, how it ended decides below.
+	if err := r.ask(s.store, ctx, id); err != nil && !errors.Is(err, engine.ErrEnded) {
+		return err
+	}
+	if r.met != nil && !noWait {
+		if err := r.await(ctx, s, id); err != nil {
+			return err
+		}
+	}
+	v, j, err := s.job(ctx, id)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		fmt.Fprintf(a.out, "%s\n", v.JSON)
+	} else {
+		fmt.Fprintf(a.out, "%s is %s at %s\n", id, state(j), percent(j.Percent))
+	}
+	return r.refused(j)
+}
+
+// errSettled ends a following that has seen enough.
+var errSettled = errors.New("settled")
+
+// await follows the job until it has done what was asked, or never will.
+func (r request) await(ctx context.Context, s *session, id engine.JobID) error {
+	var j engine.Job
+	_, err := s.follow(ctx, engine.FollowQuery{Job: id}, func(u engine.Update) (err error) {
+		if j, err = jobOf(u, j); err == nil && j.ID != "" && (r.met(j) || r.refused(j) != nil) {
+			err = errSettled
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errSettled):
+		return nil
+	case errors.Is(err, errInterrupted):
+		return fmt.Errorf("%w; the job is %s all the same", err, r.told)
+	}
+	return err
+}
+
+// refused is the error of a job that has not done what was asked, and will not.
+func (r request) refused(j engine.Job) error {
+	why := ""
+	switch {
+	case r.met != nil && r.met(j):
+		return nil
+	case j.State == engine.Canceled:
+		why = "it was canceled"
+	case j.State.Ended():
+		why = "it has " + string(j.State)
+	case r.dropped != nil:
+		why = r.dropped(j)
+	}
+	if why == "" {
+		return nil
+	}
+	return fmt.Errorf("job %s was not %s: %s", j.ID, r.done, why)
+}

@@ -1,0 +1,51 @@
+package cli_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+)
+
+// A job with more children than a page of the engine has is still found among them.
+func TestJobsAreNotBuriedUnderChildren(t *testing.T) {
+	server := redistest.Server(t)
+	e := openEngine(t, server.URL())
+	other, parent := enqueue(t, e), begin(t, e)
+	children := make([]engine.Child, 600)
+	for i := range children {
+		children[i] = engine.Child{Name: string(rune('a'+i/26)) + string(rune('a'+i%26)), Spec: engine.Spec{Type: "part", Queue: "nobody"}}
+	}
+	children, plan, err := engine.PlanFanOut("parts", "user:demo", children)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent.report(t, engine.Report{Type: engine.JobProgress, FanOut: &plan})
+	parent.fence.Seq = 2
+	if err := e.Spawn(t.Context(), parent.job, parent.fence, 0, "parts", children); err != nil {
+		t.Fatal(err)
+	}
+	list := func(args ...string) (ids []string, notes string) {
+		t.Helper()
+		p := spawn(t, t.TempDir(), append([]string{"jobs", "--redis", server.URL()}, args...)...)
+		for p.lines.Scan() {
+			if id, _, _ := strings.Cut(p.lines.Text(), " "); id != "JOB" {
+				ids = append(ids, id)
+			}
+		}
+		if code := p.wait(); code != 0 {
+			t.Fatalf("exit code %d: %s", code, p.stderr.String())
+		}
+		return ids, p.stderr.String()
+	}
+	if ids, notes := list("--limit", "2"); len(ids) != 2 || ids[0] != string(parent.job) || ids[1] != string(other) || !strings.Contains(notes, "--children lists them") {
+		t.Errorf("listed are %q, %q; want the parent and the other job", ids, notes)
+	}
+	if ids, notes := list("--limit", "1"); len(ids) != 1 || !strings.Contains(notes, "--limit 10 shows them") {
+		t.Errorf("listed are %q, %q; want one, and that there are more", ids, notes)
+	}
+	if ids, notes := list("--limit", "1000", "--children"); len(ids) != 602 || notes != "" {
+		t.Errorf("listed are %d jobs, %q; want 602", len(ids), notes)
+	}
+}

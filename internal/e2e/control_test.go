@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// press clicks a button of a job's row.
+func (b *browser) press(job, verb string) {
+	b.t.Helper()
+	b.do("click", line{"selector": `[data-job="` + job + `"] > .head [data-verb=` + verb + `]`})
+}
+
+// awaitJob waits until the page shows a job in a state, from a line on; "" is any but one
+// that is known.
+func (b *browser) awaitJob(job, state, known string, from int) line {
+	b.t.Helper()
+	found, _ := b.process.await(job+" that is "+state, from, func(l line) bool {
+		return l.text("event") == "painted" && l.text("state") == state && l.text("job") != known && (job == "" || l.text("job") == job)
+	})
+	return found
+}
+
+// Somebody lets a job rest that waits for its worker, looks again, lets it go on, and
+// tries another one again that has failed.
+func TestControlsInABrowser(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.pauseWorker()
+	b := newBrowser(t, nil)
+	b.open("http://" + s.addr + "/")
+	b.await("badge", "live", 0)
+	table, _ := writeTable(t, "orders.csv", 1<<20)
+	b.drop(table)
+	rests := b.awaitState("queued").text("job")
+	b.press(rests, "pause")
+	b.awaitJob(rests, "paused", "", 0)
+	from := b.process.said()
+	b.do("reload", line{})
+	b.awaitJob(rests, "paused", "", from)
+
+	// The worker, which is back, leaves it alone and has time for another one.
+	s.resumeWorker()
+	binary := filepath.Join(t.TempDir(), "picture.csv")
+	if err := os.WriteFile(binary, []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\xff\xfe"+strings.Repeat("\x00\x01\xfe", 50_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.await("badge", "live", from)
+	b.drop(binary)
+	failed := b.awaitState("failed").text("job")
+	b.press(failed, "retry")
+	again := b.awaitJob("", "failed", failed, 0)
+	if reason := again.text("reason"); !strings.Contains(reason, "it looks like image/png") {
+		t.Errorf("tried again it fails for %q: its file is not there?", reason)
+	}
+	b.do("shows", line{"selector": `[data-job="` + failed + `"] > .note`, "text": "Tried again"})
+	b.pictures("controls")
+
+	for _, l := range b.process.all()[from:] {
+		if state := l.text("state"); l.text("job") == rests && state != "paused" {
+			t.Errorf("before it is resumed it is shown as %s", state)
+		}
+	}
+	from = b.process.said()
+	b.press(rests, "resume")
+	b.awaitJob(rests, "succeeded", "", from)
+	b.checkAgreement()
+	b.checkQuiet()
+	b.close()
+	s.stop()
+}
