@@ -128,7 +128,7 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 	}
 	if end != nil {
 		r := Report{Type: JobFailed, Error: end}
-		o.kind, o.outcome = JobFailed, string(r.appendOutcome(nil))
+		o.kind, o.outcome = JobFailed, string(r.outcome())
 	}
 	if _, err := e.operate(ctx, o); err != nil {
 		return Attempt{}, fmt.Errorf("claim job %s from its silent worker: %w", id, err)
@@ -154,7 +154,7 @@ func (e *Engine) endWaiting(ctx context.Context, id JobID, kind RecordType, atte
 	}
 	r := Report{Type: JobFailed, Error: &why}
 	_, err = e.operate(ctx, operation{
-		kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.appendOutcome(nil)),
+		kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.outcome()),
 	})
 	if err == nil && a.Waiting {
 		e.withdraw(a)
@@ -173,7 +173,7 @@ func (e *Engine) Withdraw(ctx context.Context, id JobID, attempt int, why JobErr
 func (e *Engine) Requeue(ctx context.Context, a Attempt, why JobError) error {
 	r := Report{Type: JobFailed, Error: &why}
 	_, err := e.operate(ctx, operation{
-		kind: JobQueued, topic: a.Topic, job: a.Job, key: newKey(), attempt: a.Attempt, again: true, outcome: string(r.appendOutcome(nil)),
+		kind: JobQueued, topic: a.Topic, job: a.Job, key: newKey(), attempt: a.Attempt, again: true, outcome: string(r.outcome()),
 	})
 	return err
 }

@@ -167,7 +167,7 @@ func (r *Report) encode(args []any) []any {
 	with := func(name string, value any) { args = append(args, name, value) }
 	switch r.Type {
 	case JobSucceeded, JobFailed, JobRetrying:
-		with("@outcome", r.appendOutcome(nil))
+		with("@outcome", r.outcome())
 	}
 	if r.Log != nil {
 		line, _ := json.Marshal(r.Log) // strings and a number
@@ -231,7 +231,8 @@ func (s *Shown) append(b []byte) []byte {
 	return b
 }
 
-func (r *Report) appendOutcome(b []byte) []byte {
+// outcome is what an attempt, or the job, came to, as the view shows it.
+func (r *Report) outcome() (b []byte) {
 	if e := r.Error; e != nil && r.Type != JobSucceeded {
 		b = append(b, `,"error":{"code":`...)
 		b = appendString(b, clip(e.Code, 64))

@@ -240,7 +240,7 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 	case errors.Is(cause, ErrCanceled):
 		return engine.Report{Type: engine.JobCanceled}
 	case errors.Is(cause, ErrDeadline):
-		err = cmp.Or(err, error(ErrDeadline)) // it awaited its children
+		err = cmp.Or(err, ErrDeadline) // it awaited its children
 		return failed(codeDeadline)
 	case errors.As(err, new(*permanentError)):
 		return failed(codePermanent)
