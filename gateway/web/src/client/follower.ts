@@ -2,6 +2,7 @@ import { Backoff } from './backoff';
 import type { Connection, ConnectionState } from './connection';
 import { Jobs } from './jobs';
 import { Keeper } from './keeper';
+import { Parents } from './parents';
 import { Alarm, type Clock, type Random } from './ports';
 import { hasEnded, type Reason, type StreamRecord, type SubscriptionFrame, type View } from './protocol';
 import type { Store } from './store';
@@ -65,9 +66,7 @@ export class TopicFollower {
   private askedFrom = '';
   /** Jobs to ask about once there is a connection again. */
   private readonly unanswered = new Set<string>();
-  /** Parents that children name: those that are asked for, and those that are no more. */
-  private readonly sought = new Set<string>();
-  private readonly lost = new Set<string>();
+  private readonly parents = new Parents(this.jobs, (id) => void this.inquire(id));
   private readonly listeners = new Set<FollowerListener>();
   private readonly mismatches: Backoff;
   private readonly again: Alarm;
@@ -117,7 +116,7 @@ export class TopicFollower {
 
   /** Whether a parent that is not held may still turn up. */
   isSought(id: string): boolean {
-    return this.sought.has(id);
+    return this.parents.isSought(id);
   }
 
   private recall(): void {
@@ -154,8 +153,7 @@ export class TopicFollower {
     const ids = [...this.jobs.all()].map((job) => job.view.id);
     this.jobs.clear();
     this.unanswered.clear();
-    this.sought.clear();
-    this.lost.clear();
+    this.parents.forget();
     this.cursor = '';
     this.history = 0;
     this.keeper?.forget();
@@ -255,21 +253,13 @@ export class TopicFollower {
       return;
     }
     if (owner !== this.principal) return;
-    const wasSought = this.sought.delete(id);
-    if (wasSought && !view) this.lost.add(id);
+    const wasSought = this.parents.answered(id, view !== undefined);
     const isNews = view ? this.jobs.apply(view, this.options.clock.now()) : this.jobs.remove(id);
     if (isNews || wasSought) this.tell([id]);
   }
 
-  // A job that failed while thousands of its children lived is followed by their ends. A
-  // snapshot, which has the jobs that ended last, then has children without their parent.
   private seekParents(views: Iterable<View>): void {
-    if (!this.options.fetchJob) return;
-    for (const { parent } of views) {
-      if (parent === undefined || this.jobs.get(parent) || this.sought.has(parent) || this.lost.has(parent)) continue;
-      this.sought.add(parent);
-      void this.inquire(parent);
-    }
+    if (this.options.fetchJob) this.parents.seek(views);
   }
 
   private takeRecords(after: string, cursor: string, records: readonly StreamRecord[]): void {
