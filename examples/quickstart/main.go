@@ -27,16 +27,15 @@ func export(ctx context.Context, run *worker.Run, todo Export) error {
 	}
 	run.Unit("rows")
 	for ; row < todo.Rows; row++ {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx) // canceled, or told to hand the job back
-		case <-time.After(time.Millisecond): // the work on a row
-		}
+		<-time.After(time.Millisecond) // the work on a row
 		run.Progress(row+1, todo.Rows)
 		if run.CheckpointDue() {
 			if err := run.Checkpoint(row + 1); err != nil {
 				return err
 			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // canceled, paused, or told to hand the job back
 		}
 	}
 	return run.Result(map[string]int64{"rows": row})

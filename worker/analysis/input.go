@@ -34,9 +34,6 @@ func (in *input) offset() int64  { return in.base + int64(in.start) }
 
 // more reads at least one byte more into the window, or finds the end.
 func (in *input) more() error {
-	if in.ctx.Err() != nil {
-		return context.Cause(in.ctx)
-	}
 	if in.start > 0 {
 		copy(in.buf, in.buf[in.start:in.end])
 		in.base += int64(in.start)

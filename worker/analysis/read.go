@@ -57,15 +57,16 @@ func (st *State) read(ctx context.Context, src io.Reader, p Payload, opts Option
 		}
 		if st.offset >= next {
 			next = st.offset + hookBytes
-			// Most of a window may be parsed without a read, which is the other
-			// place that looks.
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
+			// Whoever pauses or drains a run wants a checkpoint of where it stands, so the
+			// hook comes between the look at the context and what is made of it.
+			ended := ctx.Err() != nil
 			if hook != nil {
 				if err := hook(); err != nil {
 					return err
 				}
+			}
+			if ended {
+				return context.Cause(ctx)
 			}
 		}
 	}

@@ -278,3 +278,47 @@ func checkClose(t *testing.T, c io.Closer) {
 		t.Error(err)
 	}
 }
+
+// A paused or drained run keeps what it has read: its last checkpoint is where it stopped,
+// although none was due before.
+func TestRunCheckpointsWhereItIsStopped(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	p := put(t, bucket, "o", orders(2<<20))
+	stopped := errors.New("paused")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	j := &stoppable{job: job{t: t}, ctx: ctx, at: p.Size / 3, cancel: func() { cancel(stopped) }}
+	if err := Run(ctx, j, "stopped", bucket, p, Options{}); !errors.Is(err, stopped) {
+		t.Fatal(err)
+	}
+	var kept State
+	if found, err := j.Resume(&kept); !found || err != nil {
+		t.Fatalf("a checkpoint: %t, %v", found, err)
+	}
+	if kept.offset < j.at || kept.offset > j.at+3*hookBytes {
+		t.Errorf("it is kept at byte %d, and was stopped at %d", kept.offset, j.at)
+	}
+}
+
+// stoppable is a job that is stopped at an offset, right after it was asked whether a
+// checkpoint was due, and whose checkpoints are due from then on.
+type stoppable struct {
+	job
+	ctx    context.Context //nolint:containedctx // the run's, whose end makes a checkpoint due
+	at     int64
+	done   int64
+	cancel func()
+}
+
+func (s *stoppable) Progress(done, total int64) {
+	s.job.Progress(done, total)
+	s.done = done
+}
+
+func (s *stoppable) CheckpointDue() bool {
+	due := s.ctx.Err() != nil
+	if s.done >= s.at {
+		s.cancel()
+	}
+	return due
+}
