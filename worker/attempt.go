@@ -33,7 +33,7 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	case <-intake.Done():
 		return w.putBack(base, from, p)
 	}
-	fence, started, err := w.open(intake, p)
+	fence, started, err := w.open(base, intake, p)
 	if err != nil {
 		<-l.slots
 		switch {
@@ -65,12 +65,14 @@ func foreign(t *asynq.Task) error {
 	return &archived{fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type())}
 }
 
-// open starts an attempt: from here on its fence is the only one that is accepted.
-func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.Fence, started *engine.Started, err error) {
+// open starts an attempt: from here on its fence is the only one that is accepted. A
+// commit that is under way when intake ends is waited for: what it started would
+// otherwise be nobody's until its lease lapses, and count as a crash.
+func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence engine.Fence, started *engine.Started, err error) {
 	fence = engine.Fence{Attempt: p.Attempt, Token: engine.NewToken(), Seq: 1}
 	report := engine.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
-	err = w.persist(ctx, func() error {
-		acks, err := w.opts.Engine.Commit(ctx, report)
+	err = w.persist(intake, func() error {
+		acks, err := w.opts.Engine.Commit(base, report)
 		if len(acks) == 0 {
 			return err
 		}

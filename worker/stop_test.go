@@ -312,3 +312,33 @@ func TestHandedBackJobsTakeFreeSlotsToo(t *testing.T) {
 		wait(t, "a job that was handed back", began[1])
 	}
 }
+
+// An attempt whose start is committed while the worker begins to drain is handed back
+// like any other.
+func TestDrainHandsBackWhatIsBeingStarted(t *testing.T) {
+	t.Parallel()
+	s := redistest.Server(t)
+	proxy := redistest.NewProxy(t, s.Addr())
+	far := open(t, proxy.URL())
+	e := direct(t, s, far)
+	o := brief(far)
+	patientLeases.set(&o)
+	one := build(t, o)
+	handler := func(_ context.Context, run *worker.Run, _ []byte) error { return run.Result(run.Attempt()) }
+	worker.Handle(one, "job", handler)
+	start(t, one)
+	// The answer arrives some time after everybody else has seen the start.
+	proxy.Delay(200 * time.Millisecond)
+	job := enqueue(t, e, "job")
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobStarted })
+	stop(t, one)
+	proxy.Delay(0)
+	o.Engine = e
+	two := build(t, o)
+	worker.Handle(two, "job", handler)
+	start(t, two)
+	all := history(t, e, job, nil)
+	if end := last(all); end.State != engine.Succeeded || end.Attempt != 2 || count(all, engine.JobStalled) != 0 {
+		t.Errorf("not handed back:\n%s", tell(all))
+	}
+}
