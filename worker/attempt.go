@@ -76,7 +76,7 @@ func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence
 		if len(acks) == 0 {
 			return err
 		}
-		w.tend(ctx, acks[0].Tend)
+		w.tend(base, acks[0].Tend)
 		started = acks[0].Started
 		if acks[0].Err == nil && started == nil {
 			// The answer to the first try was lost, and the attempt is over meanwhile.

@@ -93,18 +93,24 @@ func (h *watch) read(beats map[engine.JobID]string, redis string, began, ended t
 	return silent, gap
 }
 
+// wait is how long after a reading the next one is due: an interval, or less where a
+// whole lease of silence may be seen before that, which a reading just too early would
+// put off by an interval.
+func (h *watch) wait(interval time.Duration) time.Duration {
+	wait := interval
+	for _, s := range h.seen {
+		if left := h.lease - (h.watched - s.since); left > 0 {
+			wait = min(wait, left)
+		}
+	}
+	return max(wait, interval/4)
+}
+
 // sweep claims the jobs of workers that have fallen silent.
 func (w *Worker) sweep(ctx context.Context) {
-	t := time.NewTicker(w.opts.SweepInterval)
-	defer t.Stop()
 	h := &watch{lease: w.opts.Lease, beats: w.opts.HeartbeatInterval}
 	limit := rate.NewLimiter(rate.Limit(w.opts.RescuesPerSecond), max(1, int(w.opts.RescuesPerSecond)))
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+	for sleep(ctx, h.wait(w.opts.SweepInterval)) {
 		began := time.Now()
 		beats, identity, err := w.readBeats(ctx)
 		if err != nil {

@@ -15,13 +15,15 @@ func TestSweepTellsThatItWasHeldUp(t *testing.T) {
 	o := brief(open(t, s.URL()))
 	o.Lease, o.SweepInterval, o.Logger = time.Second, 250*time.Millisecond, log.logger()
 	start(t, build(t, o))
-	// Shorter than what makes a read fail, and with the wait for a sweep often longer
-	// than half a lease.
+	// Shorter than what makes a read fail, and with the wait for a sweep longer than half a
+	// lease, when it begins at the right moment between two sweeps.
+	between := time.Duration(0)
 	eventually(t, "a sweep that is held up", func() bool {
 		s.Pause()
 		pause(soon(t), 400*time.Millisecond)
 		s.Resume()
-		pause(soon(t), 300*time.Millisecond)
+		between = (between + 50*time.Millisecond) % (300 * time.Millisecond)
+		pause(soon(t), between)
 		return strings.Contains(log.String(), "the sweep of heartbeats was held up")
 	})
 }

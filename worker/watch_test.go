@@ -189,3 +189,26 @@ func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
 		})
 	}
 }
+
+// A lease that is a multiple of the interval is not waited out an interval longer.
+func TestWatchLooksWhenALeaseOfSilenceIsOver(t *testing.T) {
+	t.Parallel()
+	const lease, interval, took = 4 * time.Second, 500 * time.Millisecond, 3 * time.Millisecond
+	h := &watch{lease: lease, beats: time.Second}
+	clock := time.Now()
+	first := clock
+	for reads := 1; ; reads++ {
+		began := clock
+		silent, _ := h.read(map[engine.JobID]string{"job": "1.7"}, "redis", began, began.Add(took))
+		if silent != nil {
+			if late := began.Sub(first) - lease; late < 0 || late > 20*time.Millisecond {
+				t.Errorf("silence is seen %s after a lease, at reading %d", late, reads)
+			}
+			return
+		}
+		if reads > 20 {
+			t.Fatal("silence is not seen")
+		}
+		clock = clock.Add(took).Add(h.wait(interval))
+	}
+}
