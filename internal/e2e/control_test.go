@@ -66,6 +66,31 @@ func TestControlsInABrowser(t *testing.T) {
 	from = b.process.said()
 	b.press(rests, "resume")
 	b.awaitJob(rests, "succeeded", "", from)
+
+	// One that runs: its worker hears of it, keeps what it has read, and goes on from there.
+	watch := s.watch()
+	large, _ := writeTable(t, "large.csv", tableBytes)
+	heard := watch.said()
+	b.drop(large)
+	running, _ := watch.await("a checkpoint of the analysis", heard, func(l line) bool {
+		return l.text("type") == "job.checkpoint" && l.within("job").text("state") == "running"
+	})
+	s.pauseWorker() // the browser is not in a hurry
+	job := running.within("job").text("id")
+	b.awaitJob(job, "running", "", 0)
+	b.press(job, "pause")
+	b.do("shows", line{"selector": `[data-job="` + job + `"]`, "text": "pausing"})
+	s.resumeWorker()
+	b.awaitJob(job, "paused", "", 0)
+	from = b.process.said()
+	b.press(job, "resume")
+	b.awaitJob(job, "succeeded", "", from)
+	resumed, _ := watch.await("the attempt that goes on", heard, func(l line) bool {
+		return l.text("type") == "job.resumed" && l.within("job").text("id") == job && l.within("job").number("attempt") == 2
+	})
+	if from := resumed.within("job").number("resumed_from"); from < running.within("job").number("percent") {
+		t.Errorf("it goes on from %v %%, and was at %v", from, running.within("job").number("percent"))
+	}
 	b.checkAgreement()
 	b.checkQuiet()
 	b.close()

@@ -28,7 +28,7 @@ type site struct {
 // brisk makes ticks frequent, and a worker that is stopped for a while none that is lost.
 var brisk = []string{
 	"--set", "worker.tick_interval=20ms", "--set", "worker.checkpoint_interval=100ms",
-	"--set", "worker.lease=1m",
+	"--set", "worker.heartbeat_interval=50ms", "--set", "worker.lease=1m",
 }
 
 // newSite starts a gateway and a worker, each a process.
