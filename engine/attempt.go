@@ -101,8 +101,9 @@ func (e *Engine) Beats(ctx context.Context) (map[JobID]string, error) {
 // Stall claims a running attempt whose worker was silent: beat is its last
 // heartbeat, as Beats gave it. The claim holds only if there was none since. The
 // fence is raised, so nothing that the silent worker still sends is accepted, and
-// the next attempt becomes the current one; the caller dispatches it. A job that
-// was being canceled ends instead. It returns the attempt to dispatch; Waiting is
+// the next attempt becomes the current one; the caller dispatches it, unless the job is
+// adopted and asynq comes with its next try. A job that was being canceled ends instead.
+// It returns the attempt to dispatch; Waiting is
 // false when the job has ended. Errors to branch on: ErrSuperseded (it lives, or
 // another claimed it), ErrEnded, ErrNotFound, ErrUnreachable; after the last, read
 // the heartbeats again.
@@ -122,10 +123,8 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 	if err != nil {
 		return Attempt{}, err
 	}
-	o := operation{
-		kind: JobStalled, topic: a.Topic, job: id, key: newKey(), attempt: a.Attempt, beat: beat,
-		fields: []any{"ra", 0},
-	}
+	o := stalling(a)
+	o.beat = beat
 	if end != nil {
 		r := Report{Type: JobFailed, Error: end}
 		o.kind, o.outcome = JobFailed, string(r.outcome())
@@ -133,9 +132,19 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 	if _, err := e.operate(ctx, o); err != nil {
 		return Attempt{}, fmt.Errorf("claim job %s from its silent worker: %w", id, err)
 	}
-	next, err := e.Current(ctx, id)
+	return e.after(ctx, a)
+}
+
+// stalling raises the fence over a running attempt.
+func stalling(a Attempt) operation {
+	return operation{kind: JobStalled, topic: a.Topic, job: a.Job, key: newKey(), attempt: a.Attempt, fields: []any{"ra", 0}}
+}
+
+// after is where a job stands that was at a; it does not wait once it has ended.
+func (e *Engine) after(ctx context.Context, a Attempt) (Attempt, error) {
+	next, err := e.Current(ctx, a.Job)
 	if errors.Is(err, ErrEnded) || errors.Is(err, ErrNotFound) {
-		return Attempt{Job: id, Topic: a.Topic}, nil
+		return Attempt{Job: a.Job, Topic: a.Topic}, nil
 	}
 	return next, err
 }
@@ -153,10 +162,12 @@ func (e *Engine) endWaiting(ctx context.Context, id JobID, kind RecordType, atte
 		return fmt.Errorf("end job %s: %w", id, err)
 	}
 	r := Report{Type: JobFailed, Error: &why}
-	_, err = e.operate(ctx, operation{
-		kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.outcome()),
-	})
-	if err == nil && a.Waiting {
+	o := operation{kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt, outcome: string(r.outcome())}
+	if a.Adopted() {
+		o.fields = []any{"an", noTry}
+	}
+	_, err = e.operate(ctx, o)
+	if err == nil && a.Waiting && !a.Adopted() {
 		e.withdraw(a)
 	}
 	return err

@@ -22,7 +22,7 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 	if err != nil {
 		return fmt.Errorf("cancel job %s: %w", id, err)
 	}
-	if a.Waiting {
+	if a.Waiting && !a.Adopted() {
 		e.withdraw(a)
 	}
 	return nil
@@ -35,7 +35,7 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 // whose input arrives goes on receiving, and is Paused then. Its children are paused
 // with it; when the call is cut short some of them may not be, and it can be repeated.
 // Pausing twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrState for a
-// job that is being canceled, ErrUnreachable.
+// job that is being canceled or is adopted, ErrUnreachable.
 func (e *Engine) Pause(ctx context.Context, id JobID) error {
 	a, _, err := e.control(ctx, id, JobPausing, -1)
 	if err == nil && a.Waiting {
@@ -78,8 +78,24 @@ func (e *Engine) control(ctx context.Context, id JobID, kind RecordType, attempt
 	if _, err := ParseJobID(string(id)); err != nil {
 		return a, r, err
 	}
-	if a, err = e.Current(ctx, id); err == nil {
-		r, err = e.operate(ctx, operation{kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt})
+	if a, err = e.Current(ctx, id); err != nil {
+		return a, r, err
 	}
+	o := operation{kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt}
+	switch {
+	case a.Adopted() && kind == JobPausing:
+		return a, r, fmt.Errorf("%w: it is adopted, and asynq would try its task again instead of letting it rest; cancel it, or pause asynq's queue %s", ErrState, clip(a.Queue, 80))
+	case a.Adopted() && kind == JobCanceling && a.Waiting:
+		// Before the job's end, so that a task that is still there after it is known to
+		// be the job's, and not a new one of that name.
+		gone, err := e.takeAway(a.Task)
+		if err != nil {
+			return a, r, err
+		}
+		if gone {
+			o.fields = []any{"an", noTry}
+		}
+	}
+	r, err = e.operate(ctx, o)
 	return a, r, err
 }

@@ -17,6 +17,7 @@ type Attempt struct {
 	Job   JobID
 	Topic Topic
 	Type  string
+	// Queue is the job's; of an adopted one the name that asynq knows it by.
 	Queue string
 	State State
 	// Attempt is the current one, which may not have begun.
@@ -36,10 +37,19 @@ type Attempt struct {
 	Deadline time.Time
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes int
+	// Task names the task of an adopted job; zero: the job is not adopted.
+	Task Task
+	// Try is which of the task's tries began last, 0 while none has. It is beyond all
+	// tries once the job was ended in place of its task.
+	Try int
 }
 
+// Adopted says that asynq's own task carries the job, and asynq's own retries are its
+// attempts: it is not dispatched.
+func (a Attempt) Adopted() bool { return a.Task != Task{} }
+
 // attemptFields are what an Attempt is read from.
-var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa"}
+var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an"}
 
 // Current reads where a job stands. Its error wraps ErrNotFound, ErrEnded or
 // ErrUnreachable.
@@ -102,6 +112,10 @@ func readAttempt(id JobID, f []any) Attempt {
 	a.Dispatched = f[8] != nil && text(f[8]) == text(f[3])
 	a.Canceling = strings.Contains(text(f[9]), flagCanceling)
 	a.Parent, a.ChildOf = f[10] != nil, JobID(text(f[11]))
+	if f[12] != nil {
+		a.Task = Task{Queue: a.Queue, ID: text(f[12])}
+		a.Try, _ = strconv.Atoi(text(f[13]))
+	}
 	return a
 }
 

@@ -86,8 +86,12 @@ func (e *Engine) mark(t task) {
 }
 
 // Dispatch hands a waiting attempt to asynq, in the queue given. Doing so again,
-// from anywhere, is no error: the task's ID is the attempt's.
+// from anywhere, is no error: the task's ID is the attempt's. An adopted job's has its
+// task, and nothing is done.
 func (e *Engine) Dispatch(ctx context.Context, a Attempt, queue string) error {
+	if a.Adopted() {
+		return nil
+	}
 	at := a.RunAt
 	if at.Before(time.Now()) {
 		at = time.Time{}
@@ -121,6 +125,9 @@ func (e *Engine) handOn(ctx context.Context, a Attempt) error {
 // hand out any more, as of a job that was paused: the name is then free in the other of
 // the attempt's two queues. Which of two tasks starts an attempt, starts it alone.
 func (e *Engine) handOver(ctx context.Context, a Attempt, queue string) error {
+	if a.Adopted() {
+		return nil
+	}
 	stand, err := e.Tasks(ctx, []Attempt{a})
 	if err != nil {
 		return err

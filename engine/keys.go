@@ -12,6 +12,7 @@ import "fmt"
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
 //	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives
 //	{07}:j:<job>    hash     the job
+//	{07}:a:<task>   string   the job of an asynq task that was adopted: "<length of queue>:<queue>:<ID>"
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
 //	{07}:beat       hash     heartbeats of running attempts: "<attempt>.<counter>"
@@ -48,6 +49,11 @@ func (k keys) job(id JobID) string                  { return k.shards[id.shard()
 func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
 func (k keys) children(id JobID) string             { return k.shards[id.shard()] + "k:" + string(id) }
 func (k keys) of(t Topic) string                    { return k.shards[shardOf(t, len(k.shards))] }
+
+// task names the key that holds the job of an asynq task.
+func (k keys) task(t Topic, of Task) string {
+	return fmt.Sprintf("%sa:%d:%s:%s", k.of(t), len(of.Queue), of.Queue, of.ID)
+}
 
 // holds reports whether the ID could be of a job here. Only then it has a shard.
 func (k keys) holds(id JobID) bool {

@@ -73,12 +73,17 @@ type Report struct {
 	Checkpoint []byte
 	// Log goes with JobLog.
 	Log *LogLine
-	// Error goes with JobFailed and JobRetrying, RetryAt and Retries, the number of
-	// retries used, with the latter, Result with JobSucceeded.
+	// Error goes with JobFailed and JobRetrying, RetryAt, zero where nobody knows, and
+	// Retries, the number of retries used, with the latter, Result with JobSucceeded.
 	Error   *JobError
 	RetryAt time.Time
 	Retries int
 	Result  json.RawMessage
+	// Try, with JobStarted of an adopted job, is which of its task's tries this is, from 1.
+	Try int
+	// Gone, with JobCanceled of an adopted job, says that asynq's task goes with it: one
+	// of the same name is another job's.
+	Gone bool
 	// FanOut, with JobProgress, plans children before the first of them is made.
 	FanOut *FanOut
 }
@@ -176,15 +181,29 @@ func (r *Report) encode(args []any) []any {
 	if r.FanOut != nil {
 		with("@fan", r.FanOut.encode())
 	}
+	switch {
+	case r.Gone:
+		with("an", noTry)
+	case r.Try > 0:
+		with("an", r.Try)
+	}
 	if r.Type == JobCheckpoint && r.Checkpoint != nil {
 		with("cp", r.Checkpoint)
 	}
 	if r.Type == JobRetrying {
 		with("rt", r.Retries)
-		with("ra", r.RetryAt.UnixMilli())
+		with("ra", dueMillis(r.RetryAt))
 	}
 	args[count] = (len(args) - count - 1) / 2
 	return args
+}
+
+// dueMillis is 0 for a time that nobody knows.
+func dueMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // append appends the members that s shows. Nothing is a space, since an empty

@@ -21,7 +21,7 @@ type RetryQuery struct {
 
 // Retry tries an ended job again: it makes a new one, its RetryOf, with the same type,
 // payload, title, labels, queue and number of retries, and without its deadline. Errors
-// to branch on: ErrNotFound, ErrState for a job that has not ended, ErrInvalid for one
+// to branch on: ErrNotFound, ErrState for a job that has not ended or is adopted, ErrInvalid for one
 // whose input never arrived, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which
 // the job stands and is returned.
 func (e *Engine) Retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, error) {
@@ -47,9 +47,12 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	if !old.State.Ended() {
 		return Enqueued{}, fmt.Errorf("%w: it is %s, and only a job that has ended is tried again", ErrState, old.State)
 	}
-	f, err := e.redis.HMGet(ctx, e.keys.job(id), "pl", "q", "mr", "cp", "cc", "rs", "at").Result()
+	f, err := e.redis.HMGet(ctx, e.keys.job(id), "pl", "q", "mr", "cp", "cc", "rs", "at", "ai").Result()
 	if err != nil {
 		return Enqueued{}, failure("read job "+string(id), err)
+	}
+	if f[7] != nil {
+		return Enqueued{}, fmt.Errorf("%w: it was adopted, and asynq has its payload; run task %s of queue %s with asynq's tools, or enqueue another", ErrState, clip(text(f[7]), 80), clip(text(f[1]), 80))
 	}
 	if text(f[6]) == "0" {
 		return Enqueued{}, fmt.Errorf("%w job: its input never arrived; upload it again", ErrInvalid)

@@ -14,8 +14,10 @@ import (
 // What follows reads asynq's own keys, since its Inspector takes a call a task: the list
 // of active tasks, and each task's hash. They are those of asynq 0.26, internal/base.
 func (e *Engine) asynqKey(queue, rest string) string {
-	return "asynq:{" + e.QueueName(queue) + "}:" + rest
+	return asynqKey(e.QueueName(queue), rest)
 }
+
+func asynqKey(queue, rest string) string { return "asynq:{" + queue + "}:" + rest }
 
 const asynqQueues = "asynq:queues"
 
@@ -37,6 +39,7 @@ const (
 // Tasks is what asynq has of a waiting attempt, in its queue and in its rescue queue.
 type Tasks struct {
 	Own, Rescue TaskState
+	// Of an adopted job there is Own alone.
 	// Queue says that asynq knows the attempt's queue; where it does not, the queue
 	// was lost or removed with all that was in it.
 	Queue bool
@@ -63,9 +66,12 @@ func (e *Engine) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, error)
 	known := pipe.SMembers(ctx, asynqQueues)
 	cmds := make([]*redis.StringCmd, 0, 2*len(attempts))
 	for _, a := range attempts {
-		for _, queue := range []string{a.Queue, RescueQueue(a.Queue)} {
-			cmds = append(cmds, pipe.HGet(ctx, e.asynqKey(queue, "t:"+TaskID(a.Job, a.Attempt)), "state"))
+		own := pipe.HGet(ctx, e.taskKey(a, a.Queue), "state")
+		rescue := own // an adopted job has one task
+		if !a.Adopted() {
+			rescue = pipe.HGet(ctx, e.taskKey(a, RescueQueue(a.Queue)), "state")
 		}
+		cmds = append(cmds, own, rescue)
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
 	if err := known.Err(); err != nil {
@@ -89,9 +95,21 @@ func (e *Engine) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, error)
 	}
 	tasks := make([]Tasks, len(attempts))
 	for i, a := range attempts {
-		tasks[i] = Tasks{Own: states[2*i], Rescue: states[2*i+1], Queue: slices.Contains(known.Val(), e.QueueName(a.Queue))}
+		queue := e.QueueName(a.Queue)
+		if a.Adopted() {
+			queue, states[2*i+1] = a.Queue, TaskNone
+		}
+		tasks[i] = Tasks{Own: states[2*i], Rescue: states[2*i+1], Queue: slices.Contains(known.Val(), queue)}
 	}
 	return tasks, nil
+}
+
+// taskKey is where asynq keeps the task of an attempt, in one of its queues.
+func (e *Engine) taskKey(a Attempt, queue string) string {
+	if a.Adopted() {
+		return asynqKey(a.Task.Queue, "t:"+a.Task.ID)
+	}
+	return e.asynqKey(queue, "t:"+TaskID(a.Job, a.Attempt))
 }
 
 // An ActiveTask is an attempt whose task asynq has handed to a worker.
@@ -115,15 +133,26 @@ func (e *Engine) ActiveTasks(ctx context.Context, queues []string) ([]ActiveTask
 	var active []ActiveTask
 	for _, c := range cmds {
 		for _, id := range c.Val() {
-			job, attempt, found := strings.Cut(id, ".")
-			n, err := strconv.Atoi(attempt)
-			if !found || err != nil || !e.keys.holds(JobID(job)) {
-				continue // not ours
+			if t, own := e.attemptOf(id); own {
+				active = append(active, t)
 			}
-			active = append(active, ActiveTask{JobID(job), n})
 		}
 	}
 	return active, nil
+}
+
+// attemptOf reads the ID of a task that TaskID has named.
+func (e *Engine) attemptOf(id string) (ActiveTask, bool) {
+	job, attempt, found := strings.Cut(id, ".")
+	n, err := strconv.Atoi(attempt)
+	return ActiveTask{JobID(job), n}, found && err == nil && e.keys.holds(JobID(job))
+}
+
+// Enqueued says whether an asynq task, by its ID, is an attempt that Tidemark handed to
+// asynq.
+func (e *Engine) Enqueued(taskID string) bool {
+	_, own := e.attemptOf(taskID)
+	return own
 }
 
 // GaveUp tells why asynq will not hand a task out that is TaskGivenUp: what it noted

@@ -17,6 +17,7 @@
 --   @beat     that attempt's last heartbeat, which must still be it
 --   @fan      a fan-out that a run begins, see family.lua
 --   @parent   the fence of the run that makes a child
+--   @after    the job that is known to be the task's, of one that makes an adopted job
 --   @again    a waiting job's task was lost: it is queued once more
 --   @outcome  JSON fragment: what the attempt or the job came to
 --   @extra    JSON fragment of the record beside the job
@@ -98,8 +99,8 @@ local function make(j, rule, with, fence)
   put(j, "v", constant)
   put(j, "g", "")
   put(j, "e", "")
-  j.child, j.inherits = with.pa ~= nil, with.cc ~= nil
-  if j.child or j.inherits then
+  j.child, j.inherits, j.adopted = with.pa ~= nil, with.cc ~= nil, with.ai ~= nil
+  if j.child or j.inherits or j.adopted then
     flag(j)
   end
   if rule.to == "receiving" then
@@ -109,12 +110,26 @@ local function make(j, rule, with, fence)
   end
 end
 
--- adopted decides whether a child may be made: only by the run that its parent has.
-local function adopted(with)
+-- begotten decides whether a child may be made: only by the run that its parent has.
+local function begotten(with)
   local parent = load(with.pa)
   if parent.fence ~= with["@parent"] or not running(parent.state) then
     return "-superseded " .. (parent.state and get(parent, "at") or "")
   end
+end
+
+-- Jobs that the batch makes for asynq's tasks, by pointer.
+local claimed
+
+-- claim decides whether a job may be made for an asynq task: not while another one is
+-- its job than the caller knows, which has ended.
+local function claim(id, with)
+  local key = pointer(with.q, with.ai)
+  local holder = claimed[key] or call("GET", key)
+  if holder and holder ~= with["@after"] then
+    return "=" .. holder .. " 0"
+  end
+  claimed[key] = id
 end
 
 -- start opens an attempt.
@@ -296,7 +311,7 @@ local function decide(at, last)
       local rule, j = rule_of(kind), load(id)
       if not j.state then
         if rule.make and seq == "" and with.c then
-          answer = with.pa and adopted(with)
+          answer = (with.pa and begotten(with)) or (with.ai and claim(id, with)) or nil
           if not answer then
             make(j, rule, with, fence)
           end

@@ -81,6 +81,12 @@ local function finish(j)
   if parental(j.view) then
     call("PEXPIRE", prefix .. "k:" .. j.id, RETENTION_MS)
   end
+  if j.adopted then
+    local key = pointer(get(j, "q"), get(j, "ai"))
+    if call("GET", key) == j.id then
+      call("PEXPIRE", key, RETENTION_MS)
+    end
+  end
   -- Every end looks at the two oldest ended jobs, so the index is pruned as fast as
   -- it grows.
   local old = call("ZRANGE", index, 0, 1)
@@ -132,6 +138,9 @@ local function settle()
       elseif j.beat == false then
         call("HDEL", prefix .. "beat", j.id)
       end
+      if j.made and j.adopted then
+        call("SET", pointer(get(j, "q"), get(j, "ai")), j.id)
+      end
       if j.made and not j.ended then
         call("ZADD", prefix .. "live", int(now), j.id)
         call("ZADD", prefix .. "x:" .. j.topic, "+inf", j.id)
@@ -172,7 +181,7 @@ end
 local shards, last = {}, #KEYS
 for s = 1, #KEYS do
   prefix = string.sub(KEYS[s], 1, -4)
-  jobs, topics, touched, heads, appends, ops, owners, marks = {}, {}, {}, {}, {}, {}, {}, {}
+  jobs, topics, touched, heads, appends, ops, owners, marks, claimed = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local first = last + 1
   last = last + ARGV[s]
   decide(first, last)

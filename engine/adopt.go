@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// An asynq task that an application enqueued by itself may have a job: it is adopted.
+// asynq's task carries the job and asynq's retries are its attempts, so Tidemark neither
+// hands it over nor withdraws it for another attempt, and has no payload of it. What ties
+// the two together is a key that holds the job of the task, the newest of them: an ended
+// job never moves, and a task that is run once more begins another.
+
+// A Task names an asynq task that was adopted.
+type Task struct {
+	Queue string // as asynq knows it
+	ID    string
+}
+
+// An Adoption is what is known of an asynq task, and what its job is to be.
+type Adoption struct {
+	Task Task
+	// Topic, Type and Title are the job's, as in a Spec.
+	Topic Topic
+	Type  string
+	Title string
+	// Try is which of the task's tries this is or will be, from 1: asynq's count of
+	// retries, and 1.
+	Try int
+	// MaxRetries is asynq's.
+	MaxRetries int
+	// RunAt is when asynq will hand the task out; zero: at once, or it has.
+	RunAt time.Time
+}
+
+// noTry is beyond what asynq counts: no task continues a job whose last try it is.
+const noTry = 1 << 31
+
+// Over reports whether last, where the task's newest job stands, is an end that is to
+// stand: asynq has come back with the task after a crash, or although it was canceled.
+// Otherwise it begins another job. A task that was run again by hand counts no new try,
+// and one that is new under an old name begins to count.
+func (a Adoption) Over(last Attempt) bool {
+	switch {
+	case !last.State.Ended():
+		return false
+	case last.State == Canceled:
+		return a.Try >= last.Try // asynq may have put it back, which is no try
+	}
+	return a.Try > last.Try
+}
+
+// JobOfTask finds the newest job of an asynq task: topic is what the job was adopted
+// with. Its error wraps ErrInvalidTopic, ErrNotFound or ErrUnreachable.
+func (e *Engine) JobOfTask(ctx context.Context, topic Topic, t Task) (JobID, error) {
+	if _, err := ParseTopic(string(topic)); err != nil {
+		return "", err
+	}
+	id, err := e.redis.Get(ctx, e.keys.task(topic, t)).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", ErrNotFound
+	}
+	return JobID(id), failure("look a task's job up", err)
+}
+
+// Adopted reads where the newest jobs of tasks stand, in their order and in two round
+// trips. Job is "" where there was none, State where it is gone. Its error wraps
+// ErrInvalidTopic or ErrUnreachable.
+func (e *Engine) Adopted(ctx context.Context, tasks []Adoption) ([]Attempt, error) {
+	if len(tasks) == 0 {
+		return nil, nil
+	}
+	pipe := e.redis.Pipeline()
+	cmds := make([]*redis.StringCmd, len(tasks))
+	for i, a := range tasks {
+		if _, err := ParseTopic(string(a.Topic)); err != nil {
+			return nil, err
+		}
+		cmds[i] = pipe.Get(ctx, e.keys.task(a.Topic, a.Task))
+	}
+	_, _ = pipe.Exec(ctx) // each command's own error is read below
+	ids := make([]JobID, len(tasks))
+	for i, c := range cmds {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return nil, failure("look the jobs of tasks up", err)
+		}
+		ids[i] = JobID(c.Val())
+	}
+	return e.Attempts(ctx, ids)
+}
+
+// Adopt makes a job for an asynq task that has none that lives: last is where its newest
+// one stands, as Adopted told. Whoever comes first makes it, and everybody gets the same.
+// It is a retry of one that failed. Errors to branch on: ErrInvalid, ErrInvalidTopic,
+// ErrUnreachable, ErrOutOfMemory, ErrAppend, and ErrUnreplicated, with which the job
+// stands and is returned.
+func (e *Engine) Adopt(ctx context.Context, a Adoption, last Attempt) (JobID, error) {
+	fail := func(err error) (JobID, error) {
+		return "", fmt.Errorf("adopt asynq's task %s of queue %s: %w", clip(a.Task.ID, 80), clip(a.Task.Queue, 80), err)
+	}
+	var from origin
+	if last.State == Failed {
+		from.retryOf = last.Job
+	}
+	s := Spec{Topic: a.Topic, Type: a.Type, Title: a.Title}
+	constant, err := s.constant(from)
+	if err != nil {
+		return fail(err)
+	}
+	o := operation{
+		kind: JobQueued, topic: a.Topic, job: newJobID(shardOf(a.Topic, e.opts.Shards), time.Now()), attempt: 1,
+		fields: []any{
+			"ty", a.Type, "c", constant, "pl", "", "q", a.Task.Queue, "mr", a.MaxRetries, "ai", a.Task.ID,
+			"@after", string(last.Job),
+		},
+	}
+	if !a.RunAt.IsZero() {
+		o.fields = append(o.fields, "ra", a.RunAt.UnixMilli())
+	}
+	r, err := e.operate(ctx, o)
+	if err != nil && !errors.Is(err, ErrUnreplicated) {
+		return fail(err)
+	}
+	if r.job == "" {
+		r.job = o.job
+	}
+	return r.job, err
+}
+
+// Reveal makes a job for each of the tasks that has none that lives, if asynq still is to
+// hand it out; the tasks were listed a while ago. It returns how many it made, and the
+// first error, which is one of Adopt's: those of the others are made all the same.
+func (e *Engine) Reveal(ctx context.Context, tasks []Adoption) (int, error) {
+	stand, err := e.Adopted(ctx, tasks)
+	if err != nil {
+		return 0, err
+	}
+	type work struct {
+		task Adoption
+		last Attempt
+	}
+	var missing []work
+	for i, last := range stand {
+		if last.State == "" || last.State.Ended() && !tasks[i].Over(last) {
+			missing = append(missing, work{tasks[i], last})
+		}
+	}
+	var made atomic.Int64
+	err = inParallel(ctx, spawners, missing, func(ctx context.Context, w work) error {
+		// It may have run since it was listed, and begun and ended its job.
+		info, err := e.TaskInfo(w.task.Task)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		case info.State != asynq.TaskStatePending && info.State != asynq.TaskStateScheduled && info.State != asynq.TaskStateRetry:
+			return nil
+		}
+		_, err = e.Adopt(ctx, w.task, w.last)
+		if err == nil {
+			made.Add(1)
+		}
+		return err
+	})
+	return int(made.Load()), err
+}
+
+// TakeOver ends the running attempt of an adopted job, since asynq has handed its task
+// out again and so the try before is over: job.stalled is told, the fence is raised, and
+// the attempt that is returned may begin. Errors are those of Stall.
+func (e *Engine) TakeOver(ctx context.Context, a Attempt) (Attempt, error) {
+	if _, err := e.operate(ctx, stalling(a)); err != nil {
+		return Attempt{}, fmt.Errorf("take job %s over from the try before: %w", a.Job, err)
+	}
+	return e.after(ctx, a)
+}
+
+// TaskInfo reads what asynq has of an adopted job's task. Its error wraps ErrNotFound or
+// ErrUnreachable.
+func (e *Engine) TaskInfo(t Task) (*asynq.TaskInfo, error) {
+	info, err := e.tasks.GetTaskInfo(t.Queue, t.ID)
+	if errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound) {
+		return nil, ErrNotFound
+	}
+	return info, failure("read a task", err)
+}
+
+// takeAway deletes the task of an adopted job that waits, and reports whether it is gone:
+// asynq keeps one that it has handed out.
+func (e *Engine) takeAway(t Task) (bool, error) {
+	err := e.tasks.DeleteTask(t.Queue, t.ID)
+	switch {
+	case err == nil, errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
+		return true, nil
+	case away(err):
+		return false, failure("delete a task", err)
+	}
+	return false, nil
+}
