@@ -194,17 +194,12 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
 		r.out.logger.Warn("the run was superseded; nothing more of it is written", "cause", cause)
 		return nil
 	}
-	report := w.verdict(r, cause, err)
-	asked := r.out.ask(report)
-	if errors.Is(asked, engine.ErrInvalid) {
-		report = engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: codeError, Message: asked.Error()}}
-		asked = r.out.ask(report)
-	}
+	report, asked := r.conclude(w.verdict(r, cause, err))
 	if asked != nil {
 		r.out.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
 		return nil
 	}
-	w.tell(r, report, err)
+	r.tell(report, err)
 	w.tend(ctx, r.out.toTend())
 	switch report.Type {
 	case engine.JobQueued, engine.JobPaused, engine.JobAwaiting: // the last two may have become the first
@@ -216,6 +211,16 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
 		return &archived{report.Error.Code + ": " + report.Error.Message}
 	}
 	return nil
+}
+
+// conclude commits an attempt's end: the one given, or that it could not be told.
+func (r *Run) conclude(report engine.Report) (engine.Report, error) {
+	err := r.out.ask(report)
+	if errors.Is(err, engine.ErrInvalid) {
+		report = engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: codeError, Message: err.Error()}}
+		err = r.out.ask(report)
+	}
+	return report, err
 }
 
 // verdict decides what an attempt's end is. What the handler says it has done, is
@@ -267,7 +272,7 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 func nextSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 // tell logs an end. A panic's stack is told here and nowhere else.
-func (w *Worker) tell(r *Run, report engine.Report, err error) {
+func (r *Run) tell(report engine.Report, err error) {
 	switch panicked := (*panicError)(nil); {
 	case errors.As(err, &panicked):
 		r.out.logger.Error("the handler panicked", "type", r.jobType, "panic", panicked.text, "stack", string(panicked.stack))

@@ -33,8 +33,8 @@ func passing(err error) bool {
 }
 
 // persist calls do until its error is not one that passes, or ctx ends.
-func (w *Worker) persist(ctx context.Context, do func() error) error {
-	return persist(ctx, w.opts.Logger, do)
+func (c *crew) persist(ctx context.Context, do func() error) error {
+	return persist(ctx, c.opts.Logger, do)
 }
 
 func (r *Run) persist(ctx context.Context, do func() error) error {

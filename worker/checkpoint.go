@@ -71,7 +71,7 @@ func (r *Run) Checkpoint(state any) error {
 	if err == nil && len(b) > engine.MaxCheckpointBytes {
 		err = fmt.Errorf("%w state of %d bytes: at most %d; store it as a blob and name that", engine.ErrInvalid, len(b), engine.MaxCheckpointBytes)
 	}
-	if err == nil {
+	if err == nil && !r.detached {
 		err = r.out.ask(engine.Report{Type: engine.JobCheckpoint, Checkpoint: b})
 	}
 	if err != nil {

@@ -53,9 +53,7 @@ func (w *Worker) drain(l *life) {
 		return
 	}
 	l.endIntake()
-	for _, r := range w.present() {
-		r.end(ErrDraining)
-	}
+	w.leave()
 	// Heartbeats go on meanwhile: what is about to be handed back must not be
 	// rescued.
 	grace := time.AfterFunc(w.opts.DrainGrace, func() { l.abandon(ErrDraining) })

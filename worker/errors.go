@@ -69,6 +69,10 @@ type permanentError struct{ err error }
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
+// Is says to asynq, where it hears of the error of an adopted task's handler, not to try
+// the task again.
+func (e *permanentError) Is(t error) bool { return t == asynq.SkipRetry }
+
 // RetryAfter asks that the job be tried again after d, in place of the backoff; it
 // uses a retry as any error does. d is bounded to 0 and a year. RetryAfter(nil, d)
 // is nil.

@@ -32,7 +32,8 @@ import (
 // is a zero engine.Job.
 //
 // Errors to branch on: ErrAwaiting, engine.ErrInvalid, engine.ErrState while the
-// children of another fan-out have not ended, ErrSuperseded, and ctx's cause.
+// children of another fan-out have not ended and in an adopted job, ErrSuperseded, and
+// ctx's cause.
 func (r *Run) FanOut(ctx context.Context, name string, children []engine.Child) ([]engine.Job, error) {
 	if len(children) == 0 {
 		return nil, nil
@@ -45,6 +46,9 @@ func (r *Run) FanOut(ctx context.Context, name string, children []engine.Child) 
 }
 
 func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) ([]engine.Job, error) {
+	if r.adopted || r.detached {
+		return nil, fmt.Errorf("%w: it is adopted, and once its children have ended nobody could make asynq begin its next attempt; enqueue the parent with Engine.Enqueue", engine.ErrState)
+	}
 	children, plan, err := engine.PlanFanOut(name, r.topic, children)
 	if err != nil {
 		return nil, err

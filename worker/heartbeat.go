@@ -10,8 +10,8 @@ import (
 // beat says every HeartbeatInterval that the runs are alive, all in one call that
 // shares nothing with their reports, and passes on what comes back. It ends after
 // the last run of a drain.
-func (w *Worker) beat(ctx context.Context) {
-	t := time.NewTicker(w.opts.HeartbeatInterval)
+func (c *crew) beat(ctx context.Context) {
+	t := time.NewTicker(c.opts.HeartbeatInterval)
 	defer t.Stop()
 	away := false
 	for {
@@ -20,31 +20,31 @@ func (w *Worker) beat(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		err := w.beatOnce(ctx)
+		err := c.beatOnce(ctx)
 		switch {
 		case err != nil && !away && ctx.Err() == nil:
-			w.opts.Logger.Warn("heartbeats do not reach Redis; handlers go on, and their reports wait", "error", err)
+			c.opts.Logger.Warn("heartbeats do not reach Redis; handlers go on, and their reports wait", "error", err)
 		case err == nil && away:
-			w.opts.Logger.Info("heartbeats reach Redis again")
+			c.opts.Logger.Info("heartbeats reach Redis again")
 		}
 		away = err != nil
 	}
 }
 
-func (w *Worker) beatOnce(ctx context.Context) error {
-	runs := w.present()
+func (c *crew) beatOnce(ctx context.Context) error {
+	runs := c.present()
 	if len(runs) == 0 {
 		return nil
 	}
 	// An answer that takes half a lease is worth less than another try.
-	ctx, cancel := context.WithTimeout(ctx, w.opts.Lease/2)
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
 	defer cancel()
 	beats := make([]engine.Beat, len(runs))
 	for i, r := range runs {
 		r.beat++
 		beats[i] = engine.Beat{Job: r.job, Attempt: r.out.fence.Attempt, Token: r.out.fence.Token, Counter: r.beat}
 	}
-	flags, err := w.opts.Engine.Heartbeat(ctx, beats)
+	flags, err := c.opts.Engine.Heartbeat(ctx, beats)
 	if err != nil {
 		return err
 	}

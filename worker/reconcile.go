@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -33,7 +34,7 @@ const settling = 500 * time.Millisecond
 // Deadlines of jobs that no worker has, and children whose parent has ended, are seen to
 // on the way. Runs are not: their heartbeat tells.
 type reconciler struct {
-	w *Worker
+	c *crew
 
 	shard    int
 	from     int // how many of the shard's live jobs were looked at
@@ -51,15 +52,15 @@ type suspect struct {
 
 // reconcile runs a pass each ReconcileInterval, give or take a tenth, so that
 // workers that were started together do not all look at once.
-func (w *Worker) reconcile(ctx context.Context) {
-	r := &reconciler{w: w, suspects: map[engine.JobID]suspect{}}
+func (c *crew) reconcile(ctx context.Context) {
+	r := &reconciler{c: c, suspects: map[engine.JobID]suspect{}}
 	for {
-		d := w.opts.ReconcileInterval
+		d := c.opts.ReconcileInterval
 		if !sleep(ctx, d-d/10+rand.N(d/10+1)) {
 			return
 		}
 		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
-			w.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)
+			c.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)
 		}
 	}
 }
@@ -79,7 +80,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // pass looks at up to reconcileJobs live jobs, and at each shard at most once. Those
 // whose task is gone are looked at once more before anything is made of it.
 func (r *reconciler) pass(ctx context.Context) error {
-	e := r.w.opts.Engine
+	e := r.c.opts.Engine
 	var gone []engine.JobID
 	for looked, shards := 0, 0; looked < reconcileJobs && shards < e.Shards(); {
 		jobs, next, err := e.Live(ctx, r.shard, r.from, reconcilePage)
@@ -122,10 +123,13 @@ func (r *reconciler) endRound() {
 // look compares jobs with asynq. It returns those whose task is gone, or, when it looks
 // at them again, sees to them.
 func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) (gone []engine.JobID, err error) {
-	e := r.w.opts.Engine
+	e := r.c.opts.Engine
 	attempts, err := e.Attempts(ctx, jobs)
 	if err != nil {
 		return nil, err
+	}
+	if r.c.adopting {
+		attempts = slices.DeleteFunc(attempts, func(a engine.Attempt) bool { return a.State != "" && !a.Adopted() })
 	}
 	orphans, err := e.Orphaned(ctx, attempts)
 	if err != nil {
@@ -168,13 +172,13 @@ func (r *reconciler) passing(job engine.JobID, err error) error {
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrClosed):
 		return err
 	}
-	r.w.opts.Logger.Warn("the reconciler could not see to a job", "job", job, "error", err)
+	r.c.opts.Logger.Warn("the reconciler could not see to a job", "job", job, "error", err)
 	return nil
 }
 
 // over sees to jobs that are not to go on: it reports whether that was so.
 func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphan bool) (bool, error) {
-	e := r.w.opts.Engine
+	e := r.c.opts.Engine
 	held := a.State == engine.Running || a.State == engine.Receiving // somebody sees to it
 	switch {
 	case a.State == "":
@@ -182,7 +186,7 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphan bool) (b
 	case a.State.Ended():
 		return true, nil
 	case orphan && !held:
-		r.w.opts.Logger.Info("a child is canceled, since its parent has ended", "job", a.Job, "parent", a.ChildOf)
+		r.c.opts.Logger.Info("a child is canceled, since its parent has ended", "job", a.Job, "parent", a.ChildOf)
 		return true, e.Cancel(ctx, a.Job)
 	case !held && !a.Deadline.IsZero() && !time.Now().Before(a.Deadline):
 		return true, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
@@ -192,7 +196,10 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphan bool) (b
 
 // compare holds a waiting attempt against asynq, and reports whether its task is gone.
 func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
-	e := r.w.opts.Engine
+	e := r.c.opts.Engine
+	if a.Adopted() {
+		return r.carried(ctx, a, t, again)
+	}
 	queue := a.Queue
 	if t.Own != engine.TaskNone {
 		queue = engine.RescueQueue(a.Queue)
@@ -211,7 +218,7 @@ func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tas
 	case !t.Queue || e.Sharded():
 		return false, r.requeue(ctx, a, a.Queue, "asynq has lost its task")
 	}
-	r.w.opts.Logger.Warn("a waiting job's task was deleted; the job is canceled", "job", a.Job, "attempt", a.Attempt)
+	r.c.opts.Logger.Warn("a waiting job's task was deleted; the job is canceled", "job", a.Job, "attempt", a.Attempt)
 	return false, e.Withdraw(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeleted, Message: "its task was deleted from asynq's queue " + e.QueueName(a.Queue)})
 }
 
@@ -220,7 +227,7 @@ func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Task
 	if !again {
 		return true, nil
 	}
-	e := r.w.opts.Engine
+	e := r.c.opts.Engine
 	in, other := a.Queue, engine.RescueQueue(a.Queue)
 	if t.Own != engine.TaskGivenUp {
 		in, other = other, in
@@ -232,7 +239,7 @@ func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Task
 	case why != "":
 		return false, r.requeue(ctx, a, other, "asynq gave its task up: "+why)
 	}
-	r.w.opts.Logger.Warn("a waiting job's task was archived; the job has failed", "job", a.Job, "attempt", a.Attempt)
+	r.c.opts.Logger.Warn("a waiting job's task was archived; the job has failed", "job", a.Job, "attempt", a.Attempt)
 	return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{
 		Code: codeArchived, Message: "its task was archived in asynq's queue " + e.QueueName(in) + "; retry the job to run it",
 	})
@@ -240,8 +247,8 @@ func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Task
 
 // requeue tells that a task was lost, and hands the attempt over again.
 func (r *reconciler) requeue(ctx context.Context, a engine.Attempt, queue, why string) error {
-	e := r.w.opts.Engine
-	r.w.opts.Logger.Warn("a waiting job's task was lost; it is handed to asynq again", "job", a.Job, "attempt", a.Attempt, "queue", queue, "why", why)
+	e := r.c.opts.Engine
+	r.c.opts.Logger.Warn("a waiting job's task was lost; it is handed to asynq again", "job", a.Job, "attempt", a.Attempt, "queue", queue, "why", why)
 	if err := e.Requeue(ctx, a, engine.JobError{Code: codeTaskLost, Message: why + "; it is queued again"}); err != nil {
 		return err
 	}
@@ -256,10 +263,10 @@ func (r *reconciler) never(ctx context.Context, a engine.Attempt, queue string) 
 		return nil
 	case !known || s.attempt != a.Attempt:
 		s = suspect{attempt: a.Attempt, since: time.Now()}
-	case time.Since(s.since) >= r.w.opts.ReconcileInterval/2:
+	case time.Since(s.since) >= r.c.opts.ReconcileInterval/2:
 		delete(r.suspects, a.Job)
-		r.w.opts.Logger.Warn("a waiting job had no task; it is handed to asynq", "job", a.Job, "attempt", a.Attempt, "queue", queue)
-		if err := r.w.opts.Engine.Dispatch(ctx, a, queue); err != nil {
+		r.c.opts.Logger.Warn("a waiting job had no task; it is handed to asynq", "job", a.Job, "attempt", a.Attempt, "queue", queue)
+		if err := r.c.opts.Engine.Dispatch(ctx, a, queue); err != nil {
 			return fmt.Errorf("hand attempt %d over: %w", a.Attempt, err)
 		}
 		return nil

@@ -107,32 +107,32 @@ func (h *watch) wait(interval time.Duration) time.Duration {
 }
 
 // sweep claims the jobs of workers that have fallen silent.
-func (w *Worker) sweep(ctx context.Context) {
-	h := &watch{lease: w.opts.Lease, beats: w.opts.HeartbeatInterval}
-	limit := rate.NewLimiter(rate.Limit(w.opts.RescuesPerSecond), max(1, int(w.opts.RescuesPerSecond)))
-	for sleep(ctx, h.wait(w.opts.SweepInterval)) {
+func (c *crew) sweep(ctx context.Context) {
+	h := &watch{lease: c.opts.Lease, beats: c.opts.HeartbeatInterval}
+	limit := rate.NewLimiter(rate.Limit(c.opts.RescuesPerSecond), max(1, int(c.opts.RescuesPerSecond)))
+	for sleep(ctx, h.wait(c.opts.SweepInterval)) {
 		began := time.Now()
-		beats, identity, err := w.readBeats(ctx)
+		beats, identity, err := c.readBeats(ctx)
 		if err != nil {
 			h.failed()
 			continue
 		}
 		silent, gap := h.read(beats, identity, began, time.Now())
 		if gap > 0 {
-			w.opts.Logger.Warn("the sweep of heartbeats was held up; silent workers are noticed later", "for", gap, "lease", w.opts.Lease)
+			c.opts.Logger.Warn("the sweep of heartbeats was held up; silent workers are noticed later", "for", gap, "lease", c.opts.Lease)
 		}
 		// A run of one's own is known to be alive: its beats are late, no more.
-		for _, r := range w.present() {
+		for _, r := range c.present() {
 			if strings.HasPrefix(silent[r.job], strconv.Itoa(r.Attempt())+".") {
 				delete(silent, r.job)
 			}
 		}
 		for job, beat := range silent {
 			// The rest waits for the next sweep, so that reads stay close together.
-			if ctx.Err() != nil || time.Since(began) > w.opts.SweepInterval {
+			if ctx.Err() != nil || time.Since(began) > c.opts.SweepInterval {
 				break
 			}
-			if err := w.rescue(ctx, job, beat, limit); err != nil {
+			if err := c.rescue(ctx, job, beat, limit); err != nil {
 				// A Redis that takes no claim takes no heartbeats either, for want of
 				// memory or an answer: what looked like silence may have been that.
 				h.failed()
@@ -144,31 +144,34 @@ func (w *Worker) sweep(ctx context.Context) {
 
 // readBeats reads all heartbeats, and then which Redis they are from: a change
 // between this reading and the last one shows.
-func (w *Worker) readBeats(ctx context.Context) (map[engine.JobID]string, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, w.opts.Lease/2)
+func (c *crew) readBeats(ctx context.Context) (map[engine.JobID]string, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
 	defer cancel()
-	beats, err := w.opts.Engine.Beats(ctx)
+	beats, err := c.opts.Engine.Beats(ctx)
 	if err != nil || len(beats) == 0 {
 		return nil, "", err
 	}
-	identity, err := w.opts.Engine.Identity(ctx)
+	identity, err := c.opts.Engine.Identity(ctx)
 	return beats, identity, err
 }
 
 // rescue claims a silent run's job and hands its next attempt to asynq, unless its
-// workers were lost too often. Its error says that Redis did not take the claim.
-func (w *Worker) rescue(ctx context.Context, job engine.JobID, beat string, limit *rate.Limiter) error {
-	e, log := w.opts.Engine, w.opts.Logger.With("job", job)
+// workers were lost too often. Who runs an adopted job next is asynq's business. Its error says that Redis did not take the claim.
+func (c *crew) rescue(ctx context.Context, job engine.JobID, beat string, limit *rate.Limiter) error {
+	e, log := c.opts.Engine, c.opts.Logger.With("job", job)
 	a, err := e.Current(ctx, job)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
 		return refusedClaim(e.Forget(ctx, job))
 	case err != nil:
 		return refusedClaim(err) // it has ended, or the next sweep finds it again
+	case c.adopting && !a.Adopted():
+		return nil // a worker's
 	case !limit.Allow():
 		return nil // a later sweep's
 	}
-	if a.Crashes+1 >= w.opts.CrashLimit {
+	// Of adopted jobs asynq counts the crashes: each costs its task a retry.
+	if a.Crashes+1 >= c.opts.CrashLimit && !a.Adopted() {
 		err = e.Abandon(ctx, job, beat, engine.JobError{
 			Code: codeLost, Message: fmt.Sprintf("the worker was lost %d times in a row, without a checkpoint between", a.Crashes+1),
 		})
@@ -187,8 +190,12 @@ func (w *Worker) rescue(ctx context.Context, job engine.JobID, beat string, limi
 	case !next.Waiting:
 		return nil // it was being canceled, and has ended
 	}
+	if next.Adopted() {
+		log.Warn("the worker of an adopted job fell silent; the next attempt begins when asynq has noticed too", "attempt", next.Attempt, "queue", next.Task.Queue, "task", next.Task.ID)
+		return nil
+	}
 	log.Warn("the job's worker fell silent; its next attempt is on its way", "attempt", next.Attempt, "crashes", next.Crashes)
-	if err := w.opts.Engine.Dispatch(ctx, next, engine.RescueQueue(next.Queue)); err != nil {
+	if err := c.opts.Engine.Dispatch(ctx, next, engine.RescueQueue(next.Queue)); err != nil {
 		log.Warn("the next attempt is not yet handed to asynq; a reconciler will do it", "error", err)
 	}
 	return nil

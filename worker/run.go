@@ -26,22 +26,25 @@ type Run struct {
 	state  keeper
 	ending ending
 	beat   uint64 // the heartbeat's own
+
+	adopted  bool // its job has no task of its own, and so no next attempt that it could ask for
+	detached bool // of no job: RunFrom found none
 }
 
 // newRun makes the run of an attempt whose start was committed with fence.
-func (w *Worker) newRun(job engine.JobID, fence engine.Fence, started *engine.Started, cancel context.CancelCauseFunc) *Run {
-	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, engine: w.opts.Engine}
+func (c *crew) newRun(job engine.JobID, fence engine.Fence, started *engine.Started, cancel context.CancelCauseFunc) *Run {
+	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, engine: c.opts.Engine}
 	r.ending = ending{cancel: cancel, urged: make(chan struct{})}
 	r.out = reporter{
-		submit: w.opts.Engine.Submit, refused: r.end,
-		logger: w.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
-		pulse:  w.pulse, last: w.pulse.now(), lines: w.opts.LogLines,
+		submit: c.opts.Engine.Submit, refused: r.end,
+		logger: c.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
+		pulse:  c.pulse, last: c.pulse.now(), lines: c.opts.LogLines,
 		job: job, fence: fence,
 	}
 	r.out.view.received, r.out.view.kind = int64(started.Share)*10*partsPerTenth, started.Type
 	// The bar goes on from the checkpoint: what came after it is to be done again.
 	r.out.view.mark = max(int64(started.CheckpointTenths)*partsPerTenth, r.out.view.received)
-	r.state.interval = w.opts.CheckpointInterval
+	r.state.interval = c.opts.CheckpointInterval
 	return r
 }
 

@@ -16,7 +16,7 @@ import (
 // Handle gives it handlers, Start and Stop bound its life; it cannot be started
 // again. Its methods may be called concurrently.
 type Worker struct {
-	opts     Options
+	crew
 	handlers map[string]handler // fixed once started
 
 	// drained is closed when the worker takes nothing new, stopped when all of it
@@ -28,10 +28,8 @@ type Worker struct {
 
 	mu    sync.Mutex
 	phase phase
-	runs  map[*Run]struct{}
 	life  *life // set when started
 
-	pulse *pulse // of all runs; fixed before the first one
 	// left counts handlers that the drain did not wait for any longer.
 	left atomic.Int64
 }
@@ -65,7 +63,7 @@ func New(o Options) (*Worker, error) {
 		return nil, fmt.Errorf("new worker: %w", err)
 	}
 	return &Worker{
-		opts: o.Defaults(), handlers: map[string]handler{}, runs: map[*Run]struct{}{},
+		crew: newCrew(o.Defaults(), false), handlers: map[string]handler{},
 		drained: make(chan struct{}), stopped: make(chan struct{}), starting: make(chan struct{}, 1),
 	}, nil
 }
@@ -170,34 +168,6 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-w.drained: // someone else stops it
 	}
 	return w.Stop(context.WithoutCancel(ctx))
-}
-
-// register makes a run one that heartbeats and drains know.
-func (w *Worker) register(r *Run) {
-	w.mu.Lock()
-	w.runs[r] = struct{}{}
-	late := w.phase == draining
-	w.mu.Unlock()
-	if late {
-		r.end(ErrDraining)
-	}
-}
-
-func (w *Worker) forget(r *Run) {
-	w.mu.Lock()
-	delete(w.runs, r)
-	w.mu.Unlock()
-}
-
-// present are the runs of the moment.
-func (w *Worker) present() []*Run {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	all := make([]*Run, 0, len(w.runs))
-	for r := range w.runs {
-		all = append(all, r)
-	}
-	return all
 }
 
 // stale reports whether err says that there is nothing to do here: the job has

@@ -1,0 +1,70 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// carried holds an adopted job that waits against its task, and reports whether asynq will
+// not hand that out. What it says of the job then is the end: Tidemark could not make the
+// task once more.
+//
+//	the task is gone                     job.canceled, "task_deleted"
+//	the task is archived                 job.failed, "task_archived", with asynq's last error
+//	the whole queue is gone              job.failed, "task_lost"
+//	a server without the middleware
+//	has done it, and asynq kept it       job.succeeded
+func (r *reconciler) carried(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
+	e, log := r.c.opts.Engine, r.c.opts.Logger.With("job", a.Job, "queue", a.Task.Queue, "task", a.Task.ID)
+	switch {
+	case t.Own == engine.TaskWaits, t.Own == engine.TaskActive:
+		return false, nil
+	case !again:
+		return true, nil
+	case !t.Queue:
+		log.Warn("asynq has lost an adopted job's queue; the job has failed")
+		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeTaskLost, Message: "asynq has no queue " + a.Task.Queue + " any more, and so not its task"})
+	}
+	info, err := e.TaskInfo(a.Task)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		log.Warn("an adopted job's task is gone; the job is canceled")
+		return false, e.Withdraw(ctx, a.Job, a.Attempt, engine.JobError{
+			Code: codeDeleted, Message: "its task is gone from asynq's queue " + a.Task.Queue + ": it was deleted, or done by a server without the middleware",
+		})
+	case err != nil:
+		return false, err
+	case info.State == asynq.TaskStateArchived:
+		why := "its task was archived in asynq's queue " + a.Task.Queue
+		if info.LastErr != "" {
+			why = fmt.Sprintf("%s after %d retries; its last error was: %s", why, info.Retried, info.LastErr)
+		}
+		log.Warn("an adopted job's task is archived; the job has failed", "error", info.LastErr)
+		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeArchived, Message: why})
+	case info.State == asynq.TaskStateCompleted:
+		return false, r.completed(ctx, a, info)
+	}
+	return false, nil // it came back
+}
+
+// completed ends the job of a task that was done where no middleware stood before its
+// handler.
+func (r *reconciler) completed(ctx context.Context, a engine.Attempt, info *asynq.TaskInfo) error {
+	fence := engine.Fence{Attempt: a.Attempt, Token: engine.NewToken(), Seq: 1}
+	end := fence
+	end.Seq++
+	acks, err := r.c.opts.Engine.Commit(ctx,
+		engine.Report{Type: engine.JobStarted, Job: a.Job, Fence: fence, Try: info.Retried + 1},
+		engine.Report{Type: engine.JobSucceeded, Job: a.Job, Fence: end})
+	for _, ack := range acks {
+		if err == nil {
+			err = ack.Err
+		}
+	}
+	return err
+}

@@ -1,0 +1,62 @@
+package worker
+
+import (
+	"sync"
+)
+
+// A crew is the runs of one owner, a Worker or an Adopter, with what keeps them alive and
+// watches over those of others: heartbeats, the sweep and the reconciler. Its methods may
+// be called concurrently; its loops are the owner's to start and to end.
+type crew struct {
+	opts Options
+	// adopting: it sees to adopted jobs alone. The others are workers', whose settings
+	// decide about them.
+	adopting bool
+	pulse    *pulse // of all runs; fixed before the first one
+
+	roll    sync.Mutex
+	runs    map[*Run]struct{}
+	leaving bool
+}
+
+func newCrew(o Options, adopting bool) crew {
+	return crew{opts: o, adopting: adopting, runs: map[*Run]struct{}{}}
+}
+
+// register makes a run one that heartbeats and drains know.
+func (c *crew) register(r *Run) {
+	c.roll.Lock()
+	c.runs[r] = struct{}{}
+	late := c.leaving
+	c.roll.Unlock()
+	if late {
+		r.end(ErrDraining)
+	}
+}
+
+func (c *crew) forget(r *Run) {
+	c.roll.Lock()
+	delete(c.runs, r)
+	c.roll.Unlock()
+}
+
+// present are the runs of the moment.
+func (c *crew) present() []*Run {
+	c.roll.Lock()
+	defer c.roll.Unlock()
+	all := make([]*Run, 0, len(c.runs))
+	for r := range c.runs {
+		all = append(all, r)
+	}
+	return all
+}
+
+// leave tells all runs to return, also those that are registered from here on.
+func (c *crew) leave() {
+	c.roll.Lock()
+	c.leaving = true
+	c.roll.Unlock()
+	for _, r := range c.present() {
+		r.end(ErrDraining)
+	}
+}
