@@ -32,6 +32,8 @@ type role struct {
 	Ledger string
 	// Bare is a server of asynq's, which knows nothing of Tidemark.
 	Bare bool
+	// App is an asynq application with the middleware.
+	App bool
 }
 
 type leases int
@@ -85,8 +87,11 @@ func child(encoded string) {
 		panic(err)
 	}
 	serve := r.work
-	if r.Bare {
+	switch {
+	case r.Bare:
 		serve = r.serveBare
+	case r.App:
+		serve = serveApplication
 	}
 	if err := serve(ctx, e); err != nil {
 		panic(err)

@@ -111,6 +111,14 @@
 // Jobs that have begun go through the rescue queues, which have slots of their own: those
 // that were rescued, handed back, resumed, or waited for their children.
 //
+// # Adopted tasks
+//
+// An [Adopter] gives the handlers of an asynq application a Run: asynq's task is the
+// carrier, and its own retries are the attempts. Fence, checkpoints, heartbeats and the
+// sweep are as above; raising the fence over a lost worker's attempt makes the next one
+// the current one, and asynq's recovery brings it. An attempt that was superseded while
+// asynq still leaves the task to its process is followed by the next one right there.
+//
 // # What is repeated, and how to bear it
 //
 // Once, however often workers die: every record, checkpoint and end; the roll-up of a

@@ -1,0 +1,300 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/option"
+)
+
+// AdoptOptions say which of an asynq application's tasks become jobs, and whose. Only
+// Engine and Topic are required. What is not explained here is as in Options, defaults
+// and bounds included.
+type AdoptOptions struct {
+	// Engine is the access to jobs, on the Redis that the application's tasks are in.
+	// Required. It must stay open until Close has returned.
+	Engine *engine.Engine
+
+	// Topic says whom a task's records are for; "" leaves the task to asynq alone. It is
+	// called for tasks that wait as well as for those that run, concurrently, and must
+	// come to the same topic whenever it is asked about the same task. Required.
+	Topic func(*asynq.Task) engine.Topic
+
+	// Title is what people see of a task's job, at most 200 characters of it. Defaults
+	// to the task's type.
+	Title func(*asynq.Task) string
+
+	// Queues are the queues, as asynq knows them, whose waiting tasks are made visible,
+	// up to 1,000 of them each ReconcileInterval. Defaults to "default" alone. A task of
+	// another queue is visible once its handler is called.
+	Queues []string
+
+	// RetryDelay is the asynq server's RetryDelayFunc, if it has one of its own, so that
+	// watchers are told when a task is tried again. asynq's default is random, and no time
+	// is told.
+	RetryDelay asynq.RetryDelayFunc
+
+	TickInterval       time.Duration
+	CheckpointInterval time.Duration
+	HeartbeatInterval  time.Duration
+	Lease              time.Duration
+	SweepInterval      time.Duration
+	// ReconcileInterval is also how often waiting tasks are looked for.
+	ReconcileInterval time.Duration
+	RescuesPerSecond  float64
+	// DrainGrace is how long Close waits for handlers.
+	DrainGrace  time.Duration
+	CancelGrace time.Duration
+	LogLines    int
+	Logger      *slog.Logger
+}
+
+// crew are the options that an Adopter shares with workers.
+func (o AdoptOptions) crew() Options {
+	return Options{
+		Engine: o.Engine, TickInterval: o.TickInterval, CheckpointInterval: o.CheckpointInterval,
+		HeartbeatInterval: o.HeartbeatInterval, Lease: o.Lease, SweepInterval: o.SweepInterval,
+		ReconcileInterval: o.ReconcileInterval, RescuesPerSecond: o.RescuesPerSecond,
+		DrainGrace: o.DrainGrace, CancelGrace: o.CancelGrace, LogLines: o.LogLines, Logger: o.Logger,
+	}
+}
+
+// Validate checks o as Adopt completes it. Its error wraps engine.ErrInvalid and names
+// each field that is out of bounds.
+func (o AdoptOptions) Validate() error {
+	problems := []error{o.crew().Validate()}
+	if o.Engine == nil {
+		problems = append(problems, fmt.Errorf("%w Engine: it is required; open one with engine.Open", engine.ErrInvalid))
+	}
+	if o.Topic == nil {
+		problems = append(problems, fmt.Errorf("%w Topic: it is required; say whom a task's records are for", engine.ErrInvalid))
+	}
+	for _, q := range o.Queues {
+		problems = append(problems, option.Within("Queues: length of a name in bytes", len(strings.TrimSpace(q)), 1, 256))
+	}
+	return errors.Join(problems...)
+}
+
+// An Adopter gives the handlers of an asynq application a Run, and its tasks jobs that
+// people can watch, while they are enqueued, carried and retried by asynq as before:
+//
+//	adopt, err := worker.Adopt(ctx, worker.AdoptOptions{Engine: e, Topic: topicOf})
+//	mux.Use(adopt.Middleware)
+//	… and in a handler: worker.RunFrom(ctx).Progress(done, total)
+//
+// Each of asynq's tries is an attempt of the job. nil is job.succeeded, an error
+// job.retrying or, with the last try, asynq.SkipRetry or Permanent, job.failed;
+// asynq.RevokeTask is job.canceled. asynq gets the handler's error as it is, so retries,
+// archive, ErrorHandler and metrics stay what they were. A panic goes through to asynq
+// after its record is committed; with what words asynq's task tells.
+//
+// Engine.Cancel works: a task that waits is deleted, a running handler's context ends with
+// ErrCanceled, and asynq is told to revoke the task. Engine.Pause and Run.FanOut are
+// refused, since asynq would not wait, and so is Engine.Retry, since asynq has the
+// payload: a task that is run again out of asynq's archive begins a new job, the failed
+// one's retry.
+//
+// A crash is asynq's to recover from, which costs a retry and a minute or two. What
+// watchers see within seconds is job.stalled.
+//
+// Two lines in the asynq server's Config make a drain, see Close, cost nothing:
+//
+//	IsFailure:      adopt.IsFailure,
+//	RetryDelayFunc: adopt.RetryDelay,
+//
+// Methods may be called concurrently.
+type Adopter struct {
+	crew
+	adopt   AdoptOptions
+	inspect *asynq.Inspector
+
+	mu      sync.Mutex
+	closing bool
+	inside  sync.WaitGroup // calls of handlers; none is added once closing
+	calls   atomic.Int64   // how many those are
+
+	// atAbandon is context.AfterFunc for the end of Close's patience.
+	atAbandon func(func()) (stop func() bool)
+	abandoned <-chan struct{}
+	abandon   context.CancelFunc
+	endLoops  context.CancelFunc
+	loops     sync.WaitGroup
+	closed    chan struct{}
+}
+
+// Adopt starts an Adopter; ctx bounds the start only. Close ends it. Errors to branch on:
+// engine.ErrInvalid and engine.ErrUnreachable.
+func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
+	}
+	if _, err := o.Engine.Beats(ctx); err != nil {
+		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
+	}
+	if len(o.Queues) == 0 {
+		o.Queues = []string{engine.DefaultQueue}
+	}
+	if o.Title == nil {
+		o.Title = (*asynq.Task).Type
+	}
+	a := &Adopter{
+		crew: newCrew(o.crew().Defaults(), true), adopt: o, inspect: asynq.NewInspectorFromRedisClient(o.Engine.Redis()),
+		closed: make(chan struct{}),
+	}
+	a.pulse = newPulse(a.opts.TickInterval, o.Engine.Together)
+	base, abandon := context.WithCancel(context.Background())
+	a.abandon, a.abandoned = abandon, base.Done()
+	a.atAbandon = func(do func()) func() bool { return context.AfterFunc(base, do) }
+	loops, endLoops := context.WithCancel(context.Background())
+	a.endLoops = endLoops
+	for _, loop := range []func(context.Context){a.beat, a.sweep, a.reconcile, a.find} {
+		a.loops.Go(func() { loop(loops) })
+	}
+	return a, nil
+}
+
+// Close drains the adopter: the contexts of its runs end with ErrDraining, and the job of
+// a handler that then returns an error is queued again. It returns when all handlers have
+// returned, or after DrainGrace, or when ctx ends; what has not returned by then is left
+// to the lease, and the error, which wraps ErrAbandoned, says how many. It may be called
+// more than once.
+//
+// asynq's Shutdown tells handlers nothing, so call the three in this order: Stop of the
+// asynq server, which takes nothing new then, Close, Shutdown. asynq takes a task that is
+// handed back for one to be retried, and counts that, unless its Config has IsFailure of
+// the Adopter. One on its last try would be archived; its handler's call is held until
+// Shutdown puts the task back, for up to DrainGrace.
+func (a *Adopter) Close(ctx context.Context) error {
+	a.mu.Lock()
+	first := !a.closing
+	a.closing = true
+	a.mu.Unlock()
+	if first {
+		go a.drain()
+	}
+	select {
+	case <-a.closed:
+	case <-ctx.Done():
+		a.abandon()
+		<-a.closed
+	}
+	if n := a.calls.Load(); n > 0 {
+		return fmt.Errorf("close adopter: %d handlers have not returned: %w", n, ErrAbandoned)
+	}
+	return nil
+}
+
+// drain runs once, in a goroutine of its own, which ends with the adopter.
+func (a *Adopter) drain() {
+	defer close(a.closed)
+	a.leave()
+	defer time.AfterFunc(a.opts.DrainGrace, a.abandon).Stop()
+	returned := make(chan struct{})
+	go func() { // a handler that never returns keeps it
+		a.inside.Wait()
+		close(returned)
+	}()
+	select {
+	case <-returned:
+	case <-a.abandoned:
+	}
+	a.endLoops()
+	a.loops.Wait()
+	a.abandon()
+	a.pulse.stop()
+}
+
+// enter begins a call of a handler, unless the adopter is closing.
+func (a *Adopter) enter() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closing {
+		a.inside.Add(1)
+		a.calls.Add(1)
+	}
+	return !a.closing
+}
+
+func (a *Adopter) exit() {
+	a.calls.Add(-1)
+	a.inside.Done()
+}
+
+// IsFailure is for asynq's Config.IsFailure: it is false for a task that is handed back
+// by Close, which then costs no retry.
+func (a *Adopter) IsFailure(err error) bool {
+	return err != nil && !errors.As(err, new(*handedBack))
+}
+
+// RetryDelay is for asynq's Config.RetryDelayFunc: a task that is handed back by Close is
+// tried again after a second, one whose handler returned RetryAfter when that says, and
+// others as AdoptOptions.RetryDelay or asynq's default has it.
+func (a *Adopter) RetryDelay(n int, err error, t *asynq.Task) time.Duration {
+	if errors.As(err, new(*handedBack)) {
+		return time.Second
+	}
+	if after := (*retryAfterError)(nil); errors.As(err, &after) {
+		return after.after
+	}
+	if a.adopt.RetryDelay != nil {
+		return a.adopt.RetryDelay(n, err, t)
+	}
+	return asynq.DefaultRetryDelayFunc(n, err, t)
+}
+
+// adoption is what a task's job is to be. It reports false for one that is left to asynq.
+func (a *Adopter) adoption(t *asynq.Task, queue, id string) (ad engine.Adoption, ok bool) {
+	if a.opts.Engine.Enqueued(id) {
+		return ad, false // an attempt that Tidemark enqueued
+	}
+	defer func() {
+		// The application's functions, about a task that may be anything.
+		if v := recover(); v != nil {
+			a.opts.Logger.Error("a task is left to asynq alone: its topic or title could not be told", "queue", queue, "task", id, "panic", v)
+			ok = false
+		}
+	}()
+	topic := a.adopt.Topic(t)
+	if topic == "" {
+		return ad, false
+	}
+	if _, err := engine.ParseTopic(string(topic)); err != nil {
+		a.opts.Logger.Error("a task is left to asynq alone", "queue", queue, "task", id, "error", err)
+		return ad, false
+	}
+	return engine.Adoption{
+		Task: engine.Task{Queue: queue, ID: id}, Topic: topic, Type: jobType(t.Type()), Title: fitTitle(a.adopt.Title(t)),
+	}, true
+}
+
+// jobType makes a job's type of a task's, such as "email.deliver" of "email:deliver".
+func jobType(task string) string {
+	b := []byte(strings.ToLower(task))
+	for i, c := range b {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			b[i] = '.'
+		}
+	}
+	if len(b) == 0 || b[0] < 'a' || b[0] > 'z' {
+		b = append([]byte("task."), b...)
+	}
+	return string(b[:min(len(b), 64)])
+}
+
+// fitTitle cuts a text to what a job's title may have.
+func fitTitle(s string) string {
+	if utf8.RuneCountInString(s) > engine.MaxTitleRunes {
+		s = string([]rune(s)[:engine.MaxTitleRunes])
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,0 +1,264 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// try is one of asynq's tries of a task.
+type try struct {
+	engine.Adoption
+	last bool // asynq archives the task if it fails
+}
+
+// Middleware gives the handlers that it stands before a Run; see asynq's ServeMux.Use. Let
+// it be the first one, so that what others do is part of the attempt.
+func (a *Adopter) Middleware(next asynq.Handler) asynq.Handler {
+	return asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+		try, ok := a.tryOf(ctx, t)
+		if !ok {
+			return next.ProcessTask(ctx, t)
+		}
+		err := a.process(ctx, t, next, try)
+		if back := (*handedBack)(nil); errors.As(err, &back) && try.last {
+			a.hold(ctx, try)
+		}
+		return err
+	})
+}
+
+// tryOf reports false for a task that is left to asynq.
+func (a *Adopter) tryOf(ctx context.Context, t *asynq.Task) (try, bool) {
+	id, ok := asynq.GetTaskID(ctx)
+	if !ok {
+		return try{}, false // not called by asynq
+	}
+	queue, _ := asynq.GetQueueName(ctx)
+	retried, _ := asynq.GetRetryCount(ctx)
+	most, _ := asynq.GetMaxRetry(ctx)
+	ad, ok := a.adoption(t, queue, id)
+	ad.Try, ad.MaxRetries = retried+1, most
+	return try{ad, retried >= most}, ok
+}
+
+// process runs a try from its record's start to its end. It may begin more than one
+// attempt: one that was superseded, as after a freeze of this process, while asynq still
+// leaves the task to it, is followed by another one here and now, at no cost.
+func (a *Adopter) process(asynqCtx context.Context, t *asynq.Task, next asynq.Handler, try try) error {
+	if !a.enter() {
+		return &handedBack{ErrDraining}
+	}
+	defer a.exit()
+	for again := false; ; again = true {
+		p, over, err := a.open(asynqCtx, try, again)
+		switch {
+		case over != nil:
+			return ended(over.State)
+		case errors.Is(err, errElsewhere):
+			return &handedBack{err}
+		case err != nil && asynqCtx.Err() == nil && !a.isClosing():
+			a.opts.Logger.Error("a task runs without a record: its attempt could not be started", "queue", try.Task.Queue, "task", try.Task.ID, "error", err)
+			return next.ProcessTask(asynqCtx, t)
+		case err != nil:
+			return &handedBack{err}
+		}
+		err, more := a.run(asynqCtx, t, next, try, p)
+		if !more {
+			return err
+		}
+		if err == nil {
+			next = done(p.result)
+		}
+	}
+}
+
+// done is the handler of an attempt whose work was done by the one before, which was
+// superseded on the way.
+func done(result json.RawMessage) asynq.Handler {
+	return asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
+		if result == nil {
+			return nil
+		}
+		return RunFrom(ctx).Result(result)
+	})
+}
+
+// ended is asynq's answer about a task whose job has ended, when asynq comes back with it.
+func ended(state engine.State) error {
+	switch state {
+	case engine.Succeeded:
+		return nil
+	case engine.Canceled:
+		return &revoked{ErrCanceled}
+	}
+	return &archived{"the job has failed, and its end was committed before this try"}
+}
+
+// openTurns bounds how often the start of an attempt is tried while others move its job.
+const openTurns = 20
+
+// errElsewhere: asynq has given the task to somebody else meanwhile, and is about to say
+// so here.
+var errElsewhere = fmt.Errorf("%w: asynq has handed the task out again", ErrSuperseded)
+
+// open begins the attempt of a try, again if one of it has been superseded. over is where
+// its job stands if that has ended.
+func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pending, over *engine.Attempt, err error) {
+	ctx, cancel := context.WithCancelCause(asynqCtx)
+	defer cancel(errOver)
+	defer a.atAbandon(func() { cancel(ErrDraining) })()
+	for range openTurns {
+		err = a.persist(ctx, func() error {
+			p, over, err = a.begin(ctx, try, again, p)
+			return err
+		})
+		if err == nil || !stale(err) {
+			break
+		}
+	}
+	return p, over, err
+}
+
+// pending is an attempt whose start is committed, and whose handler is to be called.
+type pending struct {
+	job     engine.JobID
+	fence   engine.Fence
+	started *engine.Started
+	result  json.RawMessage
+}
+
+// begin finds or makes the task's job and commits the start of its attempt. An error that
+// is stale says that the job has moved meanwhile. sent is what begin returned before, whose
+// commit may stand although there was no answer.
+func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending) (*pending, *engine.Attempt, error) {
+	e := a.opts.Engine
+	stand, err := e.Adopted(ctx, []engine.Adoption{try.Adoption})
+	if err != nil {
+		return sent, nil, err
+	}
+	at := stand[0]
+	switch {
+	case sent != nil && sent.job == at.Job && sent.fence.Attempt == at.Attempt && !at.State.Ended():
+		return a.commitStart(ctx, try, sent)
+	case try.Over(at):
+		return nil, &at, nil
+	case at.State == "" || at.State.Ended():
+		id, err := e.Adopt(ctx, try.Adoption, at)
+		if err != nil && !errors.Is(err, engine.ErrUnreplicated) {
+			return nil, nil, err
+		}
+		at, err = e.Current(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+	case try.Try < at.Try, again && !at.Waiting:
+		return nil, nil, errElsewhere
+	case !at.Waiting: // the try before is over, or asynq would not have come
+		if at, err = e.TakeOver(ctx, at); err != nil {
+			return nil, nil, err
+		}
+	}
+	return a.commitStart(ctx, try, &pending{
+		job: at.Job, fence: engine.Fence{Attempt: at.Attempt, Token: engine.NewToken(), Seq: 1},
+	})
+}
+
+func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pending, *engine.Attempt, error) {
+	acks, err := a.opts.Engine.Commit(ctx, engine.Report{Type: engine.JobStarted, Job: p.job, Fence: p.fence, Try: try.Try})
+	switch {
+	case len(acks) == 0:
+		return p, nil, err
+	case acks[0].Err != nil:
+		return nil, nil, acks[0].Err
+	case acks[0].Started == nil:
+		return nil, nil, engine.ErrSuperseded
+	}
+	p.started = acks[0].Started
+	return p, nil, nil
+}
+
+// run calls the handler, on asynq's goroutine, and commits what became of it. It returns
+// asynq's answer, or that another attempt is to follow here.
+func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handler, try try, p *pending) (err error, again bool) {
+	ctx, cancel := context.WithCancelCause(asynqCtx)
+	defer cancel(errOver)
+	r := a.newRun(p.job, p.fence, p.started, cancel)
+	r.adopted = true
+	a.register(r)
+	defer r.close(errOver)
+	defer a.forget(r)
+	defer a.atAbandon(func() { r.close(ErrDraining) })()
+
+	returned, attended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(attended)
+		a.attend(asynqCtx, r, try, returned)
+	}()
+	panicked := true
+	defer func() {
+		close(returned)
+		<-attended
+		if panicked {
+			// It is not recovered: asynq does that, and tells where it came from.
+			_, _ = a.settle(asynqCtx, r, try.failure(codePanic, errPanicked), errPanicked)
+			return
+		}
+		err, again = a.settle(asynqCtx, r, a.verdict(asynqCtx, r, r.why(ctx), err, t, try), err)
+		r.out.mu.Lock()
+		p.result = r.result
+		r.out.mu.Unlock()
+	}()
+	err = next.ProcessTask(context.WithValue(ctx, runKey{}, r), t)
+	panicked = false
+	return err, false
+}
+
+// errPanicked is what is known of a handler that panicked, without recovering it.
+var errPanicked = errors.New("the handler panicked, or ended its goroutine; asynq's task and its server's log tell more")
+
+// attend ends the attempt while its handler has not returned: with asynq's context, since
+// asynq goes on without the handler then, and CancelGrace after a cancel.
+func (a *Adopter) attend(asynqCtx context.Context, r *Run, try try, returned <-chan struct{}) {
+	var grace <-chan time.Time
+	for urged := r.ending.urged; ; {
+		select {
+		case <-returned:
+			return
+		case <-asynqCtx.Done():
+			report, err := r.conclude(a.dropped(asynqCtx, r, try))
+			if err == nil {
+				r.tell(report, context.Cause(asynqCtx))
+			}
+			return
+		case <-urged:
+			t := time.NewTimer(a.opts.CancelGrace)
+			defer t.Stop()
+			urged, grace = nil, t.C
+		case <-grace:
+			r.out.logger.Warn("the handler goes on although its context has ended; asynq keeps its slot until it returns", "type", r.jobType, "grace", a.opts.CancelGrace)
+			if errors.Is(r.why(asynqCtx), ErrCanceled) {
+				_, _ = r.conclude(engine.Report{Type: engine.JobCanceled}) // superseded: another's business
+			}
+			return
+		}
+	}
+}
+
+// hold waits until asynq's Shutdown puts a task back that was handed back on its last try,
+// since asynq archives it if it is told anything.
+func (a *Adopter) hold(asynqCtx context.Context, try try) {
+	t := time.NewTimer(a.opts.DrainGrace)
+	defer t.Stop()
+	select {
+	case <-asynqCtx.Done():
+	case <-t.C:
+		a.opts.Logger.Warn("a task on its last try was handed back, and its server was not shut down; asynq archives it", "queue", try.Task.Queue, "task", try.Task.ID)
+	}
+}

@@ -1,0 +1,110 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// verdict decides what an attempt's end is, by the rules that asynq has for its task.
+func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t *asynq.Task, try try) engine.Report {
+	switch {
+	case err == nil:
+		r.out.mu.Lock()
+		defer r.out.mu.Unlock()
+		return engine.Report{Type: engine.JobSucceeded, Result: r.result}
+	case errors.Is(err, asynq.RevokeTask), errors.Is(cause, ErrCanceled):
+		return engine.Report{Type: engine.JobCanceled, Gone: true}
+	case asynqCtx.Err() != nil:
+		return a.dropped(asynqCtx, r, try) // whatever the handler says of it
+	case errors.Is(err, asynq.SkipRetry): // as Permanent is
+		try.last = true
+		return try.failure(codePermanent, err)
+	case errors.Is(cause, ErrDraining):
+		return engine.Report{Type: engine.JobQueued}
+	}
+	report := try.failure(codeError, err)
+	if report.Type == engine.JobRetrying && a.adopt.RetryDelay != nil {
+		report.RetryAt = time.Now().Add(a.adopt.RetryDelay(try.Try-1, err, t))
+	}
+	return report
+}
+
+// dropped is the end of an attempt that asynq has given up: for a time-out or because
+// someone canceled its processing, which asynq retries, or because the server has shut
+// down, which puts the task back.
+func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) engine.Report {
+	cause := context.Cause(asynqCtx)
+	switch {
+	case errors.Is(r.why(asynqCtx), ErrCanceled):
+		return engine.Report{Type: engine.JobCanceled}
+	case errors.Is(cause, context.DeadlineExceeded):
+		return try.failure(codeDeadline, fmt.Errorf("asynq's time-out or deadline has passed: %w", cause))
+	}
+	info, err := a.opts.Engine.TaskInfo(try.Task)
+	if err == nil && info.State == asynq.TaskStatePending {
+		return engine.Report{Type: engine.JobQueued}
+	}
+	return try.failure(codeError, cause)
+}
+
+// failure is the end of an attempt that asynq tries again, if it has a try left.
+func (t try) failure(code string, err error) engine.Report {
+	report := engine.Report{Type: engine.JobRetrying, Error: &engine.JobError{Code: code, Message: err.Error()}, Retries: t.Try}
+	if t.last {
+		report.Type = engine.JobFailed
+	}
+	return report
+}
+
+// settle commits the attempt's end and gives asynq's answer, or that another attempt is
+// to follow here: this one was superseded, and asynq has not noticed anything.
+func (a *Adopter) settle(asynqCtx context.Context, r *Run, report engine.Report, err error) (answer error, again bool) {
+	report, asked := r.conclude(report)
+	switch {
+	case errors.Is(asked, ErrSuperseded):
+		r.out.logger.Warn("the run was superseded; nothing more of it is written", "cause", asked)
+		if asynqCtx.Err() == nil && !a.isClosing() {
+			return err, true
+		}
+		return &handedBack{errors.Join(asked, err)}, false
+	case asked != nil && !errors.Is(asked, errOver): // errOver: attend was first
+		r.out.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
+		return err, false
+	case asked == nil:
+		r.tell(report, err)
+	}
+	switch {
+	case err == nil, errors.Is(err, asynq.RevokeTask):
+		return err, false
+	case errors.Is(r.why(asynqCtx), ErrCanceled):
+		return &revoked{err}, false
+	case report.Type == engine.JobQueued:
+		return &handedBack{err}, false
+	}
+	return err, false
+}
+
+func (a *Adopter) isClosing() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closing
+}
+
+// handedBack tells asynq to try a task again whose handler returned because of a drain.
+type handedBack struct{ err error }
+
+func (e *handedBack) Error() string { return "handed back: " + e.err.Error() }
+func (e *handedBack) Unwrap() error { return e.err }
+
+// revoked tells asynq to drop the task of a job that was canceled.
+type revoked struct{ err error }
+
+func (e *revoked) Error() string        { return "canceled: " + e.err.Error() }
+func (e *revoked) Unwrap() error        { return e.err }
+func (e *revoked) Is(target error) bool { return target == asynq.RevokeTask }
