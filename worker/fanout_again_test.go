@@ -1,0 +1,124 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// A handler comes by its earlier fan-outs in every attempt, and they stay over.
+func TestFanOutsFollowEachOther(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	names := []string{"first", "second", "third"}
+	var ran atomic.Int32
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		for _, name := range names {
+			outcomes, err := run.FanOut(ctx, name, parts(3, "child", nil))
+			if err != nil {
+				return err
+			}
+			for i, o := range outcomes {
+				if want := engine.ChildID(run.Job(), name, fmt.Sprintf("part-%d", i)); o.ID != want || o.State != engine.Succeeded {
+					return worker.Permanent(fmt.Errorf("child %d of %s is %s, %s, want %s", i, name, o.ID, o.State, want))
+				}
+			}
+		}
+		if _, err := run.FanOut(ctx, "first", parts(4, "child", nil)); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("an earlier fan-out with another child: %v", err)
+		}
+		return nil
+	})
+	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error {
+		ran.Add(1)
+		return nil
+	})
+	start(t, w)
+	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+	if end := last(all); end.State != engine.Succeeded || end.Attempt != 1+len(names) {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+	if got := int(ran.Load()); got != 3*len(names) {
+		t.Errorf("children ran %d times, want %d", got, 3*len(names))
+	}
+}
+
+// Of fan-outs that a handler begins at once the second is told of the first, and the run
+// goes on.
+func TestTwoFanOutsAtOnce(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		errs := make(chan error, 2)
+		for _, name := range []string{"left", "right"} {
+			go func() {
+				_, err := run.FanOut(ctx, name, parts(2, "child", nil))
+				errs <- err
+			}()
+		}
+		one, other := <-errs, <-errs
+		if run.Attempt() == 1 && !(errors.Is(errors.Join(one, other), worker.ErrAwaiting) && errors.Is(errors.Join(one, other), engine.ErrState)) {
+			t.Errorf("they were answered with %v and %v", one, other)
+		}
+		return errors.Join(one, other)
+	})
+	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error { return nil })
+	start(t, w)
+	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+	if end := last(all); end.State != engine.Succeeded || count(all, engine.JobStalled) != 0 {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+}
+
+// A child that ended so long ago that it is forgotten is not made again.
+func TestForgottenChildrenAreNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	ended, release := make(chan struct{}), make(chan struct{})
+	var ran [2]atomic.Int32
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		if run.Attempt() == 2 {
+			if err := e.Redis().Del(ctx, jobKey(e, engine.ChildID(run.Job(), "all", "part-0"))).Err(); err != nil {
+				return err
+			}
+		}
+		outcomes, err := run.FanOut(ctx, "all", parts(2, "child", nil))
+		switch {
+		case run.Attempt() == 1:
+			<-ended
+			return errors.New("the run fails before it can wait")
+		case run.Attempt() == 2:
+			close(release)
+		case err == nil && (outcomes[0].ID != "" || outcomes[1].State != engine.Succeeded):
+			return worker.Permanent(fmt.Errorf("outcomes %+v", outcomes))
+		}
+		return err
+	})
+	worker.Handle(w, "child", func(_ context.Context, _ *worker.Run, i int) error {
+		ran[i].Add(1)
+		if i == 1 {
+			<-release
+		}
+		return nil
+	})
+	start(t, w)
+	job := enqueue(t, e, "parent")
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Job.Children != nil && r.Job.Children.Ended == 1 })
+	close(ended)
+	all := history(t, e, job, nil)
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2}) {
+		t.Errorf("it ended with children %+v:\n%s", end.Children, tell(all))
+	}
+	if got := []int32{ran[0].Load(), ran[1].Load()}; !slices.Equal(got, []int32{1, 1}) {
+		t.Errorf("the children ran %v times", got)
+	}
+}
