@@ -100,7 +100,11 @@ func PlanFanOut(name string, topic Topic, children []Child) ([]Child, FanOut, er
 		case c.Spec.Key != "":
 			return fail(fmt.Errorf("%w Key: a child's name is its key", ErrInvalid))
 		}
-		if err := c.Spec.Validate(); err != nil {
+		// A deadline may have passed when a fan-out is repeated: Spawn refuses it where
+		// the child is not made.
+		timeless := c.Spec
+		timeless.Deadline = time.Time{}
+		if err := timeless.Validate(); err != nil {
 			return fail(err)
 		}
 		c.place = i

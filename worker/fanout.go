@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
@@ -128,6 +129,7 @@ func (r *Run) spawn(ctx context.Context, name string, children []engine.Child, m
 		switch {
 		case !made[i]:
 		case outcomes[i].State == engine.Queued:
+			c.Spec.Deadline = time.Time{} // it has its own, which may have passed
 		default:
 			continue // also one that is forgotten since it ended
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/worker"
@@ -120,5 +121,28 @@ func TestForgottenChildrenAreNotMadeAgain(t *testing.T) {
 	}
 	if got := []int32{ran[0].Load(), ran[1].Load()}; !slices.Equal(got, []int32{1, 1}) {
 		t.Errorf("the children ran %v times", got)
+	}
+}
+
+// A fan-out is repeated as it was when its children's deadlines have passed.
+func TestChildrenWithDeadlines(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	deadline := time.Now().Add(1500 * time.Millisecond)
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		_, err := run.FanOut(ctx, "all", parts(2, "child", func(_ int, c *engine.Child) {
+			c.Optional, c.Spec.Deadline = true, deadline
+		}))
+		return err
+	})
+	worker.Handle(w, "child", func(ctx context.Context, _ *worker.Run, _ int) error {
+		<-ctx.Done()
+		return errors.New("too late")
+	})
+	start(t, w)
+	job := enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 })
+	if all := history(t, e, job, nil); last(all).State != engine.Succeeded {
+		t.Errorf("it ended so:\n%s", tell(all))
 	}
 }
