@@ -33,7 +33,11 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	case <-intake.Done():
 		return w.putBack(base, from, p)
 	}
-	fence, started, err := w.open(intake, p)
+	if intake.Err() != nil { // both were ready
+		<-l.slots
+		return w.putBack(base, from, p)
+	}
+	fence, started, err := w.open(base, intake, p)
 	if err != nil {
 		<-l.slots
 		switch {
@@ -65,16 +69,18 @@ func foreign(t *asynq.Task) error {
 	return &archived{fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type())}
 }
 
-// open starts an attempt: from here on its fence is the only one that is accepted.
-func (w *Worker) open(ctx context.Context, p engine.TaskPayload) (fence engine.Fence, started *engine.Started, err error) {
+// open starts an attempt: from here on its fence is the only one that is accepted. It is
+// not tried again once the intake ends, but its answer is waited for: a start that was
+// committed and that nobody runs would look like a lost worker.
+func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence engine.Fence, started *engine.Started, err error) {
 	fence = engine.Fence{Attempt: p.Attempt, Token: engine.NewToken(), Seq: 1}
 	report := engine.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
-	err = w.persist(ctx, func() error {
-		acks, err := w.opts.Engine.Commit(ctx, report)
+	err = w.persist(intake, func() error {
+		acks, err := w.opts.Engine.Commit(base, report)
 		if len(acks) == 0 {
 			return err
 		}
-		w.tend(ctx, acks[0].Tend)
+		w.tend(intake, acks[0].Tend)
 		started = acks[0].Started
 		if acks[0].Err == nil && started == nil {
 			// The answer to the first try was lost, and the attempt is over meanwhile.
