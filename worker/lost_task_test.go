@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
+
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
@@ -60,4 +62,84 @@ func TestResumeBetweenThePauseAndItsTidying(t *testing.T) {
 		t.Fatal(err)
 	}
 	succeeds(t, direct, job)
+}
+
+// Two tasks of one attempt, which wait for a slot when their worker stops, do not both
+// take the other for the one that stays.
+func TestDrainOfBothTasksOfAnAttempt(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	o := brief(e)
+	o.Concurrency, o.RescueSlots, o.CancelGrace, o.Lease = 1, 1, 50*time.Millisecond, 400*time.Millisecond
+	w := build(t, o)
+	began, release := make(chan struct{}, 2), make(chan struct{})
+	worker.Handle(w, "deaf", func(context.Context, *worker.Run, []byte) error {
+		began <- struct{}{}
+		<-release
+		return nil
+	})
+	worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return errors.New("it has no slot") })
+	start(t, w)
+	defer close(release)
+	// Handlers that do not return keep the slots of both lanes.
+	first := enqueue(t, e, "deaf")
+	<-began
+	second := enqueue(t, e, "deaf")
+	a, err := e.Current(soon(t), second)
+	if err == nil {
+		err = e.Dispatch(soon(t), a, engine.RescueQueue(a.Queue))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	err = errors.Join(
+		inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), engine.TaskID(second, 1)),
+		e.Cancel(soon(t), first), e.Cancel(soon(t), second),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	history(t, e, first, nil)
+	history(t, e, second, nil)
+
+	job := enqueue(t, e, "export")
+	eventually(t, "two tasks to be handed out", func() bool {
+		a, err := e.Current(soon(t), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks, err := e.Tasks(soon(t), []engine.Attempt{a})
+		return err == nil && tasks[0].Own == engine.TaskActive && tasks[0].Rescue == engine.TaskActive
+	})
+	stop(t, w)
+	succeeds(t, e, job)
+}
+
+// An attempt whose tasks asynq has given up in both of its queues still runs.
+func TestTasksGivenUpInBothQueues(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	job := enqueue(t, e, "export")
+	awaitDispatch(t, e, job)
+	a, err := e.Current(soon(t), job)
+	if err == nil {
+		err = e.Dispatch(soon(t), a, engine.RescueQueue(a.Queue))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := asynq.NewServerFromRedisClient(e.Redis(), asynq.Config{
+		Concurrency: 1, LogLevel: asynq.FatalLevel,
+		Queues: map[string]int{e.QueueName(a.Queue): 1, e.QueueName(engine.RescueQueue(a.Queue)): 1},
+	})
+	if err := s.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { return errors.New("the worker stopped") })); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "asynq to give both tasks up", func() bool {
+		tasks, err := e.Tasks(soon(t), []engine.Attempt{a})
+		return err == nil && tasks[0].Own == engine.TaskGivenUp && tasks[0].Rescue == engine.TaskGivenUp
+	})
+	s.Shutdown()
+	succeeds(t, e, job)
 }
