@@ -50,7 +50,7 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 		default:
 			// Its topic may take no records: the attempt waits in the other queue.
 			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
-			return w.putBack(base, from, p, 0)
+			return w.putBack(base, from, p, w.opts.ReconcileInterval)
 		}
 		return nil
 	}

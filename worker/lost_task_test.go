@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,4 +143,34 @@ func TestTasksGivenUpInBothQueues(t *testing.T) {
 	})
 	s.Shutdown()
 	succeeds(t, e, job)
+}
+
+// A topic that takes no records costs no busy loop.
+func TestTopicThatTakesNoRecords(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	o := brief(e)
+	o.ReconcileInterval = 10 * time.Minute
+	var log logbook
+	o.Logger = log.logger()
+	w := build(t, o)
+	worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return nil })
+	job := enqueue(t, e, "export")
+	namespace := e.QueueName("")
+	namespace = namespace[:len(namespace)-1]
+	key := fmt.Sprintf("%s:{%s}:s:%s", namespace, job[:2], topic)
+	if err := e.Redis().Rename(soon(t), key, key+":away").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Redis().Set(soon(t), key, "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, w)
+	eventually(t, "the attempt to be put off", func() bool {
+		waiting, err := inspect(e).ListScheduledTasks(e.QueueName(engine.RescueQueue(engine.DefaultQueue)))
+		return err == nil && len(waiting) == 1 && time.Until(waiting[0].NextProcessAt) > time.Minute
+	})
+	if got := strings.Count(log.String(), "an attempt could not be started"); got != 1 {
+		t.Errorf("the log tells %d times", got)
+	}
 }
