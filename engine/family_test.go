@@ -348,7 +348,7 @@ func TestFamiliesSeeMistakes(t *testing.T) {
 		{"an orphan does not start", `if not answer and rule.start and j.child and orphaned(j) then`, `if false then`},
 		{"children end with their parent", `if (j.ended or rule.cancel) and parental(j.view) and not together(j) then`, `if false then`},
 		{"siblings end with a failed parent", `if j.ended and k.ended < k.count then`, `if false then`},
-		{"a resumed parent waits on", `if parental(j.view) and not together(j) then
+		{"a resumed parent waits on", `if j.awaits and not together(j) then
       return "job.awaiting"`, `if false then
       return "job.awaiting"`},
 		{"weights count", `* tonumber(get(child, "pw")), true`, `, true`},

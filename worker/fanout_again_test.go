@@ -146,3 +146,40 @@ func TestChildrenWithDeadlines(t *testing.T) {
 		t.Errorf("it ended so:\n%s", tell(all))
 	}
 }
+
+// A parent that is paused before it has made all of its children makes them when it is
+// resumed.
+func TestPauseBeforeTheChildrenAreMade(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	planned := make(chan struct{})
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		_, err := run.FanOut(ctx, "all", parts(2, "child", func(_ int, c *engine.Child) {
+			if run.Attempt() == 1 {
+				c.Spec.Deadline = time.Now().Add(-time.Second) // it is planned, and not made
+			}
+		}))
+		if run.Attempt() == 1 {
+			close(planned)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		return err
+	})
+	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error { return nil })
+	start(t, w)
+	job := enqueue(t, e, "parent")
+	<-planned
+	if err := e.Pause(soon(t), job); err != nil {
+		t.Fatal(err)
+	}
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobPaused })
+	if err := e.Resume(soon(t), job); err != nil {
+		t.Fatal(err)
+	}
+	all := history(t, e, job, nil)
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2}) {
+		t.Errorf("it ended with children %+v:\n%s", end.Children, tell(all))
+	}
+}

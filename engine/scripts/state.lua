@@ -109,6 +109,7 @@ local function load(id)
       tenths = tonumber(f[5] or 0), view = f[6], ids = false, beat = nil, ended = false, made = false,
       canceling = flags and flagged(flags, "c"), pausing = flags and flagged(flags, "p"),
       child = flags and flagged(flags, "k"), inherits = flags and flagged(flags, "i"),
+      awaits = flags and flagged(flags, "w"),
     }
     jobs[id] = j
   end
@@ -126,7 +127,7 @@ end
 -- flag keeps what was asked of a job, or what it is.
 local function flag(j)
   put(j, "fl", (j.canceling and "c" or "") .. (j.pausing and "p" or "") .. (j.child and "k" or "") ..
-    (j.inherits and "i" or ""))
+    (j.inherits and "i" or "") .. (j.awaits and "w" or ""))
 end
 
 -- get reads a field that load leaves out.
