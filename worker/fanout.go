@@ -77,6 +77,7 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	case family.FanOut == name && family.Count != plan.Count:
 		return nil, changed(plan.Count, family.Count)
 	case family.FanOut == name && family.Ended == family.Count:
+		r.await(false) // a handler may ask again until they have ended
 		return outcomes, nil
 	case family.FanOut == name:
 	case earlier == plan.Count:
@@ -93,10 +94,15 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	if err := r.spawn(ctx, name, children, made, outcomes); err != nil {
 		return nil, err
 	}
-	r.out.mu.Lock()
-	r.awaits = true
-	r.out.mu.Unlock()
+	r.await(true)
 	return nil, ErrAwaiting
+}
+
+// await says whether the attempt ends as one that awaits children.
+func (r *Run) await(awaits bool) {
+	r.out.mu.Lock()
+	r.awaits = awaits
+	r.out.mu.Unlock()
 }
 
 func count(made []bool) int {
