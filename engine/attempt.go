@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -204,6 +205,9 @@ func (e *Engine) Lost(ctx context.Context, p TaskPayload, jobType string, why Jo
 	if err != nil {
 		return err
 	}
+	// Without a payload it is not tried again: nobody knows what it was.
+	i := slices.Index(o.fields, any("pl"))
+	o.fields = slices.Delete(o.fields, i, i+2)
 	r, err := e.operate(ctx, o)
 	if err != nil || r.duplicate {
 		return err

@@ -69,7 +69,7 @@ func testEngine(t *testing.T, open opener) {
 	for name, test := range map[string]func(*testing.T, context.Context, *engine.Engine){
 		"life": testLife, "stall": testStall, "cancel": testCancel, "jobs": testJobs, "notify": testNotify,
 		"outbox": testOutbox, "checkpoint and resume": testCheckpoint, "heartbeat flags": testHeartbeat, "idempotent batch": testBatch,
-		"schedules": testSchedules,
+		"schedules": testSchedules, "children": testChildren,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, ctx, e) })
 	}
@@ -93,6 +93,24 @@ func refused(t testing.TB, ctx context.Context, e *engine.Engine, r engine.Repor
 	acks, err := e.Commit(ctx, r)
 	if err != nil || !errors.Is(acks[0].Err, why) {
 		t.Errorf("%s of attempt %d was answered %+v, %v; want %v", r.Type, r.Fence.Attempt, acks, err, why)
+	}
+}
+
+// testChildren tells the children that were made from those that were not, in every shard.
+func testChildren(t *testing.T, ctx context.Context, e *engine.Engine) {
+	for _, topic := range topicsOf("family") {
+		d := newDesk(t, e, topic)
+		d.start(1)
+		all, plan, err := engine.PlanFanOut("all", topic, []engine.Child{
+			{Name: "made", Spec: engine.Spec{Type: "export"}}, {Name: "not", Spec: engine.Spec{Type: "export"}},
+		})
+		must(t, err, d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+		must(t, e.Spawn(ctx, d.job, d.r.Fence, 0, "all", all[:1]))
+		made, err := e.Made(ctx, d.job, "all", []string{"made", "not"})
+		if err != nil || !slices.Equal(made, []bool{true, false}) {
+			t.Fatalf("made %v, %v", made, err)
+		}
+		must(t, e.Cancel(ctx, d.job))
 	}
 }
 

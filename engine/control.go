@@ -39,7 +39,7 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 func (e *Engine) Pause(ctx context.Context, id JobID) error {
 	a, _, err := e.control(ctx, id, JobPausing, -1)
 	if err == nil && a.Waiting {
-		e.withdraw(a)
+		err = e.putAside(ctx, a)
 	}
 	if err == nil && a.Parent {
 		err = e.eachChild(ctx, id, func(ctx context.Context, child JobID) error {
@@ -53,6 +53,16 @@ func (e *Engine) Pause(ctx context.Context, id JobID) error {
 		return fmt.Errorf("pause job %s: %w", id, err)
 	}
 	return nil
+}
+
+// putAside takes a paused attempt's task out of asynq. Where the job was resumed meanwhile
+// that may have been the task that Resume has made, which nobody is to take for one that
+// somebody deleted: it is made again, whether or not the caller still waits.
+func (e *Engine) putAside(ctx context.Context, a Attempt) error {
+	e.withdraw(a)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.opts.CommitTimeout)
+	defer cancel()
+	return e.handOnIfWaiting(ctx, a.Job)
 }
 
 // Resume lets a paused job go on from its last checkpoint, at once, and its paused

@@ -56,9 +56,16 @@ const attemptTimeout = 10 * 365 * 24 * time.Hour
 
 // dispatch hands an attempt to asynq. Handing it over again is no error.
 func (e *Engine) dispatch(ctx context.Context, t task) error {
+	_, err := e.hand(ctx, t)
+	return err
+}
+
+// hand is dispatch, and reports whether the task is new: another may have its name, of
+// which asynq may make nothing any more.
+func (e *Engine) hand(ctx context.Context, t task) (bool, error) {
 	payload, err := json.Marshal(TaskPayload{t.job, t.attempt, t.topic})
 	if err != nil {
-		return err
+		return false, err
 	}
 	opts := []asynq.Option{
 		asynq.TaskID(TaskID(t.job, t.attempt)), asynq.Queue(e.QueueName(t.queue)), asynq.MaxRetry(0), asynq.Timeout(attemptTimeout),
@@ -68,11 +75,12 @@ func (e *Engine) dispatch(ctx context.Context, t task) error {
 		opts = append(opts, asynq.ProcessAt(t.at.Add(time.Second-1).Truncate(time.Second)))
 	}
 	_, err = e.queue.EnqueueContext(ctx, asynq.NewTask(t.kind, payload), opts...)
-	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
-		return failure(fmt.Sprintf("hand attempt %d of job %s to asynq", t.attempt, t.job), err)
+	known := errors.Is(err, asynq.ErrTaskIDConflict)
+	if err != nil && !known {
+		return false, failure(fmt.Sprintf("hand attempt %d of job %s to asynq", t.attempt, t.job), err)
 	}
 	e.mark(t)
-	return nil
+	return !known, nil
 }
 
 // mark keeps that asynq was given an attempt, so that a task that is missing later was
@@ -92,11 +100,48 @@ func (e *Engine) Dispatch(ctx context.Context, a Attempt, queue string) error {
 	if a.Adopted() {
 		return nil
 	}
+	return e.dispatch(ctx, a.task(queue))
+}
+
+func (a Attempt) task(queue string) task {
 	at := a.RunAt
 	if at.Before(time.Now()) {
 		at = time.Time{}
 	}
-	return e.dispatch(ctx, task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at})
+	return task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at}
+}
+
+// Move is Dispatch for whoever is about to drop a task of the attempt in another queue. It
+// reports false when there was one in this queue already: that may be about to be dropped
+// as well. Its error wraps ErrUnreachable.
+func (e *Engine) Move(ctx context.Context, a Attempt, queue string) (bool, error) {
+	return e.hand(ctx, a.task(queue))
+}
+
+// Replace is Dispatch where a task may stand in the way that asynq has given up: it is
+// deleted. Its error wraps ErrUnreachable.
+func (e *Engine) Replace(ctx context.Context, a Attempt, queue string) error {
+	fresh, err := e.hand(ctx, a.task(queue))
+	if err != nil || fresh {
+		return err
+	}
+	stand, err := e.Tasks(ctx, []Attempt{a})
+	if err != nil || stand[0].In(a, queue) != TaskGivenUp {
+		return err
+	}
+	if err := e.discard(a, queue); err != nil {
+		return failure("delete a task that asynq gave up", err)
+	}
+	return e.Dispatch(ctx, a, queue)
+}
+
+// discard deletes an attempt's task, if there is one and it is not active.
+func (e *Engine) discard(a Attempt, queue string) error {
+	err := e.tasks.DeleteTask(e.QueueName(queue), TaskID(a.Job, a.Attempt))
+	if errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound) {
+		return nil
+	}
+	return err
 }
 
 // handOnIfWaiting does nothing for a job that has gone on meanwhile.
@@ -160,8 +205,7 @@ func (e *Engine) dispatchAgain(ctx context.Context, id JobID) error {
 // wait for a year. It is a tidying: a task that stays would acknowledge itself.
 func (e *Engine) withdraw(a Attempt) {
 	for _, queue := range []string{a.Queue, RescueQueue(a.Queue)} {
-		err := e.tasks.DeleteTask(e.QueueName(queue), TaskID(a.Job, a.Attempt))
-		if err != nil && !errors.Is(err, asynq.ErrTaskNotFound) && !errors.Is(err, asynq.ErrQueueNotFound) {
+		if err := e.discard(a, queue); err != nil {
 			e.opts.Logger.Debug("a task of an ended job stays in asynq", "job", a.Job, "error", err)
 		}
 	}

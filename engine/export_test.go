@@ -42,3 +42,6 @@ func (e *Engine) BeatBehindReports() (restore func()) {
 	e.vital = e.redis
 	return func() { e.vital = own }
 }
+
+// VitalConnections is how many connections the engine has for heartbeats and sweeps.
+func (e *Engine) VitalConnections() int { return int(e.vital.PoolStats().TotalConns) }

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
@@ -98,7 +100,11 @@ func PlanFanOut(name string, topic Topic, children []Child) ([]Child, FanOut, er
 		case c.Spec.Key != "":
 			return fail(fmt.Errorf("%w Key: a child's name is its key", ErrInvalid))
 		}
-		if err := c.Spec.Validate(); err != nil {
+		// A deadline may have passed when a fan-out is repeated: Spawn refuses it where
+		// the child is not made.
+		timeless := c.Spec
+		timeless.Deadline = time.Time{}
+		if err := timeless.Validate(); err != nil {
 			return fail(err)
 		}
 		c.place = i
@@ -243,6 +249,34 @@ func inParallel[T any](ctx context.Context, most int, items []T, do func(context
 	}
 	all.Wait()
 	return first
+}
+
+// Made tells which children of a fan-out were ever made, in the order of their names, also
+// of those that were forgotten since they ended. Its error wraps ErrUnreachable.
+func (e *Engine) Made(ctx context.Context, parent JobID, fanOut string, names []string) ([]bool, error) {
+	const page = 500
+	pipe := e.redis.Pipeline()
+	var cmds []*redis.SliceCmd
+	for chunk := range slices.Chunk(names, page) {
+		args := make([]any, 0, 2+len(chunk))
+		args = append(args, "ZMSCORE", e.keys.children(parent))
+		for _, name := range chunk {
+			args = append(args, string(ChildID(parent, fanOut, name)))
+		}
+		cmd := redis.NewSliceCmd(ctx, args...) // redis.FloatSliceCmd makes 0 of what is missing
+		_ = pipe.Process(ctx, cmd)             // it has its own error
+		cmds = append(cmds, cmd)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, failure("read the children of job "+string(parent), err)
+	}
+	made := make([]bool, 0, len(names))
+	for _, c := range cmds {
+		for _, score := range c.Val() {
+			made = append(made, score != nil)
+		}
+	}
+	return made, nil
 }
 
 // Outcomes reads children of a fan-out, in the order of their names; a zero Job for one

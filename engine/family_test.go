@@ -23,6 +23,7 @@ type member struct {
 	state              engine.State
 	canceling, pausing bool
 	over               bool // its children know of its end
+	awaits             bool // it was paused while it awaited its children
 	attempt            int  // the current one
 	tenths             int
 	plan               engine.FanOut
@@ -105,7 +106,8 @@ func (m *member) pause() {
 		return
 	case m.state == engine.Running:
 		m.pausing = true
-	default:
+	case m.state != engine.Paused:
+		m.awaits = m.state == engine.Awaiting
 		m.state = engine.Paused
 	}
 	for _, c := range m.children {
@@ -120,7 +122,7 @@ func (m *member) resume() {
 	m.pausing = false
 	if m.state == engine.Paused {
 		m.state = engine.Queued
-		if m.ended < m.plan.Count {
+		if m.awaits && m.ended < m.plan.Count {
 			m.state = engine.Awaiting
 		}
 	}
@@ -136,6 +138,7 @@ func (m *member) wait(to engine.State) {
 		m.end(engine.Canceled)
 		return
 	case m.pausing:
+		m.awaits = to == engine.Awaiting
 		to, m.pausing = engine.Paused, false
 	case to == engine.Awaiting && m.ended == m.plan.Count:
 		to = engine.Queued
@@ -348,7 +351,7 @@ func TestFamiliesSeeMistakes(t *testing.T) {
 		{"an orphan does not start", `if not answer and rule.start and j.child and orphaned(j) then`, `if false then`},
 		{"children end with their parent", `if (j.ended or rule.cancel) and parental(j.view) and not together(j) then`, `if false then`},
 		{"siblings end with a failed parent", `if j.ended and k.ended < k.count then`, `if false then`},
-		{"a resumed parent waits on", `if parental(j.view) and not together(j) then
+		{"a resumed parent waits on", `if j.awaits and not together(j) then
       return "job.awaiting"`, `if false then
       return "job.awaiting"`},
 		{"weights count", `* tonumber(get(child, "pw")), true`, `, true`},

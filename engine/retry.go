@@ -21,8 +21,9 @@ type RetryQuery struct {
 
 // Retry tries an ended job again: it makes a new one, its RetryOf, with the same type,
 // payload, title, labels, queue and number of retries, and without its deadline. Errors
-// to branch on: ErrNotFound, ErrState for a job that has not ended or is adopted, ErrInvalid for one
-// whose input never arrived, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which
+// to branch on: ErrNotFound, ErrState for a job that has not ended or is adopted, ErrInvalid
+// for one whose input never arrived or was lost, ErrUnreachable, ErrOutOfMemory, and
+// ErrUnreplicated, with which
 // the job stands and is returned.
 func (e *Engine) Retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, error) {
 	done, err := e.retry(ctx, id, q)
@@ -56,6 +57,9 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	}
 	if text(f[6]) == "0" {
 		return Enqueued{}, fmt.Errorf("%w job: its input never arrived; upload it again", ErrInvalid)
+	}
+	if f[0] == nil {
+		return Enqueued{}, fmt.Errorf("%w job: Redis has lost what was to be done; enqueue it again", ErrInvalid)
 	}
 	number := func(i int) int {
 		n, _ := strconv.Atoi(text(f[i]))

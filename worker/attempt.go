@@ -31,7 +31,11 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	select {
 	case l.slots <- struct{}{}:
 	case <-intake.Done():
-		return w.putBack(base, from, p)
+		return w.putBack(base, from, p, 0)
+	}
+	if intake.Err() != nil { // both were ready
+		<-l.slots
+		return w.putBack(base, from, p, 0)
 	}
 	fence, started, err := w.open(base, intake, p)
 	if err != nil {
@@ -42,11 +46,11 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 		case stale(err):
 			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
 		case intake.Err() != nil:
-			return w.putBack(base, from, p)
+			return w.putBack(base, from, p, 0)
 		default:
 			// Its topic may take no records: the attempt waits in the other queue.
 			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
-			return w.putBack(base, from, p)
+			return w.putBack(base, from, p, w.opts.ReconcileInterval)
 		}
 		return nil
 	}
@@ -65,9 +69,9 @@ func foreign(t *asynq.Task) error {
 	return &archived{fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type())}
 }
 
-// open starts an attempt: from here on its fence is the only one that is accepted. A
-// commit that is under way when intake ends is waited for: what it started would
-// otherwise be nobody's until its lease lapses, and count as a crash.
+// open starts an attempt: from here on its fence is the only one that is accepted. It is
+// not tried again once the intake ends, but its answer is waited for: a start that was
+// committed and that nobody runs would look like a lost worker.
 func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence engine.Fence, started *engine.Started, err error) {
 	fence = engine.Fence{Attempt: p.Attempt, Token: engine.NewToken(), Seq: 1}
 	report := engine.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
@@ -88,22 +92,30 @@ func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence
 }
 
 // putBack is for a task that asynq has handed over and that will not be run: the
-// attempt waits in the other of its two queues, since in this one its task is still
-// active, and the name taken. Where that does not succeed the task goes to asynq's archive
-// with a word: a task that is acknowledged while its attempt waits looks as if somebody had
-// deleted it.
-func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload) error {
+// attempt waits, for so long, in the other of its two queues, since in this one its task is
+// still active, and the name taken. Where that does not succeed the task goes to asynq's
+// archive with a word: a task that is acknowledged while its attempt waits looks as if
+// somebody had deleted it. So it does where the other queue has a task already, which may be
+// about to be put back into this one.
+func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload, wait time.Duration) error {
 	a, err := w.opts.Engine.Current(ctx, p.Job)
+	moved := true
 	if err == nil && a.Waiting && a.Attempt == p.Attempt {
 		queue := engine.RescueQueue(a.Queue)
 		if from == w.opts.Engine.QueueName(queue) {
 			queue = a.Queue
 		}
-		err = w.opts.Engine.Dispatch(ctx, a, queue)
+		if wait > 0 {
+			a.RunAt = time.Now().Add(wait)
+		}
+		moved, err = w.opts.Engine.Move(ctx, a, queue)
 	}
-	if err != nil && !stale(err) {
+	switch {
+	case err != nil && !stale(err):
 		w.opts.Logger.Warn("a task could not be put back; a reconciler will do it", "job", p.Job, "error", err)
 		return &archived{"the worker stopped before it could start the attempt or put it back"}
+	case err == nil && !moved:
+		return &archived{"the worker could not start the attempt, which has another task"}
 	}
 	return nil
 }

@@ -85,5 +85,5 @@ func (d *dequeues) supersede(ctx context.Context, a engine.Attempt) error {
 		return nil // both are taken: when asynq gives one up, the reconciler sees it
 	}
 	d.w.opts.Logger.Warn("asynq handed an attempt out, and nobody started it; it is handed over again", "job", a.Job, "attempt", a.Attempt, "queue", queue)
-	return d.w.opts.Engine.Dispatch(ctx, a, queue)
+	return d.w.opts.Engine.Replace(ctx, a, queue)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
@@ -49,11 +50,10 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	if r.adopted || r.detached {
 		return nil, fmt.Errorf("%w: it is adopted, and once its children have ended nobody could make asynq begin its next attempt; enqueue the parent with Engine.Enqueue", engine.ErrState)
 	}
+	// One after the other: of two that come at once the second is told of the first.
+	r.fanning.Lock()
+	defer r.fanning.Unlock()
 	children, plan, err := engine.PlanFanOut(name, r.topic, children)
-	if err != nil {
-		return nil, err
-	}
-	family, err := r.plan(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -61,58 +61,90 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	for i, c := range children {
 		names[i] = c.Name
 	}
+	var family engine.Family
+	var made []bool
 	var outcomes []engine.Job
 	err = r.persist(ctx, func() error {
+		if family, err = r.engine.Family(ctx, r.job); err != nil {
+			return err
+		}
+		if made, err = r.engine.Made(ctx, r.job, name, names); err != nil {
+			return err
+		}
 		outcomes, err = r.engine.Outcomes(ctx, r.job, name, names)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if family.Ended == family.Count {
+	switch earlier := count(made); {
+	case family.FanOut == name && family.Count != plan.Count:
+		return nil, changed(plan.Count, family.Count)
+	case family.FanOut == name && family.Ended == family.Count:
+		r.await(false) // a handler may ask again until they have ended
 		return outcomes, nil
-	}
-	// Those that an earlier attempt has made and not handed over are handed over.
-	missing := make([]engine.Child, 0, len(children))
-	for i, j := range outcomes {
-		if j.ID == "" || j.State == engine.Queued {
-			missing = append(missing, children[i])
+	case family.FanOut == name:
+	case earlier == plan.Count:
+		return outcomes, nil // it was over before the next one was begun
+	case earlier > 0:
+		return nil, changed(plan.Count, earlier)
+	case family.Ended < family.Count:
+		return nil, fmt.Errorf("%w: %d of %d children of its fan-out %s have ended", engine.ErrState, family.Ended, family.Count, family.FanOut)
+	default:
+		if err := r.plan(plan); err != nil {
+			return nil, err
 		}
 	}
-	err = r.persist(ctx, func() error {
-		return r.engine.Spawn(ctx, r.job, engine.Fence{Attempt: r.Attempt(), Token: r.out.fence.Token}, r.started.Depth, name, missing)
-	})
-	if err != nil {
+	if err := r.spawn(ctx, name, children, made, outcomes); err != nil {
 		return nil, err
 	}
-	r.out.mu.Lock()
-	r.awaits = true
-	r.out.mu.Unlock()
+	r.await(true)
 	return nil, ErrAwaiting
 }
 
-// plan commits a fan-out before the first of its children is made, unless an earlier
-// attempt has.
-func (r *Run) plan(ctx context.Context, plan engine.FanOut) (family engine.Family, err error) {
-	err = r.persist(ctx, func() error {
-		family, err = r.engine.Family(ctx, r.job)
-		return err
-	})
-	switch {
-	case err != nil:
-		return family, err
-	case family.FanOut == plan.Name && family.Count != plan.Count:
-		return family, fmt.Errorf("%w children: %d of them, and %d in an earlier attempt; decide them by the payload or a checkpoint", engine.ErrInvalid, plan.Count, family.Count)
-	case family.FanOut == plan.Name:
-		return family, nil
-	case family.Ended < family.Count:
-		return family, fmt.Errorf("%w: %d of %d children of its fan-out %s have ended", engine.ErrState, family.Ended, family.Count, family.FanOut)
+// await says whether the attempt ends as one that awaits children.
+func (r *Run) await(awaits bool) {
+	r.out.mu.Lock()
+	r.awaits = awaits
+	r.out.mu.Unlock()
+}
+
+func count(made []bool) int {
+	n := 0
+	for _, m := range made {
+		if m {
+			n++
+		}
 	}
+	return n
+}
+
+func changed(now, before int) error {
+	return fmt.Errorf("%w children: %d of them, and %d in an earlier attempt; decide them by the payload or a checkpoint", engine.ErrInvalid, now, before)
+}
+
+// plan commits a fan-out before the first of its children is made.
+func (r *Run) plan(plan engine.FanOut) error {
 	r.out.mu.Lock()
 	plan.From, plan.To = r.out.view.span()
 	r.out.mu.Unlock()
-	if err := r.out.ask(engine.Report{Type: engine.JobProgress, FanOut: &plan}); err != nil {
-		return family, err
+	return r.out.ask(engine.Report{Type: engine.JobProgress, FanOut: &plan})
+}
+
+// spawn makes the children that are not made, and hands those over that an earlier attempt
+// has made and may not have handed over.
+func (r *Run) spawn(ctx context.Context, name string, children []engine.Child, made []bool, outcomes []engine.Job) error {
+	missing := make([]engine.Child, 0, len(children))
+	for i, c := range children {
+		switch {
+		case !made[i]:
+		case outcomes[i].State == engine.Queued:
+			c.Spec.Deadline = time.Time{} // it has its own, which may have passed
+		default:
+			continue // also one that is forgotten since it ended
+		}
+		missing = append(missing, c)
 	}
-	return engine.Family{FanOut: plan.Name, Children: engine.Children{Count: plan.Count}}, nil
+	fence := engine.Fence{Attempt: r.Attempt(), Token: r.out.fence.Token}
+	return r.persist(ctx, func() error { return r.engine.Spawn(ctx, r.job, fence, r.started.Depth, name, missing) })
 }

@@ -252,7 +252,7 @@ func (r *reconciler) requeue(ctx context.Context, a engine.Attempt, queue, why s
 	if err := e.Requeue(ctx, a, engine.JobError{Code: codeTaskLost, Message: why + "; it is queued again"}); err != nil {
 		return err
 	}
-	return e.Dispatch(ctx, a, queue)
+	return e.Replace(ctx, a, queue)
 }
 
 // never hands an attempt over that asynq was not given, once it has been so for a while.

@@ -183,6 +183,9 @@ func TestTaskWithoutARecordIsTold(t *testing.T) {
 	if end.State != engine.Failed || end.Error == nil || end.Error.Code != "record_lost" || end.Type != "export" {
 		t.Errorf("it is told as %+v", end)
 	}
+	if again, err := e.Retry(soon(t), job, engine.RetryQuery{}); !errors.Is(err, engine.ErrInvalid) {
+		t.Errorf("it is tried again without its payload: %+v, %v", again, err)
+	}
 }
 
 // asynq refuses to touch a task that a worker has.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
@@ -23,6 +24,9 @@ type Run struct {
 	out    reporter
 	result json.RawMessage // under out.mu
 	awaits bool            // under out.mu: FanOut has returned ErrAwaiting
+	// fanning is held by a call of FanOut.
+	fanning sync.Mutex
+
 	state  keeper
 	ending ending
 	beat   uint64 // the heartbeat's own

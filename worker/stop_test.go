@@ -98,6 +98,35 @@ func TestDrainHandsBack(t *testing.T) {
 	}
 }
 
+// A drain while the start of an attempt is on its way to Redis leaves no job that
+// nobody runs.
+func TestDrainDuringAStart(t *testing.T) {
+	t.Parallel()
+	s := redistest.Server(t)
+	proxy := redistest.NewProxy(t, s.Addr())
+	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
+	slow, direct := openIn(t, proxy.URL(), namespace), openIn(t, s.URL(), namespace)
+	w := build(t, brief(slow))
+	worker.Handle(w, "export", func(ctx context.Context, _ *worker.Run, _ []byte) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	if err := w.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Delay(200 * time.Millisecond)
+	job := enqueue(t, direct, "export")
+	eventually(t, "the attempt to start", func() bool {
+		a, err := direct.Current(soon(t), job)
+		return err == nil && a.State == engine.Running
+	})
+	stop(t, w)
+	a, err := direct.Current(soon(t), job)
+	if err != nil || !a.Waiting {
+		t.Errorf("the job is left as %s, %v", a.State, err)
+	}
+}
+
 func TestDrainLeavesWhoDoesNotReturn(t *testing.T) {
 	t.Parallel()
 	e := real(t)

@@ -170,7 +170,8 @@ local function resolve(j, kind, rule, with)
   if rule.pause and not active(state) then
     return "job.paused", { to = "paused" }
   elseif rule.resume and state == "paused" then
-    if parental(j.view) and not together(j) then
+    -- One that was paused before it awaited them may have more of them to make.
+    if j.awaits and not together(j) then
       return "job.awaiting", { to = "awaiting" }
     end
     return "job.queued", { to = "queued" }
@@ -247,13 +248,13 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     put(j, "dp", "")
   end
   if rule.to then
+    if rule.to == "paused" then
+      j.pausing, j.awaits = false, state == "awaiting" or asked == "job.awaiting"
+      flag(j)
+    end
     state = rule.to
     j.state = state
     put(j, "st", state)
-    if state == "paused" and j.pausing then
-      j.pausing = false
-      flag(j)
-    end
   end
   local id, n = tell(j, kind, rule.tick, progress, extra, answer)
   if (j.ended or rule.cancel) and parental(j.view) and not together(j) then

@@ -97,7 +97,8 @@ local jobs, topics, touched, heads
 -- of progress and of the outcome; r, n of the last record; ri, the IDs of the last
 -- batch; cc, percent of the checkpoint; s0, the first start. fl holds letters: c, it
 -- is to be canceled; p, it is to be paused; k, it is a child; i, it inherited a
--- checkpoint; a, it is adopted: an asynq task that is not Tidemark's carries it.
+-- checkpoint; a, it is adopted: an asynq task that is not Tidemark's carries it; w, it was
+-- paused while it awaited its children.
 local function load(id)
   local j = jobs[id]
   if not j then
@@ -109,7 +110,7 @@ local function load(id)
       tenths = tonumber(f[5] or 0), view = f[6], ids = false, beat = nil, ended = false, made = false,
       canceling = flags and flagged(flags, "c"), pausing = flags and flagged(flags, "p"),
       child = flags and flagged(flags, "k"), inherits = flags and flagged(flags, "i"),
-      adopted = flags and flagged(flags, "a"),
+      adopted = flags and flagged(flags, "a"), awaits = flags and flagged(flags, "w"),
     }
     jobs[id] = j
   end
@@ -127,7 +128,7 @@ end
 -- flag keeps what was asked of a job, or what it is.
 local function flag(j)
   put(j, "fl", (j.canceling and "c" or "") .. (j.pausing and "p" or "") .. (j.child and "k" or "") ..
-    (j.inherits and "i" or "") .. (j.adopted and "a" or ""))
+    (j.inherits and "i" or "") .. (j.adopted and "a" or "") .. (j.awaits and "w" or ""))
 end
 
 -- get reads a field that load leaves out.

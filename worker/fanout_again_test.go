@@ -1,0 +1,207 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// A handler comes by its earlier fan-outs in every attempt, and they stay over.
+func TestFanOutsFollowEachOther(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	names := []string{"first", "second", "third"}
+	var ran atomic.Int32
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		for _, name := range names {
+			outcomes, err := run.FanOut(ctx, name, parts(3, "child", nil))
+			if err != nil {
+				return err
+			}
+			for i, o := range outcomes {
+				if want := engine.ChildID(run.Job(), name, fmt.Sprintf("part-%d", i)); o.ID != want || o.State != engine.Succeeded {
+					return worker.Permanent(fmt.Errorf("child %d of %s is %s, %s, want %s", i, name, o.ID, o.State, want))
+				}
+			}
+		}
+		if _, err := run.FanOut(ctx, "first", parts(4, "child", nil)); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("an earlier fan-out with another child: %v", err)
+		}
+		return nil
+	})
+	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error {
+		ran.Add(1)
+		return nil
+	})
+	start(t, w)
+	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+	if end := last(all); end.State != engine.Succeeded || end.Attempt != 1+len(names) {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+	if got := int(ran.Load()); got != 3*len(names) {
+		t.Errorf("children ran %d times, want %d", got, 3*len(names))
+	}
+}
+
+// Of fan-outs that a handler begins at once the second is told of the first, and the run
+// goes on.
+func TestTwoFanOutsAtOnce(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		errs := make(chan error, 2)
+		for _, name := range []string{"left", "right"} {
+			go func() {
+				_, err := run.FanOut(ctx, name, parts(2, "child", nil))
+				errs <- err
+			}()
+		}
+		both := errors.Join(<-errs, <-errs)
+		if run.Attempt() == 1 && (!errors.Is(both, worker.ErrAwaiting) || !errors.Is(both, engine.ErrState)) {
+			t.Errorf("they were answered with %v", both)
+		}
+		return both
+	})
+	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error { return nil })
+	start(t, w)
+	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+	if end := last(all); end.State != engine.Succeeded || count(all, engine.JobStalled) != 0 {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+}
+
+// A child that ended so long ago that it is forgotten is not made again.
+func TestForgottenChildrenAreNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	ended, release := make(chan struct{}), make(chan struct{})
+	var ran [2]atomic.Int32
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		if run.Attempt() == 2 {
+			if err := e.Redis().Del(ctx, jobKey(e, engine.ChildID(run.Job(), "all", "part-0"))).Err(); err != nil {
+				return err
+			}
+		}
+		outcomes, err := run.FanOut(ctx, "all", parts(2, "child", nil))
+		switch {
+		case run.Attempt() == 1:
+			<-ended
+			return errors.New("the run fails before it can wait")
+		case run.Attempt() == 2:
+			close(release)
+		case err == nil && (outcomes[0].ID != "" || outcomes[1].State != engine.Succeeded):
+			return worker.Permanent(fmt.Errorf("outcomes %+v", outcomes))
+		}
+		return err
+	})
+	worker.Handle(w, "child", func(_ context.Context, _ *worker.Run, i int) error {
+		ran[i].Add(1)
+		if i == 1 {
+			<-release
+		}
+		return nil
+	})
+	start(t, w)
+	job := enqueue(t, e, "parent")
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Job.Children != nil && r.Job.Children.Ended == 1 })
+	close(ended)
+	all := history(t, e, job, nil)
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2}) {
+		t.Errorf("it ended with children %+v:\n%s", end.Children, tell(all))
+	}
+	if got := []int32{ran[0].Load(), ran[1].Load()}; !slices.Equal(got, []int32{1, 1}) {
+		t.Errorf("the children ran %v times", got)
+	}
+}
+
+// A fan-out is repeated as it was when its children's deadlines have passed.
+func TestChildrenWithDeadlines(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	deadline := time.Now().Add(1500 * time.Millisecond)
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		_, err := run.FanOut(ctx, "all", parts(2, "child", func(_ int, c *engine.Child) {
+			c.Optional, c.Spec.Deadline = true, deadline
+		}))
+		return err
+	})
+	worker.Handle(w, "child", func(ctx context.Context, _ *worker.Run, _ int) error {
+		<-ctx.Done()
+		return errors.New("too late")
+	})
+	start(t, w)
+	job := enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 })
+	if all := history(t, e, job, nil); last(all).State != engine.Succeeded {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+}
+
+// A parent that is paused before it has made all of its children makes them when it is
+// resumed.
+func TestPauseBeforeTheChildrenAreMade(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	planned := make(chan struct{})
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		_, err := run.FanOut(ctx, "all", parts(2, "child", func(_ int, c *engine.Child) {
+			if run.Attempt() == 1 {
+				c.Spec.Deadline = time.Now().Add(-time.Second) // it is planned, and not made
+			}
+		}))
+		if run.Attempt() == 1 {
+			close(planned)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		return err
+	})
+	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error { return nil })
+	start(t, w)
+	job := enqueue(t, e, "parent")
+	<-planned
+	if err := e.Pause(soon(t), job); err != nil {
+		t.Fatal(err)
+	}
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobPaused })
+	if err := e.Resume(soon(t), job); err != nil {
+		t.Fatal(err)
+	}
+	all := history(t, e, job, nil)
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2}) {
+		t.Errorf("it ended with children %+v:\n%s", end.Children, tell(all))
+	}
+}
+
+// A handler that asks until its children have ended needs no other attempt.
+func TestFanOutIsAskedAgainInOneAttempt(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		for {
+			_, err := run.FanOut(ctx, "all", parts(2, "child", nil))
+			if !errors.Is(err, worker.ErrAwaiting) {
+				return err
+			}
+			pause(ctx, 10*time.Millisecond)
+		}
+	})
+	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error { return nil })
+	start(t, w)
+	all := history(t, e, enqueue(t, e, "parent"), nil)
+	if end := last(all); end.State != engine.Succeeded || end.Attempt != 1 {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+}
