@@ -110,7 +110,7 @@ func testChildren(t *testing.T, ctx context.Context, e *engine.Engine) {
 		if err != nil || !slices.Equal(made, []bool{true, false}) {
 			t.Fatalf("made %v, %v", made, err)
 		}
-		must(t, e.Cancel(ctx, d.job))
+		must(t, e.Cancel(ctx, d.job), d.write(engine.Report{Type: engine.JobCanceled}).Err)
 	}
 }
 
