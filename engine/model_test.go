@@ -280,6 +280,9 @@ func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
 	case engine.JobPaused:
 		kind = j.wait(s, kind, engine.Paused, r)
 	case engine.JobAwaiting:
+		if !j.canceling {
+			j.crashes = 0
+		}
 		kind = j.wait(s, kind, engine.Awaiting, r)
 	case engine.JobSucceeded:
 		j.end(s, engine.Succeeded, r)

@@ -233,6 +233,8 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     end
     if kind == "job.stalled" then
       put(j, "cr", int(tonumber(get(j, "cr") or 0) + 1))
+    elseif asked == "job.awaiting" then
+      put(j, "cr", "0") -- it has made its children: as good as a checkpoint
     end
     put(j, "e", kind == "job.retrying" and outcome or undated(outcome))
     j.beat = false
