@@ -282,8 +282,7 @@ func checkClose(t *testing.T, c io.Closer) {
 // A paused or drained run keeps what it has read: its last checkpoint is where it stopped,
 // although none was due before.
 func TestRunCheckpointsWhereItIsStopped(t *testing.T) {
-	bucket := memblob.OpenBucket(nil)
-	defer bucket.Close()
+	bucket := buckets(t)["memory"]
 	p := put(t, bucket, "o", orders(2<<20))
 	stopped := errors.New("paused")
 	ctx, cancel := context.WithCancelCause(t.Context())
