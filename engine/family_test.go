@@ -325,7 +325,7 @@ func familyCase(t testing.TB, e *engine.Engine, seed uint64, steps int) (err err
 func TestFamiliesAddUp(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e, seed := open(t, url, nil), modelSeed(t)
-		for i := range scale(40, 4000) {
+		for i := range scale(20, 4000) {
 			if err := familyCase(t, e, seed+uint64(i), 60); err != nil {
 				t.Fatalf("TIDEMARK_SEED=%d: %v", seed+uint64(i), err)
 			}
