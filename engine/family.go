@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/internal/option"
@@ -117,12 +115,9 @@ func PlanFanOut(name string, topic Topic, children []Child) ([]Child, FanOut, er
 }
 
 // ChildID is the ID of a parent's child: its parent, the fan-out and its name decide it, so
-// a fan-out that is repeated makes no child twice.
+// a fan-out that is repeated makes no child twice. parent must be well-formed.
 func ChildID(parent JobID, fanOut, name string) JobID {
-	sum := sha256.Sum256([]byte("child\x00" + string(parent) + "\x00" + fanOut + "\x00" + name))
-	id, _ := ulid.ParseStrict(string(parent[2:])) // the parent's time
-	copy(id[6:], sum[:10])
-	return parent[:2] + JobID(id.String())
+	return derivedJobID(parent.shard(), parent.Time(), "child\x00"+string(parent)+"\x00"+fanOut+"\x00"+name)
 }
 
 // A Family is where a parent's last fan-out stands.

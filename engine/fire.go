@@ -2,12 +2,9 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 )
 
 // A Fired is what Fire did.
@@ -101,11 +98,5 @@ func (e *Engine) tick(ctx context.Context, s Schedule, at time.Time) (JobID, err
 // tickID is the ID of a tick's job: the time is the tick's, and the rest is of a hash
 // instead of chance.
 func tickID(shard int, field string, at time.Time) JobID {
-	var u ulid.ULID
-	ms := ulid.Timestamp(at)
-	sum := sha256.Sum256(fmt.Appendf(nil, "schedule|%s|%d", field, ms))
-	// Neither fails for a time after 1970 and ten bytes.
-	_ = u.SetTime(ms)
-	_ = u.SetEntropy(sum[:10])
-	return JobID(fmt.Sprintf("%02d%s", shard, u))
+	return derivedJobID(shard, at, fmt.Sprintf("schedule|%s|%d", field, at.UnixMilli()))
 }

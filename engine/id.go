@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -45,6 +47,13 @@ func (id JobID) Time() time.Time { return ulid.Time(ulid.MustParse(string(id[2:]
 
 func newJobID(shard int, now time.Time) JobID {
 	return JobID(fmt.Sprintf("%02d%s", shard, ulid.MustNew(ulid.Timestamp(now), rand.Reader)))
+}
+
+// derivedJobID is the ID of a job that something decides beside chance, so that making it
+// again makes no second one: its time is at, and its 80 other bits are of what from says.
+func derivedJobID(shard int, at time.Time, from string) JobID {
+	sum := sha256.Sum256([]byte(from))
+	return JobID(fmt.Sprintf("%02d%s", shard, ulid.MustNew(ulid.Timestamp(at), bytes.NewReader(sum[:]))))
 }
 
 // newKey returns a random key for an operation that its caller did not name. Its mark
