@@ -10,7 +10,7 @@ import "fmt"
 //	{07}:out        stream   milestones and notifications, while a group is declared
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
-//	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives
+//	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives; n - 2^53 for a child
 //	{07}:j:<job>    hash     the job
 //	{07}:a:<task>   string   the job of an asynq task that was adopted: "<length of queue>:<queue>:<ID>"
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out

@@ -13,7 +13,8 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// snapshotEnded is how many of a topic's newest ended jobs a snapshot holds.
+// snapshotEnded is how many of a topic's newest ended jobs a snapshot holds, and of its
+// newest ended children.
 const snapshotEnded = 100
 
 // A Snapshot is the present state of a topic's jobs.
@@ -26,7 +27,8 @@ type Snapshot struct {
 }
 
 // Snapshot reads the present state of a topic: all live jobs, the newest 100 ended
-// ones, and, given the cursor that the reader holds, all that ended since. Errors to
+// ones, the newest 100 ended children, and, given the cursor that the reader holds, all that
+// ended since. Errors to
 // branch on: ErrInvalidTopic, ErrInvalidCursor, ErrUnreachable.
 func (e *Engine) Snapshot(ctx context.Context, topic Topic, held Cursor) (Snapshot, error) {
 	if _, err := ParseTopic(string(topic)); err != nil {
@@ -136,7 +138,7 @@ type JobsPage struct {
 }
 
 // Jobs lists a topic's jobs: those that live, newest first, then those that have
-// ended, last ended first. Errors to branch on: ErrInvalidTopic, ErrInvalid,
+// ended, last ended first, and then the children that have ended, in the same way. Errors to branch on: ErrInvalidTopic, ErrInvalid,
 // ErrUnreachable.
 func (e *Engine) Jobs(ctx context.Context, topic Topic, q JobsQuery) (JobsPage, error) {
 	if _, err := ParseTopic(string(topic)); err != nil {
@@ -169,7 +171,7 @@ func (e *Engine) Jobs(ctx context.Context, topic Topic, q JobsQuery) (JobsPage, 
 	}
 	most := strconv.Itoa(maxNumber) // of ended jobs; a live one's score is +inf
 	if position != "" {
-		if _, err := strconv.ParseUint(position, 10, 64); err != nil {
+		if _, err := strconv.ParseInt(position, 10, 64); err != nil {
 			return JobsPage{}, fmt.Errorf("%w After %q: want the Next of another page", ErrInvalid, clip(q.After, 80))
 		}
 		most = "(" + position

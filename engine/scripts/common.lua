@@ -14,6 +14,11 @@ local function int(x)
   return format("%d", x)
 end
 
+-- A topic's index has its jobs by score: +inf while a job lives, the n of the record that
+-- ended it then; less CHILD where it is a child, so that children, of which there may be
+-- very many, come behind all others. 2^53.
+local CHILD = 9007199254740992
+
 -- flagged tells whether a job's flags hold a letter.
 local function flagged(flags, letter)
   return string.find(flags, letter, 1, true) ~= nil

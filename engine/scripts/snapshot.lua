@@ -1,7 +1,8 @@
 -- snapshot answers with a topic's head and the jobs that belong to its present
--- state: all that live, all that ended after n, and the newest ended ones. The
--- caller reads those jobs afterwards, so that what they show is never older than
--- the head. ARGV: topic, n of the cursor held ("" for none), most ended jobs.
+-- state: all that live, all that ended after n, the newest ended ones, and the newest
+-- ended children. The caller reads those jobs afterwards, so that what they show is never
+-- older than the head. ARGV: topic, n of the cursor held ("" for none), most ended jobs and
+-- most ended children.
 
 local topic, after, ended = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local index = prefix .. "x:" .. topic
@@ -16,11 +17,12 @@ local function take(ids)
   end
 end
 
--- A live job's score is +inf, an ended one's a number up to 2^53.
-local most = "9007199254740992"
 take(redis.call("ZRANGEBYSCORE", index, "+inf", "+inf"))
-if after ~= "" then
-  take(redis.call("ZREVRANGEBYSCORE", index, most, "(" .. after))
+for _, less in ipairs({ 0, CHILD }) do
+  local most, least = int(CHILD - less), int(-less)
+  if after ~= "" then
+    take(redis.call("ZREVRANGEBYSCORE", index, most, "(" .. int(after - less)))
+  end
+  take(redis.call("ZREVRANGEBYSCORE", index, most, least, "LIMIT", 0, ended))
 end
-take(redis.call("ZREVRANGEBYSCORE", index, most, "-inf", "LIMIT", 0, ended))
 return answer

@@ -66,11 +66,20 @@ local function write(shard)
   end
 end
 
+-- prune takes the oldest ended job out of a topic's index, from a score on, if it is gone.
+-- Every end looks for a child and for another, so the index is pruned as fast as it grows.
+local function prune(index, from)
+  local oldest = call("ZRANGEBYSCORE", index, from, "(+inf", "LIMIT", 0, 1)[1]
+  if oldest and call("EXISTS", prefix .. "j:" .. oldest) == 0 then
+    call("ZREM", index, oldest)
+  end
+end
+
 -- finish takes an ended job out of what is alive, and lets it go after a while.
 local function finish(j)
   local index = prefix .. "x:" .. j.topic
   call("ZREM", prefix .. "live", j.id)
-  call("ZADD", index, get(j, "r"), j.id)
+  call("ZADD", index, int(get(j, "r") - (j.child and CHILD or 0)), j.id)
   call("PEXPIRE", j.key, RETENTION_MS)
   -- What only a next attempt would need goes; a retry of the job, which is another
   -- job, may want the checkpoint.
@@ -87,14 +96,8 @@ local function finish(j)
       call("PEXPIRE", key, RETENTION_MS)
     end
   end
-  -- Every end looks at the two oldest ended jobs, so the index is pruned as fast as
-  -- it grows.
-  local old = call("ZRANGE", index, 0, 1)
-  for i = 1, #old do
-    if call("EXISTS", prefix .. "j:" .. old[i]) == 0 then
-      call("ZREM", index, old[i])
-    end
-  end
+  prune(index, "-inf")
+  prune(index, "0")
   if call("ZCOUNT", index, "+inf", "+inf") == 0 then
     call("PEXPIRE", index, RETENTION_MS)
   end

@@ -1,0 +1,98 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// Of a large fan-out that has ended a snapshot holds the newest children, and beside them
+// what else has ended. Lists have those behind all others.
+func TestChildrenCrowdNobodyOut(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		ctx := soon(t)
+		other := newDesk(t, e, "user:42")
+		if err := e.Cancel(ctx, other.job); err != nil {
+			t.Fatal(err)
+		}
+		before, err := e.Snapshot(ctx, "user:42", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newDesk(t, e, "user:42")
+		d.start(1)
+		parts := make([]engine.Child, 120)
+		for i := range parts {
+			parts[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: engine.Spec{Type: "export"}}
+		}
+		parts, plan, err := engine.PlanFanOut("all", d.topic, parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ack := d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}); ack.Err != nil {
+			t.Fatal(ack.Err)
+		}
+		if err := e.Spawn(ctx, d.job, d.r.Fence, 0, "all", parts); err != nil {
+			t.Fatal(err)
+		}
+		want := []engine.JobID{d.job, other.job} // as lists have them
+		for i := range parts {
+			id := engine.ChildID(d.job, "all", fmt.Sprint(i))
+			if err := e.Cancel(ctx, id); err != nil {
+				t.Fatal(err)
+			}
+			want = slices.Insert(want, 2, id)
+		}
+		if ack := d.write(engine.Report{Type: engine.JobSucceeded}); ack.Err != nil {
+			t.Fatal(ack.Err)
+		}
+
+		fresh := snapshotIDs(t, e, "")
+		if !slices.Equal(fresh, want[:102]) {
+			t.Errorf("a fresh snapshot has %d jobs, want the parent, the other job and 100 children:\n%v", len(fresh), fresh)
+		}
+		if since := snapshotIDs(t, e, before.Cursor); len(since) != len(want) {
+			t.Errorf("a snapshot since before the fan-out has %d jobs, want %d", len(since), len(want))
+		}
+		for _, limit := range []int{1, 7, 500} {
+			if got := listIDs(t, e, "user:42", limit); !slices.Equal(got, want) {
+				t.Errorf("pages of %d list %d jobs, want %d:\n%v", limit, len(got), len(want), got)
+			}
+		}
+	})
+}
+
+func snapshotIDs(t *testing.T, e *engine.Engine, held engine.Cursor) []engine.JobID {
+	t.Helper()
+	s, err := e.Snapshot(soon(t), "user:42", held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return idsOf(s.Jobs)
+}
+
+func listIDs(t *testing.T, e *engine.Engine, topic engine.Topic, limit int) (ids []engine.JobID) {
+	t.Helper()
+	q := engine.JobsQuery{Limit: limit}
+	for {
+		page, err := e.Jobs(soon(t), topic, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, idsOf(page.Jobs)...)
+		if q.After = page.Next; q.After == "" {
+			return ids
+		}
+	}
+}
+
+func idsOf(views []engine.View) []engine.JobID {
+	ids := make([]engine.JobID, len(views))
+	for i, v := range views {
+		ids[i] = v.ID
+	}
+	return ids
+}
