@@ -275,6 +275,9 @@ func (h *household) fanOut(m *member) error {
 			desk: &desk{pen: &pen{t: h.t, e: h.e, r: engine.Report{Job: id}}, topic: m.desk.topic, job: id}, parent: m,
 			weight: c.Weight, optional: c.Optional, state: engine.Queued, attempt: 1,
 		}
+		if m.pausing {
+			child.state = engine.Paused
+		}
 		m.children = append(m.children, child)
 		h.all = append(h.all, child)
 	}
@@ -351,6 +354,7 @@ func TestFamiliesSeeMistakes(t *testing.T) {
 		{"an orphan does not start", `if not answer and rule.start and j.child and orphaned(j) then`, `if false then`},
 		{"children end with their parent", `if (j.ended or rule.cancel) and parental(j.view) and not together(j) then`, `if false then`},
 		{"siblings end with a failed parent", `if j.ended and k.ended < k.count then`, `if false then`},
+		{"what is made while its parent pauses rests", `with and with.pa and load(with.pa).pausing`, `false`},
 		{"a resumed parent waits on", `if j.awaits and not together(j) then
       return "job.awaiting"`, `if false then
       return "job.awaiting"`},

@@ -167,7 +167,8 @@ local function resolve(j, kind, rule, with)
   if (rule.cancel and not running(state)) or (j.canceling and (rule.wait or (with and with["@beat"]))) then
     return "job.canceled", rule_of("job.canceled")
   end
-  if rule.pause and not active(state) then
+  -- What has no worker rests at once, and a child that is made when its parent was asked to.
+  if (rule.pause and not active(state)) or (with and with.pa and load(with.pa).pausing) then
     return "job.paused", { to = "paused" }
   elseif rule.resume and state == "paused" then
     -- One that was paused before it awaited them may have more of them to make.
