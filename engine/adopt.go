@@ -124,13 +124,10 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption, last Attempt) (JobID, er
 		o.fields = append(o.fields, "ra", a.RunAt.UnixMilli())
 	}
 	r, err := e.operate(ctx, o)
-	if err != nil && !errors.Is(err, ErrUnreplicated) {
+	if err != nil {
 		return fail(err)
 	}
-	if r.job == "" {
-		r.job = o.job
-	}
-	return r.job, err
+	return r.job, r.standing
 }
 
 // Reveal makes a job for each of the tasks that has none that lives, if asynq still is to

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 // with its next heartbeat and ends when its handler has returned. Its children are
 // canceled with it. The request is kept in Redis: it reaches the job also while no
 // worker is up. Canceling twice is no error. Errors to branch on: ErrNotFound,
-// ErrEnded, ErrUnreachable.
+// ErrEnded, ErrUnreachable, and ErrUnreplicated, with which the request stands.
 func (e *Engine) Cancel(ctx context.Context, id JobID) error { return e.cancel(ctx, id, -1) }
 
 func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
@@ -19,11 +20,11 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 	if err == nil && a.Parent && r.duplicate {
 		err = e.eachChild(ctx, id, e.Cancel) // whoever asked first may not have come so far
 	}
-	if err != nil {
-		return fmt.Errorf("cancel job %s: %w", id, err)
-	}
-	if a.Waiting && !a.Adopted() {
+	if err == nil && a.Waiting && !a.Adopted() {
 		e.withdraw(a)
+	}
+	if err = cmp.Or(err, r.standing); err != nil {
+		return fmt.Errorf("cancel job %s: %w", id, err)
 	}
 	return nil
 }
@@ -35,9 +36,10 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 // whose input arrives goes on receiving, and is Paused then. Its children are paused
 // with it; when the call is cut short some of them may not be, and it can be repeated.
 // Pausing twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrState for a
-// job that is being canceled or is adopted, ErrUnreachable.
+// job that is being canceled or is adopted, ErrUnreachable, and ErrUnreplicated, with
+// which the request stands.
 func (e *Engine) Pause(ctx context.Context, id JobID) error {
-	a, _, err := e.control(ctx, id, JobPausing, -1)
+	a, r, err := e.control(ctx, id, JobPausing, -1)
 	if err == nil && a.Waiting {
 		err = e.putAside(ctx, a)
 	}
@@ -49,7 +51,7 @@ func (e *Engine) Pause(ctx context.Context, id JobID) error {
 			return nil // it is being canceled
 		})
 	}
-	if err != nil {
+	if err = cmp.Or(err, r.standing); err != nil {
 		return fmt.Errorf("pause job %s: %w", id, err)
 	}
 	return nil
@@ -68,16 +70,17 @@ func (e *Engine) putAside(ctx context.Context, a Attempt) error {
 // Resume lets a paused job go on from its last checkpoint, at once, and its paused
 // children with it. One that was asked to pause and has not yet is not asked any more,
 // or is queued again as soon as its handler has returned. Resuming a job that is not
-// paused is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable.
+// paused is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable, and
+// ErrUnreplicated, with which the request stands.
 func (e *Engine) Resume(ctx context.Context, id JobID) error {
-	a, _, err := e.control(ctx, id, JobResumed, -1)
+	a, r, err := e.control(ctx, id, JobResumed, -1)
 	if err == nil && a.Parent {
 		err = e.eachChild(ctx, id, e.Resume)
 	}
 	if err == nil {
 		err = e.handOnIfWaiting(ctx, id)
 	}
-	if err != nil {
+	if err = cmp.Or(err, r.standing); err != nil {
 		return fmt.Errorf("resume job %s: %w", id, err)
 	}
 	return nil

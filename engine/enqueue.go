@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,11 +137,10 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 // to asynq. Its error says that there is none, but for ErrUnreplicated.
 func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error) {
 	r, err := e.operate(ctx, o)
-	if err != nil && !errors.Is(err, ErrUnreplicated) {
+	if err != nil {
 		return Enqueued{}, err
 	}
-	done := Enqueued{Job: cmp.Or(r.job, o.job), Topic: o.topic}
-	done.Existing = done.Job != o.job
+	done := Enqueued{Job: r.job, Topic: o.topic, Existing: r.job != o.job}
 	queued := error(nil)
 	if r.duplicate {
 		// Whoever made it may not have come as far as asynq.
@@ -154,7 +152,7 @@ func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error
 		// The job stands; the reconciler of any worker will hand it over.
 		e.opts.Logger.Warn("job is not yet handed to asynq", "job", done.Job, "error", queued)
 	}
-	return done, err
+	return done, r.standing
 }
 
 // complete gives what s leaves open its default, and makes MaxRetries a plain number.

@@ -299,7 +299,7 @@ func (e *Engine) Outcomes(ctx context.Context, parent JobID, fanOut string, name
 }
 
 // eachChild calls do for the live children of a job, some at a time. Those that end
-// meanwhile are no error.
+// meanwhile are no error, and nobody was promised how many replicas hold what do asks.
 func (e *Engine) eachChild(ctx context.Context, parent JobID, do func(context.Context, JobID) error) error {
 	const page = 500
 	for from := int64(0); ; from += page {
@@ -323,7 +323,7 @@ func (e *Engine) eachChild(ctx context.Context, parent JobID, do func(context.Co
 		}
 		err = inParallel(ctx, 2*spawners, live, func(ctx context.Context, id JobID) error {
 			err := do(ctx, id)
-			if errors.Is(err, ErrEnded) || errors.Is(err, ErrNotFound) {
+			if errors.Is(err, ErrEnded) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnreplicated) {
 				return nil
 			}
 			return err

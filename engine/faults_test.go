@@ -446,6 +446,54 @@ func TestUnreplicatedCommitStands(t *testing.T) {
 	}
 }
 
+// What a request begins goes on also when too few replicas hold it: children are paused
+// and resumed with their parent, tasks are taken out and handed over. A rescue, which
+// nobody was promised, says nothing of it.
+func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
+	t.Parallel()
+	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) {
+		o.WaitReplicas, o.WaitTimeout = 1, time.Millisecond
+	})
+	ctx := soon(t)
+	stands := func(err error) {
+		t.Helper()
+		if !errors.Is(err, engine.ErrUnreplicated) {
+			t.Fatalf("%v, want ErrUnreplicated", err)
+		}
+	}
+	parent, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export"})
+	stands(err)
+	parts, plan, err := engine.PlanFanOut("all", "user:42", []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+	must(t, err)
+	fence := engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}
+	start := engine.Report{Type: engine.JobStarted, Job: parent.Job, Fence: fence}
+	fence.Seq++
+	_, err = e.Commit(ctx, start, engine.Report{Type: engine.JobProgress, Job: parent.Job, Fence: fence, FanOut: &plan})
+	stands(err)
+	must(t, e.Spawn(ctx, parent.Job, fence, 0, "all", parts))
+	child := engine.ChildID(parent.Job, "all", "a")
+	holds := func(state engine.State, task engine.TaskState) {
+		t.Helper()
+		stand, err := e.Attempts(ctx, []engine.JobID{child})
+		must(t, err)
+		tasks, err := e.Tasks(ctx, stand)
+		must(t, err)
+		if stand[0].State != state || tasks[0].Own != task {
+			t.Errorf("the child is %s, its task %v; want %s, %v", stand[0].State, tasks[0].Own, state, task)
+		}
+	}
+	holds(engine.Queued, engine.TaskWaits)
+	stands(e.Pause(ctx, parent.Job))
+	holds(engine.Paused, engine.TaskNone)
+	stands(e.Resume(ctx, parent.Job))
+	holds(engine.Queued, engine.TaskWaits)
+	if next, err := e.Stall(ctx, parent.Job, "1.0"); err != nil || !next.Waiting || next.Attempt != 2 {
+		t.Errorf("a rescue: %+v, %v; want the second attempt", next, err)
+	}
+	stands(e.Cancel(ctx, parent.Job))
+	holds(engine.Canceled, engine.TaskNone)
+}
+
 // The wait must be for the batch, whatever way it took to Redis.
 func TestReplicasAreWaitedForAfterAScriptFlush(t *testing.T) {
 	t.Parallel()

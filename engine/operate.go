@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -25,12 +26,14 @@ type operation struct {
 }
 
 // result is what became of an operation: the job that it is about, and the n of
-// its record.
+// its record. standing is nil, or ErrUnreplicated: what the operation began goes on all
+// the same, and whoever was promised it is told in the end.
 type result struct {
 	job       JobID
 	rev       string
 	duplicate bool
 	tend      []JobID
+	standing  error
 }
 
 func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
@@ -59,8 +62,9 @@ func (e *Engine) operate(ctx context.Context, o operation) (result, error) {
 		if err != nil {
 			return result{}, err
 		}
+		got.standing = r.err
 		e.tendAll(ctx, got.tend)
-		return got, r.err
+		return got, nil
 	case <-ctx.Done():
 		return result{}, context.Cause(ctx)
 	}
@@ -108,7 +112,7 @@ func readResult(answer string) (result, error) {
 // Notify puts a notification into a topic's stream: body is its JSON, at most 16
 // KiB. Calls with the same key, within a day and a topic, write one record; ""
 // writes one a call. Errors to branch on: ErrInvalid, ErrInvalidTopic,
-// ErrUnreachable.
+// ErrUnreachable, and ErrUnreplicated, with which it stands.
 func (e *Engine) Notify(ctx context.Context, topic Topic, key string, body json.RawMessage) error {
 	if _, err := ParseTopic(string(topic)); err != nil {
 		return err
@@ -124,9 +128,9 @@ func (e *Engine) Notify(ctx context.Context, topic Topic, key string, body json.
 	if key != "" {
 		own = "notify:" + string(topic) + ":" + key
 	}
-	_, err = e.operate(ctx, operation{
+	r, err := e.operate(ctx, operation{
 		kind: NotificationCreated, topic: topic, attempt: -1,
 		key: own, extra: `,"notification":` + string(body),
 	})
-	return err
+	return cmp.Or(err, r.standing)
 }

@@ -67,13 +67,13 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 		o.key = receiveKey(s.Topic, s.Key)
 	}
 	r, err := e.operate(ctx, o)
-	if err != nil && !errors.Is(err, ErrUnreplicated) {
+	if err != nil {
 		return fail(err)
 	}
-	if r.job != "" && r.job != id {
+	if r.job != id {
 		return Enqueued{Job: r.job, Topic: s.Topic, Existing: true}, Fence{}, nil
 	}
-	return Enqueued{Job: id, Topic: s.Topic}, fence, err
+	return Enqueued{Job: id, Topic: s.Topic}, fence, r.standing
 }
 
 func receiveKey(topic Topic, key string) string { return "receive:" + string(topic) + ":" + key }
@@ -140,15 +140,12 @@ func (e *Engine) Received(ctx context.Context, id JobID, shown *Shown) error {
 	if err != nil && !errors.Is(err, ErrSuperseded) {
 		return fail(err)
 	}
-	var unreplicated error
+	var done result
 	if err == nil {
-		_, err = e.operate(ctx, operation{
+		done, err = e.operate(ctx, operation{
 			kind: JobQueued, topic: r.Topic, job: id, attempt: 0, tenths: 10 * r.Share, shown: shown,
 		})
-		switch {
-		case errors.Is(err, ErrUnreplicated):
-			unreplicated = fail(err)
-		case err != nil && !errors.Is(err, ErrSuperseded):
+		if err != nil && !errors.Is(err, ErrSuperseded) {
 			return fail(err)
 		}
 	}
@@ -156,7 +153,10 @@ func (e *Engine) Received(ctx context.Context, id JobID, shown *Shown) error {
 		// The job stands; the reconciler of any worker will hand it over.
 		e.opts.Logger.Warn("job is not yet handed to asynq", "job", id, "error", err)
 	}
-	return unreplicated
+	if done.standing != nil {
+		return fail(done.standing)
+	}
+	return nil
 }
 
 // CancelReception is Cancel for a job that is still Receiving, and for no other. Errors

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -23,8 +22,7 @@ type RetryQuery struct {
 // payload, title, labels, queue and number of retries, and without its deadline. Errors
 // to branch on: ErrNotFound, ErrState for a job that has not ended or is adopted, ErrInvalid
 // for one whose input never arrived or was lost, ErrUnreachable, ErrOutOfMemory, and
-// ErrUnreplicated, with which
-// the job stands and is returned.
+// ErrUnreplicated, with which the job stands and is returned.
 func (e *Engine) Retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, error) {
 	done, err := e.retry(ctx, id, q)
 	if err != nil {
@@ -85,9 +83,5 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	if share > 0 || checkpoint {
 		o.fields = append(o.fields, "cc", o.tenths)
 	}
-	done, err := e.make(ctx, o, t)
-	if err != nil && !errors.Is(err, ErrUnreplicated) {
-		return Enqueued{}, err
-	}
-	return done, err
+	return e.make(ctx, o, t)
 }
