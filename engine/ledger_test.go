@@ -29,6 +29,7 @@ type fact struct {
 	id    engine.Cursor // "": the acknowledgement does not tell it
 	text  string        // of a notification
 	kind  engine.RecordType
+	asked time.Time // before Redis was asked
 	at    time.Time // when the acknowledgement arrived
 	alone bool      // it came with ErrUnreplicated
 }
