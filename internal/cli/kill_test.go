@@ -53,6 +53,8 @@ func spawnProgram(t testing.TB, program, dir string, args ...string) *process {
 	p := &process{t: t, cmd: exec.CommandContext(ctx, program, args...)}
 	p.cmd.Dir = dir
 	p.cmd.Stderr = &p.stderr
+	// The race detector would have every process wait for 1 s at its end.
+	p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=0")
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "TIDEMARK_") { // the test run's own
 			p.cmd.Env = append(p.cmd.Env, entry)
