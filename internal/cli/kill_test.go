@@ -21,8 +21,9 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
 
-// patience bounds every wait; nothing takes nearly as long.
-const patience = 60 * time.Second
+// patience bounds every wait and the life of every process; nothing takes nearly as long,
+// the analysis of a table under the race detector on a busy machine neither.
+const patience = 3 * time.Minute
 
 // brisk makes leases and intervals short, so that a crash is noticed in half a second.
 var brisk = []string{
