@@ -60,6 +60,16 @@ func (l *ledger) len() int {
 	return len(l.facts)
 }
 
+// made counts the jobs, under mu.
+func (l *ledger) made() (n int) {
+	for _, f := range l.facts {
+		if f.kind == engine.JobQueued {
+			n++
+		}
+	}
+	return n
+}
+
 func (l *ledger) of(topic engine.Topic) []fact {
 	l.mu.Lock()
 	defer l.mu.Unlock()
