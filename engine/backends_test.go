@@ -378,6 +378,8 @@ func testFailover(t *testing.T, apart bool, replicas int) {
 		must(t, l.ledger.await(ctx, func() bool { return len(l.ledger.facts) >= count }))
 	}
 	reached(topics * jobs * n / 4)
+	// A job whose acceptance is lost is gone, and its run cannot go on.
+	must(t, l.ledger.await(ctx, func() bool { return l.ledger.made() == topics*jobs }), replicated(ctx, primary))
 	from := time.Now()
 	if apart {
 		must(t, primary.Do(ctx, "ACL", "SETUSER", "default", "-psync", "-sync").Err())

@@ -162,7 +162,11 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			within := 20 * time.Second
+			if c.o.URL == stalled.URL() {
+				within = time.Second // all of which it takes
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), within)
 			defer cancel()
 			began := time.Now()
 			e, err := engine.Open(ctx, c.o)
@@ -175,8 +179,9 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 			if !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "wrong@") || strings.Contains(err.Error(), ":wrong") {
 				t.Errorf("%q, want something about %q", err, c.says)
 			}
-			if d := time.Since(began); d > 3*time.Second {
-				t.Errorf("it took %v, with a time-out of 2s", d)
+			// The client's own time-out of a read is 3 s.
+			if d := time.Since(began); d > within+1500*time.Millisecond {
+				t.Errorf("it took %v, with a time-out of %v", d, within)
 			}
 		})
 	}
@@ -186,7 +191,7 @@ func TestCommitWhileRedisIsAwayMayBeSentAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	e := open(t, proxy.URL(), func(o *engine.Options) { o.CommitTimeout = 200 * time.Millisecond })
+	e := open(t, proxy.URL(), func(o *engine.Options) { o.CommitTimeout = 2 * time.Second })
 	ctx := soon(t)
 	job := enqueue(t, e)
 	p, _ := start(t, e, job, 1)
@@ -412,134 +417,5 @@ func TestFlushedScriptsAreLoadedAgain(t *testing.T) {
 	l := newLoad(ctx, e, 3, nil)
 	if err := errors.Join(l.write(ctx, e, 1, 3, 60), l.settle(ctx, e), l.check(nil)); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestUnreplicatedCommitStands(t *testing.T) {
-	t.Parallel()
-	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) {
-		o.WaitReplicas, o.WaitTimeout = 1, 20*time.Millisecond
-	})
-	ctx := soon(t)
-	got, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export"})
-	if !errors.Is(err, engine.ErrUnreplicated) || got.Job == "" {
-		t.Fatalf("enqueue: %+v, %v; want the job and ErrUnreplicated", got, err)
-	}
-	r := engine.Report{Type: engine.JobStarted, Job: got.Job, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}}
-	acks, err := e.Commit(ctx, r)
-	if !errors.Is(err, engine.ErrUnreplicated) || len(acks) != 1 || acks[0].Err != nil || acks[0].Started == nil {
-		t.Fatalf("start: %+v, %v; want its answer and ErrUnreplicated", acks, err)
-	}
-	// A tick waits for nobody.
-	r.Type, r.Fence.Seq = engine.JobProgress, 2
-	if acks, err = e.Commit(ctx, r); err != nil || acks[0].Err != nil {
-		t.Fatalf("tick: %+v, %v", acks, err)
-	}
-	if err := e.Notify(ctx, "user:42", "", []byte(`1`)); !errors.Is(err, engine.ErrUnreplicated) {
-		t.Errorf("notify: %v, want ErrUnreplicated", err)
-	}
-	if err := e.Cancel(ctx, got.Job); !errors.Is(err, engine.ErrUnreplicated) {
-		t.Errorf("cancel: %v, want ErrUnreplicated", err)
-	}
-	if page, err := e.Replay(ctx, "user:42", engine.Beginning); err != nil || len(page.Entries) != 5 {
-		t.Errorf("%d records stand, %v; want 5", len(page.Entries), err)
-	}
-}
-
-// What a request begins goes on also when too few replicas hold it: children are paused
-// and resumed with their parent, tasks are taken out and handed over. A rescue, which
-// nobody was promised, says nothing of it.
-func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
-	t.Parallel()
-	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) {
-		o.WaitReplicas, o.WaitTimeout = 1, time.Millisecond
-	})
-	ctx := soon(t)
-	stands := func(err error) {
-		t.Helper()
-		if !errors.Is(err, engine.ErrUnreplicated) {
-			t.Fatalf("%v, want ErrUnreplicated", err)
-		}
-	}
-	parent, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export"})
-	stands(err)
-	parts, plan, err := engine.PlanFanOut("all", "user:42", []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
-	must(t, err)
-	fence := engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}
-	start := engine.Report{Type: engine.JobStarted, Job: parent.Job, Fence: fence}
-	fence.Seq++
-	_, err = e.Commit(ctx, start, engine.Report{Type: engine.JobProgress, Job: parent.Job, Fence: fence, FanOut: &plan})
-	stands(err)
-	must(t, e.Spawn(ctx, parent.Job, fence, 0, "all", parts))
-	child := engine.ChildID(parent.Job, "all", "a")
-	holds := func(state engine.State, task engine.TaskState) {
-		t.Helper()
-		stand, err := e.Attempts(ctx, []engine.JobID{child})
-		must(t, err)
-		tasks, err := e.Tasks(ctx, stand)
-		must(t, err)
-		if stand[0].State != state || tasks[0].Own != task {
-			t.Errorf("the child is %s, its task %v; want %s, %v", stand[0].State, tasks[0].Own, state, task)
-		}
-	}
-	holds(engine.Queued, engine.TaskWaits)
-	stands(e.Pause(ctx, parent.Job))
-	holds(engine.Paused, engine.TaskNone)
-	stands(e.Resume(ctx, parent.Job))
-	holds(engine.Queued, engine.TaskWaits)
-	if next, err := e.Stall(ctx, parent.Job, "1.0"); err != nil || !next.Waiting || next.Attempt != 2 {
-		t.Errorf("a rescue: %+v, %v; want the second attempt", next, err)
-	}
-	stands(e.Cancel(ctx, parent.Job))
-	holds(engine.Canceled, engine.TaskNone)
-}
-
-// The wait must be for the batch, whatever way it took to Redis.
-func TestReplicasAreWaitedForAfterAScriptFlush(t *testing.T) {
-	t.Parallel()
-	server := redistest.Server(t, redistest.WithSettings("repl-diskless-sync-delay 0"))
-	replica := redistest.Server(t, redistest.WithReplicaOf(server))
-	client := server.Client(t)
-	e := open(t, server.URL(), func(o *engine.Options) { o.WaitReplicas, o.WaitTimeout = 1, 100*time.Millisecond })
-	ctx := soon(t)
-	must(t, inStep(ctx, client), e.Notify(ctx, "user:42", "", []byte(`1`)), inStep(ctx, client))
-	replica.Pause()
-	defer replica.Resume()
-	must(t, client.ScriptFlush(ctx).Err())
-	for i := range 2 {
-		if err := e.Notify(ctx, "user:42", "", []byte(`1`)); !errors.Is(err, engine.ErrUnreplicated) {
-			t.Errorf("notification %d, with the replica frozen: %v; want ErrUnreplicated", i, err)
-		}
-	}
-}
-
-// inStep waits until the only replica has acknowledged everything.
-func inStep(ctx context.Context, primary *redis.Client) error {
-	for {
-		info, err := primary.Info(ctx, "replication").Result()
-		if err != nil {
-			return err
-		}
-		_, offset, _ := strings.Cut(info, "master_repl_offset:")
-		offset, _, _ = strings.Cut(offset, "\r\n")
-		if strings.Contains(info, ",offset="+offset+",lag=") {
-			return nil
-		}
-		if !again(ctx) {
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// A wait that outlasts what the client or the engine waits for an answer would make
-// every commit look unreachable.
-func TestWaitIsShorterThanItsCommit(t *testing.T) {
-	for _, o := range []engine.Options{
-		{WaitReplicas: 1, WaitTimeout: 5 * time.Second},
-		{WaitReplicas: 1, CommitTimeout: 500 * time.Millisecond},
-	} {
-		if err := o.Validate(); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), "WaitTimeout") {
-			t.Errorf("WaitTimeout %v, CommitTimeout %v: %v; want ErrInvalid that names WaitTimeout", o.WaitTimeout, o.CommitTimeout, err)
-		}
 	}
 }

@@ -45,6 +45,7 @@ var errLost = errors.New("the attempt was lost")
 func (h *hand) open(ctx context.Context) error {
 	s := engine.Spec{Topic: h.topic, Type: "export", Title: "Orders", Key: engine.NewToken()}
 	for {
+		asked := time.Now()
 		got, err := h.e.Enqueue(ctx, s)
 		if errors.Is(err, engine.ErrUnreachable) && again(ctx) {
 			h.unreachable++
@@ -54,7 +55,7 @@ func (h *hand) open(ctx context.Context) error {
 			return err
 		}
 		h.r = engine.Report{Job: got.Job}
-		h.ledger.add(fact{topic: h.topic, job: got.Job, kind: engine.JobQueued})
+		h.ledger.add(fact{topic: h.topic, job: got.Job, kind: engine.JobQueued, asked: asked})
 		return nil
 	}
 }
@@ -98,6 +99,7 @@ func (h *hand) write(ctx context.Context, reports ...engine.Report) error {
 		reports[i].Job, reports[i].Fence = h.r.Job, h.r.Fence
 	}
 	for {
+		asked := time.Now()
 		acks, err := h.e.Commit(ctx, reports...)
 		alone := errors.Is(err, engine.ErrUnreplicated)
 		switch {
@@ -126,7 +128,7 @@ func (h *hand) write(ctx context.Context, reports ...engine.Report) error {
 			if a.Err != nil {
 				return fmt.Errorf("%s of job %s: %w", reports[i].Type, h.r.Job, a.Err)
 			}
-			h.ledger.add(fact{topic: h.topic, job: h.r.Job, id: a.ID, kind: reports[i].Type, alone: alone})
+			h.ledger.add(fact{topic: h.topic, job: h.r.Job, id: a.ID, kind: reports[i].Type, asked: asked, alone: alone})
 		}
 		return nil
 	}
@@ -211,6 +213,7 @@ func (h *hand) notify(ctx context.Context, k int) error {
 	key := fmt.Sprintf("%s-%d", h.r.Job, k)
 	text := fmt.Sprintf(`{"text":"%s"}`, key)
 	for {
+		asked := time.Now()
 		err := h.e.Notify(ctx, h.topic, key, []byte(text))
 		if errors.Is(err, engine.ErrUnreachable) && again(ctx) {
 			h.unreachable++
@@ -219,7 +222,7 @@ func (h *hand) notify(ctx context.Context, k int) error {
 		if err != nil && !errors.Is(err, engine.ErrUnreplicated) {
 			return err
 		}
-		h.ledger.add(fact{topic: h.topic, kind: engine.NotificationCreated, text: text})
+		h.ledger.add(fact{topic: h.topic, kind: engine.NotificationCreated, text: text, asked: asked})
 		return nil
 	}
 }

@@ -29,6 +29,7 @@ type fact struct {
 	id    engine.Cursor // "": the acknowledgement does not tell it
 	text  string        // of a notification
 	kind  engine.RecordType
+	asked time.Time // before Redis was asked
 	at    time.Time // when the acknowledgement arrived
 	alone bool      // it came with ErrUnreplicated
 }
@@ -57,6 +58,16 @@ func (l *ledger) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.facts)
+}
+
+// made counts the jobs, under mu.
+func (l *ledger) made() (n int) {
+	for _, f := range l.facts {
+		if f.kind == engine.JobQueued {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *ledger) of(topic engine.Topic) []fact {

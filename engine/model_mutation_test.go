@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strconv"
 	"testing"
@@ -56,8 +57,15 @@ var mutations = []struct{ promise, from, to string }{
 func TestModelSeesMistakes(t *testing.T) {
 	const most = 20_000 // steps, by which a mistake must show
 	b := newModelBackend(t, redistest.Server(t).Addr())
+	// The same draws each time, unless others are asked for: the rarest mistakes show after
+	// some 2,500 steps in the mean, and in one of a few thousand runs not in all of them.
+	// With these, all have shown after 3,353.
+	seed := os.Getenv("TIDEMARK_SEED")
+	if seed == "" {
+		seed = "5"
+	}
 	settings(t, map[string]string{
-		"steps": strconv.Itoa(caseSteps), "checks": strconv.Itoa(most / caseSteps), "nofailfile": "true", "shrinktime": "0s",
+		"steps": strconv.Itoa(caseSteps), "checks": strconv.Itoa(most / caseSteps), "nofailfile": "true", "shrinktime": "0s", "seed": seed,
 	})
 	for _, m := range mutations {
 		for _, side := range b.sides {

@@ -118,7 +118,8 @@ func runModel(t *testing.T, b *modelBackend, want int) {
 	}
 	seed, began := modelSeed(t), time.Now()
 	settings(t, map[string]string{"steps": strconv.Itoa(caseSteps), "checks": "10", "nofailfile": "true"})
-	for round := 0; counts.steps < want; round++ {
+	// So few steps as the embedded Redis is given may not meet everything, and some more do.
+	for round := 0; counts.steps < want || (counts.steps < 5*want && len(counts.missing()) > 0); round++ {
 		// Steps of their own for each round, far from those of the others.
 		settings(t, map[string]string{"seed": strconv.FormatUint(seed+uint64(round)*1_000_003, 10)})
 		rapid.Check(quietly{t}, check)
@@ -128,7 +129,12 @@ func runModel(t *testing.T, b *modelBackend, want int) {
 		}
 	}
 	t.Logf("seed %d: %s", seed, counts.since(began))
-	counts.met(t)
+	for _, what := range counts.missing() {
+		t.Error(what)
+	}
+	if counts.conservative > 0 {
+		t.Errorf("%d readers were sent away although the stream held all that followed", counts.conservative)
+	}
 }
 
 // quietly leaves out rapid's line about each round that went well.
@@ -153,19 +159,16 @@ func (c *modelCounts) since(began time.Time) string {
 	return fmt.Sprintf("%d steps in %.1fs, %.0f/s: %+v", c.steps, took.Seconds(), float64(c.steps)/took.Seconds(), *c)
 }
 
-// met checks that the cases met everything that the model is for.
-func (c *modelCounts) met(t *testing.T) {
-	t.Helper()
+// missing says what of all that the model is for the cases have hardly met.
+func (c *modelCounts) missing() (all []string) {
 	for what, n := range map[string]int{
 		"records": c.records, "duplicates": c.duplicates, "gaps": c.gaps, "superseded attempts": c.superseded,
 		"reports to ended jobs": c.ended, "other refusals": c.refused, "resumed readers": c.resumed, "trimmed readers": c.trimmed,
 		"rewritten readers": c.rewritten, "lost tails": c.cuts, "lost records": c.lost, "trims": c.trims,
 	} {
 		if n < max(1, c.steps/2000) {
-			t.Errorf("%s: only %d in %d steps", what, n, c.steps)
+			all = append(all, fmt.Sprintf("%s: only %d in %d steps", what, n, c.steps))
 		}
 	}
-	if c.conservative > 0 {
-		t.Errorf("%d readers were sent away although the stream held all that followed", c.conservative)
-	}
+	return all
 }

@@ -118,7 +118,7 @@ func TestRestartWithoutTheLastSecondIsTold(t *testing.T) {
 	if err := l.settle(ctx, producer); err != nil {
 		t.Fatal(err)
 	}
-	excused := func(f fact) bool { return f.at.After(from) && f.at.Before(to) }
+	excused := func(f fact) bool { return f.at.After(from) && f.asked.Before(to) }
 	if err := errors.Join(l.check(excused), l.truth(ctx, producer)); err != nil {
 		t.Fatal(err)
 	}

@@ -205,7 +205,7 @@ func TestAnnouncementThatFailedIsEnded(t *testing.T) {
 	server := redistest.Server(t)
 	proxy := redistest.NewProxy(t, server.Addr())
 	d := newDepot(t)
-	quick := func(o *engine.Options) { o.CommitTimeout = 300 * time.Millisecond }
+	quick := func(o *engine.Options) { o.CommitTimeout = time.Second }
 	e := open(t, proxy.URL(), quick)
 	// Nobody else asks Redis meanwhile, so the announcement has a connection at hand.
 	s := d.serve(t, e, func(o *gateway.Options) { o.SweepInterval = time.Hour })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -129,10 +130,10 @@ func TestChildrenWithDeadlines(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	w := build(t, brief(e))
-	deadline := time.Now().Add(1500 * time.Millisecond)
+	deadline := sync.OnceValue(func() time.Time { return time.Now().Add(1500 * time.Millisecond) })
 	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
 		_, err := run.FanOut(ctx, "all", parts(2, "child", func(_ int, c *engine.Child) {
-			c.Optional, c.Spec.Deadline = true, deadline
+			c.Optional, c.Spec.Deadline = true, deadline()
 		}))
 		return err
 	})

@@ -314,15 +314,20 @@ func TestFanOutIsRepeatedByTheNextAttempt(t *testing.T) {
 	cut, whole := openIn(t, proxy.URL(), namespace), openIn(t, s.URL(), namespace)
 	const n = 400
 	runs := make([]atomic.Int32, n)
-	handle := func(e *engine.Engine, during func()) *worker.Worker {
+	// The first worker takes no children: one that it ran and could not tell of would run
+	// twice, and rightly.
+	handle := func(e *engine.Engine, during func(), queues ...string) *worker.Worker {
 		o := brief(e)
 		o.Lease, o.DrainGrace = 500*time.Millisecond, 100*time.Millisecond
+		for _, name := range queues {
+			o.Queues = append(o.Queues, worker.Queue{Name: name})
+		}
 		w := build(t, o)
 		worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
 			if during != nil {
 				time.AfterFunc(3*time.Millisecond, during)
 			}
-			_, err := run.FanOut(ctx, "all", parts(n, "child", nil))
+			_, err := run.FanOut(ctx, "all", parts(n, "child", func(_ int, c *engine.Child) { c.Spec.Queue = "parts" }))
 			return err
 		})
 		worker.Handle(w, "child", func(_ context.Context, _ *worker.Run, i int) error {
@@ -334,13 +339,13 @@ func TestFanOutIsRepeatedByTheNextAttempt(t *testing.T) {
 	first := handle(cut, func() {
 		proxy.Refuse()
 		proxy.CutAll()
-	})
+	}, engine.DefaultQueue)
 	if err := first.Start(soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	job := enqueue(t, whole, "parent")
 	awaitRecord(t, whole, job, func(r engine.Record) bool { return r.Type == engine.JobStarted })
-	start(t, handle(whole, nil))
+	start(t, handle(whole, nil, engine.DefaultQueue, "parts"))
 	all := history(t, whole, job, nil)
 	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: n, Ended: n}) {
 		t.Errorf("it ended as %s, children %+v:\n%s", end.State, end.Children, tell(all))

@@ -26,7 +26,7 @@ var namespaces atomic.Int64
 // open gives an engine in a namespace of its own.
 func open(t testing.TB, url string) *engine.Engine {
 	t.Helper()
-	return openIn(t, url, fmt.Sprintf("t%d", namespaces.Add(1)))
+	return openWith(t, engine.Options{URL: url, Namespace: fmt.Sprintf("t%d", namespaces.Add(1))})
 }
 
 // openIn gives an engine that soon notices when Redis is away.

@@ -18,7 +18,8 @@ import (
 func healthy(t *testing.T, s *redistest.Redis, l leases, n int, step func()) (e *engine.Engine, jobs []engine.JobID, release func()) {
 	t.Helper()
 	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
-	e = openIn(t, s.URL(), namespace)
+	// What makes the jobs has the time that the disk takes, which keeps each of their records.
+	e = openWith(t, engine.Options{URL: s.URL(), Namespace: namespace})
 	free := make(chan struct{})
 	for range 2 {
 		o := brief(openIn(t, s.URL(), namespace))

@@ -18,7 +18,13 @@ func TestPauseFreesTheWorkerAndResumeGoesOn(t *testing.T) {
 		o := brief(e)
 		o.Concurrency, o.RescueSlots = 1, 1
 		w := build(t, o)
-		worker.Handle(w, "tally", countUp(nil))
+		asked := make(chan struct{})
+		worker.Handle(w, "tally", countUp(func(step int) error {
+			if step == 200 {
+				<-asked // it is not over before that
+			}
+			return nil
+		}))
 		worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return nil })
 		start(t, w)
 		p := tally{Steps: 300}
@@ -29,6 +35,7 @@ func TestPauseFreesTheWorkerAndResumeGoesOn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		close(asked)
 		paused := awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobPaused })
 		if paused.Job.State != engine.Paused || paused.Job.Pausing || paused.Job.Error != nil {
 			t.Errorf("it rests as %+v", paused.Job)

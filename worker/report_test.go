@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -107,8 +108,12 @@ func TestLogIsCapped(t *testing.T) {
 func TestTicksAreCoalescedAndTheLastComes(t *testing.T) {
 	t.Parallel()
 	const tick = 100 * time.Millisecond
+	e := real(t)
+	o := brief(e)
+	o.TickInterval = tick
+	w := build(t, o)
 	shown := make(chan struct{})
-	all := do(t, func(o *worker.Options) { o.TickInterval = tick }, func(_ context.Context, run *worker.Run, _ []byte) error {
+	worker.Handle(w, "export", func(ctx context.Context, run *worker.Run, _ []byte) error {
 		run.Unit("rows")
 		began := time.Now()
 		for i := int64(0); time.Since(began) < 5*tick/2; i++ {
@@ -116,8 +121,19 @@ func TestTicksAreCoalescedAndTheLastComes(t *testing.T) {
 		}
 		run.Progress(950, 1000)
 		run.Message("nearly")
-		<-shownAfter(shown, 4*tick) // no further call: the tick comes by itself
-		return nil
+		select { // no further call: the tick comes by itself
+		case <-shown:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	start(t, w)
+	see := sync.OnceFunc(func() { close(shown) })
+	all := history(t, e, enqueue(t, e, "export"), func(r engine.Record) {
+		if r.Type == engine.JobProgress && r.Job.Message == "nearly" {
+			see()
+		}
 	})
 	var ticks []engine.Record
 	for _, r := range all {
@@ -131,11 +147,6 @@ func TestTicksAreCoalescedAndTheLastComes(t *testing.T) {
 	if end := ticks[len(ticks)-1].Job; end.Progress.Done != 950 || end.Message != "nearly" || end.Percent < 95 {
 		t.Errorf("the last tick shows %+v", end)
 	}
-}
-
-func shownAfter(c chan struct{}, d time.Duration) <-chan struct{} {
-	time.AfterFunc(d, func() { close(c) })
-	return c
 }
 
 func TestWhatCannotBeKeptIsRefused(t *testing.T) {

@@ -142,7 +142,7 @@ func TestOneBrokenTopicDoesNotStopTheReconciler(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	ctx := soon(t)
-	deadline := time.Now().Add(50 * time.Millisecond)
+	deadline := time.Now().Add(500 * time.Millisecond)
 	bad, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "elsewhere", Deadline: deadline})
 	if err != nil {
 		t.Fatal(err)

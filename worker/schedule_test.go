@@ -140,7 +140,9 @@ func TestTicksThatNobodyWasThereFor(t *testing.T) {
 			t.Parallel()
 			url, namespace := redistest.Server(t).URL(), fmt.Sprintf("t%d", namespaces.Add(1))
 			e := openIn(t, url, namespace)
-			s := engine.Schedule{Topic: topic, Name: "hourly", Cron: "@every 1h", Type: "pulse", Missed: policy}
+			// Half an hour from its next tick, and from the one before.
+			cron := fmt.Sprintf("%d * * * *", time.Now().Add(30*time.Minute).Minute())
+			s := engine.Schedule{Topic: topic, Name: "hourly", Cron: cron, Type: "pulse", Missed: policy}
 			ran := make(chan engine.JobID, 100)
 			var log logbook
 			again := func() *worker.Worker {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -342,26 +345,65 @@ func TestHandedBackJobsTakeFreeSlotsToo(t *testing.T) {
 	}
 }
 
+// withheld keeps the answer to the first call that carries a report of a type, which Redis
+// has given, until it is released.
+type withheld struct {
+	report            string
+	once              sync.Once
+	answered, release chan struct{}
+}
+
+func (w *withheld) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (w *withheld) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (w *withheld) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, c := range cmds {
+			if strings.HasPrefix(c.Name(), "eval") && slices.Contains(c.Args(), any(w.report)) && c.Err() == nil {
+				w.once.Do(func() {
+					close(w.answered)
+					<-w.release
+				})
+			}
+		}
+		return err
+	}
+}
+
 // An attempt whose start is committed while the worker begins to drain is handed back
 // like any other.
 func TestDrainHandsBackWhatIsBeingStarted(t *testing.T) {
 	t.Parallel()
 	s := redistest.Server(t)
-	proxy := redistest.NewProxy(t, s.Addr())
-	far := open(t, proxy.URL())
-	e := direct(t, s, far)
+	e := open(t, s.URL())
+	far := direct(t, s, e)
+	held := &withheld{report: string(engine.JobStarted), answered: make(chan struct{}), release: make(chan struct{})}
+	far.Redis().AddHook(held)
 	o := brief(far)
 	patientLeases.set(&o)
 	one := build(t, o)
-	handler := func(_ context.Context, run *worker.Run, _ []byte) error { return run.Result(run.Attempt()) }
+	handler := func(ctx context.Context, run *worker.Run, _ []byte) error {
+		if run.Attempt() == 1 {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		return run.Result(run.Attempt())
+	}
 	worker.Handle(one, "job", handler)
 	start(t, one)
-	// The answer arrives some time after everybody else has seen the start.
-	proxy.Delay(200 * time.Millisecond)
+	release := sync.OnceFunc(func() { close(held.release) })
+	defer release()
 	job := enqueue(t, e, "job")
-	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobStarted })
-	stop(t, one)
-	proxy.Delay(0)
+	wait(t, "the start to be committed", held.answered)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop(t, one)
+	}()
+	eventually(t, "the drain to begin", func() bool { return errors.Is(one.Start(soon(t)), worker.ErrStopped) })
+	release()
+	wait(t, "the end of the drain", stopped)
 	o.Engine = e
 	two := build(t, o)
 	worker.Handle(two, "job", handler)

@@ -21,8 +21,9 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
 
-// patience bounds every wait; nothing takes nearly as long.
-const patience = 60 * time.Second
+// patience bounds every wait and the life of every process; nothing takes nearly as long,
+// the analysis of a table under the race detector on a busy machine neither.
+const patience = 3 * time.Minute
 
 // brisk makes leases and intervals short, so that a crash is noticed in half a second.
 var brisk = []string{
@@ -53,6 +54,8 @@ func spawnProgram(t testing.TB, program, dir string, args ...string) *process {
 	p := &process{t: t, cmd: exec.CommandContext(ctx, program, args...)}
 	p.cmd.Dir = dir
 	p.cmd.Stderr = &p.stderr
+	// The race detector would have every process wait for 1 s at its end.
+	p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=0")
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "TIDEMARK_") { // the test run's own
 			p.cmd.Env = append(p.cmd.Env, entry)

@@ -15,6 +15,14 @@ import (
 // opened opens the service of an up with the embedded Redis.
 func opened(t *testing.T, log *bytes.Buffer) *service {
 	t.Helper()
+	for _, entry := range os.Environ() { // the test run's own are no settings
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "TIDEMARK_") {
+			t.Setenv(name, "") // which is taken back at the test's end
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	a := &app{out: &bytes.Buffer{}, err: log}
 	cmd, args, err := a.root().Find([]string{"up", "--addr", "127.0.0.1:0", "--set", "redis.embedded=always", "--data", filepath.Join(t.TempDir(), "data")})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redisproc"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/internal/remote"
 )
@@ -42,6 +44,17 @@ func serve(t testing.TB, dir, command string, args ...string) *server {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// lasting is an address to serve at again: on a port that no outgoing connection takes,
+// and no client that dials it is connected to itself, while nobody serves there.
+func lasting(t testing.TB) string {
+	t.Helper()
+	port, err := redisproc.FreePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // drain tells it to stop, and wants it to end well.
@@ -149,7 +162,7 @@ func TestGatewayBesideAWorker(t *testing.T) {
 func TestUpHandsItsJobsToTheNext(t *testing.T) {
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), tableBytes)
-	first := serve(t, dir, "up")
+	first := serve(t, dir, "up", "--addr", lasting(t))
 	watch := spawn(t, dir, "watch", "--json", "--server", "http://"+first.Addr)
 	watch.await("live")
 	analyze := spawn(t, dir, "analyze", "--json", "table.csv", "--server", "http://"+first.Addr)
@@ -193,7 +206,7 @@ func TestWatchGoesOnOverAKilledGateway(t *testing.T) {
 	redis := redistest.Server(t).URL()
 	e := openEngine(t, redis)
 	dir := t.TempDir()
-	gateway := serve(t, dir, "gateway", "--redis", redis)
+	gateway := serve(t, dir, "gateway", "--redis", redis, "--addr", lasting(t))
 	watch := spawn(t, dir, "watch", "--json", "--after", "0-0", "--server", "http://"+gateway.Addr)
 	watch.await("live")
 	var printed [][]byte
@@ -325,7 +338,7 @@ func (h *halting) ReadAt(p []byte, off int64) (int, error) {
 // one, and goes on with the next.
 func TestUpStopsWithAnUploadUnderWay(t *testing.T) {
 	dir := t.TempDir()
-	s := serve(t, dir, "up", "--set", "gateway.drain_timeout=300ms")
+	s := serve(t, dir, "up", "--set", "gateway.drain_timeout=300ms", "--addr", lasting(t))
 	client, err := remote.New(remote.Options{URL: "http://" + s.Addr, BackoffMin: 10 * time.Millisecond, BackoffMax: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

@@ -99,8 +99,10 @@ func start(t *testing.T, name string, take func(line), program string, args ...s
 	return p
 }
 
-// environment is the test run's, without its own settings.
+// environment is the test run's, without its own settings. The race detector would have
+// every process wait for 1 s at its end.
 func environment() (entries []string) {
+	entries = append(entries, "GORACE=atexit_sleep_ms=0")
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "TIDEMARK_") {
 			entries = append(entries, entry)

@@ -433,7 +433,7 @@ func TestPingedConnectionIsKept(t *testing.T) {
 		pongs := 0
 		c.conn.SetPongHandler(func(string) error {
 			// More than the silence that it would bear.
-			if pongs++; pongs == 8 {
+			if pongs++; pongs == 24 {
 				close(ponged)
 				c.say(`{"type":"subscribed","sid":%q,"mode":"replay","reason":"resumed","cursor":"5-5"}`, sub.SID)
 				c.say(`{"type":"live","sid":%q,"cursor":"5-5","replayed":0}`, sub.SID)
@@ -453,7 +453,7 @@ func TestPingedConnectionIsKept(t *testing.T) {
 			}
 		}()
 		c.hear()
-	}), func(o *remote.Options) { o.RequestTimeout = 200 * time.Millisecond }), engine.FollowQuery{Topic: topic, After: "5-5"})
+	}), func(o *remote.Options) { o.RequestTimeout = time.Second }), engine.FollowQuery{Topic: topic, After: "5-5"})
 	f.one(engine.UpdateLive)
 }
 
