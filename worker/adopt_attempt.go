@@ -119,7 +119,7 @@ func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pendin
 			p, over, err = a.begin(ctx, try, again, p)
 			return err
 		})
-		if err == nil || !stale(err) {
+		if err == nil || !stale(err) || errors.Is(err, errElsewhere) {
 			break
 		}
 	}
@@ -158,7 +158,9 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 		if err != nil {
 			return nil, nil, err
 		}
-	case try.Try < at.Try, again && !at.Waiting:
+	case try.Try < at.Try:
+		return nil, nil, a.behind(ctx, try, at)
+	case again && !at.Waiting:
 		return nil, nil, errElsewhere
 	case !at.Waiting: // the try before is over, or asynq would not have come
 		if at, err = e.TakeOver(ctx, at); err != nil {
@@ -168,6 +170,26 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 	return a.commitStart(ctx, try, &pending{
 		job: at.Job, fence: engine.Fence{Attempt: at.Attempt, Token: engine.NewToken(), Seq: 1},
 	})
+}
+
+// behind is for a try that counts less than one that has begun of the task's job. Either
+// asynq has handed the task out again, and then counts more than this; or the job's task was
+// deleted and this is a new one under its name, which has nothing to do with that job.
+func (a *Adopter) behind(ctx context.Context, try try, at engine.Attempt) error {
+	info, err := a.opts.Engine.TaskInfo(try.Task)
+	switch {
+	case errors.Is(err, engine.ErrNotFound), err == nil && info.Retried+1 > try.Try:
+		return errElsewhere
+	case err != nil:
+		return err
+	}
+	err = a.opts.Engine.Withdraw(ctx, at.Job, at.Attempt, engine.JobError{
+		Code: codeDeleted, Message: "its task was deleted from asynq's queue " + try.Task.Queue + ", and another has its name",
+	})
+	if err == nil || errors.Is(err, engine.ErrUnreplicated) {
+		return engine.ErrEnded // and the task begins another one
+	}
+	return err
 }
 
 func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pending, *engine.Attempt, error) {
