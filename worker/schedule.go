@@ -131,7 +131,7 @@ func (c *calendar) fire(ctx context.Context, e *entry) error {
 	c.complain(e.schedule, nil)
 	if fired.Passed > 0 {
 		c.w.opts.Logger.Warn("ticks of a schedule were missed and have no job", "schedule", e.schedule.Name,
-			"topic", e.schedule.Topic, "missed", fired.Passed, "policy", e.schedule.Missed)
+			"topic", e.schedule.Topic, "missed", fired.Passed)
 	}
 	e.due = time.Time{}
 	if fired.Wait >= 0 {
