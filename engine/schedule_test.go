@@ -105,6 +105,14 @@ func testSchedules(t *testing.T, ctx context.Context, e *engine.Engine) {
 	if err := e.DeleteSchedule(ctx, topic, "nightly"); !errors.Is(err, engine.ErrNoSchedule) || !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
+	// What is configured has its ticks, whatever is said of stored ones.
+	rewind(t, e, elsewhere, yesterday)
+	if err := e.DeleteSchedule(ctx, elsewhere.Topic, elsewhere.Name); !errors.Is(err, engine.ErrNoSchedule) {
+		t.Errorf("deleting a configured one: %v", err)
+	}
+	if at := scheduled(t, e, elsewhere, elsewhere); !at.LastAt.Equal(yesterday) {
+		t.Errorf("after a refused delete the configured one's last tick is %s, want %s", at.LastAt, yesterday)
+	}
 	// A new one of the name is new.
 	if again, created, err = e.PutSchedule(ctx, s); err != nil || !created || !again.LastAt.IsZero() || again.NextAt.Before(a.Now) {
 		t.Errorf("put after it was deleted: %+v, created %t, %v", again, created, err)

@@ -54,9 +54,12 @@ if what == "put" then
   end
   return { now, created and "created" or "replaced", tick_of(field, true) }
 elseif what == "delete" then
-  call("HDEL", ticks, field)
+  local held = call("HDEL", schedules, field)
   call("HDEL", times, field)
-  return { now, call("HDEL", schedules, field) }
+  if held == 1 then -- otherwise it may be a configured one's
+    call("HDEL", ticks, field)
+  end
+  return { now, held }
 elseif what == "list" or what == "look" then
   local begin, answer = what == "look", { now }
   local function add(name, text)
