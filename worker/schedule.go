@@ -110,7 +110,9 @@ func (c *calendar) read(ctx context.Context) error {
 	}
 	c.warned = warned // without those that are gone
 	for _, e := range c.entries {
-		c.complain(e.schedule, e.schedule.Err)
+		if e.schedule.Err != nil { // what another is warned of holds until it has fired
+			c.complain(e.schedule, e.schedule.Err)
+		}
 	}
 	return nil
 }
