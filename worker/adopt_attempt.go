@@ -144,11 +144,19 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 		return sent, nil, err
 	}
 	at := stand[0]
-	switch {
-	case sent != nil && sent.job == at.Job && sent.fence.Attempt == at.Attempt && !at.State.Ended():
+	if sent != nil && sent.job == at.Job && sent.fence.Attempt == at.Attempt && !at.State.Ended() {
 		return a.commitStart(ctx, try, sent)
+	}
+	if at.State != "" && try.Try < at.Try {
+		if err := a.behind(ctx, try, at); err != nil {
+			return nil, nil, err
+		}
+	}
+	switch {
 	case try.Over(at):
 		return nil, &at, nil
+	case again && at.State != "" && !at.Waiting: // it goes on elsewhere, or was done there
+		return nil, nil, errElsewhere
 	case at.State == "" || at.State.Ended():
 		id, err := e.Adopt(ctx, try.Adoption, at)
 		if err != nil && !errors.Is(err, engine.ErrUnreplicated) {
@@ -158,10 +166,6 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 		if err != nil {
 			return nil, nil, err
 		}
-	case try.Try < at.Try:
-		return nil, nil, a.behind(ctx, try, at)
-	case again && !at.Waiting:
-		return nil, nil, errElsewhere
 	case !at.Waiting: // the try before is over, or asynq would not have come
 		if at, err = e.TakeOver(ctx, at); err != nil {
 			return nil, nil, err
@@ -172,15 +176,16 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 	})
 }
 
-// behind is for a try that counts less than one that has begun of the task's job. Either
-// asynq has handed the task out again, and then counts more than this; or the job's task was
-// deleted and this is a new one under its name, which has nothing to do with that job.
+// behind is for a try that counts less than one that has begun of the task's newest job.
+// Either asynq has handed the task out again, and then counts more than this or is done with
+// it; or this is a new task under an old name, which has nothing to do with that job. Where
+// the job lives, its task was deleted, and so it ends.
 func (a *Adopter) behind(ctx context.Context, try try, at engine.Attempt) error {
 	info, err := a.opts.Engine.TaskInfo(try.Task)
 	switch {
 	case errors.Is(err, engine.ErrNotFound), err == nil && info.Retried+1 > try.Try:
 		return errElsewhere
-	case err != nil:
+	case err != nil || at.State.Ended():
 		return err
 	}
 	err = a.opts.Engine.Withdraw(ctx, at.Job, at.Attempt, engine.JobError{
