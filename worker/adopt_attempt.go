@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -43,7 +44,7 @@ func (a *Adopter) tryOf(ctx context.Context, t *asynq.Task) (try, bool) {
 	queue, _ := asynq.GetQueueName(ctx)
 	retried, _ := asynq.GetRetryCount(ctx)
 	most, _ := asynq.GetMaxRetry(ctx)
-	ad, ok := a.adoption(t, queue, id)
+	ad, ok := a.adoption(t, queue, id, slog.LevelError)
 	ad.Try, ad.MaxRetries = retried+1, most
 	return try{ad, retried >= most}, ok
 }
