@@ -112,7 +112,8 @@ func (o AdoptOptions) Validate() error {
 //	IsFailure:      adopt.IsFailure,
 //	RetryDelayFunc: adopt.RetryDelay,
 //
-// An application with an IsFailure of its own takes for a failure what both do.
+// Workers of Tidemark beside the application take queues of other names: they archive what is
+// not theirs. An application with an IsFailure of its own takes for a failure what both do.
 //
 // Methods may be called concurrently.
 type Adopter struct {

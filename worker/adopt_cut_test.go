@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/worker"
 )
 
 // late holds up whoever reads a task by itself until it may.
@@ -103,5 +105,48 @@ func TestProcessingThatAsynqCancelsOnTheLastTry(t *testing.T) {
 	})
 	if end := last(history(t, e, job, nil)); end.State != engine.Failed || !strings.Contains(end.Error.Message, context.Canceled.Error()) {
 		t.Errorf("it ended as %s, %+v", end.State, end.Error)
+	}
+}
+
+// Redis is away while handlers begin, work and end. Those that run are left alone, and what
+// they have done is told when it is back.
+func TestAdoptedTasksOutlastAnOutageOfRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	e := open(t, proxy.URL())
+	var runs atomic.Int64
+	started, release, cut := make(chan struct{}, 2), make(chan struct{}), make(chan error, 2)
+	serve(t, e, briefServer(), handling(adopt(t, briefAdopt(e)), "export", func(ctx context.Context, _ *asynq.Task) error {
+		runs.Add(1)
+		started <- struct{}{}
+		<-release
+		worker.RunFrom(ctx).Progress(1, 2)
+		cut <- context.Cause(ctx)
+		return worker.RunFrom(ctx).Result("whole")
+	}))
+	infos := []*asynq.TaskInfo{send(t, e, "export"), send(t, e, "export")}
+	for range infos {
+		wait(t, "a handler", started)
+	}
+	jobs := []engine.JobID{jobOf(t, e, infos[0]), jobOf(t, e, infos[1])}
+	proxy.Refuse()
+	proxy.CutAll()
+	close(release)
+	for range infos {
+		if err := <-cut; err != nil {
+			t.Errorf("a handler was cut short: %v", err)
+		}
+	}
+	pause(soon(t), 3*time.Second) // more than a lease
+	proxy.Accept()
+	for i, job := range jobs {
+		if all := history(t, e, job, nil); last(all).State != engine.Succeeded || last(all).Attempt != 1 || string(last(all).Result) != `"whole"` {
+			t.Errorf("it went\n%s", tell(all))
+		}
+		eventually(t, "asynq to be done with it", func() bool { return standing(e, infos[i]) == "gone" })
+	}
+	if runs.Load() != 2 {
+		t.Errorf("%d runs", runs.Load())
 	}
 }
