@@ -192,7 +192,7 @@ func (a *Adopter) behind(ctx context.Context, try try, at engine.Attempt) error 
 	err = a.opts.Engine.Withdraw(ctx, at.Job, at.Attempt, engine.JobError{
 		Code: codeDeleted, Message: "its task was deleted from asynq's queue " + try.Task.Queue + ", and another has its name",
 	})
-	if err == nil || errors.Is(err, engine.ErrUnreplicated) {
+	if err == nil {
 		return engine.ErrEnded // and the task begins another one
 	}
 	return err
