@@ -28,7 +28,7 @@ func (e *Engine) PutSchedule(ctx context.Context, s Schedule) (_ Scheduled, crea
 	if err != nil {
 		return fail(err)
 	}
-	now, rest, err := e.schedule(ctx, "put", s.field(), text, string(s.Topic)+"|", MaxSchedules, MaxAllSchedules)
+	now, rest, err := e.schedule(ctx, "put", s.field(), text, s.times(), string(s.Topic)+"|", MaxSchedules, MaxAllSchedules)
 	if err != nil {
 		return fail(err)
 	}
@@ -41,8 +41,9 @@ func (e *Engine) PutSchedule(ctx context.Context, s Schedule) (_ Scheduled, crea
 	return s.standing(t, rest[1], now), rest[0] == "created", nil
 }
 
-// DeleteSchedule ends a schedule. No tick makes a job once it has returned, except one
-// that a worker is making right then. Errors to branch on: ErrInvalid, ErrInvalidTopic,
+// DeleteSchedule ends a schedule. No tick makes a job once it has returned, except what a
+// worker is making right then: one job, or after an outage those of the ticks that were
+// missed. A configured one is none of its business. Errors to branch on: ErrInvalid, ErrInvalidTopic,
 // ErrNoSchedule, ErrUnreachable.
 func (e *Engine) DeleteSchedule(ctx context.Context, topic Topic, name string) error {
 	if _, err := ParseTopic(string(topic)); err != nil {
@@ -69,7 +70,7 @@ func (e *Engine) Schedules(ctx context.Context, topic Topic, configured ...Sched
 		return nil, err
 	}
 	own := slices.DeleteFunc(slices.Clone(configured), func(s Schedule) bool { return s.Topic != topic })
-	a, err := e.agenda(ctx, "list", string(topic)+"|", own)
+	a, err := e.agenda(ctx, "list", string(topic)+"|", own, stored)
 	return a.Schedules, err
 }
 
@@ -77,7 +78,8 @@ func (e *Engine) Schedules(ctx context.Context, topic Topic, configured ...Sched
 type Agenda struct {
 	// Now is Redis's clock, by which schedules tick.
 	Now time.Time
-	// Schedules are sorted by topic and name.
+	// Schedules are sorted by topic and name. Of stored ones there is no more than Topic,
+	// Name, Cron and TimeZone, and where they stand: Fire reads the rest.
 	Schedules []Scheduled
 }
 
@@ -86,10 +88,13 @@ type Agenda struct {
 // from now on. Errors to branch on: ErrInvalid and ErrInvalidTopic, of configured ones
 // alone, ErrUnreachable, ErrOutOfMemory.
 func (e *Engine) Agenda(ctx context.Context, configured []Schedule) (Agenda, error) {
-	return e.agenda(ctx, "look", "", configured)
+	return e.agenda(ctx, "look", "", configured, timed)
 }
 
-func (e *Engine) agenda(ctx context.Context, how, topic string, configured []Schedule) (Agenda, error) {
+// agenda runs a command that lists schedules; read reads what it says of a stored one.
+func (e *Engine) agenda(
+	ctx context.Context, how, topic string, configured []Schedule, read func(field, text, tick string, now time.Time) Scheduled,
+) (Agenda, error) {
 	tables := map[string]timetable{}
 	own := map[string]Schedule{}
 	args := []any{how, topic}
@@ -114,7 +119,7 @@ func (e *Engine) agenda(ctx context.Context, how, topic string, configured []Sch
 		case configured:
 			a.Schedules = append(a.Schedules, s.standing(tables[field], tick, now))
 		default:
-			a.Schedules = append(a.Schedules, stored(field, text, tick, now))
+			a.Schedules = append(a.Schedules, read(field, text, tick, now))
 		}
 	}
 	slices.SortFunc(a.Schedules, func(x, y Scheduled) int { return strings.Compare(x.field(), y.field()) })
@@ -124,6 +129,23 @@ func (e *Engine) agenda(ctx context.Context, how, topic string, configured []Sch
 // stored reads a schedule from Redis. One that cannot be used says why.
 func stored(field, text, tick string, now time.Time) Scheduled {
 	s, t, err := decodeSchedule(field, text)
+	if err != nil {
+		return Scheduled{Schedule: s, Err: err, stored: true}
+	}
+	at := s.standing(t, tick, now)
+	at.stored = true
+	return at
+}
+
+// timed reads when a schedule ticks that is stored, and no more of it.
+func timed(field, times, tick string, now time.Time) Scheduled {
+	topic, name, _ := strings.Cut(field, "|")
+	zone, expression, known := strings.Cut(times, " ")
+	s := Schedule{Topic: Topic(topic), Name: name, Cron: expression, TimeZone: zone}
+	t, err := parseTimetable(expression, zone)
+	if !known {
+		err = fmt.Errorf("%w schedule: Redis does not have when it ticks; put it again", ErrInvalid)
+	}
 	if err != nil {
 		return Scheduled{Schedule: s, Err: err, stored: true}
 	}
@@ -171,7 +193,7 @@ func readTick(tick string) (after time.Time, was bool) {
 // schedule runs a command of schedule.lua, and returns Redis's clock and what else it
 // was answered.
 func (e *Engine) schedule(ctx context.Context, args ...any) (now time.Time, rest []string, err error) {
-	answer, err := e.scripts.schedule.Run(ctx, e.redis, []string{e.keys.schedules(), e.keys.ticks()}, args...).Slice()
+	answer, err := e.scripts.schedule.Run(ctx, e.redis, []string{e.keys.schedules(), e.keys.ticks(), e.keys.times()}, args...).Slice()
 	if err != nil {
 		return time.Time{}, nil, failure("ask Redis", err)
 	}

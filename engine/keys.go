@@ -21,6 +21,7 @@ import "fmt"
 // Schedules are of no shard, since every worker reads all of them:
 //
 //	{schedules}        hash  the schedules, as JSON, by "<topic>|<name>"
+//	{schedules}:times  hash  when each ticks: "<zone> <cron>"
 //	{schedules}:ticks  hash  how far the ticks of each were seen to, in ms
 type keys struct {
 	namespace string
@@ -37,6 +38,7 @@ func newKeys(namespace string, shards int) keys {
 
 func (k keys) schema() string                       { return k.namespace + ":schema" }
 func (k keys) schedules() string                    { return k.namespace + ":{schedules}" }
+func (k keys) times() string                        { return k.namespace + ":{schedules}:times" }
 func (k keys) ticks() string                        { return k.namespace + ":{schedules}:ticks" }
 func (k keys) log(shard int) string                 { return k.shards[shard] + "log" }
 func (k keys) head(shard int) string                { return k.shards[shard] + "head" }

@@ -51,6 +51,9 @@ func due(t timetable, after, now time.Time, p MissedPolicy, grace time.Duration)
 		after = oldest
 	}
 	missedBefore := now.Add(-grace)
+	if often, ok := t.(every); ok {
+		after, r.passed = often.skip(after, missedBefore)
+	}
 	for at := t.next(after); !at.IsZero() && !at.After(now); at = t.next(at) {
 		r.last = at
 		r.ticks = append(r.ticks, at)

@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// Bounds of schedules. Every worker reads all of them every few seconds.
+// Bounds of schedules. Every worker looks at when all of them tick, every few seconds.
 const (
 	// MaxSchedulePayloadBytes bounds the payload of a schedule's jobs.
 	MaxSchedulePayloadBytes = 16 << 10
@@ -152,7 +152,10 @@ func (s Schedule) spec() Spec {
 	}
 }
 
-// field is the schedule's in both hashes. No topic has the character between.
+// times is when a complete schedule ticks, as Redis has it. No zone has a space.
+func (s Schedule) times() string { return s.TimeZone + " " + s.Cron }
+
+// field is the schedule's in all hashes. No topic has the character between.
 func (s Schedule) field() string { return string(s.Topic) + "|" + s.Name }
 
 // scheduleJSON is a schedule as Redis and the protocol have it. MaxRetries is a plain

@@ -31,3 +31,6 @@ func (e *Engine) TicksKey() string { return e.keys.ticks() }
 
 // SchedulesKey is the hash of the schedules.
 func (e *Engine) SchedulesKey() string { return e.keys.schedules() }
+
+// TimesKey is the hash of when they tick.
+func (e *Engine) TimesKey() string { return e.keys.times() }

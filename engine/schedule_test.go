@@ -97,13 +97,21 @@ func testSchedules(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 	a, err := e.Agenda(ctx, []engine.Schedule{configured, elsewhere})
 	must(t, err)
-	if got, want := names(a.Schedules), "schedules:1/a.second/Nightly schedules:1/nightly/From a file schedules:2/nightly/Nightly schedules:3/nightly/Nightly"; got != want {
+	if got, want := names(a.Schedules), "schedules:1/a.second/ schedules:1/nightly/From a file schedules:2/nightly/ schedules:3/nightly/Nightly"; got != want {
 		t.Errorf("the agenda is %s, want %s", got, want)
 	}
 
 	must(t, e.DeleteSchedule(ctx, topic, "nightly"))
 	if err := e.DeleteSchedule(ctx, topic, "nightly"); !errors.Is(err, engine.ErrNoSchedule) || !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
+	}
+	// What is configured has its ticks, whatever is said of stored ones.
+	rewind(t, e, elsewhere, yesterday)
+	if err := e.DeleteSchedule(ctx, elsewhere.Topic, elsewhere.Name); !errors.Is(err, engine.ErrNoSchedule) {
+		t.Errorf("deleting a configured one: %v", err)
+	}
+	if at := scheduled(t, e, elsewhere, elsewhere); !at.LastAt.Equal(yesterday) {
+		t.Errorf("after a refused delete the configured one's last tick is %s, want %s", at.LastAt, yesterday)
 	}
 	// A new one of the name is new.
 	if again, created, err = e.PutSchedule(ctx, s); err != nil || !created || !again.LastAt.IsZero() || again.NextAt.Before(a.Now) {
@@ -335,6 +343,44 @@ func TestATopicHasSoManySchedules(t *testing.T) {
 	}
 }
 
+// Every worker looks at all schedules every few seconds, and whoever may read a topic lists
+// its: neither is to read what all the others carry, which may be 160 MB.
+func TestLookingAtSchedulesReadsNoPayloads(t *testing.T) {
+	t.Parallel()
+	e := open(t, redistest.Server(t).URL(), nil)
+	s := nightly("user:42")
+	s.Payload = json.RawMessage(`"` + strings.Repeat("a", engine.MaxSchedulePayloadBytes-2) + `"`)
+	for i := range engine.MaxSchedules {
+		s.Name = fmt.Sprint("n", i)
+		_, _, err := e.PutSchedule(soon(t), s)
+		must(t, err)
+	}
+	s.Topic = "user:43"
+	_, _, err := e.PutSchedule(soon(t), s)
+	must(t, err)
+	stat := func(section, before string) (n int) {
+		info, err := e.Redis().Info(soon(t), section).Result()
+		must(t, err)
+		_, rest, _ := strings.Cut(info, before)
+		_, err = fmt.Sscan(rest, &n)
+		must(t, err)
+		return n
+	}
+	const sent, whole = "total_net_output_bytes:", "cmdstat_hgetall:calls="
+	bytes := stat("stats", sent)
+	a, err := e.Agenda(soon(t), nil)
+	bytes = stat("stats", sent) - bytes
+	if err != nil || len(a.Schedules) != engine.MaxSchedules+1 || bytes > 100_000 {
+		t.Errorf("Agenda finds %d in %d bytes: %v", len(a.Schedules), bytes, err)
+	}
+	reads := stat("commandstats", whole)
+	all, err := e.Schedules(soon(t), s.Topic)
+	reads = stat("commandstats", whole) - reads
+	if err != nil || len(all) != 1 || reads != 0 {
+		t.Errorf("Schedules finds %d and reads whole hashes %d times: %v", len(all), reads, err)
+	}
+}
+
 // What an older or a newer program, or a hand, has left in the hash is shown, and does not
 // keep the others from ticking.
 func TestAStoredScheduleThatCannotBeUsed(t *testing.T) {
@@ -343,11 +389,12 @@ func TestAStoredScheduleThatCannotBeUsed(t *testing.T) {
 	good := nightly("user:42")
 	_, _, err := e.PutSchedule(soon(t), good)
 	must(t, err)
-	for name, text := range map[string]string{
-		"zone":    `{"cron":"@daily","time_zone":"Mars/Olympus","type":"report","colour":"red"}`,
-		"garbage": `{`,
+	for name, text := range map[string][2]string{
+		"zone":    {`{"cron":"@daily","time_zone":"Mars/Olympus","type":"report","colour":"red"}`, "Mars/Olympus @daily"},
+		"garbage": {`{`, "UTC @daily"},
 	} {
-		must(t, e.Redis().HSet(soon(t), e.SchedulesKey(), "user:42|"+name, text).Err())
+		must(t, e.Redis().HSet(soon(t), e.SchedulesKey(), "user:42|"+name, text[0]).Err())
+		must(t, e.Redis().HSet(soon(t), e.TimesKey(), "user:42|"+name, text[1]).Err())
 	}
 	all, err := e.Schedules(soon(t), "user:42")
 	must(t, err)
@@ -355,8 +402,23 @@ func TestAStoredScheduleThatCannotBeUsed(t *testing.T) {
 		!strings.Contains(fmt.Sprint(all[2].Err), "Mars/Olympus") {
 		t.Fatalf("listed are %+v", all)
 	}
-	if _, err := e.Fire(soon(t), scheduled(t, e, engine.Schedule{Topic: "user:42", Name: "zone"}), time.Minute); !errors.Is(err, engine.ErrInvalid) {
-		t.Errorf("fired: %v", err)
+	for _, name := range []string{"zone", "garbage"} {
+		at := scheduled(t, e, engine.Schedule{Topic: "user:42", Name: name})
+		if (at.Err != nil) != (name == "zone") {
+			t.Errorf("the agenda says of %s: %v", name, at.Err)
+		}
+		if _, err := e.Fire(soon(t), at, time.Minute); err == nil {
+			t.Errorf("%s was fired", name)
+		}
+	}
+	must(t, e.Redis().HDel(soon(t), e.TimesKey(), "user:42|nightly").Err())
+	if at := scheduled(t, e, good); !errors.Is(at.Err, engine.ErrInvalid) || !strings.Contains(at.Err.Error(), "put it again") {
+		t.Errorf("one whose times are lost: %+v", at)
+	}
+	_, _, err = e.PutSchedule(soon(t), good)
+	must(t, err)
+	if at := scheduled(t, e, good); at.Err != nil || at.NextAt.IsZero() {
+		t.Errorf("put again: %+v", at)
 	}
 	b, err := json.Marshal(all[2])
 	must(t, err)

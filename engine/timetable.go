@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -49,8 +50,9 @@ func parseTimetable(expression, zone string) (timetable, error) {
 		return nil, refuse("not of that form")
 	}
 	w := wallClock{spec, loc}
-	// The parser takes a lone comma for a field, and 30 February for a day.
-	if w.next(time.Now()).IsZero() {
+	// The parser takes a lone comma for a field, and 30 February for a day. Minutes that never
+	// come would be looked for in each hour of the five years.
+	if spec.Minute == 0 || w.next(time.Now()).IsZero() {
 		return nil, refuse("no such time comes within five years")
 	}
 	return w, nil
@@ -65,12 +67,20 @@ func loadZone(name string) (*time.Location, error) {
 	if name == "Local" || len(name) > 64 {
 		return nil, fmt.Errorf("%w TimeZone %q: %s", ErrInvalid, clip(name, 80), form)
 	}
+	if loc, known := zones.Load(name); known {
+		return loc.(*time.Location), nil
+	}
 	loc, err := time.LoadLocation(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w TimeZone %q: %s", ErrInvalid, name, form)
 	}
+	zones.Store(name, loc)
 	return loc, nil
 }
+
+// zones keeps what was loaded, which reads a file each time: a worker asks for that of every
+// schedule every few seconds. There are a few hundred names.
+var zones sync.Map
 
 // every ticks at the multiples of a duration since 1970-01-01 UTC, so that processes
 // agree on the ticks without having met.
@@ -90,6 +100,16 @@ func parseEvery(text string, refuse func(string) error) (timetable, error) {
 
 func (e every) next(t time.Time) time.Time {
 	return time.Unix((t.Unix()/e.seconds+1)*e.seconds, 0).UTC()
+}
+
+// skip passes over ticks after a moment, but for the last MaxMissed of those before another
+// one, and says how many: of a year of seconds there are 31 million.
+func (e every) skip(after, before time.Time) (time.Time, int) {
+	n := before.Add(-1).Unix()/e.seconds - after.Unix()/e.seconds - MaxMissed
+	if n <= 0 {
+		return after, 0
+	}
+	return after.Add(time.Duration(n*e.seconds) * time.Second), int(n)
 }
 
 // wallClock ticks when the clocks of a place show certain times. Where they are put
@@ -155,16 +175,16 @@ func (w wallClock) nextPassing(t time.Time) time.Time {
 // so that nothing before the time that t shows needs to be looked at.
 func (w wallClock) nextNamed(t time.Time) time.Time {
 	local, end := t.In(w.loc), horizon(t)
-	hour := local.Hour()
+	hour, minute := local.Hour(), local.Minute()
 	// Days of the calendar have no zone.
 	day := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.UTC)
 	for ; day.Before(end); day = day.AddDate(0, 0, 1) {
 		if w.onDay(day) {
-			for ; hour < 24; hour++ {
+			for ; hour < 24; hour, minute = hour+1, 0 {
 				if !has(w.spec.Hour, hour) {
 					continue
 				}
-				for minute := range 60 {
+				for ; minute < 60; minute++ {
 					if !has(w.spec.Minute, minute) {
 						continue
 					}
@@ -174,7 +194,7 @@ func (w wallClock) nextNamed(t time.Time) time.Time {
 				}
 			}
 		}
-		hour = 0
+		hour, minute = 0, 0
 	}
 	return time.Time{}
 }

@@ -196,6 +196,19 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 	}
 }
 
+// Whoever may put a schedule may send as many that are refused as he likes.
+func TestRefusingAnExpressionCostsLittle(t *testing.T) {
+	began := time.Now()
+	for range 10 {
+		if _, err := engine.TicksAfter(", * * * *", "Europe/Berlin", began, 1); !errors.Is(err, engine.ErrInvalid) {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("refusing ten took %s", took)
+	}
+}
+
 func TestMissedTicks(t *testing.T) {
 	noon := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) time.Time { return noon.Add(-d) }
@@ -203,6 +216,13 @@ func TestMissedTicks(t *testing.T) {
 		var all []time.Time
 		for h := from; h >= to; h-- {
 			all = append(all, ago(time.Duration(h)*time.Hour))
+		}
+		return all
+	}
+	seconds := func(from, to int) []time.Time {
+		var all []time.Time
+		for s := from; s >= to; s-- {
+			all = append(all, ago(time.Duration(s)*time.Second))
 		}
 		return all
 	}
@@ -229,10 +249,18 @@ func TestMissedTicks(t *testing.T) {
 		{"at most 100", hourly, ago(150 * time.Hour), noon.Add(time.Minute + 1), engine.MissedAll, hours(99, 0), noon, 50},
 		{"100 beside those at their time", hourly, ago(150 * time.Hour), noon, engine.MissedAll, hours(100, 0), noon, 49},
 		{"no further back than 366 days", "@daily", ago(4000 * 24 * time.Hour), noon, engine.MissedSkip, nil, ago(12 * time.Hour), 366},
+		{"every second of a year", "@every 1s", ago(366 * 24 * time.Hour), noon, engine.MissedLatest, seconds(61, 0), noon, 366*24*3600 - 62},
+		{"every second of an hour", "@every 1s", ago(time.Hour), noon, engine.MissedAll, seconds(160, 0), noon, 3600 - 161},
+		{"as many as there may be", "@every 1s", ago(161 * time.Second), noon, engine.MissedAll, seconds(160, 0), noon, 0},
+		{"every week of a year", "@every 168h", ago(366 * 24 * time.Hour), noon, engine.MissedSkip, nil, ago(12 * time.Hour), 53},
 		{"a clock that went back", hourly, noon.Add(time.Hour), noon, engine.MissedAll, nil, time.Time{}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			began := time.Now()
 			ticks, last, passed, err := engine.Due(c.cron, c.after, c.now, c.missed, time.Minute)
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("all other schedules wait for %s", took)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -112,6 +112,9 @@ func (o AdoptOptions) Validate() error {
 //	IsFailure:      adopt.IsFailure,
 //	RetryDelayFunc: adopt.RetryDelay,
 //
+// Workers of Tidemark beside the application take queues of other names: they archive what is
+// not theirs. An application with an IsFailure of its own takes for a failure what both do.
+//
 // Methods may be called concurrently.
 type Adopter struct {
 	crew
@@ -252,15 +255,16 @@ func (a *Adopter) RetryDelay(n int, err error, t *asynq.Task) time.Duration {
 	return asynq.DefaultRetryDelayFunc(n, err, t)
 }
 
-// adoption is what a task's job is to be. It reports false for one that is left to asynq.
-func (a *Adopter) adoption(t *asynq.Task, queue, id string) (ad engine.Adoption, ok bool) {
+// adoption is what a task's job is to be. It reports false for one that is left to asynq, and
+// logs why where that is a mistake.
+func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (ad engine.Adoption, ok bool) {
 	if a.opts.Engine.Enqueued(id) {
 		return ad, false // an attempt that Tidemark enqueued
 	}
 	defer func() {
 		// The application's functions, about a task that may be anything.
 		if v := recover(); v != nil {
-			a.opts.Logger.Error("a task is left to asynq alone: its topic or title could not be told", "queue", queue, "task", id, "panic", v)
+			a.opts.Logger.Log(context.Background(), level, "a task is left to asynq alone: its topic or title could not be told", "queue", queue, "task", id, "panic", v)
 			ok = false
 		}
 	}()
@@ -269,7 +273,7 @@ func (a *Adopter) adoption(t *asynq.Task, queue, id string) (ad engine.Adoption,
 		return ad, false
 	}
 	if _, err := engine.ParseTopic(string(topic)); err != nil {
-		a.opts.Logger.Error("a task is left to asynq alone", "queue", queue, "task", id, "error", err)
+		a.opts.Logger.Log(context.Background(), level, "a task is left to asynq alone", "queue", queue, "task", id, "error", err)
 		return ad, false
 	}
 	return engine.Adoption{

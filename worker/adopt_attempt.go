@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -43,7 +44,7 @@ func (a *Adopter) tryOf(ctx context.Context, t *asynq.Task) (try, bool) {
 	queue, _ := asynq.GetQueueName(ctx)
 	retried, _ := asynq.GetRetryCount(ctx)
 	most, _ := asynq.GetMaxRetry(ctx)
-	ad, ok := a.adoption(t, queue, id)
+	ad, ok := a.adoption(t, queue, id, slog.LevelError)
 	ad.Try, ad.MaxRetries = retried+1, most
 	return try{ad, retried >= most}, ok
 }
@@ -119,7 +120,7 @@ func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pendin
 			p, over, err = a.begin(ctx, try, again, p)
 			return err
 		})
-		if err == nil || !stale(err) {
+		if err == nil || !stale(err) || errors.Is(err, errElsewhere) {
 			break
 		}
 	}
@@ -144,11 +145,19 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 		return sent, nil, err
 	}
 	at := stand[0]
-	switch {
-	case sent != nil && sent.job == at.Job && sent.fence.Attempt == at.Attempt && !at.State.Ended():
+	if sent != nil && sent.job == at.Job && sent.fence.Attempt == at.Attempt && !at.State.Ended() {
 		return a.commitStart(ctx, try, sent)
+	}
+	if at.State != "" && try.Try < at.Try {
+		if err := a.behind(ctx, try, at); err != nil {
+			return nil, nil, err
+		}
+	}
+	switch {
 	case try.Over(at):
 		return nil, &at, nil
+	case again && at.State != "" && !at.Waiting: // it goes on elsewhere, or was done there
+		return nil, nil, errElsewhere
 	case at.State == "" || at.State.Ended():
 		id, err := e.Adopt(ctx, try.Adoption, at)
 		if err != nil && !errors.Is(err, engine.ErrUnreplicated) {
@@ -158,8 +167,6 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 		if err != nil {
 			return nil, nil, err
 		}
-	case try.Try < at.Try, again && !at.Waiting:
-		return nil, nil, errElsewhere
 	case !at.Waiting: // the try before is over, or asynq would not have come
 		if at, err = e.TakeOver(ctx, at); err != nil {
 			return nil, nil, err
@@ -168,6 +175,27 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 	return a.commitStart(ctx, try, &pending{
 		job: at.Job, fence: engine.Fence{Attempt: at.Attempt, Token: engine.NewToken(), Seq: 1},
 	})
+}
+
+// behind is for a try that counts less than one that has begun of the task's newest job.
+// Either asynq has handed the task out again, and then counts more than this or is done with
+// it; or this is a new task under an old name, which has nothing to do with that job. Where
+// the job lives, its task was deleted, and so it ends.
+func (a *Adopter) behind(ctx context.Context, try try, at engine.Attempt) error {
+	info, err := a.opts.Engine.TaskInfo(try.Task)
+	switch {
+	case errors.Is(err, engine.ErrNotFound), err == nil && info.Retried+1 > try.Try:
+		return errElsewhere
+	case err != nil || at.State.Ended():
+		return err
+	}
+	err = a.opts.Engine.Withdraw(ctx, at.Job, at.Attempt, engine.JobError{
+		Code: codeDeleted, Message: "its task was deleted from asynq's queue " + try.Task.Queue + ", and another has its name",
+	})
+	if err == nil {
+		return engine.ErrEnded // and the task begins another one
+	}
+	return err
 }
 
 func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pending, *engine.Attempt, error) {

@@ -267,3 +267,54 @@ func TestLostReplyDoesNotStallAnAdoptedJob(t *testing.T) {
 		t.Errorf("it went\n%s", tell(all))
 	}
 }
+
+// Where asynq has handed a task out again, and it is done there, the one that had it before
+// does not begin it once more.
+func TestATryThatWasOvertakenIsOver(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	var runs atomic.Int64
+	started, release := make(chan struct{}), make(chan struct{})
+	handler := func(ctx context.Context, _ *asynq.Task) error {
+		if runs.Add(1) > 1 {
+			return nil
+		}
+		close(started)
+		<-release
+		return errors.Join(ctx.Err(), errors.New("no luck"))
+	}
+	returned := make(chan error, 1)
+	mux := asynq.NewServeMux()
+	mux.Use(func(next asynq.Handler) asynq.Handler {
+		return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+			err := next.ProcessTask(ctx, task)
+			returned <- err
+			return err
+		})
+	})
+	mux.Use(adopt(t, briefAdopt(e)).Middleware)
+	mux.HandleFunc("export", handler)
+	busy := briefServer()
+	busy.Concurrency = 1
+	serve(t, e, busy, mux)
+	info := send(t, e, "export")
+	wait(t, "the handler", started)
+	leaseEnded(t, e, info)
+	serve(t, e, briefServer(), handling(adopt(t, briefAdopt(e)), "export", handler))
+	job := jobOf(t, e, info)
+	if end := last(history(t, e, job, nil)); end.State != engine.Succeeded || end.Attempt != 2 {
+		t.Errorf("it ended as %+v", end)
+	}
+	close(release)
+	select {
+	case err := <-returned:
+		if !errors.Is(err, worker.ErrSuperseded) {
+			t.Errorf("the first call returns %v", err)
+		}
+	case <-soon(t).Done():
+		t.Fatal("the first call does not return")
+	}
+	if again := jobOf(t, e, info); again != job || runs.Load() != 2 {
+		t.Errorf("%d runs, and the task's job is %s, was %s", runs.Load(), again, job)
+	}
+}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 
 	"github.com/hibiken/asynq"
@@ -92,7 +93,8 @@ func (f *finder) look(ctx context.Context, l *taskList) (int, error) {
 	}
 	tasks := make([]engine.Adoption, 0, len(infos))
 	for _, info := range infos {
-		ad, ok := f.a.adoption(asynq.NewTaskWithHeaders(info.Type, info.Payload, info.Headers), l.queue, info.ID)
+		// Its mistakes are told when it runs: it is looked at every few seconds.
+		ad, ok := f.a.adoption(asynq.NewTaskWithHeaders(info.Type, info.Payload, info.Headers), l.queue, info.ID, slog.LevelDebug)
 		if !ok {
 			continue
 		}

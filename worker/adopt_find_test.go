@@ -45,6 +45,38 @@ func TestWaitingTasksBecomeVisible(t *testing.T) {
 	}
 }
 
+// A task whose topic is a mistake is looked at every few seconds, and named when it runs.
+func TestAMistakenTopicIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	var log logbook
+	o := briefAdopt(e)
+	o.Logger, o.ReconcileInterval = log.logger(), 20*time.Millisecond
+	o.Topic = func(task *asynq.Task) engine.Topic {
+		if task.Type() == "odd" {
+			panic("not mine")
+		}
+		return topic
+	}
+	a := adopt(t, o)
+	odd := send(t, e, "odd", asynq.ProcessIn(time.Hour))
+	for range 5 { // looks
+		jobOf(t, e, send(t, e, "export"))
+	}
+	ran := make(chan struct{}, 1)
+	serve(t, e, briefServer(), handling(a, "odd", func(context.Context, *asynq.Task) error {
+		ran <- struct{}{}
+		return nil
+	}))
+	if err := inspect(e).RunTask(odd.Queue, odd.ID); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the task", ran)
+	if n := strings.Count(log.String(), "a task is left to asynq alone"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+}
+
 // A task that ran between being listed and being looked at is not taken for a new one.
 func TestATaskThatHasRunMeanwhileGetsNoSecondJob(t *testing.T) {
 	t.Parallel()

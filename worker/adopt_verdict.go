@@ -47,7 +47,12 @@ func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) engine.Repo
 		return try.failure(codeDeadline, fmt.Errorf("asynq's time-out or deadline has passed: %w", cause))
 	}
 	info, err := a.opts.Engine.TaskInfo(try.Task)
-	if err == nil && info.State == asynq.TaskStatePending {
+	switch {
+	case err == nil && info.State == asynq.TaskStatePending:
+		return engine.Report{Type: engine.JobQueued}
+	case try.last && (err != nil || info.State != asynq.TaskStateArchived):
+		// No end yet: another server may have it already. If asynq archives it after all, a
+		// reconciler sees that.
 		return engine.Report{Type: engine.JobQueued}
 	}
 	return try.failure(codeError, cause)

@@ -110,7 +110,9 @@ func (c *calendar) read(ctx context.Context) error {
 	}
 	c.warned = warned // without those that are gone
 	for _, e := range c.entries {
-		c.complain(e.schedule, e.schedule.Err)
+		if e.schedule.Err != nil { // what another is warned of holds until it has fired
+			c.complain(e.schedule, e.schedule.Err)
+		}
 	}
 	return nil
 }
@@ -131,7 +133,7 @@ func (c *calendar) fire(ctx context.Context, e *entry) error {
 	c.complain(e.schedule, nil)
 	if fired.Passed > 0 {
 		c.w.opts.Logger.Warn("ticks of a schedule were missed and have no job", "schedule", e.schedule.Name,
-			"topic", e.schedule.Topic, "missed", fired.Passed, "policy", e.schedule.Missed)
+			"topic", e.schedule.Topic, "missed", fired.Passed)
 	}
 	e.due = time.Time{}
 	if fired.Wait >= 0 {

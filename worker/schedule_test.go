@@ -235,7 +235,10 @@ func TestConfiguredScheduleYieldsToNone(t *testing.T) {
 	stored.Type, stored.Title = "other", "stored"
 	putSchedule(t, e, stored)
 	broken := `{"cron":"@daily","time_zone":"Mars/Olympus","type":"pulse"}`
-	if err := e.Redis().HSet(soon(t), namespace+":{schedules}", string(topic)+"|broken", broken).Err(); err != nil {
+	if err := errors.Join(
+		e.Redis().HSet(soon(t), namespace+":{schedules}", string(topic)+"|broken", broken).Err(),
+		e.Redis().HSet(soon(t), namespace+":{schedules}:times", string(topic)+"|broken", "Mars/Olympus @daily").Err(),
+	); err != nil {
 		t.Fatal(err)
 	}
 	var log logbook
@@ -250,6 +253,34 @@ func TestConfiguredScheduleYieldsToNone(t *testing.T) {
 		}
 	}
 	if n := strings.Count(log.String(), "a schedule does not tick"); n != 1 || !strings.Contains(log.String(), "Mars/Olympus") {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+}
+
+// A schedule whose jobs cannot be made is named once as well, however often its ticks come.
+func TestAScheduleWithoutAWritableTopicIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	url, namespace := redistest.Server(t).URL(), fmt.Sprintf("t%d", namespaces.Add(1))
+	e := openIn(t, url, namespace)
+	putSchedule(t, e, everySecond())
+	stuck := everySecond()
+	stuck.Topic = "user:stuck"
+	putSchedule(t, e, stuck)
+	first, err := e.Enqueue(soon(t), engine.Spec{Topic: stuck.Topic, Type: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := fmt.Sprintf("%s:{%s}:s:%s", namespace, first.Job[:2], stuck.Topic)
+	if err := errors.Join(e.Redis().Del(soon(t), stream).Err(), e.Redis().Set(soon(t), stream, "x", 0).Err()); err != nil {
+		t.Fatal(err)
+	}
+	var log logbook
+	o := brief(e)
+	o.Logger = log.logger()
+	ran := make(chan engine.JobID, 100)
+	start(t, pulsing(t, o, ran))
+	runs(t, ran, 3)
+	if n := strings.Count(log.String(), "a schedule does not tick"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }

@@ -1,14 +1,16 @@
 -- schedule keeps the schedules and, for each, how far its ticks were seen to.
 --
--- KEYS: the hash of schedules, JSON by "<topic>|<name>", and the hash of ticks by the
--- same field: the ms of the last tick that was seen to, or, negative, the ms from which
--- on ticks count while there was none. ARGV[1] says what to do; every answer begins
--- with the present ms.
---   put FIELD JSON TOPIC| MOST MOSTALL   → what became of it, the tick
+-- KEYS: the hash of schedules, JSON by "<topic>|<name>", and by the same field the hash of
+-- ticks: the ms of the last tick that was seen to, or, negative, the ms from which on ticks
+-- count while there was none; and the hash of when they tick, "<zone> <cron>", so that who
+-- looks at all of them does not read their payloads. ARGV[1] says what to do; every answer
+-- begins with the present ms.
+--   put FIELD JSON TIMES TOPIC| MOST MOSTALL   → what became of it, the tick
 --   delete FIELD                         → how many there were
---   list TOPIC| [FIELD…]                 → field, JSON, tick of each stored one of the topic
---                                          ("": of all), and of the fields
---   look TOPIC| [FIELD…]                 → list, and all that has no tick begins now
+--   list TOPIC| [FIELD…]                 → field, JSON, tick of each stored one of the topic,
+--                                          and of the fields
+--   look "" [FIELD…]                     → field, times ("?": not known), tick of each stored
+--                                          one, and of the fields; what has no tick begins now
 --   see FIELD STORED                     → JSON, tick; one without a tick begins now,
 --                                          unless STORED says that it is to be stored and is not
 --   move FIELD MS                        moves a tick that is there forward
@@ -16,7 +18,7 @@
 local call = redis.call
 local clock = call("TIME")
 local now = string.format("%d", tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000))
-local schedules, ticks = KEYS[1], KEYS[2]
+local schedules, ticks, times = KEYS[1], KEYS[2], KEYS[3]
 local what, field = ARGV[1], ARGV[2]
 
 local function tick_of(name, begin)
@@ -31,38 +33,56 @@ end
 if what == "put" then
   local created = call("HEXISTS", schedules, field) == 0
   if created then
-    if call("HLEN", schedules) >= tonumber(ARGV[6]) then
+    if call("HLEN", schedules) >= tonumber(ARGV[7]) then
       return { now, "full" }
     end
-    local topic, held = ARGV[4], 0
+    local topic, held = ARGV[5], 0
     for _, name in ipairs(call("HKEYS", schedules)) do
       if string.sub(name, 1, #topic) == topic then
         held = held + 1
       end
     end
-    if held >= tonumber(ARGV[5]) then
+    if held >= tonumber(ARGV[6]) then
       return { now, "topic full" }
     end
   end
   call("HSET", schedules, field, ARGV[3])
+  call("HSET", times, field, ARGV[4])
   if created then
     -- What an earlier schedule of the name may have left behind says nothing of this one.
     call("HDEL", ticks, field)
   end
   return { now, created and "created" or "replaced", tick_of(field, true) }
 elseif what == "delete" then
-  call("HDEL", ticks, field)
-  return { now, call("HDEL", schedules, field) }
+  local held = call("HDEL", schedules, field)
+  call("HDEL", times, field)
+  if held == 1 then -- otherwise it may be a configured one's
+    call("HDEL", ticks, field)
+  end
+  return { now, held }
 elseif what == "list" or what == "look" then
   local begin, answer = what == "look", { now }
   local function add(name, text)
     local n = #answer
     answer[n + 1], answer[n + 2], answer[n + 3] = name, text, tick_of(name, begin)
   end
-  local stored = call("HGETALL", schedules)
-  for i = 1, #stored, 2 do
-    if string.sub(stored[i], 1, #field) == field then
-      add(stored[i], stored[i + 1])
+  if begin then
+    local known = call("HGETALL", times)
+    for i = 1, #known, 2 do
+      add(known[i], known[i + 1])
+    end
+    if #known / 2 ~= call("HLEN", schedules) then
+      for _, name in ipairs(call("HKEYS", schedules)) do
+        if call("HEXISTS", times, name) == 0 then
+          add(name, "?")
+        end
+      end
+    end
+  else
+    for _, name in ipairs(call("HKEYS", schedules)) do
+      if string.sub(name, 1, #field) == field then
+        add(name, call("HGET", schedules, name))
+      end
     end
   end
   for i = 3, #ARGV do
