@@ -61,6 +61,13 @@ func TestHasteInABrowser(t *testing.T) {
 		t.Error("resumed all the same, it is still said to be refused")
 	}
 
+	// Who is at a job's buttons goes with it where it moves.
+	b.do("key", line{"selector": button("cancel"), "key": "Shift"})
+	if err := h.engine.Cancel(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	b.do("shows", line{"selector": "#ended " + row + " > .head .state", "text": "Canceled"})
+	b.do("focused", line{"selector": button("retry")})
 	b.close()
 	h.close()
 	s.stop()
