@@ -147,6 +147,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	b.do("click", line{"selector": own + ".head .danger"})
 	b.do("shows", line{"selector": "#ended > .job > .head .state", "text": "Canceled"})
 	b.do("click", line{"selector": opener})
+	b.do("shows", line{"selector": opener + "[aria-expanded=false]", "text": "parts"})
 	b.checkAlone("#ended")
 	b.open("http://localhost" + s.addr[strings.LastIndexByte(s.addr, ':'):] + "/") // another site, and so nothing kept
 	b.do("shows", line{"selector": opener, "text": "3 of 130 parts, 2 failed"})
