@@ -89,6 +89,9 @@ func parseSchedule(raw any) (engine.Schedule, error) {
 		return engine.Schedule{}, errors.New("no schedule")
 	}
 	text, err := json.Marshal(raw)
+	if wrong := (*json.UnsupportedValueError)(nil); errors.As(err, &wrong) {
+		return engine.Schedule{}, errors.New(wrong.Str + ", which is no number in JSON")
+	}
 	if err != nil {
 		return engine.Schedule{}, errors.New("a key that is no text, which JSON does not have")
 	}
@@ -110,7 +113,7 @@ func parseSchedule(raw any) (engine.Schedule, error) {
 		Type: item.Type, Title: item.Title, Queue: item.Queue, Labels: item.Labels, Payload: item.Payload,
 	}
 	if n := item.MaxRetries; n != nil {
-		if *n < 0 {
+		if *n < 0 || *n > 1000 {
 			return s, fmt.Errorf("max_retries %d: want 0 to 1000", *n)
 		}
 		if s.MaxRetries = *n; *n == 0 {

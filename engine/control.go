@@ -40,6 +40,9 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 // which the request stands.
 func (e *Engine) Pause(ctx context.Context, id JobID) error {
 	a, r, err := e.control(ctx, id, JobPausing, -1)
+	if errors.Is(err, ErrState) && !a.Adopted() {
+		err = fmt.Errorf("%w, and will not go on; try it again once it has ended", err)
+	}
 	if err == nil && a.Waiting {
 		err = e.putAside(ctx, a)
 	}

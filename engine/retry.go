@@ -44,7 +44,7 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 		return Enqueued{}, err
 	}
 	if !old.State.Ended() {
-		return Enqueued{}, fmt.Errorf("%w: it is %s, and only a job that has ended is tried again", ErrState, old.State)
+		return Enqueued{}, fmt.Errorf("%w: it is %s, and only a job that has ended is tried again; cancel it, or wait for its end", ErrState, old.State)
 	}
 	f, err := e.redis.HMGet(ctx, e.keys.job(id), "pl", "q", "mr", "cp", "cc", "rs", "at", "ai").Result()
 	if err != nil {

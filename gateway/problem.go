@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
@@ -57,7 +58,9 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, engine.ErrEnded):
 		g.problem(w, http.StatusConflict, "ended", "the job has ended")
 	case errors.Is(err, engine.ErrState):
-		g.problem(w, http.StatusConflict, "state", err.Error())
+		// What was attempted, which is before it, the client knows.
+		why := err.Error()
+		g.problem(w, http.StatusConflict, "state", why[max(0, strings.Index(why, engine.ErrState.Error())):])
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrClosed):
 		w.Header().Set("Retry-After", "2")
 		g.problem(w, http.StatusServiceUnavailable, "unavailable", "the storage cannot be reached at the moment; it is not known whether a change was made")
@@ -65,7 +68,7 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "30")
 		g.problem(w, http.StatusInsufficientStorage, "out_of_memory", "the storage is full; nothing was changed")
 	case r.Context().Err() != nil:
-		g.problem(w, http.StatusServiceUnavailable, "timeout", "the request took too long")
+		g.problem(w, http.StatusServiceUnavailable, "timeout", "the request took too long; it is not known whether a change was made")
 	default:
 		g.opts.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		g.problem(w, http.StatusInternalServerError, "internal", "internal error")

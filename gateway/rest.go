@@ -54,7 +54,7 @@ func specRetries(n *int) (int, error) {
 	switch {
 	case n == nil:
 		return 0, nil
-	case *n < 0:
+	case *n < 0 || *n > 1000:
 		return 0, fmt.Errorf("%w: max_retries %d: want 0 to 1000", errRequest, *n)
 	case *n == 0:
 		return -1, nil

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -18,11 +17,7 @@ func (g *Gateway) controlJob(ask func(context.Context, engine.JobID) error) hand
 		if err != nil {
 			return err
 		}
-		switch err := ask(r.Context(), v.ID); {
-		case errors.Is(err, engine.ErrState):
-			// Cancel and Resume do not mind, and Pause minds this alone.
-			return stateError("the job is being canceled and will not go on; try it again once it has ended")
-		case err != nil && !errors.Is(err, engine.ErrUnreplicated):
+		if err := ask(r.Context(), v.ID); err != nil && !errors.Is(err, engine.ErrUnreplicated) {
 			return err
 		}
 		if v, err = g.visible(r, p); err != nil {
@@ -51,13 +46,6 @@ func (g *Gateway) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Princ
 		}
 	}
 	got, err := g.opts.Engine.Retry(r.Context(), v.ID, engine.RetryQuery{FromStart: body.FromStart, Key: body.Key})
-	if errors.Is(err, engine.ErrState) {
-		j, err := v.Job()
-		if err != nil {
-			return fmt.Errorf("read the view of job %s: %w", v.ID, err)
-		}
-		return stateError("the job is " + string(j.State) + ", and only one that has ended is tried again; cancel it, or wait for its end")
-	}
 	return g.answerMade(w, got, err)
 }
 
@@ -69,10 +57,3 @@ func (g *Gateway) permitted(r *http.Request, p *auth.Principal, right auth.Right
 	}
 	return v, err
 }
-
-// A stateError tells a client in which state a job is that its request does not fit, and
-// what to do.
-type stateError string
-
-func (e stateError) Error() string { return string(e) }
-func (e stateError) Unwrap() error { return engine.ErrState }

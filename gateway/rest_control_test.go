@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hibiken/asynq"
+
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
@@ -102,6 +104,25 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// adopt makes the job of a task of asynq that is not Tidemark's.
+func adopt(t *testing.T, e *engine.Engine) engine.JobID {
+	t.Helper()
+	info, err := asynq.NewClientFromRedisClient(e.Redis()).EnqueueContext(soon(t), asynq.NewTask("export", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := engine.Adoption{Task: engine.Task{Queue: info.Queue, ID: info.ID}, Topic: topic, Type: "export", Try: 1, MaxRetries: 25}
+	stand, err := e.Adopted(soon(t), []engine.Adoption{a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := e.Adopt(soon(t), a, stand[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
 func TestRequestsThatAJobsStateRefuses(t *testing.T) {
 	e := real(t)
 	s := serve(t, e, nil)
@@ -111,21 +132,27 @@ func TestRequestsThatAJobsStateRefuses(t *testing.T) {
 		wantProblem(t, s.ask(t, "POST", "/v1/jobs/"+string(over.job)+"/"+verb, "", nil), http.StatusConflict, "ended")
 	}
 	run := start(t, e, topic)
-	detail := func(verb string) string {
+	detail := func(job engine.JobID, verb string) string {
 		t.Helper()
-		a := s.ask(t, "POST", "/v1/jobs/"+string(run.job)+"/"+verb, "", nil)
+		a := s.ask(t, "POST", "/v1/jobs/"+string(job)+"/"+verb, "", nil)
 		wantProblem(t, a, http.StatusConflict, "state")
 		var p struct{ Detail string }
 		a.into(t, &p)
 		return p.Detail
 	}
-	if got := detail("retry"); !strings.HasPrefix(got, "the job is running, ") || !strings.Contains(got, "cancel it") {
-		t.Errorf("retrying what runs is refused with %q", got)
+	refused := func(job engine.JobID, verb, because, instead string) {
+		t.Helper()
+		if got := detail(job, verb); !strings.HasPrefix(got, "the job's state does not allow it: it "+because) || !strings.Contains(got, instead) {
+			t.Errorf("%s is refused with %q, want why, %q, and what to do, %q", verb, got, because, instead)
+		}
 	}
+	refused(run.job, "retry", "is running, ", "cancel it")
 	s.control(t, run.job, "cancel")
-	if got := detail("pause"); !strings.HasPrefix(got, "the job is being canceled ") || !strings.Contains(got, "try it again") {
-		t.Errorf("pausing what is being canceled is refused with %q", got)
-	}
+	refused(run.job, "pause", "is canceling, ", "try it again")
+	adopted := adopt(t, e)
+	refused(adopted, "pause", "is adopted, ", "cancel it, or pause asynq's queue default")
+	s.control(t, adopted, "cancel")
+	refused(adopted, "retry", "was adopted, ", "enqueue another")
 	id, err := e.NewJobID(topic)
 	if err != nil {
 		t.Fatal(err)

@@ -115,6 +115,7 @@ func TestScheduleRequestsThatAreRefused(t *testing.T) {
 		{"put no policy", "PUT", one, with(map[string]any{"missed": "x"}), "producer", 400, "invalid", "Missed"},
 		{"put no type", "PUT", one, with(map[string]any{"type": ""}), "producer", 400, "invalid", "Type"},
 		{"put fewer retries than none", "PUT", one, with(map[string]any{"max_retries": -1}), "producer", 400, "invalid", "max_retries"},
+		{"put more retries than there may be", "PUT", one, with(map[string]any{"max_retries": 1001}), "producer", 400, "invalid", "max_retries 1001: want 0 to 1000"},
 		{"put a large payload", "PUT", one, with(map[string]any{"payload": strings.Repeat("x", 20<<10)}), "producer", 400, "invalid", "Payload"},
 		{"put a body beyond all bounds", "PUT", one, with(map[string]any{"payload": strings.Repeat("x", 400<<10)}), "producer", 413, "too_large", ""},
 		{"delete without the right", "DELETE", one, "", "reader", 403, "forbidden", ""},

@@ -72,10 +72,9 @@ func (a *app) root() *cobra.Command {
 		Example: `  tidemark up
   tidemark analyze orders.csv
   tidemark watch --topic team:7 --server http://127.0.0.1:8080`,
-		SuggestionsMinimumDistance: 2,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		Args:                       knownCommand,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          knownCommand,
 		PersistentPreRun: func(*cobra.Command, []string) {
 			a.running = true
 		},
@@ -101,6 +100,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := ""
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, " or ") + "?"
 	}

@@ -50,7 +50,12 @@ func (a *app) control(ctx context.Context, s *session, id engine.JobID, r reques
 		return err
 	}
 	// Of one that has ended, how it ended decides below.
-	if err := r.ask(s.store, ctx, id); err != nil && !errors.Is(err, engine.ErrEnded) {
+	switch err := r.ask(s.store, ctx, id); {
+	case errors.Is(err, engine.ErrUnreplicated):
+		fmt.Fprintln(a.err, "tidemark: "+err.Error()) // the request stands
+	case errors.Is(err, engine.ErrUnreachable):
+		return fmt.Errorf("%w; asking again does no harm", err)
+	case err != nil && !errors.Is(err, engine.ErrEnded):
 		return err
 	}
 	if r.met != nil && !noWait {

@@ -3,10 +3,14 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -51,6 +55,26 @@ func TestPauseWaitsForTheRun(t *testing.T) {
 			t.Errorf("exit code %d: %s", code, pause.stderr.String())
 		}
 	})
+}
+
+// A gateway that was cut short may have asked the job.
+func TestControlThatIsCutShort(t *testing.T) {
+	const id = "0701JDG5CW2QK3V9Y7H4N8R6ZTXB"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			fmt.Fprintf(w, `{"topic":"user:demo","job":{"id":%q,"state":"running"}}`, id)
+			return
+		}
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, `{"code":"timeout","detail":"the request took too long"}`)
+	}))
+	t.Cleanup(server.Close)
+	var out, err bytes.Buffer
+	code := cli.Main([]string{"pause", id, "--server", server.URL}, nil, &out, &err)
+	if want := "tidemark: pause job " + id + ": the request took too long; asking again does no harm\n"; code != 5 || out.Len() > 0 || err.String() != want {
+		t.Errorf("exit code %d, %q, %q; want 5 and %q", code, out.String(), err.String(), want)
+	}
 }
 
 // A run is the first attempt of a job, in the test's hands.

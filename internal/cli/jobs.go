@@ -44,13 +44,12 @@ ended first. Children are left out unless --children is given: their parent coun
 
 func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON bool) error {
 	var jobs []engine.Job
-	left, more := false, true
-	for q := (engine.JobsQuery{Limit: min(limit, 500)}); more && len(jobs) < limit; {
+	left, more := false, false
+	for q := (engine.JobsQuery{Limit: min(limit, 499) + 1}); !more; { // one more tells whether there are more
 		page, err := s.store.Jobs(cmd.Context(), s.config.Topic, q)
 		if err != nil {
 			return err
 		}
-		q.After, more = page.Next, page.Next != ""
 		for _, v := range page.Jobs {
 			j, err := v.Job()
 			if err != nil {
@@ -60,14 +59,16 @@ func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON b
 				left, q.Limit = true, 500 // there may be thousands
 				continue
 			}
-			if len(jobs) == limit {
-				more = true
+			if more = len(jobs) == limit; more {
 				break
 			}
 			if asJSON {
 				fmt.Fprintf(a.out, "%s\n", v.JSON)
 			}
 			jobs = append(jobs, j)
+		}
+		if q.After = page.Next; q.After == "" {
+			break
 		}
 	}
 	switch {

@@ -222,8 +222,8 @@ func (s *session) configured(name string) bool {
 // specRetries is --retries as a Spec has it, to which 0 is the default.
 func specRetries(n int) (int, error) {
 	switch {
-	case n < 0:
-		return 0, usage("--retries %d: want 0 or more", n)
+	case n < 0 || n > 1000:
+		return 0, usage("--retries %d: want 0 to 1000", n)
 	case n == 0:
 		return -1, nil
 	}

@@ -136,15 +136,21 @@ func TestChildrenInABrowser(t *testing.T) {
 	b.do("focused", line{"selector": first + "[data-verb=pause]"})
 	b.pictures("children")
 
+	// Or to what counts it, when a child has no row any more.
+	b.do("key", line{"selector": first + "[data-verb=cancel]", "key": "Enter"})
+	b.do("shows", line{"selector": opener, "text": "3 of 130 parts, 2 failed"})
+	b.do("focused", line{"selector": opener})
+
 	// More children are canceled after it than a snapshot has jobs: who comes then sees them
 	// below it all the same.
 	b.do("click", line{"selector": own + ".head [data-verb=cancel]"})
 	b.do("click", line{"selector": own + ".head .danger"})
 	b.do("shows", line{"selector": "#ended > .job > .head .state", "text": "Canceled"})
 	b.do("click", line{"selector": opener})
+	b.do("shows", line{"selector": opener + "[aria-expanded=false]", "text": "parts"})
 	b.checkAlone("#ended")
 	b.open("http://localhost" + s.addr[strings.LastIndexByte(s.addr, ':'):] + "/") // another site, and so nothing kept
-	b.do("shows", line{"selector": opener, "text": "2 of 130 parts, 1 failed"})
+	b.do("shows", line{"selector": opener, "text": "3 of 130 parts, 2 failed"})
 	b.checkAlone("#ended")
 	b.checkAgreement()
 	b.checkQuiet()

@@ -17,7 +17,7 @@ func (c *Client) Cancel(ctx context.Context, id engine.JobID) error {
 }
 
 // Pause asks a job to rest until Resume, as engine.Engine does. Errors to branch on:
-// those of Cancel, and engine.ErrState for a job that is being canceled.
+// those of Cancel, and engine.ErrState for a job that is being canceled or is adopted.
 func (c *Client) Pause(ctx context.Context, id engine.JobID) error {
 	return c.control(ctx, id, "pause")
 }
@@ -40,7 +40,7 @@ func (c *Client) control(ctx context.Context, id engine.JobID, verb string) erro
 }
 
 // Retry tries an ended job again, as engine.Engine does. Errors to branch on: those of
-// Cancel but engine.ErrEnded; engine.ErrState for a job that has not ended,
+// Cancel but engine.ErrEnded; engine.ErrState for a job that has not ended or is adopted,
 // engine.ErrInvalid for one whose input never arrived, engine.ErrOutOfMemory, and
 // engine.ErrUnreplicated, with which the new job stands and is returned.
 func (c *Client) Retry(ctx context.Context, id engine.JobID, q engine.RetryQuery) (engine.Enqueued, error) {

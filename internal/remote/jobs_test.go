@@ -163,9 +163,22 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	if _, err := c.Job(ctx, unknown); err.Error() != "job "+string(unknown)+": no such job" {
 		t.Errorf("the engine words it otherwise than %q", err)
 	}
-	if err := retry(live.Job, engine.RetryQuery{})(); err.Error() != "retry job "+string(live.Job)+
-		": the job is queued, and only one that has ended is tried again; cancel it, or wait for its end" {
-		t.Errorf("retrying what lives is refused with %q", err)
+	_, direct := e.Retry(ctx, live.Job, engine.RetryQuery{})
+	lives := [2]error{retry(live.Job, engine.RetryQuery{})(), direct}
+	begun := engine.Report{Job: live.Job, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}, Type: engine.JobStarted}
+	if _, err := e.Commit(ctx, begun); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Cancel(ctx, live.Job); err != nil {
+		t.Fatal(err)
+	}
+	for _, both := range [][2]error{
+		lives,
+		{c.Pause(ctx, live.Job), e.Pause(ctx, live.Job)},
+	} {
+		if got, want := both[0], both[1]; !errors.Is(got, engine.ErrState) || got.Error() != want.Error() {
+			t.Errorf("the gateway refuses with %q, and the engine with %q", got, want)
+		}
 	}
 }
 

@@ -50,6 +50,26 @@ await obey({
   async click({ selector }) {
     await page.click(selector);
   },
+  /** Clicks twice where an element is, the second time once the page shows what the first has done. */
+  async double({ selector, until }) {
+    await page.locator(selector).scrollIntoViewIfNeeded();
+    const { x, y, width, height } = await page.locator(selector).boundingBox();
+    await page.mouse.move(x + width / 2, y + height / 2);
+    for (const clickCount of [1, 2]) {
+      await page.mouse.down({ clickCount });
+      await page.mouse.up({ clickCount });
+      await page.locator(until).waitFor();
+    }
+  },
+  /** Holds a key down while an element has the focus, which repeats it once the page shows what it has done. */
+  async hold({ selector, key, until }) {
+    await page.locator(selector).focus();
+    for (let i = 0; i < 5; i++) {
+      await page.keyboard.down(key);
+      await page.locator(until).waitFor();
+    }
+    await page.keyboard.up(key);
+  },
   /** Presses a key while an element has the focus. */
   async key({ selector, key }) {
     await page.locator(selector).press(key);

@@ -24,6 +24,7 @@ export class Controls {
     element('span', {}, 'Stop this job?'), this.sure, this.keep);
   private view: View | undefined;
   private offered: readonly Verb[] = [];
+  private isBusy = false;
 
   /** `row` takes the focus when the button that had it goes and there is no other one. */
   constructor(private readonly row: HTMLElement, private readonly actions: ControlActions) {
@@ -33,6 +34,14 @@ export class Controls {
       this.buttons.set(verb, button);
     }
     this.node.append(...this.buttons.values(), this.question);
+    // What comes to stand where a button was is not meant by the second click of a double
+    // one, in another row neither, nor by a key that is held.
+    this.node.addEventListener('click', (event) => {
+      if (this.isBusy || event.detail > 1) event.stopPropagation();
+    }, { capture: true });
+    this.node.addEventListener('keydown', (event) => {
+      if (event.repeat && event.key === 'Enter') event.preventDefault();
+    });
     this.question.hidden = this.refusal.hidden = true;
     this.keep.addEventListener('click', () => this.answer());
     this.sure.addEventListener('click', () => void this.run('cancel'));
@@ -43,8 +52,11 @@ export class Controls {
 
   /** Offers what makes sense for the job as it is. */
   offer(view: View, isRetried: boolean): void {
+    const before = this.offered;
     this.view = view;
     this.offered = offers(view, isRetried);
+    // A refusal was of what the job is no more.
+    if (this.offered.join() !== before.join()) setText(this.refusal, '');
     if (!this.offered.includes('cancel')) setHidden(this.question, true);
     for (const [verb, button] of this.buttons) setAttribute(button, 'aria-label', `${labels[verb]} ${titleOf(view)}`);
     this.paint();
@@ -84,21 +96,22 @@ export class Controls {
 
   private async run(verb: Verb): Promise<void> {
     if (!this.view) return;
-    const hadFocus = this.node.contains(document.activeElement);
-    this.disable(true); // which takes the focus
+    this.setBusy(true);
+    setText(this.refusal, '');
     try {
       await this.actions[verb](this.view.id);
-      setText(this.refusal, '');
     } catch (error) {
-      setText(this.refusal, `${refusals[verb]}: ${(error as Error).message}`);
+      // Meanwhile the job may have become one of which it is not asked any more.
+      if (this.offered.includes(verb)) setText(this.refusal, `${refusals[verb]}: ${(error as Error).message}`);
     }
-    this.disable(false);
+    this.setBusy(false);
     setHidden(this.question, true);
     this.paint();
-    if (hadFocus && (document.activeElement ?? document.body) === document.body) this.refocus();
   }
 
-  private disable(is: boolean): void {
-    for (const button of [...this.buttons.values(), this.sure, this.keep]) button.disabled = is;
+  // A button that is disabled in earnest loses the focus.
+  private setBusy(is: boolean): void {
+    this.isBusy = is;
+    for (const button of [...this.buttons.values(), this.sure, this.keep]) setAttribute(button, 'aria-disabled', is ? 'true' : undefined);
   }
 }

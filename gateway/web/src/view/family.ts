@@ -45,7 +45,11 @@ export class Family {
       // What has the focus keeps it, since it is not moved: the others are, around it.
       const still = wanted.findIndex((node) => node.contains(document.activeElement));
       const keep = new Set<Element>(wanted);
-      for (const node of [...list.children]) if (!keep.has(node)) node.remove();
+      for (const node of [...list.children]) {
+        if (keep.has(node)) continue;
+        if (node.contains(document.activeElement)) this.toggle.focus({ preventScroll: true });
+        node.remove();
+      }
       wanted.forEach((node, i) => {
         if (i !== still) list.insertBefore(node, i < still ? wanted[still]! : null);
       });

@@ -175,8 +175,12 @@ export class JobList {
   }
 
   private place(row: Row, to: Placement | undefined): void {
+    const focused = row.node.contains(document.activeElement) ? (document.activeElement as HTMLElement) : undefined;
     for (const list of [this.live, this.ended]) if (list !== to) list.remove(row);
     to?.put(row);
+    if (!focused || !to) return;
+    setHidden(to === this.live ? this.places.liveSection : this.places.endedSection, false); // or it cannot have it
+    focused.focus({ preventScroll: true }); // which moving it has taken
   }
 
   private paintCounts(): void {
@@ -206,7 +210,6 @@ class Placement {
   put(row: Row): void {
     const order = row.order;
     if (this.orders.get(row) === order) return;
-    const focused = row.node.contains(document.activeElement) ? (document.activeElement as HTMLElement) : undefined;
     this.remove(row);
     let low = 0;
     let high = this.rows.length;
@@ -218,7 +221,6 @@ class Placement {
     this.parent.insertBefore(row.node, this.rows[low]?.node ?? null);
     this.rows.splice(low, 0, row);
     this.orders.set(row, order);
-    focused?.focus({ preventScroll: true }); // which moving it has taken
   }
 
   remove(row: Row): void {
