@@ -5,7 +5,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // Of a large fan-out that has ended a snapshot holds the newest children, and beside them
@@ -60,6 +63,38 @@ func TestChildrenCrowdNobodyOut(t *testing.T) {
 		for _, limit := range []int{1, 7, 500} {
 			if got := listIDs(t, e, "user:42", limit); !slices.Equal(got, want) {
 				t.Errorf("pages of %d list %d jobs, want %d:\n%v", limit, len(got), len(want), got)
+			}
+		}
+	})
+}
+
+// What is gone leaves a topic's list of jobs as others end.
+func TestJobsThatAreGoneLeaveTheIndex(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		ctx := minutes(t)
+		opts, err := redis.ParseURL(url)
+		must(t, err)
+		raw := redistest.Dial(t, opts.Addr)
+		end := func() {
+			must(t, e.Cancel(ctx, enqueue(t, e)))
+		}
+		for range 50 {
+			end()
+		}
+		hashes, err := raw.Keys(ctx, "*:j:*").Result()
+		must(t, err, raw.Del(ctx, hashes...).Err())
+		index, err := raw.Keys(ctx, "*:x:user:42").Result()
+		must(t, err)
+		for kept := int64(1); ; kept++ {
+			end()
+			listed, err := raw.ZCard(ctx, index[0]).Result()
+			must(t, err)
+			if listed == kept {
+				return
+			}
+			if kept == 2000 {
+				t.Fatalf("the index has %d jobs, and there are %d", listed, kept)
 			}
 		}
 	})

@@ -135,13 +135,14 @@ end
 -- start opens an attempt.
 local function start(j, fence)
   local attempt = string.match(fence, "^%d+")
-  local began = get(j, "s0")
+  local f = call("HMGET", j.key, "s0", "c")
+  local began, constant = f[1], f[2] or get(j, "c")
   if not began then
     began = time
     put(j, "s0", time)
   end
   local kept = parental(j.view)
-  local view = get(j, "c") .. ',"attempt":' .. attempt .. ',"started_at":"' .. began .. '"'
+  local view = constant .. ',"attempt":' .. attempt .. ',"started_at":"' .. began .. '"'
   if attempt ~= "1" or j.inherits then
     view = view .. ',"resumed_from":' .. percent(tonumber(get(j, "cc") or 0))
   end

@@ -187,9 +187,9 @@ local function tell(j, kind, tick, progress, extra, answer)
     (progress ~= "" and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
     tick, answer)
   put(j, "r", n)
-  if (j.made or j.ended) and not j.indexed then
-    -- Fails now, not later, if the key holds something else.
-    j.indexed = call("ZSCORE", prefix .. "x:" .. j.topic, j.id) or true
+  if (j.made or j.ended) and not h.live then
+    -- How many jobs live. It fails now, not later, if the key holds something else.
+    h.live = call("ZCOUNT", prefix .. "x:" .. j.topic, "+inf", "+inf")
   end
   if not j.listed then
     j.listed = true
