@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -63,8 +64,9 @@ func loadZone(name string) (*time.Location, error) {
 	if name == "" {
 		return time.UTC, nil
 	}
-	// "Local" would be another zone in each process.
-	if name == "Local" || len(name) > 64 {
+	// "Local" would be another zone in each process. A name is a path, and has one spelling
+	// here: the zones that are kept are no more than there are.
+	if name == "Local" || len(name) > 64 || path.Clean(name) != name {
 		return nil, fmt.Errorf("%w TimeZone %q: %s", ErrInvalid, clip(name, 80), form)
 	}
 	if loc, known := zones.Load(name); known {

@@ -187,6 +187,7 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 		{"@daily", "Local", "invalid TimeZone"},
 		{"@daily", "CEST", "invalid TimeZone"},
 		{"@daily", "../etc/passwd", "invalid TimeZone"},
+		{"@daily", "Europe/./Berlin", "invalid TimeZone"},
 		{"@daily", strings.Repeat("x", 65), "invalid TimeZone"},
 	} {
 		_, err := engine.TicksAfter(c.cron, c.zone, time.Now(), 1)
