@@ -113,14 +113,9 @@ func parseSchedule(raw any) (engine.Schedule, error) {
 		Type: item.Type, Title: item.Title, Queue: item.Queue, Labels: item.Labels, Payload: item.Payload,
 	}
 	if n := item.MaxRetries; n != nil {
-		if *n < 0 || *n > 1000 {
-			return s, fmt.Errorf("max_retries %d: want 0 to 1000", *n)
-		}
-		if s.MaxRetries = *n; *n == 0 {
-			s.MaxRetries = -1 // to the engine 0 is its default
-		}
+		s.MaxRetries, err = engine.Retries("max_retries", *n)
 	}
-	return s, nil
+	return s, err
 }
 
 // printSchedules gives the list as one line of JSON; "" for none.

@@ -68,6 +68,18 @@ var (
 	queueForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 )
 
+const mostRetries = 1000
+
+// Retries gives a plain number of retries, 0 to 1000, as MaxRetries of a Spec or a Schedule
+// has it, to which 0 is the default and -1 none. name is what its error calls it, which wraps
+// ErrInvalid.
+func Retries(name string, n int) (int, error) {
+	if n == 0 {
+		return -1, nil
+	}
+	return n, option.Within(name, n, 0, mostRetries)
+}
+
 // Validate checks the specification as Enqueue does. Its error wraps ErrInvalid or
 // ErrInvalidTopic, and names the field and the bound.
 func (s Spec) Validate() error {
@@ -197,7 +209,7 @@ func (s Spec) constant(from origin) (string, error) {
 	if err := errors.Join(
 		bounded("Key", len(s.Key), 256, "use a hash of it"),
 		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
-		option.Within("MaxRetries", s.MaxRetries, -1, 1000),
+		option.Within("MaxRetries", s.MaxRetries, -1, mostRetries),
 	); err != nil {
 		return "", err
 	}

@@ -48,18 +48,12 @@ func (j jobRequest) spec() (engine.Spec, error) {
 	return s, err
 }
 
-// specRetries is a request's max_retries, if it has one, as a Spec has it: to the engine
-// 0 is its default and a negative number none.
+// specRetries is a request's max_retries as a Spec has it: the default if it has none.
 func specRetries(n *int) (int, error) {
-	switch {
-	case n == nil:
+	if n == nil {
 		return 0, nil
-	case *n < 0 || *n > 1000:
-		return 0, fmt.Errorf("%w: max_retries %d: want 0 to 1000", errRequest, *n)
-	case *n == 0:
-		return -1, nil
 	}
-	return *n, nil
+	return engine.Retries("max_retries", *n)
 }
 
 func (g *Gateway) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {

@@ -40,7 +40,7 @@ waits in its queue for one that does.`,
 		spec := engine.Spec{
 			Type: args[0], Title: *caption, Key: *key, Queue: *queue, Delay: *delay,
 		}
-		if spec.MaxRetries, err = specRetries(*retries); err != nil {
+		if spec.MaxRetries, err = engine.Retries("--retries", *retries); err != nil {
 			return err
 		}
 		if spec.Payload, err = a.payload(*payload); err != nil {

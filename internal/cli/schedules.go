@@ -135,7 +135,7 @@ comes twice.`,
 		s := engine.Schedule{
 			Name: args[0], Cron: *cron, TimeZone: *zone, Missed: engine.MissedPolicy(*missed), Type: *jobType, Title: *caption, Queue: *queue,
 		}
-		if s.MaxRetries, err = specRetries(*retries); err != nil {
+		if s.MaxRetries, err = engine.Retries("--retries", *retries); err != nil {
 			return err
 		}
 		if s.Payload, err = a.payload(*payload); err != nil {
@@ -217,17 +217,6 @@ func (s *session) configured(name string) bool {
 	return slices.ContainsFunc(s.config.Worker.Schedules, func(c engine.Schedule) bool {
 		return c.Topic == s.config.Topic && c.Name == name
 	})
-}
-
-// specRetries is --retries as a Spec has it, to which 0 is the default.
-func specRetries(n int) (int, error) {
-	switch {
-	case n < 0 || n > 1000:
-		return 0, usage("--retries %d: want 0 to 1000", n)
-	case n == 0:
-		return -1, nil
-	}
-	return n, nil
 }
 
 // parseLabels reads what --label was given.
