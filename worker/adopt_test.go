@@ -196,51 +196,51 @@ func holdsAsynqsWord(t *testing.T, e *engine.Engine, info *asynq.TaskInfo, end e
 }
 
 func TestAdoptedRetriesGoOnFromTheCheckpoint(t *testing.T) {
-	t.Parallel()
-	e := real(t)
-	o := briefAdopt(e)
-	o.RetryDelay = briefServer().RetryDelayFunc
-	a := adopt(t, o)
-	var began []int
-	serve(t, e, briefServer(), handling(a, "video:encode", func(ctx context.Context, _ *asynq.Task) error {
-		run, step := worker.RunFrom(ctx), 0
-		if _, err := run.Resume(&step); err != nil {
-			return err
+	backends(t, func(t *testing.T, e *engine.Engine) {
+		o := briefAdopt(e)
+		o.RetryDelay = briefServer().RetryDelayFunc
+		a := adopt(t, o)
+		var began []int
+		serve(t, e, briefServer(), handling(a, "video:encode", func(ctx context.Context, _ *asynq.Task) error {
+			run, step := worker.RunFrom(ctx), 0
+			if _, err := run.Resume(&step); err != nil {
+				return err
+			}
+			began = append(began, step)
+			run.Stages(worker.Stage{Name: "encode", Weight: 1})
+			run.Stage("encode")
+			run.Log("info", fmt.Sprint("from step ", step))
+			run.Progress(int64(step+1), 3)
+			if err := run.Checkpoint(step + 1); err != nil {
+				return err
+			}
+			if step < 2 {
+				return fmt.Errorf("step %d broke", step)
+			}
+			return run.Result(step)
+		}))
+		all := history(t, e, jobOf(t, e, send(t, e, "video:encode")), nil)
+		end := last(all)
+		if end.State != engine.Succeeded || end.Attempt != 3 || string(end.Result) != "2" || end.Type != "video.encode" || end.Title != "video:encode" {
+			t.Errorf("it ended as %+v", end)
 		}
-		began = append(began, step)
-		run.Stages(worker.Stage{Name: "encode", Weight: 1})
-		run.Stage("encode")
-		run.Log("info", fmt.Sprint("from step ", step))
-		run.Progress(int64(step+1), 3)
-		if err := run.Checkpoint(step + 1); err != nil {
-			return err
+		if fmt.Sprint(began) != "[0 1 2]" {
+			t.Errorf("attempts began at %v", began)
 		}
-		if step < 2 {
-			return fmt.Errorf("step %d broke", step)
+		want := []engine.RecordType{
+			engine.JobQueued, engine.JobStarted, engine.JobStage, engine.JobLog, engine.JobRetrying,
+			engine.JobResumed, engine.JobStage, engine.JobLog, engine.JobRetrying,
+			engine.JobResumed, engine.JobStage, engine.JobLog, engine.JobSucceeded,
 		}
-		return run.Result(step)
-	}))
-	all := history(t, e, jobOf(t, e, send(t, e, "video:encode")), nil)
-	end := last(all)
-	if end.State != engine.Succeeded || end.Attempt != 3 || string(end.Result) != "2" || end.Type != "video.encode" || end.Title != "video:encode" {
-		t.Errorf("it ended as %+v", end)
-	}
-	if fmt.Sprint(began) != "[0 1 2]" {
-		t.Errorf("attempts began at %v", began)
-	}
-	want := []engine.RecordType{
-		engine.JobQueued, engine.JobStarted, engine.JobStage, engine.JobLog, engine.JobRetrying,
-		engine.JobResumed, engine.JobStage, engine.JobLog, engine.JobRetrying,
-		engine.JobResumed, engine.JobStage, engine.JobLog, engine.JobSucceeded,
-	}
-	if got := milestones(all); !slices.Equal(got, want) {
-		t.Errorf("it went\n%s", tell(all))
-	}
-	for _, r := range all {
-		if r.Type == engine.JobRetrying && (r.Job.RetryAt == nil || r.Job.Error == nil || !strings.HasSuffix(r.Job.Error.Message, "broke")) {
-			t.Errorf("retrying is told as %+v", r.Job)
+		if got := milestones(all); !slices.Equal(got, want) {
+			t.Errorf("it went\n%s", tell(all))
 		}
-	}
+		for _, r := range all {
+			if r.Type == engine.JobRetrying && (r.Job.RetryAt == nil || r.Job.Error == nil || !strings.HasSuffix(r.Job.Error.Message, "broke")) {
+				t.Errorf("retrying is told as %+v", r.Job)
+			}
+		}
+	})
 }
 
 func TestPermanentStopsAsynqsRetries(t *testing.T) {

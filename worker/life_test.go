@@ -27,6 +27,10 @@ func backends(t *testing.T, test func(t *testing.T, e *engine.Engine)) {
 		t.Parallel()
 		test(t, open(t, "redis://"+redistest.Miniredis(t).Addr()))
 	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		test(t, open(t, redistest.Cluster(t).URL()))
+	})
 }
 
 func TestJobRunsToItsResult(t *testing.T) {
