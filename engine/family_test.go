@@ -38,10 +38,10 @@ func (m *member) worth() int {
 	return m.tenths
 }
 
-// moved is what follows for the parent when m was worth less before.
+// moved is what follows for the parent when m was worth less before, or has ended.
 func (m *member) moved(before int) {
 	p := m.parent
-	if p == nil || p.state.Ended() {
+	if p == nil || p.state.Ended() || (m.worth() == before && !m.state.Ended()) {
 		return
 	}
 	was := p.worth()
