@@ -105,6 +105,16 @@ var jobStates = []jobState{
 		otherwise: map[string]error{"Pause": engine.ErrState},
 	},
 	{
+		name: "pausing and canceling", reach: []string{"start", "Pause", "Cancel"}, state: engine.Running, refused: engine.ErrSuperseded,
+		may: map[string]engine.RecordType{
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "await": engine.JobCanceled,
+			"succeed": engine.JobSucceeded, "fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": "",
+			"Stall": engine.JobCanceled, "Abandon": engine.JobCanceled, "Fail": engine.JobFailed, "Resume": engine.JobResumed,
+		},
+		otherwise: map[string]error{"Pause": engine.ErrState},
+	},
+	{
 		name: "retrying", reach: []string{"start", "retry"}, state: engine.Retrying, refused: engine.ErrSuperseded,
 		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},

@@ -90,9 +90,9 @@ func (s *modelShard) pause(id engine.JobID) error {
 		return engine.ErrNotFound
 	case j.state.Ended():
 		return engine.ErrEnded
-	case j.pausing || j.state == engine.Paused:
 	case j.canceling:
 		return engine.ErrState
+	case j.pausing || j.state == engine.Paused:
 	case j.active():
 		j.pausing = true
 		s.write(j, engine.JobPausing, nil)

@@ -68,6 +68,9 @@ local function operated(j, rule, with)
   if j.topic ~= with["@topic"] then
     return "-unknown "
   end
+  if rule.pause and j.canceling and live(j.state) then
+    return "-state canceling"
+  end
   local asked = not attempt and live(j.state) and ((rule.cancel and j.canceling) or
     (rule.pause and (j.pausing or j.state == "paused")) or (rule.resume and not j.pausing and j.state ~= "paused"))
   if (rule.make and with.c) or asked then
@@ -78,9 +81,6 @@ local function operated(j, rule, with)
   end
   if (attempt and get(j, "at") ~= attempt) or (beat and call("HGET", prefix .. "beat", j.id) ~= beat) then
     return "-superseded " .. get(j, "at")
-  end
-  if rule.pause and j.canceling then
-    return "-state canceling"
   end
   if with["@again"] and not waiting(j.state) then
     return "-state " .. j.state
