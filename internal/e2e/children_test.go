@@ -74,7 +74,7 @@ func (h hand) family(n int) (parent engine.JobID, child func(int) engine.JobID) 
 	for i := range children {
 		children[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: engine.Spec{Type: "part", Title: fmt.Sprintf("Part %d", i), Queue: "nobody"}}
 	}
-	children, plan, err := engine.PlanFanOut("parts", topic, children)
+	children, plan, err := engine.PlanFanOut("parts", topic, engine.DefaultQueue, children)
 	if err != nil {
 		h.t.Fatal(err)
 	}
