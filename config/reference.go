@@ -41,6 +41,7 @@ schedules:
   - name: nightly
     topic: team:7
     type: export
+    queue: exports
     cron: "30 2 * * 1-5"
     time_zone: Europe/Berlin
     payload: {rows: 1000}

@@ -101,7 +101,7 @@ func testChildren(t *testing.T, ctx context.Context, e *engine.Engine) {
 	for _, topic := range topicsOf("family") {
 		d := newDesk(t, e, topic)
 		d.start(1)
-		all, plan, err := engine.PlanFanOut("all", topic, []engine.Child{
+		all, plan, err := engine.PlanFanOut("all", topic, engine.DefaultQueue, []engine.Child{
 			{Name: "made", Spec: engine.Spec{Type: "export"}}, {Name: "not", Spec: engine.Spec{Type: "export"}},
 		})
 		must(t, err, d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)

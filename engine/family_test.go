@@ -254,7 +254,7 @@ func (h *household) fanOut(m *member) error {
 			Name: fmt.Sprint(i), Spec: engine.Spec{Type: "export"}, Weight: 1 + h.r.IntN(5), Optional: h.r.IntN(3) > 0,
 		}
 	}
-	children, plan, err := engine.PlanFanOut(name, m.desk.topic, children)
+	children, plan, err := engine.PlanFanOut(name, m.desk.topic, engine.DefaultQueue, children)
 	if err != nil {
 		return err
 	}
@@ -386,7 +386,7 @@ func TestOnlyTheCurrentRunMakesChildren(t *testing.T) {
 		d := newDesk(t, e, "user:42")
 		d.start(1)
 		ghost := d.r.Fence
-		children, plan, err := engine.PlanFanOut("all", d.topic, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+		children, plan, err := engine.PlanFanOut("all", d.topic, engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,8 @@ type Child struct {
 	// Name tells the child from its siblings, and makes it the same job whenever the fan-out
 	// is repeated: 1 to 128 bytes. Required.
 	Name string
-	// Spec is the job. Its Topic is the parent's, and may be left out; it has no Key.
+	// Spec is the job. Its Topic is the parent's, and may be left out; it has no Key. Its
+	// Queue defaults to the parent's.
 	Spec Spec
 	// Weight is its share of the fan-out's part of the bar against its siblings', 1 to
 	// 10,000. Defaults to 1.
@@ -64,10 +65,10 @@ func (f *FanOut) encode() string {
 	return fmt.Sprintf("%s %d %d %d %d", f.Name, f.Count, f.Weight, f.From, f.To)
 }
 
-// PlanFanOut checks children, gives them their defaults and their parent's topic, and
-// returns them with the plan of their fan-out, whose place in the bar is open. Its error
+// PlanFanOut checks children, gives them their defaults and their parent's topic and queue,
+// and returns them with the plan of their fan-out, whose place in the bar is open. Its error
 // wraps ErrInvalid or ErrInvalidTopic, and names the child.
-func PlanFanOut(name string, topic Topic, children []Child) ([]Child, FanOut, error) {
+func PlanFanOut(name string, topic Topic, queue string, children []Child) ([]Child, FanOut, error) {
 	plan := FanOut{Name: name, Count: len(children)}
 	complete := make([]Child, len(children))
 	names := make(map[string]bool, len(children))
@@ -77,6 +78,7 @@ func PlanFanOut(name string, topic Topic, children []Child) ([]Child, FanOut, er
 		}
 		option.Default(&c.Weight, 1)
 		option.Default(&c.Spec.Topic, topic)
+		option.Default(&c.Spec.Queue, queue)
 		if err := errors.Join(
 			option.Within("length of Name in bytes", len(c.Name), 1, maxChildNameSize),
 			option.Within("Weight", c.Weight, 1, MaxChildWeight),

@@ -61,7 +61,7 @@ func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
 	}
 	parent, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export"})
 	stands(err)
-	parts, plan, err := engine.PlanFanOut("all", "user:42", []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+	parts, plan, err := engine.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
 	must(t, err)
 	fence := engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}
 	start := engine.Report{Type: engine.JobStarted, Job: parent.Job, Fence: fence}

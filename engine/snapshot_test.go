@@ -31,7 +31,7 @@ func TestChildrenCrowdNobodyOut(t *testing.T) {
 		for i := range parts {
 			parts[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: engine.Spec{Type: "export"}}
 		}
-		parts, plan, err := engine.PlanFanOut("all", d.topic, parts)
+		parts, plan, err := engine.PlanFanOut("all", d.topic, engine.DefaultQueue, parts)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,7 +53,7 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	// One after the other: of two that come at once the second is told of the first.
 	r.fanning.Lock()
 	defer r.fanning.Unlock()
-	children, plan, err := engine.PlanFanOut(name, r.topic, children)
+	children, plan, err := engine.PlanFanOut(name, r.topic, r.started.Queue, children)
 	if err != nil {
 		return nil, err
 	}

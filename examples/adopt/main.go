@@ -12,6 +12,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -52,6 +53,10 @@ func topicOf(t *asynq.Task) engine.Topic {
 	return engine.Topic("user:" + todo.User)
 }
 
+// queue is one that no worker of Tidemark's serves: those archive what they did not enqueue,
+// and "tidemark up" serves asynq's default queue.
+const queue = "videos"
+
 func main() {
 	if err := run(context.Background(), cmp.Or(os.Getenv("TIDEMARK_REDIS_URL"), "redis://127.0.0.1:6379/0"), os.Stdout); err != nil {
 		log.Fatal(err)
@@ -59,7 +64,7 @@ func main() {
 }
 
 func run(ctx context.Context, url string, out io.Writer) (err error) {
-	redis, err := asynq.ParseRedisURI(url)
+	redis, err := redisOf(url)
 	if err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func run(ctx context.Context, url string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 
-	adopt, err := worker.Adopt(ctx, worker.AdoptOptions{Engine: e, Topic: topicOf}) // 1
+	adopt, err := worker.Adopt(ctx, worker.AdoptOptions{Engine: e, Topic: topicOf, Queues: []string{queue}}) // 1
 	if err != nil {
 		return err
 	}
@@ -77,7 +82,9 @@ func run(ctx context.Context, url string, out io.Writer) (err error) {
 	mux.Use(adopt.Middleware) // 2
 	mux.HandleFunc("video:encode", encode)
 
-	server := asynq.NewServer(redis, asynq.Config{LogLevel: asynq.WarnLevel, IsFailure: adopt.IsFailure, RetryDelayFunc: adopt.RetryDelay})
+	server := asynq.NewServer(redis, asynq.Config{
+		Queues: map[string]int{queue: 1}, LogLevel: asynq.WarnLevel, IsFailure: adopt.IsFailure, RetryDelayFunc: adopt.RetryDelay,
+	})
 	if err := server.Start(mux); err != nil {
 		return err
 	}
@@ -92,6 +99,11 @@ func run(ctx context.Context, url string, out io.Writer) (err error) {
 	return watch(ctx, e, "user:42", out)
 }
 
+// redisOf reads the address as asynq does, which has another word for a socket.
+func redisOf(url string) (asynq.RedisConnOpt, error) {
+	return asynq.ParseRedisURI(strings.Replace(url, "unix://", "redis-socket://", 1))
+}
+
 // enqueue knows nothing of Tidemark.
 func enqueue(redis asynq.RedisConnOpt, todo Encode) (err error) {
 	client := asynq.NewClient(redis)
@@ -100,7 +112,7 @@ func enqueue(redis asynq.RedisConnOpt, todo Encode) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = client.Enqueue(asynq.NewTask("video:encode", payload))
+	_, err = client.Enqueue(asynq.NewTask("video:encode", payload), asynq.Queue(queue))
 	return err
 }
 

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hibiken/asynq"
 	"go.uber.org/goleak"
 
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -22,5 +25,31 @@ func TestAdopt(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "job.progress"); n == 0 {
 		t.Errorf("no progress is shown:\n%s", out.String())
+	}
+}
+
+// TestItsQueueIsItsOwn: "tidemark up" on the same Redis serves the default queue, and fails
+// what it does not know there.
+func TestItsQueueIsItsOwn(t *testing.T) {
+	url := redistest.Server(t).URL()
+	if err := run(t.Context(), url, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	at, err := asynq.ParseRedisURI(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inspector := asynq.NewInspector(at)
+	defer func() { _ = inspector.Close() }()
+	if got, err := inspector.Queues(); err != nil || !slices.Equal(got, []string{"videos"}) {
+		t.Errorf("it used the queues %q: %v", got, err)
+	}
+}
+
+// TestSocket: it is what "tidemark up" prints.
+func TestSocket(t *testing.T) {
+	got, err := redisOf("unix:///tidemark-data/redis/redis.sock")
+	if o, ok := got.(asynq.RedisClientOpt); err != nil || !ok || o.Network != "unix" || o.Addr != "/tidemark-data/redis/redis.sock" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -53,7 +53,8 @@ func quickstart(ctx context.Context, url string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	w, err := worker.New(worker.Options{Engine: e})
+	// A queue of its own: "tidemark up" knows no exports.
+	w, err := worker.New(worker.Options{Engine: e, Queues: []worker.Queue{{Name: "exports"}}})
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func quickstart(ctx context.Context, url string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Stop(ctx)) }()
-	job, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export", Payload: Export{Rows: 1000}})
+	job, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export", Queue: "exports", Payload: Export{Rows: 1000}})
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hibiken/asynq"
 	"go.uber.org/goleak"
 
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -22,5 +25,23 @@ func TestQuickstart(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "job.progress"); n == 0 {
 		t.Errorf("no progress is shown:\n%s", out.String())
+	}
+}
+
+// TestItsQueueIsItsOwn: "tidemark up" on the same Redis serves the default queue, and fails
+// what it does not know there.
+func TestItsQueueIsItsOwn(t *testing.T) {
+	url := redistest.Server(t).URL()
+	if err := quickstart(t.Context(), url, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	at, err := asynq.ParseRedisURI(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inspector := asynq.NewInspector(at)
+	defer func() { _ = inspector.Close() }()
+	if got, err := inspector.Queues(); err != nil || !slices.Equal(got, []string{"exports"}) {
+		t.Errorf("it used the queues %q: %v", got, err)
 	}
 }

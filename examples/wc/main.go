@@ -86,13 +86,16 @@ func count(ctx context.Context, run *worker.Run, todo Folder) error {
 // weigh gives a file its share of the bar: a weight is from 1 to 10,000.
 func weigh(size int64) int { return int(min(1+size>>10, engine.MaxChildWeight)) }
 
+// queue is one that no other worker serves. The children go to their parent's.
+const queue = "counts"
+
 func wc(ctx context.Context, url, folder string, out io.Writer) (err error) {
 	e, err := engine.Open(ctx, engine.Options{URL: url})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	w, err := worker.New(worker.Options{Engine: e})
+	w, err := worker.New(worker.Options{Engine: e, Queues: []worker.Queue{{Name: queue}}})
 	if err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ func wc(ctx context.Context, url, folder string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Stop(ctx)) }()
-	job, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "wc", Title: folder, Payload: Folder{folder}})
+	job, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "wc", Queue: queue, Title: folder, Payload: Folder{folder}})
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hibiken/asynq"
 	"go.uber.org/goleak"
 
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -54,5 +57,23 @@ func TestNoSuchFolder(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "job.failed") || !strings.Contains(out.String(), "no such file") {
 		t.Errorf("it counted so:\n%s", out.String())
+	}
+}
+
+// TestItsQueueIsItsOwn: "tidemark up" on the same Redis serves the default queue, and fails
+// what it does not know there.
+func TestItsQueueIsItsOwn(t *testing.T) {
+	url := redistest.Server(t).URL()
+	if err := wc(t.Context(), url, t.TempDir(), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	at, err := asynq.ParseRedisURI(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inspector := asynq.NewInspector(at)
+	defer func() { _ = inspector.Close() }()
+	if got, err := inspector.Queues(); err != nil || !slices.Equal(got, []string{"counts"}) {
+		t.Errorf("it used the queues %q: %v", got, err)
 	}
 }

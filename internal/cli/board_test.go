@@ -200,6 +200,30 @@ func TestResumedIsToldFromBegunAgain(t *testing.T) {
 	if got, want := said(3, 2, &from), "goes on from the checkpoint at 41.5%"; got != want {
 		t.Errorf("begun again it is said to be %q, want %q", got, want)
 	}
+	from = 0
+	if got, want := said(4, 3, &from), "starts over, there is no checkpoint yet"; got != want {
+		t.Errorf("begun again without a checkpoint it is said to be %q, want %q", got, want)
+	}
+	family := at(5, 90)
+	family.Attempt, family.ResumedFrom, family.Children = 2, &from, &engine.Children{Count: 3, Ended: 3}
+	b.show("", engine.View{}, family, &engine.Record{Type: engine.JobResumed})
+	if got := milestone(p.jobs[len(p.jobs)-1]); got != "" {
+		t.Errorf("begun again behind its children it is said to be %q, want nothing", got)
+	}
+}
+
+func TestNobodyResumesFromNothing(t *testing.T) {
+	for from, want := range map[float64]string{0: "Attempt  2\n", 58.9: "Attempt  2, resumed from 58.9%\n"} {
+		j := at(1, 62)
+		j.Attempt, j.ResumedFrom = 2, &from
+		var out strings.Builder
+		if err := writeJob(&out, j); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("want %q:\n%s", want, out.String())
+		}
+	}
 }
 
 func TestTextsCannotSteerTheTerminal(t *testing.T) {

@@ -164,7 +164,7 @@ func writeJob(w io.Writer, j engine.Job) error {
 	}
 	if j.Attempt > 0 {
 		resumed := ""
-		if j.ResumedFrom != nil {
+		if j.ResumedFrom != nil && *j.ResumedFrom > 0 {
 			resumed = ", resumed from " + percent(*j.ResumedFrom)
 		}
 		say("Attempt", "%d%s", j.Attempt, resumed)

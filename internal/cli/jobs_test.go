@@ -53,7 +53,7 @@ func TestJobsThatAreAllListed(t *testing.T) {
 // fanOut makes children of the run's job.
 func (r run) fanOut(t *testing.T, children []engine.Child) {
 	t.Helper()
-	children, plan, err := engine.PlanFanOut("parts", "user:demo", children)
+	children, plan, err := engine.PlanFanOut("parts", "user:demo", engine.DefaultQueue, children)
 	if err != nil {
 		t.Fatal(err)
 	}

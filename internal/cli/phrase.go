@@ -95,6 +95,9 @@ func milestone(s sight) string {
 		if s.job.ResumedFrom != nil && *s.job.ResumedFrom > 0 {
 			return "goes on from the checkpoint at " + percent(*s.job.ResumedFrom)
 		}
+		if s.job.Children != nil {
+			return "" // its handler begins again, and its children do not
+		}
 		return "starts over, there is no checkpoint yet"
 	}
 	return ""

@@ -107,8 +107,8 @@ CRON is minute, hour, day of month, month and day of week, or @hourly, @daily, @
 forward or back, an hour of * is every hour that passes; any other hour is one of the
 day, and ticks once: at the moment of the change if it is skipped, the first time if it
 comes twice.`,
-		Example: `  tidemark schedule put nightly --cron '30 2 * * 1-5' --time-zone Europe/Berlin --type export --payload '{"rows":1000}'
-  tidemark schedule put pulse --cron '@every 30s' --type pulse --missed skip --topic team:7`,
+		Example: `  tidemark schedule put nightly --cron '30 2 * * 1-5' --time-zone Europe/Berlin --type export --queue exports
+  tidemark schedule put pulse --cron '@every 30s' --type pulse --queue pulses --missed skip --topic team:7`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()

@@ -74,7 +74,7 @@ func (h hand) family(n int) (parent engine.JobID, child func(int) engine.JobID) 
 	for i := range children {
 		children[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: engine.Spec{Type: "part", Title: fmt.Sprintf("Part %d", i), Queue: "nobody"}}
 	}
-	children, plan, err := engine.PlanFanOut("parts", topic, children)
+	children, plan, err := engine.PlanFanOut("parts", topic, engine.DefaultQueue, children)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -127,6 +127,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	b.do("shows", line{"selector": lost + ".note", "text": "Its worker was lost, another takes over"})
 	h.attempt(child(2), 2, engine.Report{Type: engine.JobProgress, Tenths: 610})
 	b.do("shows", line{"selector": lost + ".figures", "text": "attempt 2, goes on from 58.9 %"})
+	b.do("shows", line{"selector": lost + ".note", "text": "Its worker was lost, another goes on"})
 
 	// By the keyboard: the focus goes on to what can be pressed next.
 	first := fmt.Sprintf("[data-job=%q] > .head ", child(1))

@@ -97,3 +97,12 @@ test('children are kept over a reload with their parent, and do not crowd other 
   const kept = new Set(new LocalStore(storage, 'k').load()?.jobs.map((v) => v.id));
   assert.deepEqual(['j', 'p', 'c149', 'c50', 'c49', 'o'].map((id) => kept.has(id)), [true, true, true, true, false, false]);
 });
+
+test('it is kept when a job lost its worker, however soon another went on', () => {
+  const jobs = new Jobs();
+  jobs.apply(view('a', 1, 5, { state: 'running', attempt: 1 }), 1_000);
+  assert.equal(jobs.get('a')?.lostAt, undefined);
+  jobs.apply(view('a', 2, 5, { state: 'retrying', attempt: 1 }), 2_000);
+  jobs.apply(view('a', 3, 5, { state: 'running', attempt: 2 }), 2_001);
+  assert.equal(jobs.get('a')?.lostAt, 2_000);
+});

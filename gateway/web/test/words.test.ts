@@ -83,12 +83,21 @@ test('states, attempts, waits and ends in words', () => {
   assert.equal(words.troubleOf(view('a', 1, 5, { state: 'running', error })), undefined);
 });
 
+test('an attempt without a checkpoint starts over, unless it is the one after the children', () => {
+  assert.equal(words.attemptOf(view('a', 2, 62, { attempt: 2, resumed_from: 0 })), 'attempt 2, starts over');
+  const parent = view('a', 2, 90, { attempt: 2, resumed_from: 0, children: { count: 3, ended: 3, failed: 0 } });
+  assert.equal(words.attemptOf(parent), 'attempt 2');
+});
+
 test('a lost worker is told in plain words, before and after another has taken over', () => {
   const about = { now: 0, pace: new Pace(), feeding: false };
   const stalled = view('a', 1, 62, { state: 'retrying', attempt: 1 });
   assert.equal(words.noteOf(stalled, about), 'Its worker was lost, another takes over');
   assert.equal(words.troubleOf(stalled), undefined);
   assert.equal(words.attemptOf(view('a', 2, 62, { attempt: 2, resumed_from: 58.9 })), 'attempt 2, goes on from 58.9 %');
+  const goesOn = view('a', 2, 62, { attempt: 2, resumed_from: 58.9, message: 'reading' });
+  assert.equal(words.noteOf(goesOn, { ...about, now: 9_000, lostAt: 0 }), 'Its worker was lost, another goes on');
+  assert.equal(words.noteOf(goesOn, { ...about, now: 10_000, lostAt: 0 }), 'reading');
   const failed = view('a', 1, 62, { state: 'retrying', error: { code: 'error', message: 'no such table' } });
   assert.equal(words.noteOf(failed, about), 'Next attempt any moment');
 });

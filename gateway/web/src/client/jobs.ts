@@ -1,4 +1,4 @@
-import { hasEnded, type View } from './protocol';
+import { hasEnded, isStalled, type View } from './protocol';
 
 /** A job as it is to be shown. */
 export interface Job {
@@ -7,6 +7,8 @@ export interface Job {
   readonly percent: number;
   /** When the view came, in milliseconds since 1970. */
   readonly appliedAt: number;
+  /** When its last loss of a worker was heard of, if there was one. */
+  readonly lostAt?: number | undefined;
 }
 
 export interface JobsOptions {
@@ -59,7 +61,7 @@ export class Jobs {
     if (before && !this.stale.has(view.id) && view.rev <= before.view.rev) return false;
     this.stale.delete(view.id);
     const percent = this.raise(view.id, view.percent);
-    this.held.set(view.id, { view, percent, appliedAt: now });
+    this.held.set(view.id, { view, percent, appliedAt: now, lostAt: isStalled(view) ? now : before?.lostAt });
     this.endedCount[kindOf(view)] += Number(hasEnded(view.state)) - Number(!!before && hasEnded(before.view.state));
     if (!before) this.relate(view);
     return true;

@@ -85,6 +85,11 @@ export function hasEnded(state: State): boolean {
   return state === 'succeeded' || state === 'failed' || state === 'canceled';
 }
 
+/** A job whose worker was lost waits for another one, and no attempt of it has failed. */
+export function isStalled({ state, error, retry_at }: View): boolean {
+  return state === 'retrying' && !error && !retry_at;
+}
+
 /** The number of a cursor's record within its topic; 0 if the cursor is malformed. */
 export function cursorNumber(cursor: string): number {
   const n = Number(cursor.slice(cursor.indexOf('-') + 1));

@@ -122,7 +122,7 @@ export class Row {
 
   private paintWords(now: number): void {
     const { view } = this.job;
-    const about = { now, pace: this.pace, feeding: this.actions.feeding(view.id) };
+    const about = { now, pace: this.pace, feeding: this.actions.feeding(view.id), lostAt: this.job.lostAt };
     const status = words.statusOf(view, about);
     setAttribute(this.node, 'data-status', status);
     setText(this.title, words.titleOf(view));

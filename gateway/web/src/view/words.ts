@@ -1,4 +1,4 @@
-import { hasEnded, moment, type Job, type View } from '../client';
+import { hasEnded, isStalled, moment, type Job, type View } from '../client';
 import { amount, count, percentTenths, rate, span, when } from './format';
 import { took, type Pace } from './pace';
 
@@ -8,7 +8,12 @@ export interface Circumstances {
   readonly pace: Pace;
   /** This page is sending the job's file. */
   readonly feeding: boolean;
+  /** When the job lost its worker, as far as this page has seen. */
+  readonly lostAt?: number | undefined;
 }
+
+/** Another worker often takes over at once: that the first was lost is still told for so long. */
+const lostMs = 10_000;
 
 const states: Readonly<Record<View['state'], string>> = {
   receiving: 'Receiving', queued: 'Queued', running: 'Running', awaiting: 'Awaiting', paused: 'Paused', retrying: 'Retrying',
@@ -32,11 +37,6 @@ export function statusOf(view: View, about: Circumstances): string {
   if (hasEnded(view.state)) return view.state;
   if (view.canceling) return 'canceling';
   return view.pausing ? 'pausing' : view.state;
-}
-
-/** A job whose worker was lost waits for another one, and no attempt of it has failed. */
-export function isStalled({ state, error, retry_at }: View): boolean {
-  return state === 'retrying' && !error && !retry_at;
 }
 
 /** How many of a job's children have ended: "4 of 10 parts, 1 failed". */
@@ -78,11 +78,14 @@ function isMoving(view: View): boolean {
 }
 
 /** The attempt, where it is not simply the first. */
-export function attemptOf({ state, attempt, resumed_from, retry_of }: View): string {
+export function attemptOf({ state, attempt, resumed_from, retry_of, children }: View): string {
   const parts = [];
   if (retry_of) parts.push('another try');
   if (attempt && attempt > 1) parts.push(`attempt ${attempt}`);
-  if (resumed_from !== undefined && state === 'running') parts.push(`goes on from ${percentTenths(resumed_from)} %`);
+  if (resumed_from !== undefined && state === 'running') {
+    if (resumed_from > 0) parts.push(`goes on from ${percentTenths(resumed_from)} %`);
+    else if (!children) parts.push('starts over'); // with children it begins again, and they do not
+  }
   return parts.join(', ');
 }
 
@@ -98,6 +101,7 @@ export function noteOf(view: View, about: Circumstances): string {
     const wait = moment(view.retry_at) - about.now;
     return wait > 500 ? `Next attempt in ${span(wait / 1_000)}` : 'Next attempt any moment';
   }
+  if (view.state === 'running' && about.lostAt !== undefined && about.now - about.lostAt < lostMs) return 'Its worker was lost, another goes on';
   if (view.state === 'paused') return 'Rests until it is resumed';
   return hasEnded(view.state) ? '' : view.message ?? '';
 }
