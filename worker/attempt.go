@@ -23,10 +23,10 @@ import (
 func (w *Worker) process(base, intake context.Context, l *lane, from string, t *asynq.Task) error {
 	var p engine.TaskPayload
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
-		return foreign(t)
+		return w.foreign(t, from)
 	}
 	if _, err := engine.ParseJobID(string(p.Job)); err != nil {
-		return foreign(t)
+		return w.foreign(t, from)
 	}
 	select {
 	case l.slots <- struct{}{}:
@@ -65,7 +65,9 @@ func (w *Worker) lost(ctx context.Context, p engine.TaskPayload, jobType string)
 	w.opts.Logger.Error("a task's job has no record", "job", p.Job, "attempt", p.Attempt, "topic", p.Topic, "told", err == nil, "error", err)
 }
 
-func foreign(t *asynq.Task) error {
+// foreign sends a task to asynq's archive that no engine made.
+func (w *Worker) foreign(t *asynq.Task, from string) error {
+	w.opts.Logger.Warn("a task that is not an attempt of a job goes to asynq's archive; give Tidemark queues of its own", "queue", from, "type", fmt.Sprintf("%.64s", t.Type()))
 	return &archived{fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type())}
 }
 
