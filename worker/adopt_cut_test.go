@@ -100,7 +100,9 @@ func TestProcessingThatAsynqCancelsOnTheLastTry(t *testing.T) {
 	wait(t, "the handler", started)
 	job := jobOf(t, e, info)
 	eventually(t, "asynq to archive it", func() bool {
-		_ = inspect(e).CancelProcessing(info.ID)
+		if err := inspect(e).CancelProcessing(info.ID); err != nil {
+			t.Fatal(err)
+		}
 		return strings.HasPrefix(standing(e, info), "archived")
 	})
 	if end := last(history(t, e, job, nil)); end.State != engine.Failed || !strings.Contains(end.Error.Message, context.Canceled.Error()) {

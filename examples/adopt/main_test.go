@@ -31,18 +31,12 @@ func TestAdopt(t *testing.T) {
 // TestItsQueueIsItsOwn: "tidemark up" on the same Redis serves the default queue, and fails
 // what it does not know there.
 func TestItsQueueIsItsOwn(t *testing.T) {
-	url := redistest.Server(t).URL()
-	if err := run(t.Context(), url, io.Discard); err != nil {
+	server := redistest.Server(t)
+	if err := run(t.Context(), server.URL(), io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	at, err := asynq.ParseRedisURI(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	inspector := asynq.NewInspector(at)
-	defer func() { _ = inspector.Close() }()
-	if got, err := inspector.Queues(); err != nil || !slices.Equal(got, []string{"videos"}) {
-		t.Errorf("it used the queues %q: %v", got, err)
+	if got := server.AsynqQueues(t); !slices.Equal(got, []string{"videos"}) {
+		t.Errorf("it used the queues %q", got)
 	}
 }
 

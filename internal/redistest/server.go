@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -103,6 +104,17 @@ func (r *Redis) Dir() string { return r.proc.Dir() }
 func (r *Redis) Client(t testing.TB) *redis.Client {
 	t.Helper()
 	return Dial(t, r.Addr())
+}
+
+// AsynqQueues are the queues that asynq was given tasks for, sorted.
+func (r *Redis) AsynqQueues(t testing.TB) []string {
+	t.Helper()
+	queues, err := r.Client(t).SMembers(t.Context(), "asynq:queues").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(queues)
+	return queues
 }
 
 // Dial returns a new client of the Redis at addr, closed with the test. Its
