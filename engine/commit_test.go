@@ -271,6 +271,43 @@ func TestAShownViewIsReplacedWhole(t *testing.T) {
 	})
 }
 
+// However a job ends, and whoever ends it: there is no total to wait for, and no time left.
+func TestAnEndedJobHasNothingLeftToEstimate(t *testing.T) {
+	guess := &engine.Shown{
+		Indeterminate: true, Progress: engine.Progress{Done: 10}, Message: `,"eta_seconds":7`, ETA: 5 * time.Second,
+	}
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		for _, end := range []string{"succeed", "fail", "give up", "Abandon", "retry and Cancel", "retry and Fail"} {
+			d := newDesk(t, e, "user:42")
+			d.start(1)
+			must(t, d.write(engine.Report{Type: engine.JobProgress, Shown: guess}).Err)
+			if j := d.view(); !j.Indeterminate || j.ETASeconds == nil {
+				t.Fatalf("a running job shows %+v", j)
+			}
+			first, then, found := strings.Cut(end, " and ")
+			must(t, jobActions[first](d))
+			if found {
+				must(t, jobActions[then](d))
+			}
+			if j := d.view(); !j.State.Ended() || j.Indeterminate || j.ETASeconds != nil || j.Message != guess.Message || *j.Progress != guess.Progress {
+				t.Errorf("%s: it is %s and shows %+v", end, j.State, j)
+			}
+		}
+		// The end's own record, also where the report brings what it shows.
+		d := newDesk(t, e, "user:42")
+		d.start(1)
+		must(t, d.write(engine.Report{Type: engine.JobSucceeded, Shown: guess}).Err)
+		page, err := e.Replay(soon(t), d.topic, engine.Beginning)
+		must(t, err)
+		r, err := page.Entries[len(page.Entries)-1].Record()
+		must(t, err)
+		if r.Type != engine.JobSucceeded || r.Job.Indeterminate || r.Job.ETASeconds != nil || r.Job.Progress == nil {
+			t.Errorf("the record of the end: %s %+v", r.Type, r.Job)
+		}
+	})
+}
+
 func TestEnqueueWithAKeyGivesTheSameJobAfterItsEnd(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)

@@ -54,7 +54,7 @@ type Job struct {
 	// Percent is the high-water mark over all attempts and stages, 0 to 100 in
 	// tenths; 100 only when the job has succeeded.
 	Percent float64 `json:"percent"`
-	// Indeterminate says that the present stage does not know its total.
+	// Indeterminate says that the present stage does not know its total. An ended job's is false.
 	Indeterminate bool `json:"indeterminate,omitempty"`
 	// Progress is the present attempt's own count.
 	Progress *Progress `json:"progress,omitempty"`
@@ -62,7 +62,7 @@ type Job struct {
 	Attempt int    `json:"attempt,omitempty"`
 	Stage   *Stage `json:"stage,omitempty"`
 	Message string `json:"message,omitempty"`
-	// ETASeconds is an estimate of the time to the end of the job.
+	// ETASeconds is an estimate of the time to the end of the job; nil once it has ended.
 	ETASeconds *int64 `json:"eta_seconds,omitempty"`
 	// ResumedFrom is the percent of the checkpoint that the present attempt went
 	// on from, when it is not the first.

@@ -173,7 +173,7 @@ func (j *modelJob) view() engine.Job {
 		State: j.state, Canceling: j.canceling && !j.state.Ended(), Pausing: j.pausing && !j.state.Ended(),
 		RetryOf: j.retryOf, Percent: float64(j.tenths) / 10,
 		Attempt: j.fence.Attempt, ResumedFrom: j.resumed,
-		Indeterminate: j.shown.Indeterminate, Message: valid(j.shown.Message), Result: j.outcome.Result,
+		Indeterminate: j.shown.Indeterminate && !j.state.Ended(), Message: valid(j.shown.Message), Result: j.outcome.Result,
 	}
 	if p := j.shown.Progress; p != (engine.Progress{}) {
 		v.Progress = &p
@@ -181,7 +181,7 @@ func (j *modelJob) view() engine.Job {
 	if g := j.shown.Stage; g.Name != "" {
 		v.Stage = &g
 	}
-	if eta := j.shown.ETA; eta > 0 {
+	if eta := j.shown.ETA; eta > 0 && !j.state.Ended() {
 		seconds := int64((eta + time.Second - 1) / time.Second)
 		v.ETASeconds = &seconds
 	}

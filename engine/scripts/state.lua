@@ -184,7 +184,7 @@ local function tell(j, kind, tick, progress, extra, answer)
     j.topic .. '","job":{"id":"' .. j.id .. '","rev":' .. n .. j.view .. ',"state":"' .. state .. '","percent":' ..
     percent(j.tenths) .. ((j.canceling and alive) and ',"canceling":true' or "") ..
     ((j.pausing and alive) and ',"pausing":true' or "") ..
-    (progress ~= "" and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
+    ((progress ~= "" and alive) and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
     tick, answer)
   put(j, "r", n)
   if (j.made or j.ended) and not h.live then
@@ -204,9 +204,16 @@ local function pointer(queue, task)
   return prefix .. "a:" .. #queue .. ":" .. queue .. ":" .. task
 end
 
+-- settled is what progress shows once a job has ended: no missing total, no time left. The
+-- fragment begins with the one and ends with the other, see Shown.append.
+local function settled(progress)
+  return (string.gsub(string.gsub(progress, '^,"indeterminate":true', ""), ',"eta_seconds":%d+$', ""))
+end
+
 -- close ends a job: outcome is what it came to.
 local function close(j, to, outcome)
   j.state, j.beat, j.ended = to, false, true
   put(j, "st", to)
+  put(j, "g", settled(get(j, "g")))
   put(j, "e", outcome .. ',"ended_at":"' .. time .. '"')
 end
