@@ -150,7 +150,7 @@ type call struct {
 	cmd     *redis.Cmd
 }
 
-// Bounds of one call, so that none holds Redis up: reports, and the bytes of large
+// Bounds of one call, so that none holds Redis up: reports, and the bytes of their
 // arguments. One submission goes whatever its size.
 const (
 	maxCallReports = 128
@@ -274,12 +274,15 @@ func (c *committer) group(batch []*submission) []*call {
 	return calls
 }
 
-// bytes is the size of the submission's large arguments.
+// bytes is the size of the submission's arguments, but for numbers.
 func (s *submission) bytes() int {
 	size := 0
 	for _, a := range s.args {
-		if b, ok := a.([]byte); ok {
-			size += len(b)
+		switch a := a.(type) {
+		case []byte:
+			size += len(a)
+		case string:
+			size += len(a)
 		}
 	}
 	return size

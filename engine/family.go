@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -17,15 +16,18 @@ import (
 type Family struct {
 	FanOut string // "": it had none
 	Children
+	// Names is that of the FanOut that was asked about; "" if it was never planned, or by a
+	// version that kept none.
+	Names string
 }
 
-// Family reads where a job's last fan-out stands. Its error wraps ErrNotFound or
-// ErrUnreachable.
-func (e *Engine) Family(ctx context.Context, id JobID) (Family, error) {
+// Family reads where a job's last fan-out stands, and what names the children of fanOut have,
+// which may be an earlier one. Its error wraps ErrNotFound or ErrUnreachable.
+func (e *Engine) Family(ctx context.Context, id JobID, fanOut string) (Family, error) {
 	if !e.keys.holds(id) {
 		return Family{}, ErrNotFound
 	}
-	f, err := e.redis.HMGet(ctx, e.keys.job(id), "st", "kx", "kn", "ke", "kf").Result()
+	f, err := e.redis.HMGet(ctx, e.keys.job(id), "st", "kx", "kn", "ke", "kf", "n:"+fanOut).Result()
 	if err != nil {
 		return Family{}, failure("read the children of job "+string(id), err)
 	}
@@ -36,84 +38,7 @@ func (e *Engine) Family(ctx context.Context, id JobID) (Family, error) {
 		n, _ := strconv.Atoi(text(f[i]))
 		return n
 	}
-	return Family{FanOut: text(f[1]), Children: Children{Count: number(2), Ended: number(3), Failed: number(4)}}, nil
-}
-
-// spawnBatch is how many children one submission makes, and spawners how many tasks are
-// handed to asynq at a time, which takes one a round trip.
-const (
-	spawnBatch = 32
-	spawners   = 16
-)
-
-// Spawn makes children, as PlanFanOut returned them, of a fan-out that was planned, and hands them to asynq. parent is the
-// run's fence: once it is superseded it makes no more. Children that exist stay as they
-// are, and those of them that wait are handed over again. depth is the parent's. Errors to
-// branch on: ErrInvalid, ErrSuperseded, ErrUnreachable, ErrOutOfMemory; some of the
-// children may have been made then, and the call may be repeated.
-func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int, fanOut string, children []Child) error {
-	fail := func(err error) error { return fmt.Errorf("make children of job %s: %w", parent, err) }
-	if depth+1 > MaxChildDepth {
-		return fail(fmt.Errorf("%w depth %d: children of children end at %d", ErrInvalid, depth+1, MaxChildDepth))
-	}
-	now := time.Now()
-	tasks := make([]task, len(children))
-	var batches []*submission
-	answered := make(chan error, len(children)/spawnBatch+1)
-	for i, c := range children {
-		o, t, err := c.Spec.making(ChildID(parent, fanOut, c.Name), now, origin{parent: parent})
-		if err != nil {
-			return fail(err)
-		}
-		o.fields = append(o.fields, "pa", string(parent), "pw", c.Weight, "pi", c.place, "pd", depth+1,
-			"@parent", strconv.Itoa(fence.Attempt)+"."+fence.Token)
-		if c.Optional {
-			o.fields = append(o.fields, "po", 1)
-		}
-		tasks[i] = t
-		if i%spawnBatch == 0 {
-			batches = append(batches, &submission{shard: parent.shard(), milestone: true, done: func(answers []any, err error) {
-				answered <- errors.Join(err, refusedAny(answers))
-			}})
-		}
-		b := batches[len(batches)-1]
-		b.reports++
-		b.args = o.encode(b.args)
-	}
-	for _, b := range batches {
-		if err := e.commits.add(b); err != nil {
-			return fail(err)
-		}
-	}
-	var made error
-	for range batches {
-		select {
-		case err := <-answered:
-			if err != nil && !errors.Is(err, ErrUnreplicated) && made == nil {
-				made = err
-			}
-		case <-ctx.Done():
-			return fail(context.Cause(ctx))
-		}
-	}
-	if made != nil {
-		return fail(made)
-	}
-	err := inParallel(ctx, spawners, tasks, e.dispatch)
-	if err != nil {
-		// They stand; the reconciler of any worker will hand them over.
-		e.opts.Logger.Warn("some children are not yet handed to asynq", "parent", parent, "error", err)
-	}
-	return nil
-}
-
-func refusedAny(answers []any) error {
-	for _, a := range answers {
-		if _, err := readResult(text(a)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return Family{FanOut: text(f[1]), Children: Children{Count: number(2), Ended: number(3), Failed: number(4)}, Names: text(f[5])}, nil
 }
 
 // inParallel calls do for each of items, some at a time, and returns the first error.
@@ -165,6 +90,43 @@ func (e *Engine) Made(ctx context.Context, parent JobID, fanOut string, names []
 		}
 	}
 	return made, nil
+}
+
+// MadeBeside gives up to most names of children that a fan-out has made and that are not among
+// names. One that was forgotten since it ended has no name any more. It reads all children, so
+// it is for saying what went wrong. Its error wraps ErrUnreachable.
+func (e *Engine) MadeBeside(ctx context.Context, parent JobID, fanOut string, names []string, most int) ([]string, error) {
+	named := make(map[string]bool, len(names))
+	for _, name := range names {
+		named[string(ChildID(parent, fanOut, name))] = true
+	}
+	var beside []string
+	const page = 500
+	for from := int64(0); len(beside) < most; from += page {
+		found, err := e.redis.ZRange(ctx, e.keys.children(parent), from, from+page-1).Result()
+		if err != nil {
+			return nil, failure("list the children of job "+string(parent), err)
+		}
+		pipe := e.redis.Pipeline()
+		var cmds []*redis.StringCmd
+		for _, id := range found {
+			if !named[id] {
+				cmds = append(cmds, pipe.HGet(ctx, e.keys.job(JobID(id)), "pn"))
+			}
+		}
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+			return nil, failure("read the children of job "+string(parent), err)
+		}
+		for _, c := range cmds {
+			if name, own := strings.CutPrefix(c.Val(), fanOut+"/"); own && len(beside) < most {
+				beside = append(beside, name)
+			}
+		}
+		if len(found) < page {
+			break
+		}
+	}
+	return beside, nil
 }
 
 // Outcomes reads children of a fan-out, in the order of their names; a zero Job for one

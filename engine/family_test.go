@@ -297,7 +297,7 @@ func (h *household) holds() error {
 			return fmt.Errorf("member %d is %s at %v (canceling %t, pausing %t), want %s at %v (%t, %t)",
 				i, got.State, got.Percent, got.Canceling, got.Pausing, want.State, want.Percent, want.Canceling, want.Pausing)
 		}
-		family, err := h.e.Family(soon(h.t), m.desk.job)
+		family, err := h.e.Family(soon(h.t), m.desk.job, "")
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/internal/option"
@@ -47,6 +50,9 @@ type FanOut struct {
 	Count, Weight int
 	// From and To, in tenths, are where in the parent's bar the children begin and end.
 	From, To int
+	// Names is a hash of the children's names, in whatever order they come, by which a later
+	// attempt that names others is noticed.
+	Names string
 }
 
 func (f *FanOut) validate() error {
@@ -62,7 +68,21 @@ func (f *FanOut) validate() error {
 }
 
 func (f *FanOut) encode() string {
-	return fmt.Sprintf("%s %d %d %d %d", f.Name, f.Count, f.Weight, f.From, f.To)
+	return fmt.Sprintf("%s %d %d %d %d %s", f.Name, f.Count, f.Weight, f.From, f.To, f.Names)
+}
+
+// hashNames is FanOut's Names. A length before each name keeps two names apart from one.
+func hashNames(children []Child) string {
+	names := make([]string, len(children))
+	for i, c := range children {
+		names[i] = c.Name
+	}
+	slices.Sort(names)
+	h := sha256.New()
+	for _, name := range names {
+		fmt.Fprintf(h, "%d:%s", len(name), name)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // PlanFanOut checks children, gives them their defaults and their parent's topic and queue,
@@ -105,7 +125,7 @@ func PlanFanOut(name string, topic Topic, queue string, children []Child) ([]Chi
 		plan.Weight += c.Weight
 		complete[i] = c
 	}
-	plan.To = 1000
+	plan.To, plan.Names = 1000, hashNames(complete)
 	return complete, plan, plan.validate()
 }
 

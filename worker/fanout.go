@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -21,7 +22,8 @@ import (
 //	}
 //
 // So a handler must come to the same fan-outs, with children of the same names, in every
-// attempt: what it decides them by belongs into the payload or a checkpoint. A job may
+// attempt: what it decides them by belongs into the payload or a checkpoint. Where it comes to
+// others, the error wraps engine.ErrInvalid and names some of those that differ. A job may
 // have several, one after the other, under different names; no children give no outcomes
 // at once.
 //
@@ -65,7 +67,7 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	var made []bool
 	var outcomes []engine.Job
 	err = r.persist(ctx, func() error {
-		if family, err = r.engine.Family(ctx, r.job); err != nil {
+		if family, err = r.engine.Family(ctx, r.job, name); err != nil {
 			return err
 		}
 		if made, err = r.engine.Made(ctx, r.job, name, names); err != nil {
@@ -77,17 +79,20 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	if err != nil {
 		return nil, err
 	}
-	switch earlier := count(made); {
-	case family.FanOut == name && family.Count != plan.Count:
-		return nil, changed(plan.Count, family.Count)
+	earlier := count(made)
+	switch {
+	case family.Names != "" && family.Names != plan.Names,
+		family.FanOut == name && family.Count != plan.Count,
+		// Planned by a version that kept no names, or before another fan-out.
+		family.Names == "" && family.FanOut == name && family.Ended == family.Count && earlier < plan.Count,
+		family.FanOut != name && 0 < earlier && earlier < plan.Count:
+		return nil, r.changed(ctx, name, names, made)
 	case family.FanOut == name && family.Ended == family.Count:
 		r.await(false) // a handler may ask again until they have ended
 		return outcomes, nil
 	case family.FanOut == name:
 	case earlier == plan.Count:
 		return outcomes, nil // it was over before the next one was begun
-	case earlier > 0:
-		return nil, changed(plan.Count, earlier)
 	case family.Ended < family.Count:
 		return nil, fmt.Errorf("%w: %d of %d children of its fan-out %s have ended", engine.ErrState, family.Ended, family.Count, family.FanOut)
 	default:
@@ -119,8 +124,44 @@ func count(made []bool) int {
 	return n
 }
 
-func changed(now, before int) error {
-	return fmt.Errorf("%w children: %d of them, and %d in an earlier attempt; decide them by the payload or a checkpoint", engine.ErrInvalid, now, before)
+// changed is the error of a fan-out whose children are not those of an earlier attempt. It names
+// a few of those that differ.
+func (r *Run) changed(ctx context.Context, fanOut string, names []string, made []bool) error {
+	const few = 3
+	var fresh []string
+	for i, name := range names {
+		if !made[i] {
+			fresh = append(fresh, name)
+		}
+	}
+	var gone []string
+	if err := r.persist(ctx, func() (err error) {
+		gone, err = r.engine.MadeBeside(ctx, r.job, fanOut, names, few+1)
+		return err
+	}); err != nil {
+		return err
+	}
+	quote := func(names []string) string {
+		var b strings.Builder
+		for i, name := range names[:min(few, len(names))] {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, "%.40q", name)
+		}
+		if len(names) > few {
+			b.WriteString(" and others")
+		}
+		return b.String()
+	}
+	differ := ""
+	if len(fresh) > 0 {
+		differ += "; not made then: " + quote(fresh)
+	}
+	if len(gone) > 0 {
+		differ += "; made then and not named now: " + quote(gone)
+	}
+	return fmt.Errorf("%w children: they are not those of an earlier attempt%s; decide them by the payload or a checkpoint", engine.ErrInvalid, differ)
 }
 
 // plan commits a fan-out before the first of its children is made.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -204,5 +205,73 @@ func TestFanOutIsAskedAgainInOneAttempt(t *testing.T) {
 	all := history(t, e, enqueue(t, e, "parent"), nil)
 	if end := last(all); end.State != engine.Succeeded || end.Attempt != 1 {
 		t.Errorf("it ended so:\n%s", tell(all))
+	}
+}
+
+// An attempt whose fan-out has other children than an earlier attempt's is refused, whenever it
+// comes by, and hears which they are; it gets no outcome of what was never made, and makes none.
+func TestFanOutWithOtherNamesIsRefused(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	named := func(names ...string) []engine.Child {
+		children := make([]engine.Child, len(names))
+		for i, name := range names {
+			children[i] = engine.Child{Name: name, Spec: engine.Spec{Type: "child"}}
+		}
+		return children
+	}
+	w := build(t, brief(e))
+	release := make(chan struct{})
+	refuse := func(when string, outcomes []engine.Job, err error, words ...string) {
+		t.Helper()
+		if !errors.Is(err, engine.ErrInvalid) || outcomes != nil {
+			t.Errorf("%s: outcomes %v, %v", when, outcomes, err)
+			return
+		}
+		for _, word := range words {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: the error does not say %s: %v", when, word, err)
+			}
+		}
+	}
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		switch run.Attempt() {
+		case 1:
+			if _, err := run.FanOut(ctx, "first", named("a", "b", "c")); !errors.Is(err, worker.ErrAwaiting) {
+				t.Errorf("the first attempt: %v", err)
+			}
+			return errors.New("the run fails before it can wait")
+		case 2: // none of them has ended
+			outcomes, err := run.FanOut(ctx, "first", named("a", "b", "x"))
+			refuse("while they live", outcomes, err, `not made then: "x"`, `not named now: "c"`)
+			_, err = run.FanOut(ctx, "first", named("c", "b", "a")) // their order is the attempt's own business
+			close(release)
+			return err
+		case 3:
+			outcomes, err := run.FanOut(ctx, "first", named("a", "b", strings.Repeat("y", 100)))
+			refuse("once they have ended", outcomes, err, `"`+strings.Repeat("y", 40)+`"`, `not named now: "c"`)
+			outcomes, err = run.FanOut(ctx, "first", named("c", "a", "b"))
+			if err != nil || len(outcomes) != 3 || outcomes[0].ID != engine.ChildID(run.Job(), "first", "c") {
+				t.Errorf("in another order: %v, %v", outcomes, err)
+			}
+			_, err = run.FanOut(ctx, "second", named("a"))
+			return err
+		}
+		for when, names := range map[string][]string{"none is the same": {"x", "y", "z"}, "fewer": {"a", "b"}} {
+			outcomes, err := run.FanOut(ctx, "first", named(names...))
+			refuse("of an earlier fan-out, "+when, outcomes, err, `"c"`)
+		}
+		return nil
+	})
+	var ran atomic.Int32
+	worker.Handle(w, "child", func(context.Context, *worker.Run, []byte) error {
+		<-release
+		ran.Add(1)
+		return nil
+	})
+	start(t, w)
+	all := history(t, e, enqueue(t, e, "parent"), nil)
+	if end := last(all); end.State != engine.Succeeded || end.Attempt != 4 || ran.Load() != 4 {
+		t.Errorf("%d children ran:\n%s", ran.Load(), tell(all))
 	}
 }

@@ -3,8 +3,8 @@
 -- name of its last fan-out; kn, how many children that has, and kw, their weights' sum,
 -- both fixed before the first of them was made; ka and kb, the tenths between which
 -- they move the bar; kd, what they have done, in tenths by weight; ke and kf, how many
--- have ended, and not well. Of a child: pa, its parent; pw, its weight; po, that its
--- parent does without it.
+-- have ended, and not well. Of a child: pa, its parent; pn, "<fan-out>/<name>"; pw, its
+-- weight; po, that its parent does without it.
 
 -- family reads what a parent keeps of its children.
 local function family(j)
@@ -34,12 +34,12 @@ local function show(j)
   put(j, "v", j.view)
 end
 
--- plan takes a fan-out, "<name> <count> <weight> <from> <to>", before its first child is
--- made. The same one again, of an attempt that repeats the last one's work, changes
+-- plan takes a fan-out, "<name> <count> <weight> <from> <to> <hash of names>", before its first
+-- child is made. The hash is kept in a field n:<name>. The same one again, of an attempt that repeats the last one's work, changes
 -- nothing. It returns an answer when the children of another have not all ended.
 local function plan(j, text)
   local k = family(j)
-  local name, count, weight, from, to = string.match(text, "^(%S+) (%d+) (%d+) (%d+) (%d+)$")
+  local name, count, weight, from, to, names = string.match(text, "^(%S+) (%d+) (%d+) (%d+) (%d+) ?(%x*)$")
   if k.name == name then
     return nil
   end
@@ -56,6 +56,7 @@ local function plan(j, text)
   put(j, "kw", weight)
   put(j, "ka", from)
   put(j, "kb", to)
+  put(j, "n:" .. name, names)
   show(j)
   return nil
 end

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Bounds of a slice of children: so many, and so many bytes of what makes them, are one call of
+// the commit script, and then whatever else the process and others have to say is committed
+// before the next slice. spawners is how many of its tasks are handed to asynq at a time, which
+// takes one a round trip.
+const (
+	sliceChildren = 64
+	sliceBytes    = 256 << 10
+	spawners      = 16
+)
+
+// Spawn makes children, as PlanFanOut returned them, of a fan-out that was planned, and hands
+// them to asynq, slice by slice. parent is the run's fence: once it is superseded it makes no
+// more. Children that exist stay as they are, and those of them that wait are handed over
+// again. depth is the parent's. Errors to branch on: ErrInvalid, ErrSuperseded, ErrUnreachable,
+// ErrOutOfMemory; some of the children may have been made then, and the call may be repeated.
+func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int, fanOut string, children []Child) error {
+	fail := func(err error) error { return fmt.Errorf("make children of job %s: %w", parent, err) }
+	if depth+1 > MaxChildDepth {
+		return fail(fmt.Errorf("%w depth %d: children of children end at %d", ErrInvalid, depth+1, MaxChildDepth))
+	}
+	now := time.Now()
+	slice, tasks := &submission{shard: parent.shard()}, make([]task, 0, sliceChildren)
+	var late error
+	flush := func() error {
+		if err := e.submitAndWait(ctx, slice); err != nil {
+			return err
+		}
+		if err := inParallel(ctx, spawners, tasks, e.dispatch); err != nil {
+			late = err
+		}
+		slice, tasks = &submission{shard: parent.shard()}, tasks[:0]
+		return nil
+	}
+	size := 0
+	for _, c := range children {
+		o, t, err := c.Spec.making(ChildID(parent, fanOut, c.Name), now, origin{parent: parent})
+		if err != nil {
+			return fail(err)
+		}
+		o.fields = append(o.fields, "pa", string(parent), "pn", fanOut+"/"+c.Name, "pw", c.Weight, "pi", c.place, "pd", depth+1,
+			"@parent", strconv.Itoa(fence.Attempt)+"."+fence.Token)
+		if c.Optional {
+			o.fields = append(o.fields, "po", 1)
+		}
+		own := submission{args: o.encode(nil)}
+		if slice.reports == sliceChildren || slice.reports > 0 && size+own.bytes() > sliceBytes {
+			if err := flush(); err != nil {
+				return fail(err)
+			}
+			size = 0
+		}
+		size += own.bytes()
+		slice.reports++
+		slice.args = append(slice.args, own.args...)
+		tasks = append(tasks, t)
+	}
+	if slice.reports > 0 {
+		if err := flush(); err != nil {
+			return fail(err)
+		}
+	}
+	if late != nil {
+		// They stand; the reconciler of any worker will hand them over.
+		e.opts.Logger.Warn("some children are not yet handed to asynq", "parent", parent, "error", late)
+	}
+	return nil
+}
+
+// submitAndWait commits operations and returns the first refusal. It waits for no replicas:
+// what the caller commits after it does, and replicas take writes in their order.
+func (e *Engine) submitAndWait(ctx context.Context, s *submission) error {
+	answered := make(chan error, 1)
+	s.done = func(answers []any, err error) { answered <- errors.Join(err, refusedAny(answers)) }
+	if err := e.commits.add(s); err != nil {
+		return err
+	}
+	select {
+	case err := <-answered:
+		if errors.Is(err, ErrUnreplicated) {
+			return nil
+		}
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func refusedAny(answers []any) error {
+	for _, a := range answers {
+		if _, err := readResult(text(a)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
