@@ -99,6 +99,28 @@ func (e *Engine) Beats(ctx context.Context) (map[JobID]string, error) {
 	return beats, nil
 }
 
+// TryWrites finds out whether the Redis of each of the jobs takes writes, by one write a
+// shard, all in one round trip on the connections of heartbeats: in the order of the jobs,
+// nil or why it does not. Errors to branch on: ErrUnreachable, ErrOutOfMemory, ErrNotFound.
+func (e *Engine) TryWrites(ctx context.Context, jobs []JobID) []error {
+	pipe := e.vital.Pipeline()
+	cmds := map[int]*redis.StatusCmd{}
+	for _, job := range jobs {
+		if e.keys.holds(job) && cmds[job.shard()] == nil {
+			cmds[job.shard()] = pipe.Set(ctx, e.keys.probe(job.shard()), 1, time.Minute)
+		}
+	}
+	_, _ = pipe.Exec(ctx) // each command's own error is read below
+	errs := make([]error, len(jobs))
+	for i, job := range jobs {
+		errs[i] = ErrNotFound
+		if e.keys.holds(job) {
+			errs[i] = failure("try a write", cmds[job.shard()].Err())
+		}
+	}
+	return errs
+}
+
 // Stall claims a running attempt whose worker was silent: beat is its last
 // heartbeat, as Beats gave it. The claim holds only if there was none since. The
 // fence is raised, so nothing that the silent worker still sends is accepted, and

@@ -16,6 +16,7 @@ import "fmt"
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
 //	{07}:beat       hash     heartbeats of running attempts: "<attempt>.<counter>"
+//	{07}:probe      string   what a sweep writes to see whether writes are taken, for a minute
 //	{07}:op:<key>   string   the result of an operation, for 24 hours
 //
 // Schedules are of no shard, since every worker reads all of them:
@@ -45,6 +46,7 @@ func (k keys) head(shard int) string                { return k.shards[shard] + "
 func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }
 func (k keys) live(shard int) string                { return k.shards[shard] + "live" }
 func (k keys) beat(shard int) string                { return k.shards[shard] + "beat" }
+func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }
 func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }
 func (k keys) index(t Topic) string                 { return k.of(t) + "x:" + string(t) }
 func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }

@@ -47,8 +47,11 @@
 // observer has watched on its own monotonic clock, without a failed read in between and
 // without a change of the Redis behind. Time in which it did not look, or got no answer,
 // counts for nothing, and after that at least half a lease and the time of two beats are
-// watched before anything is claimed. The claim holds only if the beat is still that one.
-// So a restarted or frozen Redis rescues nobody who is alive.
+// watched before anything is claimed. A Redis that answers reads may refuse writes, and
+// beats with them: before a claim, the shard must have taken writes of the sweeper's for at
+// least half a lease and the time of two beats, and a refused one begins the lease anew. The
+// claim holds only if the beat is still that one. So a Redis that is restarted, freezes or
+// refuses writes rescues nobody who is alive.
 //
 // # Ticks
 //

@@ -75,6 +75,18 @@ func TestRedisComesBackAndNobodyAliveIsRescued(t *testing.T) {
 			s.Resume()
 		}
 	}
+	// Reads go on. Each outage is over when a claim of who has been silent for a lease would
+	// come before most of the beats.
+	refusing := func(why redistest.Refusal) func(*testing.T, *redistest.Redis) {
+		return func(t *testing.T, s *redistest.Redis) {
+			for i := range scale(4, 20) {
+				s.RefuseWrites(why)
+				pause(t.Context(), 1050*time.Millisecond+time.Duration(i%4)*100*time.Millisecond)
+				s.TakeWrites()
+				pause(t.Context(), 700*time.Millisecond)
+			}
+		}
+	}
 	// With slow beats sweeps are much more frequent than they, so that whoever took old
 	// readings for silence would claim before the first beat after an outage.
 	for _, c := range []struct {
@@ -89,6 +101,10 @@ func TestRedisComesBackAndNobodyAliveIsRescued(t *testing.T) {
 		{"restarted", slowBeats, 20, restarted},
 		{"killed and away for longer than a lease", slowBeats, 20, killed(2 * time.Second)},
 		{"frozen for longer than a lease", slowBeats, 20, frozen(2 * time.Second)},
+		{"refusing writes: out of memory", slowBeats, 20, refusing(redistest.OutOfMemory)},
+		{"refusing writes: few replicas", slowBeats, 20, refusing(redistest.FewReplicas)},
+		{"refusing writes: cannot save", slowBeats, 20, refusing(redistest.CannotSave)},
+		{"refusing writes: demoted", slowBeats, 20, refusing(redistest.Demoted)},
 	} {
 		t.Run(c.leases.String()+"/"+c.name, func(t *testing.T) {
 			t.Parallel()

@@ -37,6 +37,13 @@ import (
 // max(L-H, 2H, L/2) after Redis answers again, needs H, and has at least L/3 to spare.
 // Whoever is dead is claimed after the lease and the gap, or max(2H, L/2) after the gap,
 // whichever is later, where it used to be a whole lease after it.
+//
+// A Redis that answers reads may refuse writes: it is short of memory or of replicas, it
+// cannot save, or it is a replica for a while. Then nobody beats. So once a beat has stood
+// still for so long that only max(2H, L/2) of its lease is left, its shard must take a write
+// of the sweeper's after each reading until the claim. A refusal begins the lease anew.
+// With beats at most a third of a lease apart, nobody alive and able to write gets there, so
+// it costs a write only where somebody is silent.
 type watch struct {
 	lease time.Duration
 	beats time.Duration // between two of a worker's heartbeats
@@ -52,10 +59,39 @@ type watch struct {
 type sighting struct {
 	beat  string
 	since time.Duration
+	// written is the watched time from which on its shard is known to take writes.
+	// Zero: it is not known.
+	written time.Duration
 }
+
+// enough is the least time for which a Redis must have been well before a claim.
+func (h *watch) enough() time.Duration { return max(h.lease/2, 2*h.beats) }
 
 // failed forgets everything: between two reads anything may have happened.
 func (h *watch) failed() { h.seen, h.last = nil, time.Time{} }
+
+// doubted are the jobs whose shards must take writes from now on, for a claim to follow.
+func (h *watch) doubted() (jobs []engine.JobID) {
+	for job, s := range h.seen {
+		if h.watched-s.since >= h.lease-h.enough() {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs
+}
+
+// wrote notes whether the shard of a job took a write that was answered at a time.
+func (h *watch) wrote(job engine.JobID, taken bool, at time.Time) {
+	s := h.seen[job]
+	now := h.watched + at.Sub(h.last)
+	switch {
+	case !taken:
+		s.since, s.written = now, 0
+	case s.written == 0:
+		s.written = now
+	}
+	h.seen[job] = s
+}
 
 // read takes a reading that began and ended at the times given. It returns the jobs whose
 // beat has not changed for a whole lease, with that beat, and how long the gap before
@@ -67,7 +103,7 @@ func (h *watch) read(beats map[engine.JobID]string, redis string, began, ended t
 		h.seen, h.settled = nil, 0
 		apart = 0
 	case apart > h.lease/2:
-		h.settled = h.watched + max(h.lease/2, 2*h.beats)
+		h.settled = h.watched + h.enough()
 		apart, gap = 0, apart
 	}
 	h.redis, h.last = redis, ended
@@ -78,11 +114,11 @@ func (h *watch) read(beats map[engine.JobID]string, redis string, began, ended t
 	for job, beat := range beats {
 		s, known := h.seen[job]
 		if !known || s.beat != beat {
-			next[job] = sighting{beat, h.watched}
+			next[job] = sighting{beat: beat, since: h.watched}
 			continue
 		}
 		next[job] = s
-		if sure-s.since >= h.lease && sure >= h.settled {
+		if sure-s.since >= h.lease && sure >= h.settled && s.written > 0 && sure-s.written >= h.enough() {
 			if silent == nil {
 				silent = map[engine.JobID]string{}
 			}
@@ -94,12 +130,16 @@ func (h *watch) read(beats map[engine.JobID]string, redis string, began, ended t
 }
 
 // wait is how long after a reading the next one is due: an interval, or less where a
-// whole lease of silence may be seen before that, which a reading just too early would
-// put off by an interval.
+// beat comes into doubt before that, or a whole lease of silence may be seen, which a
+// reading just too early would put off by an interval.
 func (h *watch) wait(interval time.Duration) time.Duration {
 	wait := interval
 	for _, s := range h.seen {
-		if left := h.lease - (h.watched - s.since); left > 0 {
+		next := s.since + h.lease - h.enough()
+		if s.written > 0 {
+			next = max(s.since+h.lease, s.written+h.enough())
+		}
+		if left := next - h.watched; left > 0 {
 			wait = min(wait, left)
 		}
 	}
@@ -139,6 +179,20 @@ func (c *crew) sweep(ctx context.Context) {
 				break
 			}
 		}
+		c.tryWrites(ctx, h)
+	}
+}
+
+// tryWrites finds out whether the shards of beats in doubt take writes.
+func (c *crew) tryWrites(ctx context.Context, h *watch) {
+	jobs := h.doubted()
+	if len(jobs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
+	defer cancel()
+	for i, err := range c.opts.Engine.TryWrites(ctx, jobs) {
+		h.wrote(jobs[i], err == nil, time.Now())
 	}
 }
 

@@ -15,6 +15,7 @@ type look struct {
 	beat        string // of job "j"; "": it has none
 	redis       string
 	failed      bool
+	refused     bool // a write after it
 }
 
 // looks repeats a calm one.
@@ -39,6 +40,9 @@ func (l look) see(h *watch, at *time.Time) (bool, time.Duration) {
 		beats["j"] = l.beat
 	}
 	silent, gap := h.read(beats, l.redis, at.Add(-l.took), *at)
+	for _, job := range h.doubted() {
+		h.wrote(job, !l.refused, *at)
+	}
 	return silent["j"] != "", gap
 }
 
@@ -57,6 +61,7 @@ func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
 	}
 	watched := func(d time.Duration) []look { return looks(1+int(d/calm.after), calm) }
 	failed := look{after: calm.after, failed: true}
+	refused := func(l look) look { l.refused = true; return l }
 
 	for _, c := range []struct {
 		name  string
@@ -73,7 +78,7 @@ func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
 		{name: "a job that was gone does", seen: append(watched(3*s), look{after: s, redis: "a"}, calm), want: 4 * s},
 		{name: "what is asked now may change until it is answered", seen: watched(0), then: slow(400 * ms), want: 4500 * ms},
 
-		{name: "half a lease between reads is watched", seen: append(watched(s), after(2*s)), want: s},
+		{name: "half a lease between reads is watched", seen: watched(2 * s), then: after(2 * s), want: 2 * s},
 		{name: "more is a gap, and no silence", seen: append(watched(0), after(2*s+ms)), want: 4 * s},
 		{name: "a gap forgets nothing", seen: append(watched(s), after(10*s)), want: 3 * s},
 		{name: "after a gap half a lease is watched", seen: append(watched(3500*ms), after(10*s)), want: 2 * s},
@@ -84,6 +89,13 @@ func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
 		{name: "a gap and another Redis", seen: append(watched(3*s), moved(after(10*s))), then: moved(calm), want: 4 * s},
 		{name: "a read that took long is a gap", seen: append(watched(3*s), look{after: 2500 * ms, took: 2400 * ms, beat: "1.7", redis: "a"}), want: 2 * s},
 		{name: "a failed read after a gap", seen: append(watched(3*s), after(10*s), failed), want: 4500 * ms},
+		{name: "a refused write begins the lease anew", seen: append(watched(2*s), refused(calm)), want: 4 * s},
+		{name: "each refused write does", seen: join(watched(2*s), looks(9, refused(calm))), want: 4 * s},
+		{name: "a refused write after one that was taken does", seen: append(watched(3*s), refused(calm)), want: 4 * s},
+		{name: "nobody asks for writes while a beat is young", seen: append(watched(s), refused(calm)), want: 2500 * ms},
+		{name: "writes are known to be taken for half a lease", seen: append(watched(1500*ms), after(2*s)), want: 2 * s},
+		{name: "writes are known to be taken for two beats", beats: 1500 * ms, seen: append(watched(500*ms), after(2*s)), want: 3 * s},
+		{name: "rare beats have a whole lease after a refused write", beats: 2 * s, seen: append(watched(s), refused(calm)), want: 4500 * ms},
 		{name: "what came after the gap has its own lease", seen: append(watched(3*s), after(10*s), beaten(calm)), then: beaten(calm), want: 4 * s},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -140,30 +152,39 @@ func TestWatchTellsOfGaps(t *testing.T) {
 }
 
 // Redis is frozen at random, for longer than half a lease each time, and takes the beats
-// with it that fall into that. In between it answers for any time, and so does whoever
-// looks. Somebody who is alive is never called silent, whatever the heartbeat interval,
-// and somebody who is dead is, by a lease of calm.
+// with it that fall into that. It refuses writes at random, and beats with them, while it
+// answers reads. In between it answers for any time, and so does whoever looks. Somebody who
+// is alive is never called silent, whatever the heartbeat interval, and somebody who is dead
+// is, by a lease of calm.
 func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
 	const lease = 4 * time.Second
 	for _, beats := range []time.Duration{lease / 10, lease / 4, lease / 3, lease / 2} {
 		t.Run(beats.String(), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, uint64(beats)))
 			h, start := &watch{lease: lease, beats: beats}, time.Now()
-			now, beat, counter, gaps := time.Duration(0), time.Duration(0), 0, 0
+			now, beat, counter, gaps, refusals := time.Duration(0), time.Duration(0), 0, 0, 0
+			var refused [2]time.Duration // from and until
+			refusing := func(at time.Duration) bool { return refused[0] <= at && at < refused[1] }
 			arrive := func() {
 				for ; beat <= now; beat += beats {
-					counter++
+					if !refusing(beat) {
+						counter++
+					}
 				}
 			}
 			read := func() bool {
 				at := start.Add(now)
-				silent, gap := look{beat: strconv.Itoa(counter), redis: "a"}.see(h, &at)
+				silent, gap := look{beat: strconv.Itoa(counter), redis: "a", refused: refusing(now)}.see(h, &at)
 				if gap > 0 {
 					gaps++
 				}
 				return silent
 			}
 			for range 20_000 {
+				if now >= refused[1] && r.IntN(10) == 0 {
+					refusals++
+					refused = [2]time.Duration{now, now + time.Duration(r.Int64N(int64(2*lease)))}
+				}
 				now += time.Millisecond + time.Duration(r.Int64N(int64(lease/4)))
 				if r.IntN(5) == 0 {
 					arrive()
@@ -174,12 +195,13 @@ func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
 				}
 				arrive()
 				if read() {
-					t.Fatalf("silent at %s, after %d gaps", now, gaps)
+					t.Fatalf("silent at %s, after %d gaps and %d refusals", now, gaps, refusals)
 				}
 			}
-			if gaps < 1000 {
-				t.Fatalf("only %d gaps", gaps)
+			if gaps < 1000 || refusals < 500 {
+				t.Fatalf("only %d gaps and %d refusals", gaps, refusals)
 			}
+			now = max(now, refused[1])
 			from := now
 			for !read() {
 				if now += lease / 8; now > from+2*lease {
@@ -209,6 +231,9 @@ func TestWatchLooksWhenALeaseOfSilenceIsOver(t *testing.T) {
 		if reads > 20 {
 			t.Fatal("silence is not seen")
 		}
-		clock = clock.Add(took).Add(h.wait(interval))
+		for _, job := range h.doubted() {
+			h.wrote(job, true, began.Add(2*took))
+		}
+		clock = clock.Add(2 * took).Add(h.wait(interval))
 	}
 }

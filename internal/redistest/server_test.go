@@ -147,3 +147,19 @@ func BenchmarkServer(b *testing.B) {
 		r.Kill()
 	}
 }
+
+func TestRefusedWrites(t *testing.T) {
+	t.Parallel()
+	s := Server(t)
+	c := s.Client(t)
+	set(t, c, "k", "v")
+	for _, why := range Refusals {
+		s.RefuseWrites(why)
+		if err := c.Set(t.Context(), "k", "w", 0).Err(); err == nil || !strings.HasPrefix(err.Error(), why.code()) {
+			t.Errorf("%s: a write was answered %v", why, err)
+		}
+		wantValue(t, c, "k", "v")
+		s.TakeWrites()
+		set(t, c, "k", "v")
+	}
+}
