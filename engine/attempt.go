@@ -58,14 +58,14 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 			b := beats[i]
 			args[shard] = append(args[shard], string(b.Job), b.Attempt, b.Token, b.Counter)
 		}
-		cmds[shard] = pipe.EvalSha(ctx, e.scripts.beat.Hash(), []string{e.keys.log(shard)}, args[shard]...)
+		cmds[shard] = pipe.EvalSha(ctx, e.scripts.beat.Hash(), e.keys.declared(shard), args[shard]...)
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
 	var failed error
 	for shard, indexes := range byShard {
 		answers, err := cmds[shard].StringSlice()
 		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			answers, err = e.scripts.beat.Eval(ctx, e.vital, []string{e.keys.log(shard)}, args[shard]...).StringSlice()
+			answers, err = e.scripts.beat.Eval(ctx, e.vital, e.keys.declared(shard), args[shard]...).StringSlice()
 		}
 		if err != nil {
 			failed = errors.Join(failed, failure("heartbeat", err))
@@ -263,5 +263,5 @@ func (e *Engine) Forget(ctx context.Context, id JobID) error {
 	if !e.keys.holds(id) {
 		return nil
 	}
-	return failure("forget job "+string(id), e.scripts.forget.Run(ctx, e.redis, []string{e.keys.log(id.shard())}, string(id)).Err())
+	return failure("forget job "+string(id), e.scripts.forget.Run(ctx, e.redis, e.keys.declared(id.shard()), string(id)).Err())
 }

@@ -142,8 +142,8 @@ func (c *committer) run(l *lane) {
 // A call is one run of the script: submissions of one shard on Redis Cluster, of any
 // number of shards elsewhere, ordered by shard.
 type call struct {
-	keys    []string
-	args    []any // how many belong to each key, then all of them
+	keys    []string // two a shard
+	args    []any    // how many belong to each key, then all of them
 	subs    []*submission
 	reports int
 	bytes   int
@@ -262,7 +262,7 @@ func (c *committer) group(batch []*submission) []*call {
 		}
 		if s.shard != shard {
 			shard = s.shard
-			k.keys = append(k.keys, c.e.keys.log(shard))
+			k.keys = append(k.keys, c.e.keys.declared(shard)...)
 			counts = append(counts, 0)
 		}
 		counts[len(counts)-1] += len(s.args)

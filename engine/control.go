@@ -112,6 +112,9 @@ func (e *Engine) control(ctx context.Context, id JobID, kind RecordType, attempt
 			o.fields = []any{"an", noTry}
 		}
 	}
-	r, err = e.operate(ctx, o)
+	err = e.patiently(ctx, func() (err error) {
+		r, err = e.operate(ctx, o)
+		return err
+	})
 	return a, r, err
 }

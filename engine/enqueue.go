@@ -104,7 +104,10 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	}
 	var done Enqueued
 	if err == nil {
-		done, err = e.make(ctx, o, t)
+		err = e.patiently(ctx, func() (err error) {
+			done, err = e.make(ctx, o, t)
+			return err
+		})
 	}
 	if err != nil {
 		err = fmt.Errorf("enqueue %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)

@@ -6,6 +6,7 @@ import "fmt"
 // so share a slot of Redis Cluster.
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
+//	{07}:none                never there; scripts declare it, see declared
 //	{07}:head       hash     the log's last ID <ms>-<k>, the outbox's groups and what its cap dropped
 //	{07}:out        stream   milestones and notifications, while a group is declared
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
@@ -53,6 +54,14 @@ func (k keys) job(id JobID) string                  { return k.shards[id.shard()
 func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
 func (k keys) children(id JobID) string             { return k.shards[id.shard()] + "k:" + string(id) }
 func (k keys) of(t Topic) string                    { return k.shards[shardOf(t, len(k.shards))] }
+
+// declared are the keys that a script of a shard is called with. On Redis Cluster they
+// keep it off a slot that is moving to another node, where it would find some keys and
+// not others: while one of two declared keys is missing, Redis refuses the call with
+// TRYAGAIN before the script has begun, on either node.
+func (k keys) declared(shard int) []string {
+	return []string{k.log(shard), k.shards[shard] + "none"}
+}
 
 // task names the key that holds the job of an asynq task.
 func (k keys) task(t Topic, of Task) string {

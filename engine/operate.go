@@ -128,9 +128,11 @@ func (e *Engine) Notify(ctx context.Context, topic Topic, key string, body json.
 	if key != "" {
 		own = "notify:" + string(topic) + ":" + key
 	}
-	r, err := e.operate(ctx, operation{
-		kind: NotificationCreated, topic: topic, attempt: -1,
-		key: own, extra: `,"notification":` + string(body),
+	o := operation{kind: NotificationCreated, topic: topic, attempt: -1, key: own, extra: `,"notification":` + string(body)}
+	var r result
+	err = e.patiently(ctx, func() (err error) {
+		r, err = e.operate(ctx, o)
+		return err
 	})
 	return cmp.Or(err, r.standing)
 }

@@ -71,7 +71,8 @@ type Options struct {
 	WaitTimeout  time.Duration
 
 	// CommitTimeout is how long one call of the commit script may take, retries of
-	// the client included, before it is answered with ErrUnreachable. From 100
+	// the client included, before it is answered with ErrUnreachable, and how long a
+	// call such as Enqueue waits while Redis Cluster moves a slot. From 100
 	// milliseconds on. Defaults to 5 seconds.
 	CommitTimeout time.Duration
 

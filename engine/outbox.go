@@ -71,7 +71,7 @@ func (e *Engine) onOutboxes(ctx context.Context, what, group string) (int, error
 	total := 0
 	var failures []error
 	for shard := range e.opts.Shards {
-		n, err := e.scripts.outbox.Run(ctx, e.redis, []string{e.keys.log(shard)}, what, group).Int()
+		n, err := e.scripts.outbox.Run(ctx, e.redis, e.keys.declared(shard), what, group).Int()
 		total += n
 		if err != nil {
 			failures = append(failures, failure(fmt.Sprintf("%s outbox of shard %d", what, shard), err))

@@ -66,7 +66,11 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 	if s.Key != "" {
 		o.key = receiveKey(s.Topic, s.Key)
 	}
-	r, err := e.operate(ctx, o)
+	var r result
+	err = e.patiently(ctx, func() (err error) {
+		r, err = e.operate(ctx, o)
+		return err
+	})
 	if err != nil {
 		return fail(err)
 	}

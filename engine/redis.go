@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -163,11 +164,10 @@ func away(err error) bool {
 		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, context.DeadlineExceeded):
 		return true
 	}
-	if redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) ||
-		redis.IsTryAgainError(err) || redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err) {
+	if redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err) {
 		return true
 	}
-	if _, moved := redis.IsMovedError(err); moved {
+	if rearranged(err) {
 		return true
 	}
 	// Sentinel and Cluster clients have plain texts for having found nobody.
@@ -178,4 +178,31 @@ func away(err error) bool {
 		}
 	}
 	return false
+}
+
+// rearranged reports whether Redis Cluster refused a call because a slot is moving to
+// another node, or because no node serves it until a failover is over.
+func rearranged(err error) bool {
+	_, moved := redis.IsMovedError(err)
+	_, ask := redis.IsAskError(err)
+	return moved || ask || redis.IsTryAgainError(err) || redis.IsClusterDownError(err)
+}
+
+// patiently repeats a call that somebody waits for while Redis Cluster is being
+// rearranged, for at most Options.CommitTimeout and as long as ctx lasts. What do asks for
+// may be asked twice. Its error is do's last one.
+func (e *Engine) patiently(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.CommitTimeout)
+	defer cancel()
+	for delay := 10 * time.Millisecond; ; delay = min(2*delay, 200*time.Millisecond) {
+		err := do()
+		if err == nil || !rearranged(err) {
+			return err
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }

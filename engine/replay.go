@@ -45,7 +45,7 @@ func (e *Engine) Replay(ctx context.Context, topic Topic, after Cursor) (Page, e
 	if _, err := ParseCursor(string(after)); err != nil {
 		return Page{}, err
 	}
-	answer, err := e.scripts.replay.Run(ctx, e.redis, []string{e.keys.log(shardOf(topic, e.opts.Shards))},
+	answer, err := e.scripts.replay.Run(ctx, e.redis, e.keys.declared(shardOf(topic, e.opts.Shards)),
 		string(topic), string(after), pageEntries, pageBytes).StringSlice()
 	if err != nil {
 		return Page{}, failure("replay of "+string(topic), err)

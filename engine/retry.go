@@ -83,5 +83,10 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	if share > 0 || checkpoint {
 		o.fields = append(o.fields, "cc", o.tenths)
 	}
-	return e.make(ctx, o, t)
+	var done Enqueued
+	err = e.patiently(ctx, func() (err error) {
+		done, err = e.make(ctx, o, t)
+		return err
+	})
+	return done, err
 }

@@ -41,7 +41,7 @@ func (e *Engine) Snapshot(ctx context.Context, topic Topic, held Cursor) (Snapsh
 		}
 		after = strconv.FormatUint(held.N(), 10)
 	}
-	answer, err := e.scripts.snapshot.Run(ctx, e.redis, []string{e.keys.log(shardOf(topic, e.opts.Shards))}, string(topic), after, snapshotEnded).StringSlice()
+	answer, err := e.scripts.snapshot.Run(ctx, e.redis, e.keys.declared(shardOf(topic, e.opts.Shards)), string(topic), after, snapshotEnded).StringSlice()
 	if err != nil {
 		return Snapshot{}, failure("snapshot of "+string(topic), err)
 	}

@@ -3,9 +3,9 @@
 -- does not roll a script back, and the first write is the one that fails when memory
 -- is short, so nothing has moved when it does.
 --
--- KEYS are the logs of the shards that the reports are of (one on Redis Cluster, any
--- number elsewhere); for each there stands, first in ARGV, how many arguments its
--- reports take. Then the reports follow, shard by shard:
+-- KEYS are two of each shard that the reports are of, see common.lua (one shard on Redis
+-- Cluster, any number elsewhere); for each shard there stands, first in ARGV, how many
+-- arguments its reports take. Then the reports follow, shard by shard:
 --   type, job, fence, seq, percent, progress, count, then count names and values.
 -- A report with a fence, "<attempt>.<token>", comes from a run, and seq is its
 -- number within the attempt. One without is an operation; the fence that stands in

@@ -1,9 +1,10 @@
 -- What every script shares. The engine puts the limits (upper-case locals) in
 -- front of this text and one script behind it.
 --
--- KEYS[1] is always a shard's log. All other keys of the shard are made from its
--- prefix: they carry the same hash tag, so they stand in the same slot and one
--- declared key routes the call on Redis Cluster.
+-- KEYS[1] is always a shard's log, and KEYS[2] a key of the shard that is never there.
+-- All other keys of the shard are made from the prefix: they carry the same hash tag, so
+-- they are in the same slot of Redis Cluster and the declared keys route the call. While
+-- that slot moves to another node Redis refuses the call, since KEYS[2] is missing.
 
 local prefix = string.sub(KEYS[1], 1, -4)
 

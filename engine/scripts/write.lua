@@ -198,21 +198,22 @@ local function settle()
 end
 
 -- Nothing is written, in any shard, before everything is decided.
-local shards, last = {}, #KEYS
-for s = 1, #KEYS do
-  prefix = string.sub(KEYS[s], 1, -4)
+local shards, last = {}, #KEYS / 2
+for s = 1, last do
+  local log = KEYS[2 * s - 1]
+  prefix = string.sub(log, 1, -4)
   jobs, topics, touched, heads, appends, ops, owners, marks, claimed = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local first = last + 1
   last = last + ARGV[s]
   decide(first, last)
   local shard = #appends > 0 and call("HMGET", prefix .. "head", "id", "groups")
   if shard and not shard[1] then
-    local newest = call("XREVRANGE", KEYS[s], "+", "-", "COUNT", 1)[1]
+    local newest = call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
     shard[1] = newest and newest[1]
   end
   shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks }
 end
-for s = 1, #KEYS do
+for s = 1, #shards do
   local shard
   jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks = unpack(shards[s], 1, 10)
   if shard then
