@@ -26,7 +26,11 @@ type transfer struct {
 
 	created bool
 	err     error // why the request fails, for its answer
-	torn    bool  // its body could not be read to the end
+
+	// What became of the request's body. It is read by the goroutine of the request alone.
+	arrived int64 // bytes
+	whole   bool  // read to its end
+	torn    bool  // it cannot be read to its end
 
 	// reception is the fence to report with, if it is known.
 	reception engine.Reception

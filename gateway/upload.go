@@ -41,6 +41,7 @@ type uploads struct {
 const (
 	uploadsPath = "/v1/uploads/"
 	tusVersion  = "1.0.0"
+	uploadType  = "application/offset+octet-stream" // the Content-Type of a body that is taken
 	// lookTimeout bounds a look at the job when bytes can do without it.
 	lookTimeout = 2 * time.Second
 )
@@ -220,7 +221,7 @@ func (u *uploads) existing(w http.ResponseWriter, r *http.Request, p *auth.Princ
 		do = u.tusd.HeadFile
 	case r.ContentLength > up.Size:
 		// tusd adds it to the offset, and the sum may overflow: then it stores without a bound.
-		return tusdErrors[tus.ErrSizeExceeded.ErrorCode]
+		return errTooLong
 	}
 	u.serve(w, r, t, do)
 	return nil
@@ -252,7 +253,7 @@ func (u *uploads) serve(w http.ResponseWriter, r *http.Request, t *transfer, do 
 	r.Header.Del("X-HTTP-Method-Override")
 	r.URL.Path = "/" + string(t.upload.Job)
 	if r.Body != nil {
-		r.Body = tearing{r.Body, t}
+		r.Body = incoming{r.Body, t}
 	}
 	said := &tusAnswer{ResponseWriter: w, t: t}
 	u.tusd.Middleware(do).ServeHTTP(said, r)

@@ -51,6 +51,8 @@ func (u *uploads) announced(r *http.Request, p *auth.Principal) (announcement, e
 	case size > u.g.opts.UploadBytes:
 		detail := fmt.Sprintf("Upload-Length %d: an upload may have at most %d bytes", size, u.g.opts.UploadBytes)
 		return announcement{}, &uploadError{http.StatusRequestEntityTooLarge, "too_large", detail, 0}
+	case r.ContentLength > size && r.Header.Get("Content-Type") == uploadType:
+		return announcement{}, errTooLong
 	}
 	meta, err := parseMetadata(r.Header.Values("Upload-Metadata"))
 	if err != nil {

@@ -27,6 +27,7 @@ var (
 	errDiskFull    = &uploadError{http.StatusInsufficientStorage, "disk_full", "there is no room for the upload; what has arrived is kept", 30 * time.Second}
 	errTooMany     = &uploadError{http.StatusTooManyRequests, "too_many_uploads", "", 0} // the detail names the bound
 	errInterrupted = &uploadError{http.StatusConflict, "upload_interrupted", "another request for this upload took over", 0}
+	errTooLong     = &uploadError{http.StatusRequestEntityTooLarge, "too_large", "the request has more bytes than the upload lacks; none of them is kept", 0}
 	errAnnounced   = &uploadError{http.StatusLocked, "upload_locked", "another announcement with this key is under way", time.Second}
 	errStopping    = &uploadError{http.StatusServiceUnavailable, "draining", "the gateway is stopping; go on with its successor", time.Second}
 	errNotQueued   = &uploadError{http.StatusServiceUnavailable, "upload_not_queued", "everything has arrived and is kept, but the job cannot be queued at the moment; that is made up for", 5 * time.Second}
@@ -36,8 +37,8 @@ var (
 var tusdErrors = map[string]*uploadError{
 	tus.ErrUnsupportedVersion.ErrorCode:  {http.StatusPreconditionFailed, "tus_version", "want Tus-Resumable: " + tusVersion, 0},
 	tus.ErrMaxSizeExceeded.ErrorCode:     {http.StatusRequestEntityTooLarge, "too_large", "the upload is larger than Tus-Max-Size", 0},
-	tus.ErrSizeExceeded.ErrorCode:        {http.StatusRequestEntityTooLarge, "too_large", "the request has more bytes than its Content-Length says or the upload lacks", 0},
-	tus.ErrInvalidContentType.ErrorCode:  {http.StatusUnsupportedMediaType, "content_type", "want Content-Type: application/offset+octet-stream", 0},
+	tus.ErrSizeExceeded.ErrorCode:        errTooLong,
+	tus.ErrInvalidContentType.ErrorCode:  {http.StatusUnsupportedMediaType, "content_type", "want Content-Type: " + uploadType, 0},
 	tus.ErrInvalidUploadLength.ErrorCode: {http.StatusBadRequest, "invalid", "Upload-Length: want the file's size in bytes", 0},
 	tus.ErrNotImplemented.ErrorCode:      {http.StatusBadRequest, "invalid", "the length of an upload is part of its announcement, and stays", 0},
 	tus.ErrInvalidOffset.ErrorCode:       {http.StatusBadRequest, "invalid", "Upload-Offset: want the number of bytes that HEAD answers", 0},
@@ -60,16 +61,20 @@ func (g *Gateway) refuse(w http.ResponseWriter, e *uploadError) {
 	g.problem(w, e.status, e.code, e.detail)
 }
 
-// A tearing body tells its transfer that it could not be read to its end. tusd takes all
-// reasons but a few for the server's fault, a malformed chunk among them.
-type tearing struct {
+// An incoming body tells its transfer how it ends, which tusd keeps from the store: it
+// takes all reasons but a few for the server's fault, a malformed chunk among them.
+type incoming struct {
 	io.ReadCloser
 	t *transfer
 }
 
-func (b tearing) Read(p []byte) (int, error) {
+func (b incoming) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	b.t.arrived += int64(n)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.t.whole = true
+	case err != nil:
 		b.t.torn = true
 	}
 	return n, err
@@ -120,6 +125,11 @@ func (a *tusAnswer) finish(g *Gateway, r *http.Request) {
 	}
 	code, _, _ := bytes.Cut(a.text.Bytes(), []byte(":"))
 	own, plain := a.t.err.(*uploadError) //nolint:errorlint // never wrapped
+	if own == errTooLong {
+		// Otherwise the answer waits for the rest of the body. An error is a connection's
+		// that is gone.
+		_ = http.NewResponseController(a.ResponseWriter).SetReadDeadline(time.Now())
+	}
 	switch known := tusdErrors[string(code)]; {
 	case plain:
 		g.refuse(a.ResponseWriter, own)

@@ -95,7 +95,12 @@ func metadata(pairs ...string) string {
 // tus sends a request of the protocol. body may be nil.
 func (s *server) tus(t testing.TB, method, path string, body []byte, header ...string) answer {
 	t.Helper()
-	r, err := http.NewRequestWithContext(soon(t), method, s.url(path), bytes.NewReader(body))
+	return s.tusFrom(t, method, path, bytes.NewReader(body), header...)
+}
+
+func (s *server) tusFrom(t testing.TB, method, path string, body io.Reader, header ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(soon(t), method, s.url(path), body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,9 @@ func (f *uploadFile) GetInfo(context.Context) (tus.FileInfo, error) {
 // bufferBytes is how much a transfer reads at a time.
 const bufferBytes = 256 << 10
 
-// WriteChunk implements tus.Upload. What was written stays, whatever the error.
+// WriteChunk implements tus.Upload. What was written stays, whatever the error, unless
+// the body is longer than what the upload lacks: then the client is wrong about the file,
+// and nothing of the request stays.
 func (f *uploadFile) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
 	t := transferOf(ctx)
 	out, err := os.OpenFile(f.u.folder.data(f.upload), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
@@ -165,7 +167,12 @@ func (f *uploadFile) WriteChunk(ctx context.Context, offset int64, src io.Reader
 		return 0, t.fail(onDisk(err))
 	}
 	end := t.begin(ctx, offset)
-	n, err := io.CopyBuffer(counted{out, t}, src, make([]byte, bufferBytes))
+	n, err := t.store(out, src, f.upload.Size-offset)
+	if errors.Is(err, errTooLong) {
+		err = errors.Join(err, out.Truncate(offset))
+		t.offset.Store(offset)
+		n = 0
+	}
 	f.offset = offset + n
 	end()
 	f.u.metrics.bytes.Add(float64(n))
@@ -173,6 +180,32 @@ func (f *uploadFile) WriteChunk(ctx context.Context, offset int64, src io.Reader
 		return n, t.fail(onDisk(err))
 	}
 	return n, nil
+}
+
+// store writes a body of at most lacking bytes, which is at least one. The upload's last
+// byte is written once the body has ended. Until then the upload is incomplete, so a body
+// that goes on is never taken for the file, by no process and after no crash.
+func (t *transfer) store(out io.Writer, src io.Reader, lacking int64) (int64, error) {
+	to := counted{out, t}
+	n, err := io.CopyBuffer(to, io.LimitReader(src, lacking-1), make([]byte, bufferBytes))
+	if err != nil || n < lacking-1 {
+		return n, err
+	}
+	var last [1]byte
+	k, err := io.ReadFull(src, last[:])
+	if k == 1 {
+		// tusd ends the body here, whether it has ended or not. It asks for one byte more
+		// than it gives, so that arrived tells.
+		_, err = io.Copy(io.Discard, src)
+	}
+	switch {
+	case t.arrived > lacking:
+		return n, errTooLong
+	case k == 0 || err != nil || !t.whole:
+		return n, nil //nolint:nilerr // the body ended early, and tusd knows why
+	}
+	k, err = to.Write(last[:])
+	return n + int64(k), err
 }
 
 // FinishUpload implements tus.Upload: a job is queued only for bytes that are safe.
