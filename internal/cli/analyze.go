@@ -28,8 +28,8 @@ data folder. That needs a Redis that outlasts the process: redis-server or
 valkey-server on this machine, or --redis.
 
 With --server the file is sent to that gateway, whose workers analyze it. An upload
-that was cut or interrupted goes on where it was when the command is run again, as
-long as the file has not changed.`,
+that was cut or interrupted goes on where it was when the command is run again, if the
+file has the same content. To tell, the file is read once before it is sent.`,
 		Example: `  tidemark analyze orders.csv
   tidemark analyze --json 2025-*.csv | jq 'select(.type == "profile").profile.rows'
   tidemark analyze --server http://127.0.0.1:8080 orders.csv
@@ -112,6 +112,8 @@ type analyzed struct {
 	id   engine.JobID // "" while it has no job
 	job  engine.Job
 	err  error // why it has no job, or why the job could not be followed to its end
+	// unsent is why the file could not be brought to its job, which may have ended for it.
+	unsent error
 }
 
 // all submits the files one after the other and follows their jobs at once, to their
@@ -136,10 +138,16 @@ func (r *analyses) all(ctx context.Context, files []string) []*analyzed {
 		}
 		// The records of a job that has ended meanwhile tell more than the upload's error.
 		if err := send(followed); err != nil && !errors.Is(err, engine.ErrEnded) {
+			f.unsent = err
 			giveUp(err)
 		}
 	}
 	following.Wait()
+	for _, f := range all {
+		if f.unsent != nil && ctx.Err() == nil {
+			f.err = f.unsent
+		}
+	}
 	return all
 }
 

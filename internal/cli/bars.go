@@ -93,14 +93,14 @@ func (b *bars) show(s sight) {
 	}
 }
 
-func (b *bars) taking(name string, done, total int64) {
+func (b *bars) taking(name, doing string, done, total int64) {
 	shown := b.files[name]
 	if shown == nil {
 		shown = b.add(name)
 		b.files[name] = shown
 	}
 	tenths := 1000 * done / max(total, 1)
-	shown.set(min(tenths, 999), fmt.Sprintf("%6s  taking into the data folder · %s of %s", percent(float64(tenths)/10), bytesOf(done), bytesOf(total)))
+	shown.set(min(tenths, 999), fmt.Sprintf("%6s  %s · %s of %s", percent(float64(tenths)/10), doing, bytesOf(done), bytesOf(total)))
 	if done >= total {
 		shown.drawn.Abort(true) // its job's bar takes over
 		shown.drawn.Wait()

@@ -14,8 +14,8 @@ import (
 // A painter puts sights on a terminal, into lines or into JSON. Its methods are
 // called one at a time.
 type painter interface {
-	// taking shows a file on its way into the blob store, in bytes.
-	taking(name string, done, total int64)
+	// taking shows a file that is read before it has a job, in bytes, and what for.
+	taking(name, doing string, done, total int64)
 	// show shows a job as it is now.
 	show(s sight)
 	// note tells the user something beside the jobs.
@@ -206,10 +206,10 @@ func (h *holding) speed(j engine.Job, at time.Time) float64 {
 	return 0
 }
 
-func (b *board) taking(name string, done, total int64) {
+func (b *board) taking(name, doing string, done, total int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.painter.taking(name, done, total)
+	b.painter.taking(name, doing, done, total)
 }
 
 func (b *board) note(text string) {

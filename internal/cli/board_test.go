@@ -16,10 +16,10 @@ type sights struct {
 	notes []string
 }
 
-func (p *sights) show(s sight)                { p.jobs = append(p.jobs, s) }
-func (p *sights) taking(string, int64, int64) {}
-func (p *sights) note(text string)            { p.notes = append(p.notes, text) }
-func (p *sights) close()                      {}
+func (p *sights) show(s sight)                        { p.jobs = append(p.jobs, s) }
+func (p *sights) taking(string, string, int64, int64) {}
+func (p *sights) note(text string)                    { p.notes = append(p.notes, text) }
+func (p *sights) close()                              {}
 
 func at(rev uint64, percent float64) engine.Job {
 	return engine.Job{ID: "a", Rev: rev, Type: "export", State: engine.Running, Percent: percent, Attempt: 1}
@@ -236,8 +236,8 @@ func TestTextsCannotSteerTheTerminal(t *testing.T) {
 // left; TestMain looks for those.
 func TestBarsClose(*testing.T) {
 	b := newBoard(newBars(io.Discard))
-	b.taking("f", 1, 2)
-	b.taking("f", 2, 2)
+	b.taking("f", "reading", 1, 2)
+	b.taking("f", "reading", 2, 2)
 	for i, state := range []engine.State{engine.Running, engine.Succeeded, engine.Failed, engine.Canceled, engine.Queued} {
 		b.show("", engine.View{}, engine.Job{ID: engine.JobID(state), Rev: uint64(i + 1), State: state, Percent: 50}, nil)
 	}

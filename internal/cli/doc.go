@@ -25,8 +25,8 @@
 //	{"type":"note","text":"…"}                                     what a person is told
 //	{"type":"profile","file":"orders.csv","job":"0701…","path":"…","profile":{…}}
 //
-// With --server nothing is taken: the job's own records show the upload, and path is the
-// profile's address.
+// taking shows a file that is read before it has a job. With --server it is only hashed, the
+// job's own records show the upload, and path is the profile's address.
 //
 // up --json and gateway --json print one line once they serve, in which addr has the
 // real port:

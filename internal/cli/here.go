@@ -89,7 +89,7 @@ var jobTypes = []string{analysis.JobType}
 
 // submit takes a file into the blob store and finds or makes its job.
 func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(context.Context) error, error) {
-	b, err := datadir.Take(ctx, h.session.bucket, file, func(done, total int64) { h.board.taking(file, done, total) })
+	b, err := datadir.Take(ctx, h.session.bucket, file, func(done, total int64) { h.board.taking(file, "taking into the data folder", done, total) })
 	if err != nil {
 		return "", nil, err
 	}

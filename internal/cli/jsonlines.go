@@ -18,7 +18,7 @@ func (l jsonLines) show(s sight) {
 	}{"job", s.name, s.percent, s.view.JSON})
 }
 
-func (l jsonLines) taking(name string, done, total int64) {
+func (l jsonLines) taking(name, _ string, done, total int64) {
 	writeLine(l.w, struct {
 		Type  string `json:"type"`
 		File  string `json:"file"`

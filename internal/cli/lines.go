@@ -41,8 +41,8 @@ func (l *lines) show(s sight) {
 	}
 }
 
-func (l *lines) taking(name string, done, total int64) {
-	text := fmt.Sprintf("%s  taking into the data folder: %s of %s", oneLine(name), bytesOf(done), bytesOf(total))
+func (l *lines) taking(name, doing string, done, total int64) {
+	text := fmt.Sprintf("%s  %s: %s of %s", oneLine(name), doing, bytesOf(done), bytesOf(total))
 	l.print("\x00"+name, text, done < total, false)
 }
 

@@ -111,31 +111,21 @@ func TestNextPort(t *testing.T) {
 	}
 }
 
-// A file that was changed is another source, and its upload another one.
-func TestSourceIsOfAFileAsItIs(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.csv")
-	mark := func(text string) string {
+// A file of other content is another source, and its upload another one.
+func TestSourceIsOfPlaceAndContent(t *testing.T) {
+	mark := func(path, sum string) string {
 		t.Helper()
-		if text != "" {
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := sourceOf(path, info)
+		s, err := sourceOf(path, sum)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	first := mark("a\n1\n")
-	if again := mark(""); again != first || len(first) != 32 {
+	first := mark("a.csv", "01")
+	if again := mark("a.csv", "01"); again != first || len(first) != 32 {
 		t.Errorf("one file is %s and %s", first, again)
 	}
-	if mark("a\n12\n") == first {
-		t.Error("a changed file has the same mark")
+	if mark("a.csv", "02") == first || mark("b/a.csv", "01") == first {
+		t.Error("two files have one mark")
 	}
 }

@@ -17,8 +17,7 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 )
 
-// sourceLabel is the label by which the upload of a file is found again: a mark of the
-// file, not of its content, which would have to be read first.
+// sourceLabel is the label by which the upload of a file is found again.
 const sourceLabel = "source"
 
 // maxProfileBytes is far more than a profile has.
@@ -56,7 +55,11 @@ func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send f
 	if err != nil {
 		return fail(err)
 	}
-	source, err := sourceOf(file, info)
+	sum, err := datadir.Sum(ctx, f, size, func(done, total int64) { t.board.taking(file, "reading", done, total) })
+	if err != nil {
+		return fail(err)
+	}
+	source, err := sourceOf(file, sum)
 	if err != nil {
 		return fail(err)
 	}
@@ -96,23 +99,41 @@ func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send f
 
 // send brings a file to its job, over cuts, which are shown.
 func (t *there) send(ctx context.Context, file string, f *os.File, before fs.FileInfo, id engine.JobID) error {
-	err := t.session.remote.Send(ctx, id, f, before.Size(), func(why error) {
+	err := t.session.remote.Send(ctx, id, unchanged{f, before}, before.Size(), func(why error) {
 		t.board.note(fmt.Sprintf("%s: the upload is interrupted and will go on: %v", file, why))
 	})
-	if err != nil {
+	if !errors.Is(err, datadir.ErrChanged) {
 		return err
 	}
-	after, err := f.Stat()
-	if err == nil && (after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime())) {
-		// What the server has is of neither state of the file.
-		err = errors.Join(datadir.ErrChanged, t.session.remote.Cancel(ctx, id))
+	// What the server has is a part of no state of the file.
+	if canceled := t.session.remote.Cancel(ctx, id); !errors.Is(canceled, engine.ErrEnded) {
+		err = errors.Join(err, canceled)
 	}
 	return err
 }
 
-// sourceOf marks a file as it is now: another place, size or time of change is another
-// source.
-func sourceOf(file string, info fs.FileInfo) (string, error) {
+// An unchanged file is read only while it is as it was before. So what is of two states of
+// a file, or shorter than announced, never arrives whole.
+type unchanged struct {
+	*os.File
+	before fs.FileInfo
+}
+
+func (f unchanged) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	after, failed := f.Stat()
+	if failed != nil {
+		return 0, failed
+	}
+	if after.Size() != f.before.Size() || !after.ModTime().Equal(f.before.ModTime()) {
+		return 0, datadir.ErrChanged
+	}
+	return n, err
+}
+
+// sourceOf marks a file with the SHA-256 sum: another place or content is another source.
+// The size and the time of change alone are the same for files that differ.
+func sourceOf(file, sum string) (string, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
 		return "", err
@@ -121,8 +142,8 @@ func sourceOf(file string, info fs.FileInfo) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("this machine's name, by which an upload is found again: %w", err)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d", host, path, info.Size(), info.ModTime().UnixNano()))
-	return hex.EncodeToString(sum[:16]), nil
+	mark := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s", host, path, sum))
+	return hex.EncodeToString(mark[:16]), nil
 }
 
 func (t *there) profile(ctx context.Context, f *analyzed) ([]byte, string, error) {

@@ -28,6 +28,7 @@ type server struct {
 	*process
 	Addr, Page, Jobs, Websocket, Asynq, Redis, Data, Auth, Announcement string
 	RedisKind                                                           string `json:"redis_kind"`
+	RedisURL                                                            string `json:"redis_url"`
 	Worker                                                              bool
 }
 

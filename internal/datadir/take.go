@@ -188,6 +188,17 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// Sum gives the SHA-256 of a file of a known size, as [Blob] has it, without a copy of it.
+// progress is called as that of [Take]. Its error is ErrChanged for a file of another size,
+// and the cause of ctx within one MiB after its end.
+func Sum(ctx context.Context, r io.Reader, size int64, progress func(done, total int64)) (string, error) {
+	sum, err := hashInto(ctx, io.Discard, r, func(n int64) { progress(min(n, size), size) })
+	if err == nil && sum.size != size {
+		err = fmt.Errorf("%w (%d bytes, then %d)", ErrChanged, size, sum.size)
+	}
+	return sum.hex, err
+}
+
 type digest struct {
 	hex  string
 	size int64
