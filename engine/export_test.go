@@ -2,16 +2,22 @@ package engine
 
 import "strings"
 
-// Rewrite replaces a text in the scripts that the engine runs from now on, and
-// tells how often it occurred. It is for tests that plant a mistake; no call may be
-// under way. Reports that nobody waits for may: they go out with the scripts as they were.
-func (e *Engine) Rewrite(from, to string) int {
-	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &snapshotLua, &beatLua}
-	saved, n := make([]string, len(texts)), 0
+// Rewrite replaces texts, each with the one behind it, in the scripts that the engine runs
+// from now on, and tells how often the last of them occurred. It is for tests that plant a
+// mistake; no call may be under way. Reports that nobody waits for may: they go out with the
+// scripts as they were.
+func (e *Engine) Rewrite(fromTo ...string) (n int) {
+	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua}
+	saved := make([]string, len(texts))
 	for i, s := range texts {
 		saved[i] = *s
-		n += strings.Count(*s, from)
-		*s = strings.ReplaceAll(*s, from, to)
+	}
+	for ; len(fromTo) > 0; fromTo = fromTo[2:] {
+		n = 0
+		for _, s := range texts {
+			n += strings.Count(*s, fromTo[0])
+			*s = strings.ReplaceAll(*s, fromTo[0], fromTo[1])
+		}
 	}
 	e.commits.close()
 	e.scripts = loadScripts(e.opts)

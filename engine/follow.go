@@ -19,6 +19,9 @@ type FollowQuery struct {
 	Job JobID
 	// After is the cursor of the last record held; "" begins with a snapshot.
 	After Cursor
+	// Limit bounds the live jobs of a snapshot, of which the newest are given, 1 to
+	// MaxSnapshotLimit; 0: all are.
+	Limit int
 }
 
 // UpdateKind says what an Update brings.
@@ -28,8 +31,11 @@ type UpdateKind string
 const (
 	// UpdateRecord: Entry is the next record.
 	UpdateRecord UpdateKind = "record"
-	// UpdateSnapshot: Jobs replace all that the reader held of the topic's jobs;
-	// Reason says why the records themselves could not be given.
+	// UpdateSnapshot: Jobs are a part of the present state of the topic's jobs; Reason
+	// says why the records themselves could not be given. Part 1 begins a snapshot, whether
+	// or not the one before it came to its end. With the part that is Final, a job that the
+	// reader holds and that none of its parts had is no longer the topic's, or has ended
+	// long ago; with More, that is not true of live jobs behind More.
 	UpdateSnapshot UpdateKind = "snapshot"
 	// UpdateLive: everything up to now has been given.
 	UpdateLive UpdateKind = "live"
@@ -45,19 +51,26 @@ const Fresh Verdict = "fresh"
 // An Update is one step of Follow.
 type Update struct {
 	Kind UpdateKind
-	// Cursor is the reader's after this update.
+	// Cursor is the reader's after this update. A part of a snapshot that is not the
+	// final one leaves it as it was.
 	Cursor Cursor
 	Entry  Entry
 	Reason Verdict
 	Jobs   []View
-	Err    error
+	// Part counts the parts of a snapshot from 1; Final says that it ends with this one.
+	Part  int
+	Final bool
+	// More is there with Final if live jobs were left out for their number: it is the
+	// After with which Jobs lists them. IDs of jobs behind it are below the one in it.
+	More string
+	Err  error
 }
 
 // Follow gives every record of a topic or of a job after a cursor, in order, as
 // they are committed; where the stream no longer holds them it says so with a
-// snapshot, which carries the latest state of every job. It survives cut
-// connections and restarts of Redis. A reader that is slow costs bounded memory and
-// is fed from the stream.
+// snapshot, which carries the latest state of every job, in parts that are read as the
+// reader takes them. It survives cut connections and restarts of Redis. A reader that is
+// slow costs bounded memory and is fed from the stream.
 //
 // A record may be older than the view of its job in a snapshot before it: compare
 // Rev.
@@ -78,7 +91,10 @@ func (e *Engine) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 var errStopped = errors.New("stopped")
 
 func (e *Engine) follow(ctx context.Context, q FollowQuery, yield func(Update, error) bool) error {
-	f := &follower{e: e, job: q.Job, wake: make(chan struct{}, 1)}
+	f := &follower{e: e, job: q.Job, limit: q.Limit, wake: make(chan struct{}, 1)}
+	if _, err := NewPaging("", q.Limit); err != nil {
+		return err
+	}
 	f.yield = func(u Update) error {
 		if !yield(u, nil) {
 			return errStopped
@@ -123,6 +139,7 @@ type follower struct {
 	e     *Engine
 	topic Topic
 	job   JobID
+	limit int
 	yield func(Update) error
 	wake  chan struct{} // holds one: something has changed
 
@@ -278,45 +295,6 @@ func (f *follower) give(e Entry) error {
 	}
 	if f.job != "" && e.Type().Terminal() {
 		return errEnded
-	}
-	return nil
-}
-
-func (f *follower) snapshot(ctx context.Context, why Verdict) error {
-	var s Snapshot
-	err := f.retry(ctx, func() (err error) {
-		f.mu.Lock()
-		held := f.position.Cursor()
-		f.mu.Unlock()
-		if why == Rewritten {
-			held = "" // its numbers are from another history
-		}
-		s, err = f.e.Snapshot(ctx, f.topic, held)
-		if err == nil && f.job != "" {
-			var v View
-			v, err = f.e.Job(ctx, f.job)
-			s.Jobs = []View{v}
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	f.mu.Lock()
-	f.position.Reset(s.Cursor)
-	f.buffer = nil
-	f.mu.Unlock()
-	if err := f.yield(Update{Kind: UpdateSnapshot, Cursor: s.Cursor, Reason: why, Jobs: s.Jobs}); err != nil {
-		return err
-	}
-	if f.job != "" {
-		j, err := s.Jobs[0].Job()
-		if err != nil {
-			return err
-		}
-		if j.State.Ended() {
-			return errEnded
-		}
 	}
 	return nil
 }

@@ -49,7 +49,6 @@ func (k keys) live(shard int) string                { return k.shards[shard] + "
 func (k keys) beat(shard int) string                { return k.shards[shard] + "beat" }
 func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }
 func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }
-func (k keys) index(t Topic) string                 { return k.of(t) + "x:" + string(t) }
 func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }
 func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
 func (k keys) children(id JobID) string             { return k.shards[id.shard()] + "k:" + string(id) }

@@ -133,6 +133,8 @@ type reader struct {
 	revs   map[engine.JobID]uint64
 	views  map[engine.JobID]engine.Job
 	gaps   []declared
+	coming *declared                // a snapshot of which parts were given
+	part   int                      // of it, the last
 	marks  map[engine.JobID]float64 // what a client shows: the highest percent so far
 	fell   int                      // how often what it was given was lower than that
 	kinds  map[engine.UpdateKind]int
@@ -180,20 +182,7 @@ func (r *reader) take(u engine.Update) {
 	case engine.UpdateRecord:
 		r.record(u)
 	case engine.UpdateSnapshot:
-		g := declared{u.Reason, r.cursor, u.Cursor, map[engine.JobID]uint64{}}
-		clear(r.views)
-		clear(r.revs)
-		for _, v := range u.Jobs {
-			j, err := v.Job()
-			if err != nil {
-				r.blame("snapshot at %s: %v", u.Cursor, err)
-				continue
-			}
-			g.revs[j.ID] = j.Rev
-			r.show(j)
-		}
-		r.gaps = append(r.gaps, g)
-		r.cursor = u.Cursor
+		r.snapshot(u)
 	default:
 		if u.Cursor != r.cursor {
 			r.blame("update %s moved the cursor from %s to %s", u.Kind, r.cursor, u.Cursor)
@@ -201,7 +190,44 @@ func (r *reader) take(u engine.Update) {
 	}
 }
 
+func (r *reader) snapshot(u engine.Update) {
+	if r.part++; u.Part == 1 {
+		r.part = 1
+		r.coming = &declared{u.Reason, r.cursor, "", map[engine.JobID]uint64{}}
+		clear(r.views)
+		clear(r.revs)
+	}
+	if r.coming == nil || u.Part != r.part {
+		r.blame("part %d of a snapshot, want %d", u.Part, r.part)
+		return
+	}
+	for _, v := range u.Jobs {
+		j, err := v.Job()
+		if err != nil {
+			r.blame("snapshot at %s: %v", u.Cursor, err)
+			continue
+		}
+		if j.Rev < r.coming.revs[j.ID] {
+			r.blame("snapshot at %s: job %s at %d, an earlier part had it at %d", u.Cursor, j.ID, j.Rev, r.coming.revs[j.ID])
+		}
+		r.coming.revs[j.ID] = j.Rev
+		r.show(j)
+	}
+	if !u.Final {
+		if u.Cursor != r.cursor {
+			r.blame("a part of a snapshot moved the cursor from %s to %s", r.cursor, u.Cursor)
+		}
+		return
+	}
+	r.coming.to = u.Cursor
+	r.gaps = append(r.gaps, *r.coming)
+	r.coming, r.cursor = nil, u.Cursor
+}
+
 func (r *reader) record(u engine.Update) {
+	if r.coming != nil {
+		r.blame("record %s in the middle of a snapshot", u.Entry.ID)
+	}
 	e := u.Entry
 	rec, err := r.decode(e)
 	switch {

@@ -21,8 +21,8 @@ var (
 	writeLua string
 	//go:embed scripts/replay.lua
 	replayLua string
-	//go:embed scripts/snapshot.lua
-	snapshotLua string
+	//go:embed scripts/list.lua
+	listLua string
 	//go:embed scripts/beat.lua
 	beatLua string
 	//go:embed scripts/forget.lua
@@ -44,7 +44,7 @@ const ownOperationTTL = 10 * time.Minute
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, snapshot, beat, forget, outbox, schedule *redis.Script
+	commit, replay, list, beat, forget, outbox, schedule *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -58,7 +58,7 @@ local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES = %d, %d, 
 		ms(o.Retention), ms(operationTTL), ms(ownOperationTTL), ms(min(time.Hour, o.TopicTTL/8)), o.OutboxEntries)
 	script := func(body string) *redis.Script { return redis.NewScript(limits + commonLua + body) }
 	return scripts{
-		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), snapshot: script(snapshotLua),
+		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), list: script(listLua),
 		beat: script(beatLua), forget: script(forgetLua), outbox: script(outboxLua),
 		schedule: redis.NewScript(scheduleLua), // of no shard
 	}

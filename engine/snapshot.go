@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
@@ -16,6 +13,13 @@ import (
 // snapshotEnded is how many of a topic's newest ended jobs a snapshot holds, and of its
 // newest ended children.
 const snapshotEnded = 100
+
+// MaxSnapshotLimit is the largest bound of a snapshot's live jobs.
+const MaxSnapshotLimit = 100_000
+
+// ErrRewritten says that a topic's history is not the one that a snapshot began with, as
+// after a failover that lost writes: the snapshot must begin anew.
+var ErrRewritten = errors.New("the topic's history is another one than when the snapshot began")
 
 // A Snapshot is the present state of a topic's jobs.
 type Snapshot struct {
@@ -28,194 +32,233 @@ type Snapshot struct {
 
 // Snapshot reads the present state of a topic: all live jobs, the newest 100 ended
 // ones, the newest 100 ended children, and, given the cursor that the reader holds, all that
-// ended since. Errors to
-// branch on: ErrInvalidTopic, ErrInvalidCursor, ErrUnreachable.
+// ended since. It holds all of them in memory: where there may be many, read it in parts,
+// by a Paging. Errors to branch on: ErrInvalidTopic, ErrInvalidCursor, ErrUnreachable.
 func (e *Engine) Snapshot(ctx context.Context, topic Topic, held Cursor) (Snapshot, error) {
-	if _, err := ParseTopic(string(topic)); err != nil {
+	p, err := NewPaging(held, 0)
+	if err != nil {
 		return Snapshot{}, err
 	}
-	after := ""
-	if held != "" {
-		if _, err := ParseCursor(string(held)); err != nil {
+	var s Snapshot
+	at := map[JobID]int{}
+	for {
+		jobs, final, err := e.SnapshotPart(ctx, topic, &p)
+		switch {
+		case errors.Is(err, ErrRewritten):
+			if p, err = NewPaging("", 0); err == nil {
+				s.Jobs, at = nil, map[JobID]int{}
+				continue
+			}
+			return Snapshot{}, err
+		case err != nil:
 			return Snapshot{}, err
 		}
-		after = strconv.FormatUint(held.N(), 10)
-	}
-	answer, err := e.scripts.snapshot.Run(ctx, e.redis, e.keys.declared(shardOf(topic, e.opts.Shards)), string(topic), after, snapshotEnded).StringSlice()
-	if err != nil {
-		return Snapshot{}, failure("snapshot of "+string(topic), err)
-	}
-	ids := make([]JobID, len(answer)-1)
-	for i, id := range answer[1:] {
-		ids[i] = JobID(id)
-	}
-	views, err := e.views(ctx, ids)
-	return Snapshot{Cursor: Cursor(answer[0]), Jobs: views}, err
-}
-
-// Job reads one job's view. Its error wraps ErrInvalidJobID, ErrNotFound or
-// ErrUnreachable. Whoever shows it to a user first checks that the user may read
-// View.Topic, and says ErrNotFound when not.
-func (e *Engine) Job(ctx context.Context, id JobID) (View, error) {
-	if _, err := ParseJobID(string(id)); err != nil {
-		return View{}, err
-	}
-	if !e.keys.holds(id) {
-		return View{}, fmt.Errorf("job %s: %w", id, ErrNotFound)
-	}
-	views, err := e.views(ctx, []JobID{id})
-	if err != nil {
-		return View{}, err
-	}
-	if len(views) == 0 {
-		return View{}, fmt.Errorf("job %s: %w", id, ErrNotFound)
-	}
-	return views[0], nil
-}
-
-// viewFields are what a job's view is put together from, as in commit.lua.
-var viewFields = []string{"t", "st", "v", "g", "e", "p", "r", "fl"}
-
-// Letters of a job's field fl, as state.lua has them.
-const (
-	flagCanceling = "c"
-	flagPausing   = "p"
-)
-
-// views reads jobs, leaving out those that are gone.
-func (e *Engine) views(ctx context.Context, ids []JobID) ([]View, error) {
-	views := make([]View, 0, len(ids))
-	for chunk := range slices.Chunk(ids, 500) {
-		pipe := e.redis.Pipeline()
-		cmds := make([]*redis.SliceCmd, len(chunk))
-		for i, id := range chunk {
-			cmds[i] = pipe.HMGet(ctx, e.keys.job(id), viewFields...)
-		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, failure("read jobs", err)
-		}
-		for i, c := range cmds {
-			if f := c.Val(); f[1] != nil {
-				views = append(views, composeView(chunk[i], f))
+		for _, v := range jobs {
+			i, again := at[v.ID]
+			if !again {
+				i = len(s.Jobs)
+				s.Jobs, at[v.ID] = append(s.Jobs, v), i
 			}
+			s.Jobs[i] = v // a later part is never older
+		}
+		if final {
+			s.Cursor = p.Cursor()
+			return s, nil
 		}
 	}
-	return views, nil
 }
 
-// composeView puts a view together as commit.lua does for a record; a test holds
-// the two against each other.
-func composeView(id JobID, f []any) View {
-	tenths, _ := strconv.Atoi(text(f[5]))
-	asked := ""
-	if flags := text(f[7]); flags != "" && !State(text(f[1])).Ended() {
-		if strings.Contains(flags, flagCanceling) {
-			asked = `,"canceling":true`
-		}
-		if strings.Contains(flags, flagPausing) {
-			asked += `,"pausing":true`
-		}
-	}
-	return View{ID: id, Topic: Topic(text(f[0])), JSON: []byte(
-		`{"id":"` + string(id) + `","rev":` + text(f[6]) + text(f[2]) + `,"state":"` + text(f[1]) +
-			`","percent":` + strconv.FormatFloat(float64(tenths)/10, 'f', -1, 64) + asked +
-			text(f[3]) + text(f[4]) + "}")}
-}
-
-// JobsQuery says which of a topic's jobs are wanted.
-type JobsQuery struct {
-	// After is the Next of the page before; "" for the first.
-	After string
-	// Limit is the most jobs of a page, 1 to 500. Defaults to 100.
-	Limit int
-}
-
-// JobsPage is a page of a topic's jobs.
-type JobsPage struct {
+// A SnapshotPage is a page of a snapshot, of at most 60 KiB.
+type SnapshotPage struct {
+	// Head is the topic's newest record, read before the jobs.
+	Head Cursor
 	Jobs []View
-	// Next asks for the page that follows; "" when this is the last.
-	Next string
+
+	live int    // of the jobs
+	next string // where the next page begins; "": there is none
+	cut  JobID  // the last live job, if others were left out for their number
 }
 
-// Jobs lists a topic's jobs: those that live, newest first, then those that have
-// ended, last ended first, and then the children that have ended, in the same way. Errors to branch on: ErrInvalidTopic, ErrInvalid,
-// ErrUnreachable.
-func (e *Engine) Jobs(ctx context.Context, topic Topic, q JobsQuery) (JobsPage, error) {
+// A SnapshotQuery asks for a page of a snapshot. A Paging makes it. Those that are equal
+// ask for the same page, whoever made them; where that is read later than the cursor of
+// each of them, it serves them all.
+type SnapshotQuery struct{ listing }
+
+// SnapshotPage reads a page of a snapshot. It holds Redis for one page, however many jobs
+// the topic has. Errors to branch on: ErrInvalidTopic, ErrUnreachable.
+func (e *Engine) SnapshotPage(ctx context.Context, topic Topic, q SnapshotQuery) (SnapshotPage, error) {
 	if _, err := ParseTopic(string(topic)); err != nil {
-		return JobsPage{}, err
+		return SnapshotPage{}, err
 	}
-	option.Default(&q.Limit, 100)
-	if err := option.Within("Limit", q.Limit, 1, 500); err != nil {
-		return JobsPage{}, err
-	}
-	kind, position, _ := strings.Cut(q.After, ":")
-	if q.After != "" && (kind != "live" && kind != "ended" || position == "") {
-		return JobsPage{}, fmt.Errorf("%w After %q: want the Next of another page", ErrInvalid, clip(q.After, 80))
-	}
-	var ids []string
-	if kind != "ended" {
-		live, err := e.redis.ZRangeByScore(ctx, e.keys.index(topic), &redis.ZRangeBy{Min: "+inf", Max: "+inf"}).Result()
-		if err != nil {
-			return JobsPage{}, failure("list jobs of "+string(topic), err)
-		}
-		slices.Reverse(live) // equal scores are in the order of the IDs, which begin with the time
-		for _, id := range live {
-			if position == "" || id < position {
-				ids = append(ids, id)
-			}
-		}
-		position = ""
-		if len(ids) > q.Limit {
-			return e.page(ctx, ids[:q.Limit], "live:"+ids[q.Limit-1])
-		}
-	}
-	most := strconv.Itoa(maxNumber) // of ended jobs; a live one's score is +inf
-	if position != "" {
-		if _, err := strconv.ParseInt(position, 10, 64); err != nil {
-			return JobsPage{}, fmt.Errorf("%w After %q: want the Next of another page", ErrInvalid, clip(q.After, 80))
-		}
-		most = "(" + position
-	}
-	ended, err := e.redis.ZRevRangeByScoreWithScores(ctx, e.keys.index(topic), &redis.ZRangeBy{
-		Min: "-inf", Max: most, Count: int64(q.Limit - len(ids) + 1),
-	}).Result()
-	if err != nil {
-		return JobsPage{}, failure("list jobs of "+string(topic), err)
-	}
-	next := ""
-	if room := q.Limit - len(ids); len(ended) > room {
-		if room == 0 {
-			return e.page(ctx, ids, "live:"+ids[len(ids)-1])
-		}
-		ended = ended[:room]
-		next = fmt.Sprintf("ended:%.0f", ended[room-1].Score)
-	}
-	for _, z := range ended {
-		ids = append(ids, z.Member.(string))
-	}
-	return e.page(ctx, ids, next)
+	return e.list(ctx, topic, q.listing)
 }
 
-func (e *Engine) page(ctx context.Context, ids []string, next string) (JobsPage, error) {
-	typed := make([]JobID, len(ids))
-	for i, id := range ids {
-		typed[i] = JobID(id)
-	}
-	views, err := e.views(ctx, typed)
-	return JobsPage{Jobs: views, Next: next}, err
+// A Paging is how far a reader has come in a snapshot of a topic: a place in the list of
+// its jobs, and no job. It decides; it does no input or output, and it is not safe for
+// concurrent use.
+//
+//	first page ─▶ pages of live jobs, newest first ─▶ pages of ended ones ─▶ replay from the cursor
+//	    ▲                                                                        │        │
+//	    └───────────────────── trimmed: another round ◀──────────────────────────┘        ▼ resumed
+//	                                                                                    complete
+//
+// The first page's head is the cursor. A job that lives until its page is read is in that
+// page. One that ends before is among the ended ones, which are read last, since they are
+// all that have ended after the cursor. One that begins later, or changes, has a record
+// after the cursor, which the reader is given next.
+//
+// If those records are trimmed before the last page, another round gives what has changed
+// since: jobs with a Rev above the cursor, after a later cursor. A snapshot that fits one
+// page is complete at once.
+type Paging struct {
+	held    Cursor // the reader's, since which jobs that ended are given; "" none
+	limit   int    // live jobs that may still be given, if limited
+	limited bool
+
+	cursor Cursor
+	begun  bool   // a page was taken
+	within bool   // of the present round a page was taken
+	newer  uint64 // from the second round on: the cursor of the round before
+	after  string // where the next page begins
+	last   JobID  // the last live job, if others were left out for their number
+	over   bool   // all pages of the round were taken
 }
 
-// topicOf looks up whose a job is.
-func (e *Engine) topicOf(ctx context.Context, id JobID) (Topic, error) {
-	if _, err := ParseJobID(string(id)); err != nil {
-		return "", err
+// NewPaging begins a snapshot. held is the cursor that the reader holds, if records after
+// it were trimmed: then all jobs that ended since are given; otherwise "". limit, 1 to
+// MaxSnapshotLimit, bounds the live jobs, of which the newest are given; 0 is no bound.
+// Errors to branch on: ErrInvalidCursor, ErrInvalid.
+func NewPaging(held Cursor, limit int) (Paging, error) {
+	if held != "" {
+		if _, err := ParseCursor(string(held)); err != nil {
+			return Paging{}, err
+		}
 	}
-	if !e.keys.holds(id) {
-		return "", ErrNotFound
+	if err := option.Within("limit", limit, 0, MaxSnapshotLimit); err != nil {
+		return Paging{}, err
 	}
-	t, err := e.redis.HGet(ctx, e.keys.job(id), "t").Result()
-	if errors.Is(err, redis.Nil) {
-		return "", ErrNotFound
+	return Paging{held: held, limit: limit, limited: limit > 0}, nil
+}
+
+// Cursor is where to follow from once the snapshot is complete; "" before its first page.
+// Another round moves it.
+func (p *Paging) Cursor() Cursor { return p.cursor }
+
+// More is the After with which Jobs lists the live jobs that were left out for their
+// number; "" if none were.
+func (p *Paging) More() string {
+	if p.last == "" {
+		return ""
 	}
-	return Topic(t), failure("read job "+string(id), err)
+	return "live:" + string(p.last)
+}
+
+// Next asks for the next page; false when all were taken, and a replay from Cursor decides.
+func (p *Paging) Next() (SnapshotQuery, bool) {
+	q := listing{after: p.after, on: !p.within, last: p.last, newer: p.newer}
+	live := !strings.HasPrefix(p.after, "ended:")
+	if live && p.limited && p.last == "" && p.newer == 0 {
+		q.limited, q.live = true, p.limit
+	}
+	if !live || q.on {
+		q.ending, q.since, q.newest = true, maxNumber, snapshotEnded
+		if p.begun {
+			q.since = p.cursor.N()
+		}
+		if p.held != "" {
+			q.since = min(q.since, p.held.N())
+		}
+		if p.newer > 0 {
+			q.since, q.newest = p.newer, 0
+		}
+	}
+	return SnapshotQuery{q}, !p.over
+}
+
+// Take takes the page that Next asked for, and reports whether the snapshot is complete
+// with it. ErrRewritten is its only error.
+func (p *Paging) Take(page SnapshotPage) (complete bool, err error) {
+	if p.begun && page.Head.N() < p.cursor.N() {
+		return false, ErrRewritten
+	}
+	first := !p.within
+	if first {
+		p.cursor = page.Head
+	}
+	p.begun, p.within = true, true
+	if p.limited && p.newer == 0 {
+		p.limit -= page.live
+	}
+	if p.last == "" {
+		p.last = page.cut
+	}
+	p.after, p.over = page.next, page.next == ""
+	return first && p.over, nil
+}
+
+// Decide takes the verdict of a replay from Cursor, when all pages were taken, and reports
+// whether the snapshot is complete. If not, another round begins. ErrRewritten is its only
+// error.
+func (p *Paging) Decide(v Verdict) (complete bool, err error) {
+	switch v {
+	case Resumed:
+		return true, nil
+	case Trimmed:
+		p.newer, p.after, p.within, p.over = p.cursor.N(), "", false, false
+		return false, nil
+	}
+	return false, ErrRewritten
+}
+
+// SnapshotPart reads the next part of a snapshot, and reports whether it is the last. A
+// part may have no jobs. After an error, which leaves p as it was, it may be called again.
+// Errors to branch on: ErrInvalidTopic, ErrUnreachable, and ErrRewritten, after which only
+// another Paging goes on.
+func (e *Engine) SnapshotPart(ctx context.Context, topic Topic, p *Paging) (jobs []View, final bool, err error) {
+	q, pages := p.Next()
+	if !pages {
+		page, err := e.Replay(ctx, topic, p.cursor)
+		if err == nil {
+			final, err = p.Decide(page.Verdict)
+		}
+		return nil, final, err
+	}
+	page, err := e.SnapshotPage(ctx, topic, q)
+	if err == nil {
+		final, err = p.Take(page)
+	}
+	return page.Jobs, final, err
+}
+
+// String names a Paging, for whoever keeps it between two requests.
+func (p Paging) String() string {
+	mark := func(b bool) string { return strconv.Itoa(map[bool]int{true: 1}[b]) }
+	return strings.Join([]string{
+		string(p.cursor), string(p.held), mark(p.limited), strconv.Itoa(p.limit), mark(p.within), mark(p.over),
+		strconv.FormatUint(p.newer, 10), string(p.last), p.after,
+	}, ",")
+}
+
+// ParsePaging reads what String gave of a Paging of which a part was read. Its error wraps
+// ErrInvalid.
+func ParsePaging(s string) (Paging, error) {
+	f := strings.Split(s, ",")
+	if len(f) != 9 {
+		return Paging{}, fmt.Errorf("%w page %q: want the next of another part", ErrInvalid, clip(s, 80))
+	}
+	_, wrong := ParseCursor(f[0])
+	limit, err := strconv.Atoi(f[3])
+	p, bounds := NewPaging(Cursor(f[1]), 0)
+	err = errors.Join(wrong, err, bounds, option.Within("limit", limit, 0, MaxSnapshotLimit), checkPlace(f[8]))
+	if f[7] != "" {
+		_, wrong = ParseJobID(f[7])
+		err = errors.Join(err, wrong)
+	}
+	if err != nil || !plain(f[6]) {
+		return Paging{}, fmt.Errorf("%w page %q: want the next of another part", ErrInvalid, clip(s, 80))
+	}
+	p.cursor, p.begun, p.limit = Cursor(f[0]), true, limit
+	p.limited, p.within, p.over = f[2] == "1", f[4] == "1", f[5] == "1"
+	p.newer, p.last, p.after = number(f[6]), JobID(f[7]), f[8]
+	return p, nil
 }

@@ -41,9 +41,10 @@ local function recount(stream)
 end
 
 -- head returns a topic's newest position: its ID, ms and n, how many bytes and
--- records the stream holds, and whether the hash was there (kept). Where the hash is missing it is rebuilt from the stream.
+-- records the stream holds, and whether the hash was there (kept). Where the hash is missing it is rebuilt from the stream,
+-- for a reader without the counts, which take a look at all of it.
 -- Where that is empty too n is nil: the topic is new, or everything of it was lost.
-local function head(topic)
+local function head(topic, reader)
   local h = redis.call("HMGET", prefix .. "m:" .. topic, "id", "bytes", "length")
   if h[1] then
     local ms, n = parts(h[1])
@@ -55,6 +56,9 @@ local function head(topic)
     return { id = "0-0", ms = 0, bytes = 0, length = 0 }
   end
   local ms, n = parts(last[1])
+  if reader then
+    return { id = last[1], ms = ms, n = n }
+  end
   local bytes, length = recount(stream)
   return { id = last[1], ms = ms, n = n, bytes = bytes, length = length }
 end

@@ -6,7 +6,7 @@
 
 local topic, cursor, entries, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local stream = prefix .. "s:" .. topic
-local newest = head(topic)
+local newest = head(topic, true)
 local _, n = parts(cursor)
 
 if cursor == newest.id then

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,7 @@ type board struct {
 	mu      sync.Mutex
 	painter painter
 	held    map[engine.JobID]*holding
+	early   []engine.View // children in a snapshot whose parent has not come
 	now     func() time.Time
 }
 
@@ -140,18 +142,7 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 		b.show(name, view, *r.Job, &r)
 		held(*r.Job)
 	case engine.UpdateSnapshot:
-		jobs := make([]engine.Job, len(u.Jobs))
-		for i, v := range u.Jobs {
-			var err error
-			if jobs[i], err = v.Job(); err != nil {
-				return err
-			}
-			b.expect(jobs[i].ID) // parents may stand behind their children
-		}
-		for i, j := range jobs {
-			b.show(name, u.Jobs[i], j, nil)
-			held(j)
-		}
+		return b.snapshot(name, u, held)
 	case engine.UpdateInterrupted:
 		what := "Redis"
 		if errors.Is(u.Err, remote.ErrUnreachable) {
@@ -160,6 +151,47 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 		b.note(what + " is away, waiting for it: " + u.Err.Error())
 	}
 	return nil
+}
+
+// snapshot shows a part of a snapshot. Children whose parent has not come wait for the last
+// part, since it may stand behind them.
+func (b *board) snapshot(name string, u engine.Update, held func(engine.Job)) error {
+	for _, v := range u.Jobs {
+		b.expect(v.ID) // parents may stand behind their children
+	}
+	for _, v := range slices.Concat(u.Jobs, b.waited(u)) {
+		j, err := v.Job()
+		if err != nil {
+			return err
+		}
+		if !u.Final && j.Parent != "" && !b.knows(j.Parent) {
+			b.wait(v)
+			continue
+		}
+		b.show(name, v, j, nil)
+		held(j)
+	}
+	return nil
+}
+
+// waited gives the children that waited, with the last part of their snapshot, and forgets
+// those of one that did not come to its end.
+func (b *board) waited(u engine.Update) (children []engine.View) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if u.Final && u.Part > 1 {
+		children = b.early
+	}
+	if u.Final || u.Part == 1 {
+		b.early = nil
+	}
+	return children
+}
+
+func (b *board) wait(child engine.View) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.early = append(b.early, child)
 }
 
 // viewOf is the job in a record, byte for byte.

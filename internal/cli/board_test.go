@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,13 +147,48 @@ func TestDetailsOfARestingJob(t *testing.T) {
 	}
 }
 
+// A parent may stand in a later part of a snapshot than its children.
+func TestChildrenWaitForTheirParentsPart(t *testing.T) {
+	part := func(n int, final bool, jobs ...engine.Job) (u engine.Update) {
+		u = engine.Update{Kind: engine.UpdateSnapshot, Part: n, Final: final}
+		for _, j := range jobs {
+			text, err := json.Marshal(j)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Jobs = append(u.Jobs, engine.View{ID: j.ID, JSON: text})
+		}
+		return u
+	}
+	child := func(id, parent engine.JobID) engine.Job {
+		return engine.Job{ID: id, Rev: 2, Type: "part", State: engine.Running, Parent: parent}
+	}
+	p := &sights{}
+	b := newBoard(p)
+	var held []engine.JobID
+	for _, u := range []engine.Update{
+		part(1, false, child("left behind by a snapshot that was cut off", "z")),
+		part(1, false, child("c", "a"), child("d", "gone")), part(2, false, at(1, 10)), part(3, true),
+	} {
+		if err := b.update("", u, func(j engine.Job) { held = append(held, j.ID) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(p.jobs) != 2 || p.jobs[0].job.ID != "a" || p.jobs[1].job.ID != "d" {
+		t.Errorf("shown are %+v, want the parent, and the child that has none", p.jobs)
+	}
+	if !slices.Equal(held, []engine.JobID{"a", "c", "d"}) {
+		t.Errorf("held are %v", held)
+	}
+}
+
 // A parent may stand behind its children in a snapshot, and may not be followed at all.
 func TestChildrenAreToldByTheirParent(t *testing.T) {
 	child := func(rev uint64, state engine.State) engine.Job {
 		return engine.Job{ID: "c", Rev: rev, Type: "part", Title: "Part 1", State: state, Parent: "a", Error: &engine.JobError{Message: "no such table"}}
 	}
 	views := func(jobs ...engine.Job) (u engine.Update) {
-		u.Kind = engine.UpdateSnapshot
+		u.Kind, u.Part, u.Final = engine.UpdateSnapshot, 1, true
 		for _, j := range jobs {
 			text, err := json.Marshal(j)
 			if err != nil {

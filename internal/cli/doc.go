@@ -11,8 +11,9 @@
 // for byte as it stands in the stream; its type begins with "job." or
 // "notification.". Between the records stand
 //
-//	{"type":"snapshot","reason":"fresh","cursor":"…","jobs":[…]}   the present state of the jobs: what follows begins there.
-//	                                                               reason is fresh, trimmed or rewritten
+//	{"type":"snapshot","reason":"fresh","part":1,"jobs":[…]}       the present state of the jobs, in parts; part 1 begins it
+//	                                                               anew. reason is fresh, trimmed or rewritten. The last part
+//	                                                               has "final":true and "cursor": what follows begins there
 //	{"type":"live","cursor":"…"}                                   all there was has been printed
 //	{"type":"interrupted","cursor":"…","error":"…"}                Redis or the server is away; the printing goes on by itself
 //

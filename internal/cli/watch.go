@@ -24,7 +24,8 @@ was canceled. Without, it goes on until it is interrupted.
 
 --json prints a JSON object a line. Lines whose type begins with "job." or
 "notification." are records, byte for byte as the stream holds them. The others are
-  {"type":"snapshot","reason":R,"cursor":C,"jobs":[…]}  all jobs as they are; R is fresh, trimmed or rewritten
+  {"type":"snapshot","reason":R,"part":N,"jobs":[…]}    jobs as they are, some at a time; R is fresh, trimmed or rewritten
+  {"type":"snapshot",…,"final":true,"cursor":C,…}       the last of them
   {"type":"live","cursor":C}                            all there was has been printed
   {"type":"interrupted","cursor":C,"error":E}           Redis or the server is away; it goes on by itself
 The id of a record, or C, is what --after takes.`,
@@ -71,11 +72,11 @@ func (a *app) watch(ctx context.Context, s *session, q engine.FollowQuery) error
 	}
 	b := newBoard(p)
 	defer b.close()
-	cursor := q.After
+	cursor, jobs := q.After, census{}
 	last, err := s.follow(ctx, q, func(u engine.Update) error {
 		if u.Kind == engine.UpdateSnapshot && q.Job == "" {
 			var err error
-			if u.Jobs, err = a.living(u, b); err != nil {
+			if u.Jobs, err = jobs.living(u, b); err != nil {
 				return err
 			}
 		}
@@ -91,9 +92,18 @@ func (a *app) watch(ctx context.Context, s *session, q engine.FollowQuery) error
 	return ended(last)
 }
 
-// living leaves the jobs of a topic's snapshot that have not ended: that others had
-// ended before is no news.
-func (a *app) living(u engine.Update, b *board) ([]engine.View, error) {
+// A census counts the jobs of a topic's snapshot, part by part.
+type census struct{ live, ended int }
+
+// living leaves the jobs of a part that have not ended: that others had ended before is no
+// news.
+func (c *census) living(u engine.Update, b *board) ([]engine.View, error) {
+	if u.Part == 1 {
+		*c = census{}
+		if u.Reason != engine.Fresh {
+			b.note(fmt.Sprintf("the stream was %s: what follows begins with the present state of all jobs", u.Reason))
+		}
+	}
 	var live []engine.View
 	for _, v := range u.Jobs {
 		j, err := v.Job()
@@ -101,13 +111,14 @@ func (a *app) living(u engine.Update, b *board) ([]engine.View, error) {
 			return nil, err
 		}
 		if !j.State.Ended() || b.knows(j.ID) {
+			c.live++
 			live = append(live, v)
+		} else {
+			c.ended++
 		}
 	}
-	if u.Reason == engine.Fresh {
-		b.note(fmt.Sprintf("%d live and %d ended jobs; \"tidemark jobs\" lists them", len(live), len(u.Jobs)-len(live)))
-	} else {
-		b.note(fmt.Sprintf("the stream was %s: what follows begins with the present state of all jobs", u.Reason))
+	if u.Final && u.Reason == engine.Fresh {
+		b.note(fmt.Sprintf("%d live and %d ended jobs; \"tidemark jobs\" lists them", c.live, c.ended))
 	}
 	return live, nil
 }
@@ -120,6 +131,10 @@ func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) e
 			_, err := a.out.Write(append(u.Entry.JSON[:len(u.Entry.JSON):len(u.Entry.JSON)], '\n'))
 			return err
 		case engine.UpdateSnapshot:
+			var cursor engine.Cursor // where to go on is known with the last part
+			if u.Final {
+				cursor = u.Cursor
+			}
 			views := make([]json.RawMessage, len(u.Jobs))
 			for i, v := range u.Jobs {
 				views[i] = v.JSON
@@ -127,9 +142,11 @@ func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) e
 			writeLine(a.out, struct {
 				Type   string            `json:"type"`
 				Reason engine.Verdict    `json:"reason"`
-				Cursor engine.Cursor     `json:"cursor"`
+				Part   int               `json:"part"`
+				Final  bool              `json:"final,omitempty"`
+				Cursor engine.Cursor     `json:"cursor,omitempty"`
 				Jobs   []json.RawMessage `json:"jobs"`
-			}{"snapshot", u.Reason, u.Cursor, views})
+			}{"snapshot", u.Reason, u.Part, u.Final, cursor, views})
 		case engine.UpdateLive:
 			writeLine(a.out, struct {
 				Type   string        `json:"type"`

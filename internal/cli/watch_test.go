@@ -60,7 +60,7 @@ func TestWatchGoesOnAfterAnOutage(t *testing.T) {
 	server := redistest.Server(t, redistest.WithAOF())
 	e := openEngine(t, server.URL())
 	watch := spawn(t, t.TempDir(), "watch", "--json", "--redis", server.URL())
-	if line := watch.line(); !bytes.HasPrefix(line, []byte(`{"type":"snapshot","reason":"fresh","cursor":"0-0","jobs":[]}`)) {
+	if line := watch.line(); !bytes.HasPrefix(line, []byte(`{"type":"snapshot","reason":"fresh","part":1,"final":true,"cursor":"0-0","jobs":[]}`)) {
 		t.Fatalf("it begins with %s", line)
 	}
 	watch.await("live")

@@ -57,7 +57,7 @@ type follower struct {
 	delay  time.Duration // of which a random part is waited next; 0: BackoffMin
 
 	reason engine.Verdict // of the snapshot that is being received
-	jobs   []engine.View
+	part   int            // of it, the last that was given
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -78,10 +78,8 @@ func (f *follower) run(ctx context.Context) error {
 
 // check finds the topic of a job, and refuses what no gateway would take.
 func (f *follower) check(ctx context.Context) error {
-	if f.cursor != "" {
-		if _, err := engine.ParseCursor(string(f.cursor)); err != nil {
-			return err
-		}
+	if _, err := engine.NewPaging(f.cursor, f.query.Limit); err != nil {
+		return err
 	}
 	if f.query.Job == "" {
 		_, err := engine.ParseTopic(string(f.query.Topic))
@@ -183,8 +181,7 @@ func (f *follower) connection(ctx context.Context) error {
 
 func (f *follower) subscribe(s *socket) error {
 	f.sid++
-	f.jobs = nil
-	return s.write(subscribeMessage{"subscribe", strconv.Itoa(f.sid), f.query.Topic, f.cursor, f.query.Job})
+	return s.write(subscribeMessage{"subscribe", strconv.Itoa(f.sid), f.query.Topic, f.cursor, f.query.Job, f.query.Limit})
 }
 
 // take hands a frame on. What does not fit the cursor is not: something is lost between.
@@ -192,10 +189,10 @@ func (f *follower) take(ctx context.Context, got frame) (fits bool, err error) {
 	switch got.Type {
 	case "subscribed":
 		f.delay = 0
-		f.jobs, f.reason = nil, got.Reason
+		f.part, f.reason = 0, got.Reason
 		return got.Mode == "snapshot" || got.Cursor == f.cursor, nil
 	case "snapshot":
-		return true, f.snapshot(got)
+		return f.snapshot(got)
 	case "records":
 		if got.After != f.cursor {
 			return false, nil
@@ -210,28 +207,30 @@ func (f *follower) take(ctx context.Context, got frame) (fits bool, err error) {
 	return true, nil // of a later version of the protocol
 }
 
-func (f *follower) snapshot(got frame) error {
+// snapshot hands a part on. Parts that are missing are lost between, as records may be.
+func (f *follower) snapshot(got frame) (fits bool, err error) {
+	if got.Part != f.part+1 {
+		return false, nil
+	}
 	views, err := viewsOf(f.query.Topic, got.Jobs)
 	if err != nil {
-		return err
+		return true, err
 	}
-	f.jobs = append(f.jobs, views...)
-	if !got.Final {
-		return nil
+	f.part = got.Part
+	if got.Final {
+		f.cursor, f.again = got.Cursor, false
 	}
-	jobs := f.jobs
-	f.cursor, f.jobs = got.Cursor, nil
-	if err := f.yield(engine.Update{Kind: engine.UpdateSnapshot, Cursor: f.cursor, Reason: f.reason, Jobs: jobs}); err != nil {
-		return err
+	u := engine.Update{
+		Kind: engine.UpdateSnapshot, Cursor: f.cursor, Reason: f.reason, Jobs: views, Part: f.part, Final: got.Final, More: got.More,
 	}
-	if f.query.Job == "" || len(jobs) == 0 {
-		return nil
+	if err := f.yield(u); err != nil || f.query.Job == "" || len(views) == 0 {
+		return true, err
 	}
-	j, err := jobs[0].Job()
+	j, err := views[0].Job()
 	if err == nil && j.State.Ended() {
 		err = errEnded
 	}
-	return err
+	return true, err
 }
 
 func (f *follower) records(got frame) error {

@@ -366,12 +366,14 @@ func TestGatewayThatNeverFitsIsNotAskedInACircle(t *testing.T) {
 	}
 }
 
-func TestSnapshotIsWholeOrNotGiven(t *testing.T) {
+// A snapshot that is cut off between two parts, or of which a part is missing, begins anew
+// from the cursor that the reader had.
+func TestSnapshotThatIsCutOffBeginsAnew(t *testing.T) {
 	job := func(n int) json.RawMessage {
 		return fmt.Appendf(nil, `{"id":"0701JDG5CW2QK3V9Y7H4N8R6ZT%02d","rev":%d,"type":"x","state":"queued","percent":0}`, n, n)
 	}
 	part := func(c *conversation, sid string, n int, final bool) {
-		c.say(`{"type":"snapshot","sid":%q,"part":%d,"final":%v,"cursor":"20-20","jobs":[%s]}`, sid, n, final, job(n))
+		c.say(`{"type":"snapshot","sid":%q,"part":%d,"final":%v,"cursor":"2%d-20","more":%q,"jobs":[%s]}`, sid, n, final, n, map[bool]string{true: "live:x"}[final], job(n))
 	}
 	f := follow(t, client(t, scripted(t, nil, func(n int, c *conversation) {
 		c.say(welcome)
@@ -384,14 +386,34 @@ func TestSnapshotIsWholeOrNotGiven(t *testing.T) {
 		if n == 1 {
 			return // cut between two parts
 		}
+		part(c, sub.SID, 3, true) // the second is missing
+		c.hear()                  // unsubscribe
+		if sub = c.hear(); sub.After != "5-5" || sub.Limit != 7 {
+			c.say(`{"type":"error","sid":%q,"code":"invalid","message":"it has lost its cursor, or its limit"}`, sub.SID)
+		}
+		c.say(`{"type":"subscribed","sid":%q,"mode":"snapshot","reason":"trimmed","cursor":"20-20"}`, sub.SID)
+		part(c, sub.SID, 1, false)
 		part(c, sub.SID, 2, true)
-		c.say(`{"type":"live","sid":%q,"cursor":"20-20","replayed":0}`, sub.SID)
+		c.say(`{"type":"live","sid":%q,"cursor":"22-20","replayed":0}`, sub.SID)
 		c.hear()
-	})), engine.FollowQuery{Topic: topic, After: "5-5"})
-	f.one(engine.UpdateInterrupted)
-	if u := f.one(engine.UpdateSnapshot); u.Reason != engine.Trimmed || u.Cursor != "20-20" || len(u.Jobs) != 2 || !bytes.Equal(u.Jobs[1].JSON, job(2)) {
-		t.Errorf("the snapshot is %+v", u)
+	})), engine.FollowQuery{Topic: topic, After: "5-5", Limit: 7})
+	wants := func(part int) {
+		t.Helper()
+		u := f.one(engine.UpdateSnapshot)
+		at := engine.Cursor("5-5")
+		if part == 2 {
+			at = "22-20"
+		}
+		if u.Reason != engine.Trimmed || u.Cursor != at || u.Part != part || u.Final != (part == 2) || len(u.Jobs) != 1 ||
+			!bytes.Equal(u.Jobs[0].JSON, job(part)) || u.Final != (u.More == "live:x") {
+			t.Errorf("the part is %+v, want number %d", u, part)
+		}
 	}
+	wants(1)
+	f.one(engine.UpdateInterrupted)
+	wants(1)
+	wants(1)
+	wants(2)
 	f.one(engine.UpdateLive)
 }
 

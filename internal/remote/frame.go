@@ -18,7 +18,9 @@ type frame struct {
 	// of every frame of a subscription but error
 	Cursor engine.Cursor `json:"cursor"`
 	// snapshot
+	Part  int               `json:"part"`
 	Final bool              `json:"final"`
+	More  string            `json:"more"`
 	Jobs  []json.RawMessage `json:"jobs"`
 	// records
 	After   engine.Cursor     `json:"after"`
@@ -36,6 +38,7 @@ type subscribeMessage struct {
 	Topic engine.Topic  `json:"topic"`
 	After engine.Cursor `json:"after,omitempty"`
 	Job   engine.JobID  `json:"job,omitempty"`
+	Limit int           `json:"limit,omitempty"`
 }
 
 type unsubscribeMessage struct {

@@ -101,7 +101,11 @@ func (c *conversation) say(format string, args ...any) {
 }
 
 // hear waits for the client's next message; a zero one when it has gone.
-func (c *conversation) hear() (m struct{ Type, SID, Topic, After, Job string }) {
+func (c *conversation) hear() (m struct {
+	Type, SID, Topic, After, Job string
+	Limit                        int
+},
+) {
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	if err := c.conn.ReadJSON(&m); err != nil {
 		m.Type = ""
