@@ -122,6 +122,22 @@ var settings = []Setting{
 		codec: count(func(c *Config) *int { return &c.Engine.OutboxEntries }),
 	},
 	{
+		Key: "engine.topic_jobs", field: "TopicJobs",
+		Doc:   "The most live jobs that a topic may have, children and uploads included; one more is refused.",
+		codec: count(func(c *Config) *int { return &c.Engine.TopicJobs }),
+	},
+	{
+		Key: "engine.queue_names", field: "QueueNames",
+		Doc:   "How many queues there may be before a job that names another one is refused. Those that workers serve are never refused.",
+		codec: count(func(c *Config) *int { return &c.Engine.QueueNames }),
+	},
+	{
+		Key: "engine.schedule_jobs", field: "ScheduleJobs",
+		Doc: "How many jobs a schedule may leave waiting: while so many of them are queued, retrying or paused, its ticks make none, " +
+			"and it says so.",
+		codec: count(func(c *Config) *int { return &c.Engine.ScheduleJobs }),
+	},
+	{
 		Key: "engine.wait_replicas", field: "WaitReplicas",
 		Doc:   "How many replicas are asked to acknowledge each batch that holds a milestone (Redis WAIT); 0 waits for none.",
 		codec: count(func(c *Config) *int { return &c.Engine.WaitReplicas }),

@@ -38,6 +38,9 @@ func (e *Engine) PutSchedule(ctx context.Context, s Schedule) (_ Scheduled, crea
 	case "full":
 		return fail(fmt.Errorf("%w Name %s: there are %d schedules, which is the most; delete some", ErrInvalid, s.Name, MaxAllSchedules))
 	}
+	if err := e.letGo(ctx, s.field()); err != nil {
+		return fail(err)
+	}
 	return s.standing(t, rest[1], now), rest[0] == "created", nil
 }
 
@@ -53,8 +56,11 @@ func (e *Engine) DeleteSchedule(ctx context.Context, topic Topic, name string) e
 		return err
 	}
 	_, rest, err := e.schedule(ctx, "delete", Schedule{Topic: topic, Name: name}.field())
-	if err == nil && rest[0] == "0" {
+	switch {
+	case err == nil && rest[0] == "0":
 		err = ErrNoSchedule
+	case err == nil:
+		err = e.letGo(ctx, Schedule{Topic: topic, Name: name}.field())
 	}
 	if err != nil {
 		return fmt.Errorf("delete schedule %s of %s: %w", name, topic, err)
@@ -71,6 +77,9 @@ func (e *Engine) Schedules(ctx context.Context, topic Topic, configured ...Sched
 	}
 	own := slices.DeleteFunc(slices.Clone(configured), func(s Schedule) bool { return s.Topic != topic })
 	a, err := e.agenda(ctx, "list", string(topic)+"|", own, stored)
+	if err == nil {
+		err = e.heldBack(ctx, a.Schedules)
+	}
 	return a.Schedules, err
 }
 

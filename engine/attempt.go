@@ -229,7 +229,7 @@ func (e *Engine) Lost(ctx context.Context, p TaskPayload, jobType string, why Jo
 	}
 	// Without a payload it is not tried again: nobody knows what it was.
 	i := slices.Index(o.fields, any("pl"))
-	o.fields = slices.Delete(o.fields, i, i+2)
+	o.fields = append(slices.Delete(o.fields, i, i+2), "@accepted", 1)
 	r, err := e.operate(ctx, o)
 	if err != nil || r.duplicate {
 		return err

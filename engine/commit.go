@@ -172,6 +172,8 @@ func refusal(s string) error {
 		return fmt.Errorf("%w: the current one is %s", ErrSuperseded, detail)
 	case "ended":
 		return fmt.Errorf("%w: it is %s", ErrEnded, detail)
+	case "full":
+		return fmt.Errorf("%w: its topic has %s live jobs, which is the most; it takes more once some have ended", ErrLimit, detail)
 	case "gap":
 		have, _ := strconv.ParseUint(detail, 10, 64)
 		return &GapError{Have: have}

@@ -28,6 +28,7 @@ type Engine struct {
 	scripts scripts
 	commits *committer
 	tail    *tail
+	queues  queueNames
 
 	closing sync.Once
 }
@@ -57,6 +58,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		blocking: connect(blockingOptions(o)),
 		vital:    connect(vitalOptions(o)),
 		scripts:  loadScripts(o),
+		queues:   queueNames{admitted: map[string]bool{}},
 	}
 	e.queue = asynq.NewClientFromRedisClient(e.redis)
 	e.tasks = asynq.NewInspectorFromRedisClient(e.redis)

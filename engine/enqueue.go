@@ -94,8 +94,8 @@ func (s Spec) Validate() error {
 // once Enqueue has returned without an error; what that survives is what Redis
 // keeps, see docs/guarantees.md. After ErrUnreachable it may or may not have been
 // accepted: with a Key, enqueue it again. Errors to branch on: ErrInvalid,
-// ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which
-// the job stands and is returned.
+// ErrInvalidTopic, ErrLimit, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
+// which the job stands and is returned.
 func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	now := time.Now()
 	o, t, err := s.making(newJobID(shardOf(s.Topic, e.opts.Shards), now), now, origin{})
@@ -151,6 +151,9 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 // make makes a job, unless there is one of that ID or its key has made another, and hands it
 // to asynq. Its error says that there is none, but for ErrUnreplicated.
 func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error) {
+	if err := e.admitQueue(ctx, t.queue); err != nil {
+		return Enqueued{}, err
+	}
 	r, err := e.operate(ctx, o)
 	if err != nil {
 		return Enqueued{}, err

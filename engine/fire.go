@@ -12,6 +12,11 @@ type Fired struct {
 	// Jobs are those of the ticks that were due, in the order of the ticks; another
 	// worker may have made some of them.
 	Jobs []JobID
+	// Skipped is how many ticks that were due make no job, for the reason in Held, which
+	// wraps ErrLimit: too many of the schedule's jobs wait, its topic has too many live ones,
+	// or its queue is one too many.
+	Skipped int
+	Held    error
 	// Passed is how many missed ticks get no job, as the schedule's Missed says.
 	Passed int
 	// Wait is how long it is until the next tick; negative when none comes, or when the
@@ -63,12 +68,10 @@ func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fi
 	after, _ := readTick(tick)
 	r := due(t, after, now, s.Missed, grace)
 	fired := Fired{Passed: r.passed, Wait: -1}
-	for _, at := range r.ticks {
-		job, err := e.tick(ctx, s.Schedule, at)
-		if err != nil {
+	if len(r.ticks) > 0 {
+		if err := e.fireTicks(ctx, s.Schedule, r.ticks, &fired); err != nil {
 			return fired, err
 		}
-		fired.Jobs = append(fired.Jobs, job)
 	}
 	if !r.last.IsZero() {
 		if _, _, err := e.schedule(ctx, "move", field, r.last.UnixMilli()); err != nil {
@@ -80,6 +83,27 @@ func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fi
 		fired.Wait = max(0, next.Sub(now))
 	}
 	return fired, nil
+}
+
+// fireTicks makes the jobs of ticks that are due, all of them or, where there is no room for
+// more, none: a backlog is counted in jobs of other ticks, so that whoever comes second finds
+// what the first has made.
+func (e *Engine) fireTicks(ctx context.Context, s Schedule, ticks []time.Time, fired *Fired) error {
+	held := e.crowd(ctx, s, ticks)
+	for _, at := range ticks {
+		if held == nil {
+			var job JobID
+			if job, held = e.tick(ctx, s, at); held == nil {
+				fired.Jobs = append(fired.Jobs, job)
+				continue
+			}
+		}
+		if !errors.Is(held, ErrLimit) {
+			return held
+		}
+		fired.Skipped, fired.Held = fired.Skipped+1, held
+	}
+	return e.noteTicks(ctx, s, fired.Jobs, held)
 }
 
 // tick makes a tick's job, or finds it.

@@ -15,16 +15,19 @@ import "fmt"
 //	{07}:j:<job>    hash     the job
 //	{07}:a:<task>   string   the job of an asynq task that was adopted: "<length of queue>:<queue>:<ID>"
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
+//	{07}:w:<schedule> zset   the jobs of a schedule's ticks that have not ended, by tick: "<topic>|<name>"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
 //	{07}:beat       hash     heartbeats of running attempts: "<attempt>.<counter>"
 //	{07}:probe      string   what a sweep writes to see whether writes are taken, for a minute
 //	{07}:op:<key>   string   the result of an operation, for 24 hours
 //
-// Schedules are of no shard, since every worker reads all of them:
+// Of no shard is queues, a set: the queues that workers have said they serve. So are schedules,
+// since every worker reads all of them:
 //
 //	{schedules}        hash  the schedules, as JSON, by "<topic>|<name>"
 //	{schedules}:times  hash  when each ticks: "<zone> <cron>"
 //	{schedules}:ticks  hash  how far the ticks of each were seen to, in ms
+//	{schedules}:held   hash  why the ticks of a schedule make no jobs, in words
 type keys struct {
 	namespace string
 	shards    []string // "tm:{07}:"
@@ -39,7 +42,10 @@ func newKeys(namespace string, shards int) keys {
 }
 
 func (k keys) schema() string                       { return k.namespace + ":schema" }
+func (k keys) served() string                       { return k.namespace + ":queues" }
 func (k keys) schedules() string                    { return k.namespace + ":{schedules}" }
+func (k keys) held() string                         { return k.namespace + ":{schedules}:held" }
+func (k keys) backlog(s Schedule) string            { return k.of(s.Topic) + "w:" + s.field() }
 func (k keys) times() string                        { return k.namespace + ":{schedules}:times" }
 func (k keys) ticks() string                        { return k.namespace + ":{schedules}:ticks" }
 func (k keys) log(shard int) string                 { return k.shards[shard] + "log" }

@@ -61,6 +61,22 @@ type Options struct {
 	// Defaults to 1,000,000.
 	OutboxEntries int
 
+	// TopicJobs is how many live jobs a topic may have, children and those whose input
+	// arrives included, from 100 to 10,000,000; adopted ones count and are never refused.
+	// One more is refused with ErrLimit. Defaults to 250,000, which are two fan-outs of the
+	// largest kind with room beside them.
+	TopicJobs int
+
+	// QueueNames is how many queues there may be before a job that names another one is
+	// refused with ErrLimit, from 1 to 10,000. Those that workers serve are never refused.
+	// Defaults to 100.
+	QueueNames int
+
+	// ScheduleJobs is how many jobs a schedule may leave waiting, from 1 to 1,000: while so
+	// many of its jobs are queued, retrying or paused, a tick makes none, and the schedule
+	// says so. Defaults to 10.
+	ScheduleJobs int
+
 	// WaitReplicas asks this many replicas to acknowledge each batch that holds a
 	// milestone (Redis WAIT), for at most WaitTimeout. A batch that fewer
 	// acknowledged stands, and is answered with ErrUnreplicated. From 0, which does
@@ -101,6 +117,9 @@ func (o Options) Defaults() Options {
 	option.Default(&o.LogAge, time.Minute)
 	option.Default(&o.LogEntries, 20_000)
 	option.Default(&o.OutboxEntries, 1_000_000)
+	option.Default(&o.TopicJobs, 250_000)
+	option.Default(&o.QueueNames, 100)
+	option.Default(&o.ScheduleJobs, 10)
 	option.Default(&o.WaitTimeout, time.Second)
 	option.Default(&o.CommitTimeout, 5*time.Second)
 	if o.Logger == nil {
@@ -129,6 +148,9 @@ func (o Options) Validate() error {
 		option.Within("LogAge", o.LogAge, time.Second, time.Hour),
 		option.Within("LogEntries", o.LogEntries, 100, 10_000_000),
 		option.Within("OutboxEntries", o.OutboxEntries, 1000, 1_000_000_000),
+		option.Within("TopicJobs", o.TopicJobs, 100, 10_000_000),
+		option.Within("QueueNames", o.QueueNames, 1, 10_000),
+		option.Within("ScheduleJobs", o.ScheduleJobs, 1, 1000),
 		option.Within("WaitReplicas", o.WaitReplicas, 0, 10),
 		option.Within("WaitTimeout", o.WaitTimeout, time.Millisecond, longest),
 		option.Within("CommitTimeout", o.CommitTimeout, 100*time.Millisecond, time.Minute),

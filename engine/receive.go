@@ -33,7 +33,7 @@ func (e *Engine) NewJobID(topic Topic) (JobID, error) {
 // zero; within a day, calls with the same topic and Key give the same job, which then has
 // another ID than id and is Existing. Receiving an ID again, after ErrUnreachable, makes
 // no second job; its fence is then to be had from Receiver. Errors to branch on:
-// ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
+// ErrInvalid, ErrInvalidTopic, ErrLimit, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
 // which the job stands and the fence is returned.
 func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown Shown) (Enqueued, Fence, error) {
 	fail := func(err error) (Enqueued, Fence, error) {
@@ -65,6 +65,9 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 	}
 	if s.Key != "" {
 		o.key = receiveKey(s.Topic, s.Key)
+	}
+	if err := e.admitQueue(ctx, s.Queue); err != nil {
+		return fail(err)
 	}
 	var r result
 	err = e.patiently(ctx, func() (err error) {

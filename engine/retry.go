@@ -21,7 +21,7 @@ type RetryQuery struct {
 // Retry tries an ended job again: it makes a new one, its RetryOf, with the same type,
 // payload, title, labels, queue and number of retries, and without its deadline. Errors
 // to branch on: ErrNotFound, ErrState for a job that has not ended or is adopted, ErrInvalid
-// for one whose input never arrived or was lost, ErrUnreachable, ErrOutOfMemory, and
+// for one whose input never arrived or was lost, ErrLimit, ErrUnreachable, ErrOutOfMemory, and
 // ErrUnreplicated, with which the job stands and is returned.
 func (e *Engine) Retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, error) {
 	done, err := e.retry(ctx, id, q)

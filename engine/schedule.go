@@ -80,8 +80,9 @@ type Scheduled struct {
 	// NextAt is the first tick that nobody has seen to: it is in the past when no worker
 	// does. Zero if there is none.
 	NextAt time.Time
-	// Err is why a stored schedule does not tick, as when its time zone is one that this
-	// program does not know.
+	// Err is why a schedule's ticks make no jobs, as when its time zone is one that this
+	// program does not know, or, in the list of a topic's, why its last tick was skipped: too
+	// many of its jobs wait.
 	Err error
 
 	// stored says that it is Redis that knows of it, and not a configuration.

@@ -21,8 +21,8 @@ const (
 // Spawn makes children, as PlanFanOut returned them, of a fan-out that was planned, and hands
 // them to asynq, slice by slice. parent is the run's fence: once it is superseded it makes no
 // more. Children that exist stay as they are, and those of them that wait are handed over
-// again. depth is the parent's. Errors to branch on: ErrInvalid, ErrSuperseded, ErrUnreachable,
-// ErrOutOfMemory; some of the children may have been made then, and the call may be repeated.
+// again. depth is the parent's. Errors to branch on: ErrInvalid, ErrSuperseded, ErrLimit,
+// ErrUnreachable, ErrOutOfMemory; some of the children may have been made then, and the call may be repeated.
 func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int, fanOut string, children []Child) error {
 	fail := func(err error) error { return fmt.Errorf("make children of job %s: %w", parent, err) }
 	if depth+1 > MaxChildDepth {
@@ -51,6 +51,9 @@ func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int
 			"@parent", strconv.Itoa(fence.Attempt)+"."+fence.Token)
 		if c.Optional {
 			o.fields = append(o.fields, "po", 1)
+		}
+		if err := e.admitQueue(ctx, t.queue); err != nil {
+			return fail(err)
 		}
 		own := submission{args: o.encode(nil)}
 		if slice.reports == sliceChildren || slice.reports > 0 && size+own.bytes() > sliceBytes {

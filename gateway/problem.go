@@ -61,6 +61,9 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// What was attempted, which is before it, the client knows.
 		why := err.Error()
 		g.problem(w, http.StatusConflict, "state", why[max(0, strings.Index(why, engine.ErrState.Error())):])
+	case errors.Is(err, engine.ErrLimit):
+		why := err.Error()
+		g.problem(w, http.StatusTooManyRequests, "limit", why[max(0, strings.Index(why, engine.ErrLimit.Error())):])
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrClosed):
 		w.Header().Set("Retry-After", "2")
 		g.problem(w, http.StatusServiceUnavailable, "unavailable", "the storage cannot be reached at the moment; it is not known whether a change was made")

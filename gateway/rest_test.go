@@ -276,3 +276,18 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		t.Errorf("%d records replayed and %d delivered, want 5 in all", ways[0], ways[1])
 	}
 }
+
+// What there is no room for is told apart from what is wrong with the request.
+func TestLimitsOverHTTP(t *testing.T) {
+	e := real(t)
+	s := serve(t, e, nil)
+	names := 0
+	for a := (answer{status: http.StatusCreated}); a.status < 300; names++ {
+		if a = s.ask(t, "POST", "/v1/jobs", fmt.Sprintf(`{"topic":"user:42","type":"export","queue":"q%d"}`, names), nil); a.status >= 300 {
+			wantProblem(t, a, http.StatusTooManyRequests, "limit")
+		}
+	}
+	if names != 101 {
+		t.Errorf("the one of queue number %d is refused, want 101", names)
+	}
+}

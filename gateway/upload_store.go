@@ -41,7 +41,8 @@ func (s *uploadStore) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload
 	case err == nil && made.Existing:
 		return nil, t.fail(errors.Join(errAnnounced, s.u.folder.forget(up)))
 	case err == nil, errors.Is(err, engine.ErrUnreplicated):
-	case errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic), errors.Is(err, engine.ErrOutOfMemory):
+	case errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic), errors.Is(err, engine.ErrOutOfMemory),
+		errors.Is(err, engine.ErrLimit):
 		return nil, t.fail(errors.Join(err, s.u.folder.forget(up)))
 	default:
 		// There may be a job, of which the client will not know.

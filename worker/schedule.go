@@ -130,7 +130,7 @@ func (c *calendar) fire(ctx context.Context, e *entry) error {
 		e.due = time.Time{}
 		return nil
 	}
-	c.complain(e.schedule, nil)
+	c.complain(e.schedule, fired.Held)
 	if fired.Passed > 0 {
 		c.w.opts.Logger.Warn("ticks of a schedule were missed and have no job", "schedule", e.schedule.Name,
 			"topic", e.schedule.Topic, "missed", fired.Passed)
@@ -152,6 +152,10 @@ func (c *calendar) complain(s engine.Scheduled, err error) {
 	}
 	if c.warned[title(s)] != err.Error() {
 		c.warned[title(s)] = err.Error()
+		if errors.Is(err, engine.ErrLimit) {
+			c.w.opts.Logger.Warn("a schedule's ticks are skipped", "schedule", s.Name, "topic", s.Topic, "error", err)
+			return
+		}
 		c.w.opts.Logger.Error("a schedule does not tick", "schedule", s.Name, "topic", s.Topic, "error", err)
 	}
 }

@@ -306,3 +306,31 @@ func TestSchedulesOfOptionsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// So is one whose jobs nobody takes. Its ticks are skipped, and the others' are not.
+func TestAScheduleIntoAQueueThatIsNotServedIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	putSchedule(t, e, everySecond())
+	stuck := everySecond()
+	stuck.Name, stuck.Queue = "stuck", "unserved"
+	putSchedule(t, e, stuck)
+	var log logbook
+	o := brief(e)
+	o.Logger = log.logger()
+	ran := make(chan engine.JobID, 100)
+	start(t, pulsing(t, o, ran))
+	const words = "a schedule's ticks are skipped"
+	runs(t, ran, 10)
+	for !strings.Contains(log.String(), words) {
+		runs(t, ran, 1)
+	}
+	runs(t, ran, 3)
+	if n := strings.Count(log.String(), words); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+	list, err := e.Schedules(soon(t), topic)
+	if err != nil || list[0].Err != nil || list[1].Err == nil {
+		t.Errorf("the list says %+v, %v", list, err)
+	}
+}

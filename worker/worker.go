@@ -98,6 +98,15 @@ func (w *Worker) Start(ctx context.Context) error {
 		}
 	}()
 	_, err := w.opts.Engine.Beats(ctx)
+	names := make([]string, len(w.opts.Queues))
+	for i, q := range w.opts.Queues {
+		names[i] = q.Name
+	}
+	if err == nil {
+		if err := w.opts.Engine.ServeQueues(ctx, names...); err != nil {
+			w.opts.Logger.Warn("Redis does not take which queues this worker serves; jobs for them may be refused where there are many queues", "error", err)
+		}
+	}
 
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -18,6 +18,7 @@
 --   @fan      a fan-out that a run begins, see family.lua
 --   @parent   the fence of the run that makes a child
 --   @after    the job that is known to be the task's, of one that makes an adopted job
+--   @accepted a job that is made was accepted before, and needs no room in its topic
 --   @again    a waiting job's task was lost: it is queued once more
 --   @outcome  JSON fragment: what the attempt or the job came to
 --   @extra    JSON fragment of the record beside the job
@@ -120,6 +121,19 @@ end
 
 -- Jobs that the batch makes for asynq's tasks, by pointer.
 local claimed
+
+-- Live jobs of topics, with those that the batch makes.
+local crowds
+
+-- crowded counts a job that is to be made, and gives the answer where its topic has no room.
+local function crowded(topic)
+  local n = crowds[topic] or call("ZCOUNT", prefix .. "x:" .. topic, "+inf", "+inf")
+  if n >= TOPIC_JOBS then
+    crowds[topic] = n
+    return "-full " .. int(TOPIC_JOBS)
+  end
+  crowds[topic] = n + 1
+end
 
 -- claim decides whether a job may be made for an asynq task: not while another one is
 -- its job than the caller knows, which has ended.
@@ -316,7 +330,8 @@ local function decide(at, last)
       local rule, j = rule_of(kind), load(id)
       if not j.state then
         if rule.make and seq == "" and with.c then
-          answer = (with.pa and begotten(with)) or (with.ai and claim(id, with)) or nil
+          answer = (with.pa and begotten(with)) or (with.ai and claim(id, with)) or
+            (not with.ai and not with["@accepted"] and crowded(with["@topic"])) or nil
           if not answer then
             make(j, rule, with, fence)
           end

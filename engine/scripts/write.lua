@@ -202,7 +202,7 @@ local shards, last = {}, #KEYS / 2
 for s = 1, last do
   local log = KEYS[2 * s - 1]
   prefix = string.sub(log, 1, -4)
-  jobs, topics, touched, heads, appends, ops, owners, marks, claimed = {}, {}, {}, {}, {}, {}, {}, {}, {}
+  jobs, topics, touched, heads, appends, ops, owners, marks, claimed, crowds = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
   local first = last + 1
   last = last + ARGV[s]
   decide(first, last)

@@ -13,7 +13,7 @@ import (
 )
 
 // Errors to branch on, beside those of the engine: ErrInvalid, ErrNotFound, ErrEnded,
-// ErrState, ErrUnreachable and ErrOutOfMemory.
+// ErrState, ErrLimit, ErrUnreachable and ErrOutOfMemory.
 var (
 	// ErrUnreachable: the gateway does not answer. It wraps engine.ErrUnreachable,
 	// which alone means that the gateway answers and its Redis does not.
@@ -93,6 +93,8 @@ func kindOf(status int) error {
 		return engine.ErrEnded
 	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return engine.ErrUnreachable
+	case http.StatusTooManyRequests:
+		return engine.ErrLimit
 	case http.StatusInsufficientStorage:
 		return engine.ErrOutOfMemory
 	}
