@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 )
@@ -254,9 +255,4 @@ func (e *Error) Error() string {
 // Unwrap makes every Error an ErrInvalid.
 func (e *Error) Unwrap() error { return ErrInvalid }
 
-func clip(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "…"
-}
+func clip(s string, most int) string { return excerpt.Of(s, most) }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"github.com/tidemark-dev/tidemark/internal/logline"
 )
 
 // Log says what a process logs, and how. The zero value works.
@@ -54,7 +56,7 @@ func (l Log) Logger(w io.Writer, least slog.Level) *slog.Logger {
 	}
 	o := &slog.HandlerOptions{Level: max(level, least)}
 	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return logline.Bounded(slog.New(slog.NewJSONHandler(w, o)))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return logline.Bounded(slog.New(slog.NewTextHandler(w, o)))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark-dev/tidemark/internal/logline"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -92,7 +93,8 @@ type Options struct {
 	// milliseconds on. Defaults to 5 seconds.
 	CommitTimeout time.Duration
 
-	// Logger hears of what no caller can be told. Defaults to slog.Default().
+	// Logger hears of what no caller can be told, at most 16 KiB of text a line. Defaults to
+	// slog.Default().
 	Logger *slog.Logger
 }
 
@@ -125,6 +127,7 @@ func (o Options) Defaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Logger = logline.Bounded(o.Logger)
 	return o
 }
 

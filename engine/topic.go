@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // A Topic says whom records are for, such as "user:42", "team:7" or "system:all".
@@ -26,9 +27,4 @@ func ParseTopic(s string) (Topic, error) {
 }
 
 // clip shortens s for an error text, so that input of any size makes a line.
-func clip(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func clip(s string, most int) string { return excerpt.Of(s, most) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/logline"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -129,7 +130,8 @@ type Options struct {
 	// one of the gateway's own.
 	Registry *prometheus.Registry
 
-	// Logger hears of what no client can be told. Defaults to slog.Default().
+	// Logger hears of what no client can be told, at most 16 KiB of text a line. Defaults to
+	// slog.Default().
 	Logger *slog.Logger
 }
 
@@ -167,6 +169,7 @@ func (o Options) Defaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Logger = logline.Bounded(o.Logger)
 	return o
 }
 

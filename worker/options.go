@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/logline"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -102,7 +103,8 @@ type Options struct {
 	// it. Defaults to 1 minute.
 	ScheduleGrace time.Duration
 
-	// Logger hears of what no caller can be told. Defaults to slog.Default().
+	// Logger hears of what no caller can be told, at most 16 KiB of text a line. Defaults to
+	// slog.Default().
 	Logger *slog.Logger
 }
 
@@ -145,6 +147,7 @@ func (o Options) Defaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Logger = logline.Bounded(o.Logger)
 	return o
 }
 

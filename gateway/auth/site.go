@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // Why a request is refused before anybody asks who it is from.
@@ -104,9 +106,4 @@ func loopbackName(name string) bool {
 	return err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback()
 }
 
-func clip(s string) string {
-	if len(s) > 120 {
-		return strings.ToValidUTF8(s[:120], "") + "…"
-	}
-	return s
-}
+func clip(s string) string { return excerpt.Of(s, 120) }
