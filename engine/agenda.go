@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
 // PutSchedule makes a schedule, or replaces the one that its topic has by that name, and
@@ -170,7 +172,7 @@ func decodeSchedule(field, text string) (Schedule, timetable, error) {
 	j.Topic, j.Name = Topic(topic), name
 	s := j.schedule()
 	if err != nil {
-		return s, nil, err
+		return s, nil, errors.New("it is not as this program stores schedules: " + jsonerr.Why(err))
 	}
 	t, err := s.prepare()
 	return s, t, err

@@ -252,7 +252,7 @@ func (s Spec) payload() ([]byte, error) {
 	if !raw {
 		var err error
 		if b, err = json.Marshal(s.Payload); err != nil {
-			return nil, fmt.Errorf("%w Payload: %w", ErrInvalid, err)
+			return nil, fmt.Errorf("%w Payload: it does not encode to JSON: %s", ErrInvalid, clip(err.Error(), 200))
 		}
 	}
 	if b == nil {

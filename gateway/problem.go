@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // A problem is an error answer, in the form of RFC 9457. Code is what programs branch
@@ -21,7 +22,11 @@ type problem struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// maxDetailBytes bounds what a problem says of a request, whatever the request was.
+const maxDetailBytes = 1 << 10
+
 func (g *Gateway) problem(w http.ResponseWriter, status int, code, detail string) {
+	detail = excerpt.Of(detail, maxDetailBytes)
 	b, _ := json.Marshal(problem{"/problems/" + code, http.StatusText(status), status, code, detail}) // strings and a number
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")

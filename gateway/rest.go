@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
 // maxBodyBytes bounds the body of a request: a payload, and all else that a job has.
@@ -204,7 +205,13 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("%w: body: %w", errRequest, err)
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			return err
+		}
+		if name := jsonerr.UnknownField(err); name != "" {
+			return fmt.Errorf("%w: body: unknown field %q", errRequest, name)
+		}
+		return fmt.Errorf("%w: body: %s", errRequest, jsonerr.Why(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: body: want one JSON object", errRequest)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
 const (
@@ -128,7 +129,7 @@ func (up *upload) spec() (engine.Spec, error) {
 	}
 	if text := up.Metadata["labels"]; text != "" {
 		if err := json.Unmarshal([]byte(text), &s.Labels); err != nil {
-			return bad("labels: want a JSON object of strings: %w", err)
+			return bad("labels: want a JSON object of strings: %s", jsonerr.Why(err))
 		}
 	}
 	payload := map[string]json.RawMessage{}

@@ -3,12 +3,14 @@ package worker
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
 // keeper knows when a checkpoint is due. A timer sets a flag, so that a loop may
@@ -108,7 +110,12 @@ func (r *Run) Resume(state any) (bool, error) {
 	if b == nil {
 		return false, nil
 	}
-	decode := func() error { return json.Unmarshal(b, state) }
+	decode := func() error {
+		if err := json.Unmarshal(b, state); err != nil {
+			return errors.New(jsonerr.Why(err)) // a checkpoint's text is as private as a payload's
+		}
+		return nil
+	}
 	if u, ok := state.(encoding.BinaryUnmarshaler); ok {
 		decode = func() error { return u.UnmarshalBinary(b) }
 	}

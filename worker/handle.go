@@ -3,12 +3,12 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
 // handler is a job type's, with its payload still to be decoded.
@@ -58,18 +58,10 @@ func decodePayload(payload []byte, value any) error {
 	if len(payload) == 0 {
 		return nil
 	}
-	err := json.Unmarshal(payload, value)
-	var syntax *json.SyntaxError
-	var mismatch *json.UnmarshalTypeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &syntax):
-		return fmt.Errorf("the payload is not JSON: error at byte %d of %d; enqueue a value that encodes to JSON, or handle it as []byte", syntax.Offset, len(payload))
-	case errors.As(err, &mismatch):
-		return fmt.Errorf("the payload does not fit the handler: at byte %d field %q is to be a %s", mismatch.Offset, mismatch.Field, mismatch.Type.Kind())
+	if err := json.Unmarshal(payload, value); err != nil {
+		return fmt.Errorf("the payload of %d bytes does not decode into what the handler takes: %s; enqueue what does, or handle it as []byte", len(payload), jsonerr.Why(err))
 	}
-	return fmt.Errorf("the payload of %d bytes does not decode into what the handler takes", len(payload))
+	return nil
 }
 
 // handlerOf finds a job type's handler; for one that this worker does not know, a

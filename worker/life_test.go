@@ -197,7 +197,7 @@ func TestPayloadThatDoesNotFit(t *testing.T) {
 		{"export", []byte{}, "0", ""},
 		{"raw", []byte("four"), "4", ""},
 		{"raw", nil, "4", ""}, // JSON's null
-		{"export", []byte("{"), "", "not JSON: error at byte 1 of 1"},
+		{"export", []byte("{"), "", "of 1 bytes does not decode into what the handler takes: not JSON: error at byte 1"},
 		{"export", []byte(`{"Year":"secret"}`), "", `field "Year" is to be a int`},
 		{"export", []byte(`{"Year":1e99}`), "", `field "Year" is to be a int`},
 	} {
