@@ -113,7 +113,8 @@ type JobError struct {
 	// "no_handler" or "child_failed"; where asynq's tools had a hand in it "task_deleted",
 	// "task_archived" or "task_lost"; "record_lost" of a job that Redis has lost; of one
 	// that was never received "upload_expired" or "upload_void".
-	Code    string `json:"code"`
+	Code string `json:"code"`
+	// Message is for people, at most MaxErrorBytes as JSON.
 	Message string `json:"message"`
 }
 

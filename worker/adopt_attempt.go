@@ -99,7 +99,7 @@ func ended(state engine.State) error {
 	case engine.Canceled:
 		return &revoked{ErrCanceled}
 	}
-	return &archived{"the job has failed, and its end was committed before this try"}
+	return archive("the job has failed, and its end was committed before this try")
 }
 
 // openTurns bounds how often the start of an attempt is tried while others move its job.

@@ -60,7 +60,7 @@ func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) engine.Repo
 
 // failure is the end of an attempt that asynq tries again, if it has a try left.
 func (t try) failure(code string, err error) engine.Report {
-	report := engine.Report{Type: engine.JobRetrying, Error: &engine.JobError{Code: code, Message: err.Error()}, Retries: t.Try}
+	report := engine.Report{Type: engine.JobRetrying, Error: failure(code, err), Retries: t.Try}
 	if t.last {
 		report.Type = engine.JobFailed
 	}

@@ -68,7 +68,7 @@ func (w *Worker) lost(ctx context.Context, p engine.TaskPayload, jobType string)
 // foreign sends a task to asynq's archive that no engine made.
 func (w *Worker) foreign(t *asynq.Task, from string) error {
 	w.opts.Logger.Warn("a task that is not an attempt of a job goes to asynq's archive; give Tidemark queues of its own", "queue", from, "type", fmt.Sprintf("%.64s", t.Type()))
-	return &archived{fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type())}
+	return archive(fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type()))
 }
 
 // open starts an attempt: from here on its fence is the only one that is accepted. It is
@@ -115,9 +115,9 @@ func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload,
 	switch {
 	case err != nil && !stale(err):
 		w.opts.Logger.Warn("a task could not be put back; a reconciler will do it", "job", p.Job, "error", err)
-		return &archived{"the worker stopped before it could start the attempt or put it back"}
+		return archive("the worker stopped before it could start the attempt or put it back")
 	case err == nil && !moved:
-		return &archived{"the worker could not start the attempt, which has another task"}
+		return archive("the worker could not start the attempt, which has another task")
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engi
 func call(ctx context.Context, h handler, r *Run, payload []byte) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{fmt.Sprint("panic: ", v), debug.Stack()}
+			err = &panicError{words(fmt.Sprint("panic: ", v)), debug.Stack()}
 		}
 	}()
 	if err := context.Cause(ctx); err != nil {
@@ -222,7 +222,7 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
 		w.next(ctx, r.job, r.queue)
 	}
 	if report.Error != nil {
-		return &archived{report.Error.Code + ": " + report.Error.Message}
+		return archive(report.Error.Code + ": " + report.Error.Message)
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
 func (r *Run) conclude(report engine.Report) (engine.Report, error) {
 	err := r.out.ask(report)
 	if errors.Is(err, engine.ErrInvalid) {
-		report = engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: codeError, Message: err.Error()}}
+		report = engine.Report{Type: engine.JobFailed, Error: failure(codeError, err)}
 		err = r.out.ask(report)
 	}
 	return report, err
@@ -242,7 +242,7 @@ func (r *Run) conclude(report engine.Report) (engine.Report, error) {
 // that ends the job as asked.
 func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 	failed := func(code string) engine.Report {
-		return engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: code, Message: err.Error()}}
+		return engine.Report{Type: engine.JobFailed, Error: failure(code, err)}
 	}
 	code := codeError
 	if errors.As(err, new(*noHandlerError)) {
@@ -291,7 +291,7 @@ func (r *Run) tell(report engine.Report, err error) {
 	case errors.As(err, &panicked):
 		r.out.logger.Error("the handler panicked", "type", r.jobType, "panic", panicked.text, "stack", string(panicked.stack))
 	case report.Error != nil:
-		r.out.logger.Warn("the attempt failed", "type", r.jobType, "end", report.Type, "code", report.Error.Code, "error", err)
+		r.out.logger.Warn("the attempt failed", "type", r.jobType, "end", report.Type, "code", report.Error.Code, "error", words(err))
 	default:
 		r.out.logger.Debug("the attempt ended", "type", r.jobType, "end", report.Type)
 	}

@@ -89,8 +89,9 @@
 //   - A task comes whose job has no record, as after a failover of one node: the job
 //     appears, as failed with code "record_lost".
 //   - The handler returns an error: job.retrying with backoff, or the job's end; the
-//     task goes to asynq's archive with the error. A type that this worker does not
-//     know is an error with code "no_handler".
+//     task goes to asynq's archive with the error. Its text is cut to engine.MaxErrorBytes
+//     in records and to 1 KiB in asynq, and its control characters are replaced. A type
+//     that this worker does not know is an error with code "no_handler".
 //   - The handler panics or calls runtime.Goexit: the job fails with code "panic"; the
 //     stack is in the worker's log only.
 //   - The job is canceled: the context ends with ErrCanceled at the next heartbeat. The

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // Why a run's context has ended, as context.Cause tells. The handler should return
@@ -108,6 +111,22 @@ type noHandlerError struct {
 func (e *noHandlerError) Error() string {
 	return fmt.Sprintf("no handler for job type %q; this worker has %q: register it with worker.Handle, or give the type a queue of its own", e.jobType, e.known)
 }
+
+// words are an error's, or a panic's, for records and logs: at most engine.MaxErrorBytes, as
+// text that steers no terminal. An Error method that panics does no harm.
+func words(v any) string { return excerpt.Of(fmt.Sprint(v), engine.MaxErrorBytes) }
+
+// failure is what a record says of err.
+func failure(code string, err error) *engine.JobError {
+	return &engine.JobError{Code: code, Message: words(err)}
+}
+
+// maxCarriedBytes bounds the error that asynq keeps of an attempt. A job may have a
+// thousand, and asynq's tools load many at once; the job's records have the whole.
+const maxCarriedBytes = 1 << 10
+
+// archive is asynq's answer about an attempt that failed.
+func archive(text string) error { return &archived{excerpt.Of(text, maxCarriedBytes)} }
 
 // archived is how asynq is told that an attempt failed: the task goes to its
 // archive with this text, and asynq does not try it again. The handler's own error
