@@ -214,8 +214,8 @@ func TestInputErrorsSayWhatAndWhatIsAllowed(t *testing.T) {
 		{"long record", "a,b\n1,2\n" + strings.Repeat("x", 2<<20), Payload{}, []string{"record 3", "offset 8", "1048576 bytes", "MaxRecordBytes", "the setting analysis.max_record_bytes"}},
 		{"long quoted", "a,b\n\"" + strings.Repeat("1\n", 1<<20), Payload{}, []string{"record 2", "1048576 bytes", "begins at byte offset 4 is not closed"}},
 		{"long line", "{}\n{\"a\":\"" + strings.Repeat("x", 2<<20), Payload{}, []string{"record 2", "offset 3", "1048576 bytes"}},
-		{"format", "a\n", Payload{Format: "xml"}, []string{`"xml"`, "csv, ndjson"}},
-		{"delimiter", "a\n", Payload{Delimiter: "::"}, []string{`"::"`, "pipe"}},
+		{"format", "a\n", Payload{Format: "xml"}, []string{"payload format", "csv, ndjson"}},
+		{"delimiter", "a\n", Payload{Delimiter: "::"}, []string{"payload delimiter", "pipe"}},
 		{"size", "a\n1\n", Payload{Size: 5}, []string{"read 4 bytes", "says 5"}},
 	}
 	for _, tt := range tests {

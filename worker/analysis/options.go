@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"unicode/utf8"
 )
 
 // ErrInput is wrapped by every error that lies in the file or the payload, so
@@ -14,7 +13,7 @@ var ErrInput = errors.New("analysis: the file cannot be analyzed")
 // Payload says which file to profile and how to read it. It names a blob of the
 // bucket, never a path.
 type Payload struct {
-	// Blob is the file's key in the bucket.
+	// Blob is the file's key in the bucket, at most 1,024 bytes.
 	Blob string `json:"blob"`
 	// Name is the file's own name. Its extension decides the format where Format
 	// is empty; otherwise the content does.
@@ -37,23 +36,13 @@ type Payload struct {
 func (p Payload) validate() error {
 	switch {
 	case p.Format != "" && p.Format != formatCSV && p.Format != formatNDJSON:
-		return fmt.Errorf("%w: payload format %q: allowed are csv, ndjson and empty", ErrInput, p.Format)
+		return fmt.Errorf("%w: payload format: allowed are csv, ndjson and empty", ErrInput)
 	case p.Delimiter != "" && (len(p.Delimiter) != 1 || bytes.IndexByte(delimiters, p.Delimiter[0]) < 0):
-		return fmt.Errorf("%w: payload delimiter %q: allowed are comma, semicolon, tab, pipe and empty", ErrInput, p.Delimiter)
+		return fmt.Errorf("%w: payload delimiter: allowed are comma, semicolon, tab, pipe and empty", ErrInput)
 	case p.Size < 0:
 		return fmt.Errorf("%w: payload size %d: it must be at least 0", ErrInput, p.Size)
-	case !utf8.ValidString(p.Blob):
-		return fmt.Errorf("%w: payload blob %q is not UTF-8", ErrInput, p.Blob)
 	}
-	return nil
-}
-
-// title is how messages call the file.
-func (p Payload) title() string {
-	if p.Name != "" {
-		return p.Name
-	}
-	return p.Blob
+	return checkKey(p.Blob)
 }
 
 // Options bound an analysis. The zero value works.

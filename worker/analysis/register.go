@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"context"
-	"fmt"
 
 	"gocloud.dev/blob"
 
@@ -27,7 +26,7 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 	worker.Handle(w, JobType, func(ctx context.Context, run *worker.Run, p Payload) error {
 		run.Stages(stages...)
 		if err := readable(p.Blob, run.Topic()); err != nil {
-			return o.Permanent(fmt.Errorf("analyze %q: %w", p.title(), err))
+			return o.Permanent(err)
 		}
 		return Run(ctx, run, string(run.Job()), bucket, p, o)
 	})

@@ -9,7 +9,6 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
 )
 
 // The stages of a run, in order. Reading is nearly all of it: 95 to 5 is a fair
@@ -61,9 +60,9 @@ func Run(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p
 		// Storage drivers wrap or replace the cancellation that reached them.
 		return context.Cause(ctx)
 	case errors.Is(err, ErrInput):
-		return opts.Permanent(fmt.Errorf("analyze %q: %w", p.title(), err))
+		return opts.Permanent(err)
 	}
-	return fmt.Errorf("analyze %q: %w", p.title(), err)
+	return fmt.Errorf("analyze: %w", err)
 }
 
 func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.Bucket, p Payload, opts Options) error {
@@ -120,12 +119,12 @@ func resume(run Reporter, p Payload) (*State, error) {
 	switch {
 	case !resumed:
 		st = &State{}
-		run.Message("reading " + p.title())
+		run.Message("reading the file")
 	case st.file != file:
 		st = &State{}
-		run.Message("reading " + p.title() + " from the start: the checkpoint is of another file")
+		run.Message("reading the file from the start: the checkpoint is of another one")
 	default:
-		run.Message(fmt.Sprintf("reading %s on from byte %d", p.title(), st.offset))
+		run.Message(fmt.Sprintf("reading the file on from byte %d", st.offset))
 	}
 	st.file = file
 	return st, nil
@@ -140,21 +139,12 @@ func fingerprint(p Payload) uint64 {
 func blobSize(ctx context.Context, bucket *blob.Bucket, p Payload) (int64, error) {
 	attrs, err := bucket.Attributes(ctx, p.Blob)
 	if err != nil {
-		return 0, missing(p, err)
+		return 0, refused(err)
 	}
 	if p.Size > 0 && attrs.Size != p.Size {
-		return 0, fmt.Errorf("%w: blob %q has %d bytes where the job's payload says %d; upload the file again",
-			ErrInput, p.Blob, attrs.Size, p.Size)
+		return 0, fmt.Errorf("%w: the blob has %d bytes where the job's payload says %d; upload the file again", ErrInput, attrs.Size, p.Size)
 	}
 	return attrs.Size, nil
-}
-
-// missing tells a blob that is not there, for good, from storage that fails now.
-func missing(p Payload, err error) error {
-	if gcerrors.Code(err) == gcerrors.NotFound {
-		return fmt.Errorf("%w: there is no blob %q; it may have expired, upload the file again", ErrInput, p.Blob)
-	}
-	return fmt.Errorf("open blob %q: %w", p.Blob, err)
 }
 
 func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State, size int64, p Payload, opts Options) (err error) {
@@ -162,10 +152,14 @@ func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State,
 	if st.offset < size { // some stores refuse a range that begins at the end
 		r, err := bucket.NewRangeReader(ctx, p.Blob, st.offset, -1, nil)
 		if err != nil {
-			return missing(p, err)
+			return refused(err)
 		}
-		defer func() { err = errors.Join(err, r.Close()) }()
-		src = r
+		defer func() {
+			if closed := r.Close(); closed != nil {
+				err = errors.Join(err, fmt.Errorf("close the blob: %w", &storeError{closed}))
+			}
+		}()
+		src = wordless{r}
 	}
 	run.Progress(st.offset, size)
 	return st.read(ctx, src, p, opts, func() error {

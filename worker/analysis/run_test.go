@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gocloud.dev/blob"
@@ -233,7 +235,7 @@ func TestRunErrors(t *testing.T) {
 		payload Payload
 		want    string
 	}{
-		{"missing blob", "j", Payload{Blob: "gone"}, `there is no blob "gone"`},
+		{"missing blob", "j", Payload{Blob: "gone"}, "there is no such blob"},
 		{"no blob", "j", Payload{}, "names no blob"},
 		{"job ID that leaves its folder", "../j", good, "one path segment"},
 		{"size", "j", wrongSize, "upload the file again"},
@@ -255,6 +257,57 @@ func TestRunErrors(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// What the store does not take as a name it will take never: the job fails at once, and its
+// error, which goes into records and logs, does not have the name.
+func TestNamesThatNoStoreTakes(t *testing.T) {
+	const secret = "canary"
+	long := strings.Repeat(secret, 1<<10)
+	for store, bucket := range buckets(t) {
+		put(t, bucket, secret, orders(1<<10))
+		for name, p := range map[string]Payload{
+			"of 6 KiB":              {Blob: long},
+			"of one segment of 600": {Blob: "uploads/" + long[:600]},
+			"below a file":          {Blob: secret + "/orders.csv"},
+			"a folder":              {Blob: "."},
+			"the store's own":       {Blob: secret + ".attrs"},
+			"with a NUL":            {Blob: secret + "\x00"},
+			"not UTF-8":             {Blob: secret + "\xff"},
+			"that is not there":     {Blob: secret + ".csv"},
+			"of another format":     {Blob: secret, Format: long},
+			"delimiter":             {Blob: secret, Delimiter: long},
+			"of no file":            {Blob: secret, Name: long, Size: 7},
+		} {
+			j := &job{t: t}
+			err := Run(t.Context(), j, "j", bucket, p, Options{})
+			if !errors.Is(err, ErrInput) || len(err.Error()) > 1<<10 || strings.Contains(err.Error(), secret) {
+				t.Errorf("%s, a name %s: %.300v, want a short ErrInput without the name", store, name, err)
+			}
+			if strings.Contains(fmt.Sprint(j.messages), secret) {
+				t.Errorf("%s, a name %s: messages %.300q", store, name, j.messages)
+			}
+		}
+	}
+}
+
+// failing is a blob that breaks with an error which has its name.
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: "canary", Err: syscall.EIO}
+}
+
+func TestErrorsOfTheStoreHaveNoNames(t *testing.T) {
+	_, read := wordless{failing{}}.Read(make([]byte, 8))
+	for _, err := range []error{read, refused(&fs.PathError{Op: "open", Path: "canary", Err: syscall.EIO}), refused(errors.New("canary"))} {
+		if err == nil || strings.Contains(err.Error(), "canary") || errors.Is(err, ErrInput) {
+			t.Errorf("%v, want an error that may pass, without the name", err)
+		}
+	}
+	if !errors.Is(read, syscall.EIO) {
+		t.Errorf("%v has lost its cause", read)
+	}
 }
 
 func TestSummaryStaysSmall(t *testing.T) {
