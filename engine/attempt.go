@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,13 +27,11 @@ const (
 	FlagPausing Flag = "pausing"
 )
 
-// A Beat is a heartbeat of a running attempt. Counter must differ from that of its
-// last one.
+// A Beat is a heartbeat of a running attempt.
 type Beat struct {
 	Job     JobID
 	Attempt int
 	Token   string
-	Counter uint64
 }
 
 // Heartbeat says that the attempts are alive, and reads their flags, in the order of
@@ -56,7 +55,7 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	for shard, indexes := range byShard {
 		for _, i := range indexes {
 			b := beats[i]
-			args[shard] = append(args[shard], string(b.Job), b.Attempt, b.Token, b.Counter)
+			args[shard] = append(args[shard], string(b.Job), b.Attempt, b.Token)
 		}
 		cmds[shard] = pipe.EvalSha(ctx, e.scripts.beat.Hash(), e.keys.declared(shard), args[shard]...)
 	}
@@ -78,51 +77,68 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	return flags, failed
 }
 
-// Beats reads the last heartbeat of every running attempt: "<attempt>.<counter>" by
-// job. Its cost grows with the number of running attempts. Its error wraps
-// ErrUnreachable; a read that failed in part is an error.
-func (e *Engine) Beats(ctx context.Context) (map[JobID]string, error) {
-	pipe := e.vital.Pipeline()
-	cmds := make([]*redis.MapStringStringCmd, e.opts.Shards)
-	for i := range cmds {
-		cmds[i] = pipe.HGetAll(ctx, e.keys.beat(i))
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
+// Beats is what there is of a shard's heartbeats.
+type Beats struct {
+	// Mark counts the heartbeats of all runs of the shard, their starts among them. It
+	// grows with each, so that marks order them.
+	Mark uint64
+	// Oldest is the mark of the oldest heartbeat that is some run's last one; 0: nothing
+	// runs, and Mark is not told.
+	Oldest uint64
+	// Silent are the running jobs whose last heartbeat is no younger than was asked for,
+	// with what Stall takes as its name.
+	Silent map[JobID]string
+}
+
+// Silent reads every shard's heartbeats, and which runs have sent none since an earlier
+// reading: since holds the marks of that one, by shard; nil asks for none. Its cost grows
+// with the silent runs, not with those that beat. On one server it is one call, on a
+// Cluster one a shard, on connections that carry no reports. Its error wraps
+// ErrUnreachable; a reading that failed in part is an error.
+func (e *Engine) Silent(ctx context.Context, since []uint64) ([]Beats, error) {
+	answers, err := e.shards(ctx, e.vital, e.scripts.silent, func(shard int) []any {
+		if shard >= len(since) {
+			return []any{""}
+		}
+		return []any{since[shard]}
+	})
+	if err != nil {
 		return nil, failure("read heartbeats", err)
 	}
-	beats := map[JobID]string{}
-	for _, c := range cmds {
-		for job, beat := range c.Val() {
-			beats[JobID(job)] = beat
+	beats := make([]Beats, len(answers))
+	for i, a := range answers {
+		b := &beats[i]
+		b.Mark, _ = strconv.ParseUint(text(a[0]), 10, 64)
+		b.Oldest, _ = strconv.ParseUint(text(a[1]), 10, 64)
+		for run := range slices.Chunk(a[2:], 2) {
+			if b.Silent == nil {
+				b.Silent = map[JobID]string{}
+			}
+			b.Silent[JobID(text(run[0]))] = text(run[1])
 		}
 	}
 	return beats, nil
 }
 
-// TryWrites finds out whether the Redis of each of the jobs takes writes, by one write a
-// shard, all in one round trip on the connections of heartbeats: in the order of the jobs,
-// nil or why it does not. Errors to branch on: ErrUnreachable, ErrOutOfMemory, ErrNotFound.
-func (e *Engine) TryWrites(ctx context.Context, jobs []JobID) []error {
+// TryWrites finds out whether the Redis of each of the shards takes writes, by one write
+// each, all in one round trip on the connections of heartbeats: in the order of the shards,
+// nil or why it does not. Errors to branch on: ErrUnreachable, ErrOutOfMemory.
+func (e *Engine) TryWrites(ctx context.Context, shards []int) []error {
 	pipe := e.vital.Pipeline()
-	cmds := map[int]*redis.StatusCmd{}
-	for _, job := range jobs {
-		if e.keys.holds(job) && cmds[job.shard()] == nil {
-			cmds[job.shard()] = pipe.Set(ctx, e.keys.probe(job.shard()), 1, time.Minute)
-		}
+	cmds := make([]*redis.StatusCmd, len(shards))
+	for i, shard := range shards {
+		cmds[i] = pipe.Set(ctx, e.keys.probe(shard), 1, time.Minute)
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
-	errs := make([]error, len(jobs))
-	for i, job := range jobs {
-		errs[i] = ErrNotFound
-		if e.keys.holds(job) {
-			errs[i] = failure("try a write", cmds[job.shard()].Err())
-		}
+	errs := make([]error, len(shards))
+	for i, cmd := range cmds {
+		errs[i] = failure("try a write", cmd.Err())
 	}
 	return errs
 }
 
 // Stall claims a running attempt whose worker was silent: beat is its last
-// heartbeat, as Beats gave it. The claim holds only if there was none since. The
+// heartbeat, as Silent gave it. The claim holds only if there was none since. The
 // fence is raised, so nothing that the silent worker still sends is accepted, and
 // the next attempt becomes the current one; the caller dispatches it, unless the job is
 // adopted and asynq comes with its next try. A job that was being canceled ends instead.
@@ -256,8 +272,8 @@ func (e *Engine) Live(ctx context.Context, shard, from, limit int) ([]JobID, int
 	return ids, from + len(found), nil
 }
 
-// Forget takes what no longer has a job out of the lists of live jobs and heartbeats:
-// a job whose hash was deleted by hand. It does nothing to a job that is there. Its
+// Forget takes what no longer has a job out of the lists of live jobs and heartbeats, a
+// job whose hash was deleted by hand, and what no longer runs out of the heartbeats. Its
 // error wraps ErrUnreachable.
 func (e *Engine) Forget(ctx context.Context, id JobID) error {
 	if !e.keys.holds(id) {

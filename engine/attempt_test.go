@@ -89,7 +89,7 @@ func TestAJobThatWasDeletedByHandIsForgotten(t *testing.T) {
 	if err != nil || fmt.Sprint(ids) != fmt.Sprint([]engine.JobID{kept}) {
 		t.Errorf("live are %v, error %v; want only %s", ids, err, kept)
 	}
-	if beats, err := e.Beats(soon(t)); err != nil || len(beats) != 0 {
+	if beats, err := beating(soon(t), e); err != nil || len(beats) != 0 {
 		t.Errorf("heartbeats of %v, error %v", beats, err)
 	}
 }

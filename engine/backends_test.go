@@ -203,8 +203,10 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 		h := &hand{e: e, ledger: ledger, topic: topic}
 		must(t, h.open(ctx), h.begin(ctx, 1))
 		hands = append(hands, h)
-		beats = append(beats, engine.Beat{Job: h.r.Job, Attempt: 1, Token: h.r.Fence.Token, Counter: 5})
+		beats = append(beats, engine.Beat{Job: h.r.Job, Attempt: 1, Token: h.r.Fence.Token})
 	}
+	begun, err := beating(ctx, e)
+	must(t, err)
 	flags, err := e.Heartbeat(ctx, beats)
 	must(t, err)
 	for i, f := range flags {
@@ -212,7 +214,7 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 			t.Errorf("beat %d was answered %q", i, f)
 		}
 	}
-	seen, err := e.Beats(ctx)
+	seen, err := beating(ctx, e)
 	must(t, err)
 	live := map[engine.JobID]bool{}
 	for shard := range e.Shards() {
@@ -224,10 +226,10 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 	for i, h := range hands {
 		job := h.r.Job
-		if seen[job] != "1.5" || !live[job] {
-			t.Fatalf("job %s has beat %q, live %t", job, seen[job], live[job])
+		if seen[job] == "" || seen[job] == begun[job] || !live[job] {
+			t.Fatalf("job %s has beat %q, after %q at its start, live %t", job, seen[job], begun[job], live[job])
 		}
-		if _, err := e.Stall(ctx, job, "1.4"); !errors.Is(err, engine.ErrSuperseded) {
+		if _, err := e.Stall(ctx, job, begun[job]); !errors.Is(err, engine.ErrSuperseded) {
 			t.Errorf("claimed with an old beat: %v, want ErrSuperseded", err)
 		}
 		a, err := e.Stall(ctx, job, seen[job])
@@ -250,7 +252,7 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 			t.Errorf("beat %d of a claimed attempt was answered %q", i, f)
 		}
 	}
-	if seen, err = e.Beats(ctx); err != nil || len(seen) != 0 {
+	if seen, err = beating(ctx, e); err != nil || len(seen) != 0 {
 		t.Errorf("heartbeats remain: %v, %v", seen, err)
 	}
 }
@@ -263,7 +265,7 @@ func testCancel(t *testing.T, ctx context.Context, e *engine.Engine) {
 		if err := e.Cancel(ctx, waiting.r.Job); !errors.Is(err, engine.ErrEnded) {
 			t.Errorf("canceling an ended job: %v, want ErrEnded", err)
 		}
-		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: running.r.Job, Attempt: 1, Token: running.r.Fence.Token, Counter: 1}})
+		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: running.r.Job, Attempt: 1, Token: running.r.Fence.Token}})
 		if err != nil || flags[0] != engine.FlagCanceling {
 			t.Errorf("a heartbeat brought %v, %v", flags, err)
 		}

@@ -57,7 +57,7 @@ func (d *disk) refusedWrites(says string) {
 		"notify": func() error { return d.e.Notify(d.ctx, "team:7", "once", []byte(`{}`)) },
 		"cancel": func() error { return d.e.Cancel(d.ctx, d.hand.r.Job) },
 		"heartbeat": func() error {
-			_, err := d.e.Heartbeat(d.ctx, []engine.Beat{{Job: d.hand.r.Job, Attempt: 1, Token: d.hand.r.Fence.Token, Counter: 1}})
+			_, err := d.e.Heartbeat(d.ctx, []engine.Beat{{Job: d.hand.r.Job, Attempt: 1, Token: d.hand.r.Fence.Token}})
 			return err
 		},
 	} {

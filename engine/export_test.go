@@ -7,7 +7,7 @@ import "strings"
 // mistake; no call may be under way. Reports that nobody waits for may: they go out with the
 // scripts as they were.
 func (e *Engine) Rewrite(fromTo ...string) (n int) {
-	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua}
+	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua, &silentLua}
 	saved := make([]string, len(texts))
 	for i, s := range texts {
 		saved[i] = *s

@@ -43,7 +43,7 @@ func TestOutOfMemoryMovesNoJob(t *testing.T) {
 	running, queued := enqueue(t, e), enqueue(t, e)
 	p, _ := start(t, e, running, 1)
 	p.write(engine.Report{Type: engine.JobCheckpoint, Tenths: 100, Checkpoint: []byte("first")})
-	beats, err := e.Beats(ctx)
+	beats, err := beating(ctx, e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +390,7 @@ func TestFlushedScriptsAreLoadedAgain(t *testing.T) {
 		}
 	}
 	beat := func() []engine.Flag {
-		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: job, Attempt: 1, Token: p.r.Fence.Token, Counter: 7}})
+		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: job, Attempt: 1, Token: p.r.Fence.Token}})
 		if err != nil {
 			t.Fatal(err)
 		}

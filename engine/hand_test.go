@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -74,7 +77,7 @@ func (h *hand) rescue(ctx context.Context) error {
 		a, err := h.e.Current(ctx, h.r.Job)
 		if err == nil && !a.Waiting {
 			var beats map[engine.JobID]string
-			if beats, err = h.e.Beats(ctx); err == nil {
+			if beats, err = beating(ctx, h.e); err == nil {
 				a, err = h.e.Stall(ctx, h.r.Job, beats[h.r.Job])
 			}
 		}
@@ -225,4 +228,14 @@ func (h *hand) notify(ctx context.Context, k int) error {
 		h.ledger.add(fact{topic: h.topic, kind: engine.NotificationCreated, text: text, asked: asked})
 		return nil
 	}
+}
+
+// beating reads the last heartbeat of every running job.
+func beating(ctx context.Context, e *engine.Engine) (map[engine.JobID]string, error) {
+	shards, err := e.Silent(ctx, slices.Repeat([]uint64{math.MaxUint64}, e.Shards()))
+	all := map[engine.JobID]string{}
+	for _, s := range shards {
+		maps.Copy(all, s.Silent)
+	}
+	return all, err
 }

@@ -7,7 +7,7 @@ import "fmt"
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
 //	{07}:none                never there; scripts declare it, see declared
-//	{07}:head       hash     the log's last ID <ms>-<k>, the outbox's groups and what its cap dropped
+//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups and what its cap dropped
 //	{07}:out        stream   milestones and notifications, while a group is declared
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
@@ -17,7 +17,7 @@ import "fmt"
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
 //	{07}:w:<schedule> zset   the jobs of a schedule's ticks that have not ended, by tick: "<topic>|<name>"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
-//	{07}:beat       hash     heartbeats of running attempts: "<attempt>.<counter>"
+//	{07}:beats      zset     the running jobs, by the count at their last heartbeat
 //	{07}:probe      string   what a sweep writes to see whether writes are taken, for a minute
 //	{07}:op:<key>   string   the result of an operation, for 24 hours
 //
@@ -52,7 +52,6 @@ func (k keys) log(shard int) string                 { return k.shards[shard] + "
 func (k keys) head(shard int) string                { return k.shards[shard] + "head" }
 func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }
 func (k keys) live(shard int) string                { return k.shards[shard] + "live" }
-func (k keys) beat(shard int) string                { return k.shards[shard] + "beat" }
 func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }
 func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }
 func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }

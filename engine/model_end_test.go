@@ -97,7 +97,7 @@ func (w *modelWorld) shardWhole(shard int) {
 	for i, name := range names {
 		ttls[i] = pipe.PTTL(w.ctx, name)
 	}
-	live, beats := pipe.ZRange(w.ctx, w.key(shard, "live"), 0, -1), pipe.HGetAll(w.ctx, w.key(shard, "beat"))
+	live, beats := pipe.ZRange(w.ctx, w.key(shard, "live"), 0, -1), pipe.ZRangeWithScores(w.ctx, w.key(shard, "beats"), 0, -1)
 	log := pipe.XRange(w.ctx, w.key(shard, "log"), "-", "+")
 	_, err = pipe.Exec(w.ctx)
 	w.must(err)
@@ -110,8 +110,12 @@ func (w *modelWorld) shardWhole(shard int) {
 			w.t.Fatalf("shard %d lists job %s as live", shard, id)
 		}
 	}
+	marks := map[engine.JobID]string{}
+	for _, beat := range beats.Val() {
+		marks[engine.JobID(beat.Member.(string))] = strconv.Itoa(int(beat.Score))
+	}
 	for id, j := range s.jobs {
-		if beat := beats.Val()[string(id)]; !j.gone && beat != j.beat {
+		if beat := marks[id]; !j.gone && beat != j.beat {
 			w.t.Fatalf("job %s, which is %s, has heartbeat %q, want %q", id, j.state, beat, j.beat)
 		}
 		if !j.gone {

@@ -198,7 +198,8 @@ func (s *modelShard) heartbeat(b engine.Beat) engine.Flag {
 	if j == nil || j.state != engine.Running || j.fence.Attempt != b.Attempt || j.fence.Token != b.Token {
 		return engine.FlagSuperseded
 	}
-	j.beat = strconv.Itoa(b.Attempt) + "." + strconv.FormatUint(b.Counter, 10)
+	s.marks++
+	j.beat = strconv.Itoa(s.marks)
 	switch {
 	case j.canceling:
 		return engine.FlagCanceling

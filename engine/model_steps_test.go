@@ -403,7 +403,7 @@ func (w *modelWorld) stallStep() {
 	if !ok {
 		return
 	}
-	s, beat := w.of(id), "1.0"
+	s, beat := w.of(id), "1000000"
 	if j := s.find(id); j != nil && j.beat != "" && !w.chance("beat", 4) {
 		beat = j.beat
 	}
@@ -453,9 +453,17 @@ func (w *modelWorld) notifyStep() {
 func (w *modelWorld) heartbeatStep() {
 	var beats []engine.Beat
 	var want []engine.Flag
+	var refused []*modelShard
 	for _, run := range w.runs[max(0, len(w.runs)-6):] {
-		b := engine.Beat{Job: run.job, Attempt: run.fence.Attempt, Token: run.fence.Token, Counter: uint64(w.counts.steps)}
-		beats, want = append(beats, b), append(want, w.of(run.job).heartbeat(b))
+		b := engine.Beat{Job: run.job, Attempt: run.fence.Attempt, Token: run.fence.Token}
+		flag := w.of(run.job).heartbeat(b)
+		if flag == engine.FlagSuperseded {
+			refused = append(refused, w.of(run.job))
+		}
+		beats, want = append(beats, b), append(want, flag)
+	}
+	for _, s := range refused {
+		s.marks++ // counted nevertheless, behind those that are noted
 	}
 	got, err := w.e.Heartbeat(w.ctx, beats)
 	w.must(err)

@@ -121,6 +121,7 @@ type modelShard struct {
 	ops    map[string]engine.JobID
 	live   map[engine.JobID]bool
 	k      uint64 // of the log's last entry
+	marks  int    // heartbeats counted
 	bare   bool   // the log was deleted by hand, see modelTopic
 
 	fresh []*modelRecord // appended, and not yet read
@@ -136,7 +137,7 @@ func newModelShard() *modelShard {
 func (s *modelShard) clone() *modelShard {
 	c := &modelShard{
 		topics: map[engine.Topic]*modelTopic{}, jobs: map[engine.JobID]*modelJob{},
-		order: slices.Clip(s.order), ops: maps.Clone(s.ops), live: maps.Clone(s.live), k: s.k, bare: s.bare,
+		order: slices.Clip(s.order), ops: maps.Clone(s.ops), live: maps.Clone(s.live), k: s.k, marks: s.marks, bare: s.bare,
 	}
 	for name, t := range s.topics {
 		c.topics[name] = t.clone()
@@ -262,7 +263,8 @@ func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
 	case engine.JobStarted:
 		j.fence, j.answered = r.Fence, map[uint64]*modelRecord{}
 		j.state, j.shown, j.outcome = engine.Running, engine.Shown{}, engine.Report{}
-		j.resumed, j.beat = nil, strconv.Itoa(r.Fence.Attempt)+".0"
+		s.marks++
+		j.resumed, j.beat = nil, strconv.Itoa(s.marks)
 		if j.at > 1 {
 			kind = engine.JobResumed
 		}

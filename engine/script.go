@@ -25,6 +25,8 @@ var (
 	listLua string
 	//go:embed scripts/beat.lua
 	beatLua string
+	//go:embed scripts/silent.lua
+	silentLua string
 	//go:embed scripts/forget.lua
 	forgetLua string
 	//go:embed scripts/outbox.lua
@@ -44,7 +46,7 @@ const ownOperationTTL = 10 * time.Minute
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, list, beat, forget, outbox, schedule *redis.Script
+	commit, replay, list, beat, silent, forget, outbox, schedule *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -59,7 +61,7 @@ local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES, TOPIC_JOB
 	script := func(body string) *redis.Script { return redis.NewScript(limits + commonLua + body) }
 	return scripts{
 		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), list: script(listLua),
-		beat: script(beatLua), forget: script(forgetLua), outbox: script(outboxLua),
+		beat: script(beatLua), silent: script(silentLua), forget: script(forgetLua), outbox: script(outboxLua),
 		schedule: redis.NewScript(scheduleLua), // of no shard
 	}
 }

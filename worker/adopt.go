@@ -141,7 +141,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
 	}
-	if _, err := o.Engine.Beats(ctx); err != nil {
+	if _, err := o.Engine.Silent(ctx, nil); err != nil {
 		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
 	}
 	if len(o.Queues) == 0 {

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"sync"
+
+	"github.com/tidemark-dev/tidemark/engine"
 )
 
 // A crew is the runs of one owner, a Worker or an Adopter, with what keeps them alive and
@@ -49,6 +51,18 @@ func (c *crew) present() []*Run {
 		all = append(all, r)
 	}
 	return all
+}
+
+// holds tells whether an attempt is one of the runs of the moment.
+func (c *crew) holds(job engine.JobID, attempt int) bool {
+	c.roll.Lock()
+	defer c.roll.Unlock()
+	for r := range c.runs {
+		if r.job == job && r.Attempt() == attempt {
+			return true
+		}
+	}
+	return false
 }
 
 // leave tells all runs to return, also those that are registered from here on.

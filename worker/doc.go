@@ -41,8 +41,10 @@
 // elected for that.
 //
 // A worker says every HeartbeatInterval that its runs are alive, and hears in return
-// which were superseded or are to be canceled. Every worker reads all heartbeats each
-// SweepInterval, both on connections that carry no reports. Silence is observed, not
+// which were superseded or are to be canceled. Every worker asks each SweepInterval who has
+// not beaten for a lease, both on connections that carry no reports. Redis counts beats, and
+// an answer holds the count of the moment and the runs that have not beaten since an earlier
+// one, so it costs the same for ten runs and for ten thousand. Silence is observed, not
 // computed from clocks: a claim needs the same beat over a whole Lease of time that the
 // observer has watched on its own monotonic clock, without a failed read in between and
 // without a change of the Redis behind. Time in which it did not look, or got no answer,

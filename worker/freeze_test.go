@@ -87,7 +87,7 @@ func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.
 		}
 		say("Commit of "+string(r.Type), err)
 	}
-	flags, err := e.Heartbeat(context.Background(), []engine.Beat{{Job: run.Job(), Attempt: run.Attempt(), Token: token, Counter: 1 << 40}})
+	flags, err := e.Heartbeat(context.Background(), []engine.Beat{{Job: run.Job(), Attempt: run.Attempt(), Token: token}})
 	if err == nil && flags[0] == engine.FlagSuperseded {
 		err = engine.ErrSuperseded
 	}

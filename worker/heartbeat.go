@@ -41,8 +41,7 @@ func (c *crew) beatOnce(ctx context.Context) error {
 	defer cancel()
 	beats := make([]engine.Beat, len(runs))
 	for i, r := range runs {
-		r.beat++
-		beats[i] = engine.Beat{Job: r.job, Attempt: r.out.fence.Attempt, Token: r.out.fence.Token, Counter: r.beat}
+		beats[i] = engine.Beat{Job: r.job, Attempt: r.out.fence.Attempt, Token: r.out.fence.Token}
 	}
 	flags, err := c.opts.Engine.Heartbeat(ctx, beats)
 	if err != nil {

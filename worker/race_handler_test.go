@@ -80,7 +80,7 @@ var interferences = []interference{
 
 // claim takes a job from its worker as if that were silent, which it is not.
 func claim(ctx context.Context, e *engine.Engine, job engine.JobID) error {
-	beats, err := e.Beats(ctx)
+	beats, err := beating(ctx, e)
 	if err != nil {
 		return err
 	}

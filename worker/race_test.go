@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -71,7 +74,7 @@ var actions = []action{
 		return e.Fail(ctx, c.id, 1, engine.JobError{Code: "deadline", Message: "late"})
 	}, failed, true},
 	{"beat", func(ctx context.Context, e *engine.Engine, c contested) error {
-		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: c.id, Attempt: 1, Token: c.own.Token, Counter: 1}})
+		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: c.id, Attempt: 1, Token: c.own.Token}})
 		if err == nil && flags[0] == engine.FlagSuperseded {
 			err = engine.ErrSuperseded
 		}
@@ -152,7 +155,7 @@ func TestRacesHaveOneEnd(t *testing.T) {
 // ends it if none of them has. It returns the names of the actions that were accepted,
 // and the job's end.
 func race(ctx context.Context, engines []*engine.Engine, r *rand.Rand, i int) (winners []string, end engine.RecordType, err error) {
-	c := contested{topic: engine.Topic(fmt.Sprint("user:race-", i)), own: engine.Fence{Attempt: 1, Token: engine.NewToken()}, beat: "1.0"}
+	c := contested{topic: engine.Topic(fmt.Sprint("user:race-", i)), own: engine.Fence{Attempt: 1, Token: engine.NewToken()}}
 	made, err := engines[0].Enqueue(ctx, engine.Spec{Topic: c.topic, Type: "race"})
 	if err != nil {
 		return nil, "", err
@@ -161,6 +164,11 @@ func race(ctx context.Context, engines []*engine.Engine, r *rand.Rand, i int) (w
 	if err := commit(ctx, engines[0], engine.Report{Type: engine.JobStarted, Job: c.id, Fence: c.by(1)}); err != nil {
 		return nil, "", err
 	}
+	beats, err := beating(ctx, engines[0])
+	if err != nil {
+		return nil, "", err
+	}
+	c.beat = beats[c.id]
 
 	raced := make([]action, 2+r.IntN(5))
 	answers := make([]error, len(raced))
@@ -225,7 +233,7 @@ func finish(ctx context.Context, e *engine.Engine, job engine.JobID) (needed boo
 	if err != nil {
 		return true, err
 	}
-	beats, err := e.Beats(ctx)
+	beats, err := beating(ctx, e)
 	if err == nil && beats[job] != "" {
 		_, err = e.Stall(ctx, job, beats[job])
 	}
@@ -249,4 +257,14 @@ func stream(ctx context.Context, e *engine.Engine, topic engine.Topic) ([]engine
 			after = entry.ID
 		}
 	}
+}
+
+// beating reads the last heartbeat of every running job.
+func beating(ctx context.Context, e *engine.Engine) (map[engine.JobID]string, error) {
+	shards, err := e.Silent(ctx, slices.Repeat([]uint64{math.MaxUint64}, e.Shards()))
+	all := map[engine.JobID]string{}
+	for _, s := range shards {
+		maps.Copy(all, s.Silent)
+	}
+	return all, err
 }

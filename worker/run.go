@@ -29,7 +29,6 @@ type Run struct {
 
 	state  keeper
 	ending ending
-	beat   uint64 // the heartbeat's own
 
 	adopted  bool // its job has no task of its own, and so no next attempt that it could ask for
 	detached bool // of no job: RunFrom found none

@@ -27,21 +27,44 @@ func looks(n int, l look) []look {
 	return all
 }
 
-// see takes the look at its time, and reports whether the job is called silent, and the
+// A seer is a watch over one shard with one job.
+type seer struct {
+	*watch
+	at    time.Time
+	shard engine.Beats
+	beat  string // of the last look
+	mark  uint64 // of that beat
+}
+
+func seerOf(lease, beats time.Duration) *seer {
+	return &seer{watch: &watch{lease: lease, beats: beats}, at: time.Now()}
+}
+
+// see takes a look at its time, and reports whether the job is called silent, and the
 // gap before.
-func (l look) see(h *watch, at *time.Time) (bool, time.Duration) {
-	*at = at.Add(l.after)
+func (h *seer) see(l look) (bool, time.Duration) {
+	h.at = h.at.Add(l.after)
 	if l.failed {
 		h.failed()
 		return false, 0
 	}
-	beats := map[engine.JobID]string{}
-	if l.beat != "" {
-		beats["j"] = l.beat
+	if l.beat != h.beat && l.beat != "" {
+		h.shard.Mark += 3 // others beat, too
+		h.mark = h.shard.Mark - 1
 	}
-	silent, gap := h.read(beats, l.redis, at.Add(-l.took), *at)
-	for _, job := range h.doubted() {
-		h.wrote(job, !l.refused, *at)
+	h.beat = l.beat
+	began := h.at.Add(-l.took)
+	since := h.since(began)
+	h.shard.Oldest, h.shard.Silent = 0, nil
+	if l.beat != "" {
+		h.shard.Oldest = h.mark
+		if since != nil && h.mark <= since[0] {
+			h.shard.Silent = map[engine.JobID]string{"j": l.beat}
+		}
+	}
+	silent, gap := h.read([]engine.Beats{h.shard}, l.redis, began, h.at)
+	for _, shard := range h.doubted() {
+		h.wrote(shard, !l.refused, h.at)
 	}
 	return silent["j"] != "", gap
 }
@@ -99,7 +122,7 @@ func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
 		{name: "what came after the gap has its own lease", seen: append(watched(3*s), after(10*s), beaten(calm)), then: beaten(calm), want: 4 * s},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h, at := &watch{lease: 4 * s, beats: s}, time.Now()
+			h := seerOf(4*s, s)
 			if c.beats > 0 {
 				h.beats = c.beats
 			}
@@ -107,27 +130,27 @@ func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
 				c.then = calm
 			}
 			for i, l := range c.seen {
-				if silent, _ := l.see(h, &at); silent {
+				if silent, _ := h.see(l); silent {
 					t.Fatalf("silent at look %d of %d", i+1, len(c.seen))
 				}
 			}
-			from := at
+			from := h.at
 			for range 20 {
-				if silent, _ := c.then.see(h, &at); silent {
-					if got := at.Sub(from); got != c.want {
+				if silent, _ := h.see(c.then); silent {
+					if got := h.at.Sub(from); got != c.want {
 						t.Errorf("silent after %s, want %s", got, c.want)
 					}
 					return
 				}
 			}
-			t.Errorf("not silent after %s, want %s", at.Sub(from), c.want)
+			t.Errorf("not silent after %s, want %s", h.at.Sub(from), c.want)
 		})
 	}
 }
 
 func TestWatchTellsOfGaps(t *testing.T) {
 	const s = time.Second
-	h, at := &watch{lease: 4 * s, beats: s}, time.Now()
+	h := seerOf(4*s, s)
 	for i, c := range []struct {
 		look look
 		want time.Duration
@@ -140,14 +163,9 @@ func TestWatchTellsOfGaps(t *testing.T) {
 		{look{after: 9 * s, redis: "b"}, 0}, // there is nothing to be apart from
 		{look{after: 9 * s, redis: "b"}, 9 * s},
 	} {
-		if _, gap := c.look.see(h, &at); gap != c.want {
+		if _, gap := h.see(c.look); gap != c.want {
 			t.Errorf("look %d tells of a gap of %s, want %s", i+1, gap, c.want)
 		}
-	}
-	h.read(map[engine.JobID]string{"j": "1.1"}, "b", at, at)
-	h.read(nil, "b", at, at)
-	if len(h.seen) != 0 {
-		t.Errorf("%d jobs remembered that are gone", len(h.seen))
 	}
 }
 
@@ -161,7 +179,8 @@ func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
 	for _, beats := range []time.Duration{lease / 10, lease / 4, lease / 3, lease / 2} {
 		t.Run(beats.String(), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, uint64(beats)))
-			h, start := &watch{lease: lease, beats: beats}, time.Now()
+			h := seerOf(lease, beats)
+			start := h.at
 			now, beat, counter, gaps, refusals := time.Duration(0), time.Duration(0), 0, 0, 0
 			var refused [2]time.Duration // from and until
 			refusing := func(at time.Duration) bool { return refused[0] <= at && at < refused[1] }
@@ -173,8 +192,8 @@ func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
 				}
 			}
 			read := func() bool {
-				at := start.Add(now)
-				silent, gap := look{beat: strconv.Itoa(counter), redis: "a", refused: refusing(now)}.see(h, &at)
+				h.at = start.Add(now)
+				silent, gap := h.see(look{beat: strconv.Itoa(counter), redis: "a", refused: refusing(now)})
 				if gap > 0 {
 					gaps++
 				}
@@ -216,14 +235,12 @@ func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
 func TestWatchLooksWhenALeaseOfSilenceIsOver(t *testing.T) {
 	t.Parallel()
 	const lease, interval, took = 4 * time.Second, 500 * time.Millisecond, 3 * time.Millisecond
-	h := &watch{lease: lease, beats: time.Second}
-	clock := time.Now()
-	first := clock
+	h := seerOf(lease, time.Second)
+	first := h.at.Add(took)
+	l := look{after: took, took: took, beat: "1.7", redis: "a"}
 	for reads := 1; ; reads++ {
-		began := clock
-		silent, _ := h.read(map[engine.JobID]string{"job": "1.7"}, "redis", began, began.Add(took))
-		if silent != nil {
-			if late := began.Sub(first) - lease; late < 0 || late > 20*time.Millisecond {
+		if silent, _ := h.see(l); silent {
+			if late := h.at.Sub(first) - lease; late < 0 || late > 20*time.Millisecond {
 				t.Errorf("silence is seen %s after a lease, at reading %d", late, reads)
 			}
 			return
@@ -231,9 +248,27 @@ func TestWatchLooksWhenALeaseOfSilenceIsOver(t *testing.T) {
 		if reads > 20 {
 			t.Fatal("silence is not seen")
 		}
-		for _, job := range h.doubted() {
-			h.wrote(job, true, began.Add(2*took))
+		l.after = took + h.wait(interval)
+	}
+}
+
+// A Redis that has counted fewer beats than it had is another one, or has lost some.
+func TestWatchForgetsWhenTheCountGoesBack(t *testing.T) {
+	h := seerOf(4*time.Second, time.Second)
+	l := look{after: 500 * time.Millisecond, beat: "1.7", redis: "a"}
+	h.shard.Mark = 100
+	for range 8 {
+		h.see(l)
+	}
+	h.shard.Mark = 50
+	h.mark = 40
+	for i := range 8 {
+		if silent, _ := h.see(l); silent {
+			t.Fatalf("silent %d looks after the count went back", i)
 		}
-		clock = clock.Add(2 * took).Add(h.wait(interval))
+	}
+	h.see(l)
+	if silent, _ := h.see(l); !silent {
+		t.Error("not silent a lease after the count went back")
 	}
 }

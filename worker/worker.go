@@ -97,7 +97,7 @@ func (w *Worker) Start(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	_, err := w.opts.Engine.Beats(ctx)
+	_, err := w.opts.Engine.Silent(ctx, nil)
 	names := make([]string, len(w.opts.Queues))
 	for i, q := range w.opts.Queues {
 		names[i] = q.Name

@@ -14,7 +14,7 @@
 --   @op       the operation's key; it is applied once
 --   @topic    whom the record is for; a run's job knows
 --   @attempt  the attempt that an operation is about, which must be the current one
---   @beat     that attempt's last heartbeat, which must still be it
+--   @beat     the mark of that attempt's last heartbeat, which must still be it
 --   @fan      a fan-out that a run begins, see family.lua
 --   @parent   the fence of the run that makes a child
 --   @after    the job that is known to be the task's, of one that makes an adopted job
@@ -80,7 +80,7 @@ local function operated(j, rule, with)
   if not live(j.state) then
     return "-ended " .. j.state
   end
-  if (attempt and get(j, "at") ~= attempt) or (beat and call("HGET", prefix .. "beat", j.id) ~= beat) then
+  if (attempt and get(j, "at") ~= attempt) or (beat and tonumber(call("ZSCORE", prefix .. "beats", j.id) or 0) ~= tonumber(beat)) then
     return "-superseded " .. get(j, "at")
   end
   if with["@again"] and not waiting(j.state) then
@@ -160,7 +160,7 @@ local function start(j, fence)
   if attempt ~= "1" or j.inherits then
     view = view .. ',"resumed_from":' .. percent(tonumber(get(j, "cc") or 0))
   end
-  j.fence, j.view, j.beat = fence, kept and view .. string.sub(j.view, kept) or view, attempt .. ".0"
+  j.fence, j.view, j.beat = fence, kept and view .. string.sub(j.view, kept) or view, true
   put(j, "fk", fence)
   put(j, "v", j.view)
   put(j, "g", "")

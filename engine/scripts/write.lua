@@ -150,9 +150,9 @@ local function settle()
       end
       call("HSET", j.key, unpack(j.set))
       if j.beat then
-        call("HSET", prefix .. "beat", j.id, j.beat)
+        call("ZADD", prefix .. "beats", call("HINCRBY", prefix .. "head", "beats", 1), j.id)
       elseif j.beat == false then
-        call("HDEL", prefix .. "beat", j.id)
+        call("ZREM", prefix .. "beats", j.id)
       end
       if j.made and j.adopted then
         call("SET", pointer(get(j, "q"), get(j, "ai")), j.id)
