@@ -76,10 +76,12 @@ const notice = byID('notice');
 const say = (text: string): void => setText(notice, text);
 
 setText(byID('topic'), topic);
-takeFiles(byID('drop'), byID<HTMLInputElement>('picker'), (files) => {
-  const doubled = files.filter((file) => !uploads.add(file)).map((file) => file.name);
-  say(doubled.length > 0 ? `Already being sent: ${doubled.join(', ')}` : '');
-}, say);
+async function send(files: File[]): Promise<void> {
+  const doubled: string[] = [];
+  for (const file of files) if (!await uploads.add(file)) doubled.push(file.name);
+  if (doubled.length > 0) say(`Already being sent: ${doubled.join(', ')}`);
+}
+takeFiles(byID('drop'), byID<HTMLInputElement>('picker'), (files) => void send(files), say);
 
 onWake(() => {
   connection.wake();

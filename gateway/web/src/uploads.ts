@@ -2,6 +2,7 @@ import { defaultOptions, DetailedError, Upload, type PreviousUpload } from 'tus-
 
 import { problemOf } from './api';
 import { Backoff } from './client';
+import { identityOf } from './identity';
 
 /** A file on its way, until its job tells the rest. */
 export interface Transfer {
@@ -22,10 +23,12 @@ export interface UploadsOptions {
 // A browser opens six connections to a host. Requests must find one while files go out.
 const atATime = 3;
 const silentMs = 30_000;
+const unreadable = 'the file cannot be read; if it has changed since it was chosen, choose it again';
 
 /**
  * Sends files with tus. A transfer that is cut off tries again until it gets through; a
- * file that is dropped again after a reload goes on where it was.
+ * file that is dropped again after a reload goes on where it was, and another file that
+ * looks the same does not.
  */
 export class Uploads {
   private readonly sendings: Sending[] = [];
@@ -42,12 +45,12 @@ export class Uploads {
   }
 
   /** Sends a file, unless it is being sent; says which of the two. */
-  add(file: File): boolean {
-    const print = fingerprint(file, this.options.topic);
-    const there = this.sendings.find((s) => s.print === print);
+  async add(file: File): Promise<boolean> {
+    const identity = await identityOf(file, this.options.topic).catch(() => undefined);
+    const there = this.sendings.find((s) => s.file === file || (identity !== undefined && s.identity === identity));
     if (there && there.state !== 'failed') return false;
     if (there) this.remove(there);
-    const sending = new Sending(file, print, this.options.topic, (s) => this.moved(s));
+    const sending = new Sending(file, identity, this.options.topic, (s) => this.moved(s));
     this.sendings.push(sending);
     this.next();
     this.options.changed();
@@ -97,14 +100,9 @@ export class Uploads {
   }
 }
 
-/** What tells that a file is the one that was being sent before a reload. */
-function fingerprint(file: File, topic: string): string {
-  return ['tidemark', topic, file.name, file.type, file.size, file.lastModified].join(':');
-}
-
 class Sending implements Transfer {
-  state: Transfer['state'] = 'waiting';
-  trouble = '';
+  state: Transfer['state'];
+  trouble: string;
   private upload: Upload | undefined;
   private readonly backoff = new Backoff(Math.random, { longestMs: 15_000 });
   private retryTimer: number | undefined;
@@ -114,7 +112,11 @@ class Sending implements Transfer {
   /** Makes an announcement whose answer was lost, and that is sent again, the same one. */
   private readonly key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
 
-  constructor(readonly file: File, readonly print: string, private readonly topic: string, private readonly moved: (s: Sending) => void) {}
+  /** A file without an identity cannot be read. */
+  constructor(readonly file: File, readonly identity: string | undefined, private readonly topic: string, private readonly moved: (s: Sending) => void) {
+    this.state = identity === undefined ? 'failed' : 'waiting';
+    this.trouble = identity === undefined ? unreadable : '';
+  }
 
   get job(): string | undefined {
     return this.upload?.url?.split('/').pop();
@@ -156,7 +158,7 @@ class Sending implements Transfer {
     return new Upload(file, {
       endpoint: new URL('/v1/uploads', location.href).href,
       metadata: { topic: this.topic, type: 'analysis', filename: file.name, filetype: file.type, key: this.key },
-      fingerprint: () => Promise.resolve(this.print),
+      fingerprint: () => Promise.resolve(this.identity ?? ''),
       removeFingerprintOnSuccess: true,
       // Retries are this class's own: they wait for the connection and never give up.
       retryDelays: null,
@@ -225,21 +227,47 @@ class Sending implements Transfer {
       this.move('done');
       return;
     }
-    const refused = status >= 400 && status < 500 && ![408, 409, 423, 429].includes(status);
-    this.trouble = status ? problemOf(status, response?.getBody() ?? '').message : 'the server cannot be reached';
-    if (refused) {
-      this.forgetURL();
-      this.move('failed');
+    if (status === 0) {
+      // A file that cannot be read any more looks like a lost connection until it is read.
+      void this.file.slice(0, 1).arrayBuffer().then(() => this.retryLater('the server cannot be reached'), () => this.giveUpFile());
       return;
     }
+    const refused = status >= 400 && status < 500 && ![408, 409, 423, 429].includes(status);
+    const trouble = problemOf(status, response?.getBody() ?? '').message;
+    if (refused) {
+      this.forgetURL();
+      this.fail(trouble);
+      return;
+    }
+    this.retryLater(trouble);
+  }
+
+  private retryLater(trouble: string): void {
+    if (this.abandoned) return;
+    this.trouble = trouble;
     this.move('retrying');
     this.retryTimer = window.setTimeout(() => this.again(), this.backoff.next());
+  }
+
+  // What has arrived is a part of a file that is no more, so its job is canceled.
+  private giveUpFile(): void {
+    if (this.abandoned) return;
+    void this.upload?.abort(true).catch(() => undefined);
+    this.upload = undefined;
+    this.forgetURL();
+    this.fail(unreadable);
+  }
+
+  private fail(trouble: string): void {
+    this.trouble = trouble;
+    this.move('failed');
   }
 
   private forgetURL(): void {
     const { urlStorage } = defaultOptions;
     this.resumedFrom = undefined;
-    void urlStorage.findUploadsByFingerprint(this.print)
+    if (this.identity === undefined) return;
+    void urlStorage.findUploadsByFingerprint(this.identity)
       .then((all) => Promise.all(all.map((each) => urlStorage.removeUpload(each.urlStorageKey))))
       .catch(() => undefined);
   }

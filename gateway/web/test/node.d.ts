@@ -10,3 +10,7 @@ declare module 'node:assert/strict' {
   };
   export default assert;
 }
+
+declare module 'node:crypto' {
+  export function createHash(name: string): { update(data: Uint8Array): { digest(form: 'hex'): string } };
+}

@@ -43,6 +43,10 @@ await obey({
       await cdp.send('Input.dispatchDragEvent', { type, x: 600, y: 200, data });
     }
   },
+  /** Chooses files with the page's own button. Of files that are dropped together Chromium renames those of one name. */
+  async pick({ files }) {
+    await page.setInputFiles('#picker', files);
+  },
   /** Takes the browser's word of a network, or gives it back; the connections are not its business. */
   async offline({ is }) {
     await context.setOffline(is);

@@ -1,5 +1,5 @@
 /** Takes files that are dropped anywhere on the page, or picked. */
-export function takeFiles(zone: HTMLElement, picker: HTMLInputElement, take: (files: File[]) => void, refuse: (why: string) => void): void {
+export function takeFiles(zone: HTMLElement, picker: HTMLInputElement, take: (files: File[]) => void, say: (text: string) => void): void {
   let depth = 0; // entering a child comes before leaving its parent
   const carriesFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false;
   const highlight = (on: boolean): void => {
@@ -28,10 +28,11 @@ export function takeFiles(zone: HTMLElement, picker: HTMLInputElement, take: (fi
     event.preventDefault();
     highlight(false);
     const { files, folders } = dropped(event.dataTransfer);
-    if (folders > 0) refuse('A folder cannot be sent: drop the files that are in it.');
+    say(folders > 0 ? 'A folder cannot be sent: drop the files that are in it.' : '');
     take(files);
   });
   picker.addEventListener('change', () => {
+    say('');
     take([...(picker.files ?? [])]);
     picker.value = ''; // so that the same file can be picked again
   });
