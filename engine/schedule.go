@@ -42,7 +42,7 @@ type Schedule struct {
 	// Name is the schedule's own within its topic: [a-z0-9][a-z0-9._-]{0,63}. Required.
 	Name string
 	// Cron says when it ticks: five fields (minute, hour, day of month, month, day of
-	// week), @hourly, @daily, @weekly, @monthly or @yearly, or @every with a duration in
+	// week, where Sunday is 0 or 7), @hourly, @daily, @weekly, @monthly or @yearly, or @every with a duration in
 	// whole seconds, 1s to 366 days, which ticks at the multiples of it since 1970-01-01
 	// UTC. Of a day of month and a day of week that are both not "*", one is enough.
 	// Required.

@@ -42,7 +42,7 @@ func parseTimetable(expression, zone string) (timetable, error) {
 	if text, ok := strings.CutPrefix(expression, "@every "); ok {
 		return parseEvery(strings.TrimSpace(text), refuse)
 	}
-	parsed, err := cronParser.Parse(expression)
+	parsed, err := cronParser.Parse(weekdays(expression))
 	if err != nil {
 		return nil, refuse(err.Error())
 	}

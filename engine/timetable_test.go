@@ -35,6 +35,49 @@ func TestTicks(t *testing.T) {
 	}
 }
 
+// Sunday is 0 and 7, and both "sun", wherever a day of the week stands.
+func TestSundayIsZeroAndSeven(t *testing.T) {
+	for _, c := range []struct{ field, days string }{
+		{"0", "sun"},
+		{"7", "sun"},
+		{"sun", "sun"},
+		{"5-7", "fri sat sun"},
+		{"fri-sun", "fri sat sun"},
+		{"Fri-7", "fri sat sun"},
+		{"1,7", "mon sun"},
+		{"3,6-7", "wed sat sun"},
+		{"1-7", "mon tue wed thu fri sat sun"},
+		{"0-7", "mon tue wed thu fri sat sun"},
+		{"0-7/2", "tue thu sat sun"},
+		{"1-7/3", "mon thu sun"},
+		{"5-7/2", "fri sun"},
+		{"7/2", "sun"},
+		{"sun-tue", "mon tue sun"},
+		{"*/7", "sun"},
+	} {
+		// From the Sunday at the end of November 2026, midday: a week later all have ticked.
+		found, err := engine.TicksAfter("0 12 * * "+c.field, "UTC", time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC), 8)
+		if err != nil {
+			t.Errorf("%s: %v", c.field, err)
+			continue
+		}
+		var days []string
+		for _, at := range found {
+			if !at.After(time.Date(2026, 12, 6, 12, 0, 0, 0, time.UTC)) {
+				days = append(days, strings.ToLower(at.Weekday().String()[:3]))
+			}
+		}
+		if got := strings.Join(days, " "); got != c.days {
+			t.Errorf("%s ticks on %s, want %s", c.field, got, c.days)
+		}
+	}
+	for _, field := range []string{"8", "5-8", "7-2", "-7", "7-", "07", "0-7/0", "7-7-7", "6-5"} {
+		if _, err := engine.TicksAfter("0 12 * * "+field, "UTC", time.Now(), 1); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", field, err)
+		}
+	}
+}
+
 // ticks are the first n after a time, which like them is of a place.
 func ticks(t *testing.T, cron, zone, after string, place *time.Location, n int) []string {
 	t.Helper()
