@@ -127,6 +127,9 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption, last Attempt) (JobID, er
 	if err != nil {
 		return fail(err)
 	}
+	if r.job == o.job {
+		e.mark(task{job: r.job, attempt: 1})
+	}
 	return r.job, r.standing
 }
 

@@ -24,8 +24,10 @@ type Attempt struct {
 	Attempt int
 	// Waiting says that it waits for a worker.
 	Waiting bool
-	// Dispatched says that asynq was given it.
+	// Dispatched says that asynq was given it, History on which history of Redis that was
+	// kept; of an adopted job, on which it was adopted. "" when that is not known.
 	Dispatched bool
+	History    string
 	// Canceling says that the job was asked to stop and has not yet.
 	Canceling bool
 	// Parent says that the job has had children, ChildOf whose child it is.
@@ -109,7 +111,11 @@ func readAttempt(id JobID, f []any) Attempt {
 	if ms, _ := strconv.ParseInt(text(f[7]), 10, 64); ms > 0 {
 		a.Deadline = time.UnixMilli(ms)
 	}
-	a.Dispatched = f[8] != nil && text(f[8]) == text(f[3])
+	attempt, history, _ := strings.Cut(text(f[8]), ".")
+	a.Dispatched = attempt != "" && attempt == text(f[3])
+	if a.Dispatched || f[12] != nil {
+		a.History = history
+	}
 	a.Canceling = strings.Contains(text(f[9]), flagCanceling)
 	a.Parent, a.ChildOf = f[10] != nil, JobID(text(f[11]))
 	if f[12] != nil {

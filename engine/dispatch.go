@@ -83,9 +83,9 @@ func (e *Engine) hand(ctx context.Context, t task) (bool, error) {
 	return !known, nil
 }
 
-// mark keeps that asynq was given an attempt, so that a task that is missing later was
-// taken away. Nobody waits for it: it goes with the next commit, and where it is lost
-// the task is taken for lost.
+// mark keeps that asynq has an attempt, and on which history of Redis, so that a task that
+// is missing later on the same history was taken away. It goes with the next commit, fire
+// and forget. If the mark is lost, a deleted task is treated as lost and dispatched again.
 func (e *Engine) mark(t task) {
 	_ = e.commits.add(&submission{ // the engine is closed: nobody is left who would look
 		shard: t.job.shard(), reports: 1, args: []any{"dispatched", string(t.job), "", "", 0, "", 1, "@attempt", t.attempt},

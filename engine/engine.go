@@ -95,7 +95,16 @@ func (e *Engine) check(ctx context.Context) error {
 	if err := e.checkEviction(ctx); err != nil {
 		return err
 	}
-	return e.settle(ctx)
+	if err := e.settle(ctx); err != nil {
+		return err
+	}
+	// Who only reads may have no right to write, or find a Redis that takes no writes.
+	if history, err := e.History(ctx); err == nil && history != "" {
+		if err := e.KeepHistory(ctx, history); err != nil {
+			e.opts.Logger.Debug("which Redis this is was not kept; a worker will do it", "error", err)
+		}
+	}
+	return nil
 }
 
 // Close waits for commits that were taken, and closes all connections. Iterators

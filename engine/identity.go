@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -12,11 +14,13 @@ import (
 
 // Identity names the Redis behind the engine: another text means another process or
 // another replication history, of any master of a Cluster. "" where Redis does not
-// tell, as the embedded one. Its error wraps ErrUnreachable.
-func (e *Engine) Identity(ctx context.Context) (string, error) {
-	cluster, ok := e.vital.(*redis.ClusterClient)
+// tell. Its error wraps ErrUnreachable.
+func (e *Engine) Identity(ctx context.Context) (string, error) { return identityBy(ctx, e.vital) }
+
+func identityBy(ctx context.Context, c redis.UniversalClient) (string, error) {
+	cluster, ok := c.(*redis.ClusterClient)
 	if !ok {
-		id, err := identify(ctx, e.vital)
+		id, err := identify(ctx, c)
 		return id, failure("ask Redis who it is", err)
 	}
 	var mu sync.Mutex // masters are asked concurrently
@@ -32,6 +36,29 @@ func (e *Engine) Identity(ctx context.Context) (string, error) {
 	return strings.Join(all, " "), failure("ask the Cluster's masters who they are", err)
 }
 
+// History is a short name of Identity's answer. What Redis acknowledged under one name is
+// still there while the name is the same; once it is another, a failover or a restart may
+// have lost the newest of it. "" where Redis does not tell. Its error wraps ErrUnreachable.
+func (e *Engine) History(ctx context.Context) (string, error) {
+	id, err := identityBy(ctx, e.redis)
+	if err != nil || id == "" {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:6]), nil
+}
+
+// KeepHistory keeps History's answer in every shard, where the commits that follow copy it
+// into each attempt that asynq is given: see Attempt.History. Its error wraps ErrUnreachable.
+func (e *Engine) KeepHistory(ctx context.Context, history string) error {
+	pipe := e.redis.Pipeline()
+	for shard := range e.opts.Shards {
+		pipe.HSet(ctx, e.keys.head(shard), "redis", history)
+	}
+	_, err := pipe.Exec(ctx)
+	return failure("keep which Redis this is", err)
+}
+
 // identityOf names the Redis that holds a shard.
 func (e *Engine) identityOf(ctx context.Context, shard int) (string, error) {
 	cluster, ok := e.redis.(*redis.ClusterClient)
@@ -45,17 +72,28 @@ func (e *Engine) identityOf(ctx context.Context, shard int) (string, error) {
 	return identify(ctx, node)
 }
 
+// embedded is the identity of the embedded Redis: it lives as long as its process, and loses
+// everything or nothing.
+const embedded = "embedded"
+
 func identify(ctx context.Context, c redis.Cmdable) (string, error) {
 	id := ""
 	for _, part := range [][2]string{{"server", "run_id"}, {"replication", "master_replid"}} {
 		info, err := c.Info(ctx, part[0]).Result()
-		if answered := redis.Error(nil); errors.As(err, &answered) && !away(err) {
-			return "", nil // it does not know the section
+		switch answered := redis.Error(nil); {
+		case errors.As(err, &answered) && strings.Contains(err.Error(), "is not supported"):
+			return embedded, nil
+		case errors.As(err, &answered) && !away(err):
+			return "", nil // INFO is denied
 		}
 		if err != nil {
 			return "", err
 		}
-		id += field(info, part[1]) + " "
+		value := field(info, part[1])
+		if value == "" {
+			return "", nil
+		}
+		id += value + " "
 	}
 	return id, nil
 }

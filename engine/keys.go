@@ -7,7 +7,7 @@ import "fmt"
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
 //	{07}:none                never there; scripts declare it, see declared
-//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups and what its cap dropped
+//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, and which Redis this is
 //	{07}:out        stream   milestones and notifications, while a group is declared
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held

@@ -15,6 +15,8 @@ import (
 // task once more.
 //
 //	the task is gone                     job.canceled, "task_deleted"
+//	the task is gone, and Redis may have
+//	lost what became of it               job.failed, "task_lost"
 //	the task is archived                 job.failed, "task_archived", with asynq's last error
 //	the whole queue is gone              job.failed, "task_lost"
 //	a server without the middleware
@@ -33,6 +35,16 @@ func (r *reconciler) carried(ctx context.Context, a engine.Attempt, t engine.Tas
 	info, err := e.TaskInfo(a.Task)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
+		deleted, err := r.deleted(ctx, a)
+		if err != nil {
+			return false, err
+		}
+		if !deleted {
+			log.Warn("an adopted job's task is gone after a failover or a restart of Redis; the job has failed")
+			return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{
+				Code: codeTaskLost, Message: "its task is gone from asynq's queue " + a.Task.Queue + ", and a failover or a restart of Redis may have lost what became of it",
+			})
+		}
 		log.Warn("an adopted job's task is gone; the job is canceled")
 		return false, e.Withdraw(ctx, a.Job, a.Attempt, engine.JobError{
 			Code: codeDeleted, Message: "its task is gone from asynq's queue " + a.Task.Queue + ": it was deleted, or done by a server without the middleware",

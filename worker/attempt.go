@@ -31,30 +31,31 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	select {
 	case l.slots <- struct{}{}:
 	case <-intake.Done():
-		return w.putBack(base, from, p, 0)
+		return w.release(base, from, t.Type(), p, 0)
 	}
 	if intake.Err() != nil { // both were ready
 		<-l.slots
-		return w.putBack(base, from, p, 0)
+		return w.release(base, from, t.Type(), p, 0)
 	}
 	fence, started, err := w.open(base, intake, p)
 	if err != nil {
 		<-l.slots
+		var wait time.Duration
 		switch {
-		case errors.Is(err, engine.ErrNotFound):
-			w.lost(base, p, t.Type())
 		case stale(err):
 			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
-		case intake.Err() != nil:
-			return w.putBack(base, from, p, 0)
-		default:
+		case intake.Err() == nil:
 			// Its topic may take no records: the attempt waits in the other queue.
 			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
-			return w.putBack(base, from, p, w.opts.ReconcileInterval)
+			wait = w.opts.ReconcileInterval
 		}
-		return nil
+		return w.release(base, from, t.Type(), p, wait)
 	}
-	return w.run(base, l, p.Job, fence, started)
+	answer, committed := w.run(base, l, p.Job, fence, started)
+	if !committed {
+		return w.release(base, from, t.Type(), p, 0)
+	}
+	return answer
 }
 
 // lost is for a task whose job Redis has no record of, as after a failover of the shard's
@@ -93,13 +94,18 @@ func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence
 	return fence, started, err
 }
 
-// putBack is for a task that asynq has handed over and that will not be run: the
-// attempt waits, for so long, in the other of its two queues, since in this one its task is
-// still active, and the name taken. Where that does not succeed the task goes to asynq's
-// archive with a word: a task that is acknowledged while its attempt waits looks as if
-// somebody had deleted it. So it does where the other queue has a task already, which may be
-// about to be put back into this one.
-func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload, wait time.Duration) error {
+// release gives asynq's answer about a task whose attempt has no end that this worker has
+// committed. Where the job has moved on, the task is acknowledged. Where the attempt is
+// still the current one and waits, as when a failover has lost its start, it waits on, for
+// so long, in the other of its two queues, since in this one its task is still active, and
+// the name taken. Where that does not succeed the task goes to asynq's archive with a word: a
+// task that is acknowledged while its attempt waits looks as if somebody had deleted it. So
+// it does where the other queue has a task already, which may be about to be put back into
+// this one.
+func (w *Worker) release(ctx context.Context, from, jobType string, p engine.TaskPayload, wait time.Duration) error {
+	// The worker may be leaving, and its context over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.opts.Lease)
+	defer cancel()
 	a, err := w.opts.Engine.Current(ctx, p.Job)
 	moved := true
 	if err == nil && a.Waiting && a.Attempt == p.Attempt {
@@ -113,6 +119,8 @@ func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload,
 		moved, err = w.opts.Engine.Move(ctx, a, queue)
 	}
 	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		w.lost(ctx, p, jobType)
 	case err != nil && !stale(err):
 		w.opts.Logger.Warn("a task could not be put back; a reconciler will do it", "job", p.Job, "error", err)
 		return archive("the worker stopped before it could start the attempt or put it back")
@@ -122,8 +130,9 @@ func (w *Worker) putBack(ctx context.Context, from string, p engine.TaskPayload,
 	return nil
 }
 
-// run calls the handler and commits what became of it.
-func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engine.Fence, started *engine.Started) error {
+// run calls the handler and commits what became of it. It returns asynq's answer, or that
+// the attempt has no end that was committed here.
+func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engine.Fence, started *engine.Started) (answer error, committed bool) {
 	ctx, cancel := context.WithCancelCause(base)
 	defer cancel(errOver)
 	r := w.newRun(job, fence, started, cancel)
@@ -152,7 +161,7 @@ func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engi
 	}()
 	err := w.await(base, ctx, r, done)
 	if base.Err() != nil && errors.Is(err, errAbandoned) {
-		return nil
+		return nil, false
 	}
 	return w.settle(base, r, r.why(ctx), err)
 }
@@ -202,16 +211,17 @@ func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) err
 	}
 }
 
-// settle commits the attempt's end, sees to the next one, and gives asynq's answer.
-func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
+// settle commits the attempt's end, sees to the next one, and gives asynq's answer, or that
+// the end was not committed.
+func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer error, committed bool) {
 	if errors.Is(cause, ErrSuperseded) {
 		r.out.logger.Warn("the run was superseded; nothing more of it is written", "cause", cause)
-		return nil
+		return nil, false
 	}
 	report, asked := r.conclude(w.verdict(r, cause, err))
 	if asked != nil {
 		r.out.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
-		return nil
+		return nil, false
 	}
 	r.tell(report, err)
 	w.tend(ctx, r.out.toTend())
@@ -222,9 +232,9 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) error {
 		w.next(ctx, r.job, r.queue)
 	}
 	if report.Error != nil {
-		return archive(report.Error.Code + ": " + report.Error.Message)
+		return archive(report.Error.Code + ": " + report.Error.Message), true
 	}
-	return nil
+	return nil, true
 }
 
 // conclude commits an attempt's end: the one given, or that it could not be told.

@@ -80,12 +80,16 @@
 //     Those that had been committed are recognised.
 //   - Redis has lost what it acknowledged, as in a failover: it names the number that
 //     it has, and the run goes on from there with what it shows now. If the start is
-//     among what was lost, the run is superseded and the task starts it again.
+//     among what was lost, the run is superseded, and its worker puts the task back, which
+//     starts the attempt again. A task whose attempt is the current one and waits is never
+//     acknowledged.
 //   - The task is missing in asynq while the job waits: the reconciler of any worker finds
 //     it within two of its intervals. One that asynq was never given, gave up or lost is
 //     handed over (again), with code "task_lost" where it was lost. One that somebody
 //     deleted ends its job as canceled with code "task_deleted", one that somebody archived
-//     as failed with "task_archived". Two tasks of one attempt do no harm: one starts it.
+//     as failed with "task_archived". A deletion is concluded only while the Redis behind is
+//     the one that was there when asynq was given the task; a restart or a failover may have
+//     lost that the attempt began or ended. Two tasks of one attempt do no harm: one starts it.
 //   - asynq has handed a task out and nobody starts the attempt, since its reply was lost
 //     or the taker died: after a lease it is handed over again, in the other queue.
 //   - A task comes whose job has no record, as after a failover of one node: the job

@@ -27,9 +27,16 @@ const settling = 500 * time.Millisecond
 // those that wait with asynq.
 //
 //	asynq was never given the task: its maker did not come so far    handed over
-//	the task is gone, and asynq had it: somebody deleted it          job.canceled, "task_deleted"
+//	the task is gone, and nothing but a deletion explains it         job.canceled, "task_deleted"
 //	the task was archived by hand                                    job.failed, "task_archived"
-//	asynq gave the task up by itself, or its whole queue is gone     job.queued, "task_lost", handed over
+//	asynq gave the task up by itself, or its whole queue is gone,
+//	or Redis may have lost what became of it                         job.queued, "task_lost", handed over
+//
+// A failover or a restart of Redis may lose that an attempt began, or ended, while its
+// worker goes on, ends the run and acknowledges the task. From the task's absence alone that
+// looks like a deletion. So a deletion is concluded only on the history of Redis on which
+// asynq was given the task: see engine.Attempt.History. On Redis Cluster, where asynq's node
+// and the job's may lose apart from each other, it is not concluded at all.
 //
 // Deadlines of jobs that no worker has, and children whose parent has ended, are seen to
 // on the way. Runs are not: their heartbeat tells.
@@ -40,6 +47,7 @@ type reconciler struct {
 	from     int // how many of the shard's live jobs were looked at
 	round    int
 	suspects map[engine.JobID]suspect
+	history  string // as it was kept last
 }
 
 // suspect is a waiting job that asynq was never given, as far as is known. One sight is
@@ -59,10 +67,41 @@ func (c *crew) reconcile(ctx context.Context) {
 		if !sleep(ctx, d-d/10+rand.N(d/10+1)) {
 			return
 		}
-		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
+		err := r.keepHistory(ctx)
+		if err == nil {
+			err = r.pass(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			c.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)
 		}
 	}
+}
+
+// keepHistory keeps which Redis answers when that has changed, so that attempts that asynq
+// is given from here on show it.
+func (r *reconciler) keepHistory(ctx context.Context) error {
+	history, err := r.c.opts.Engine.History(ctx)
+	if err != nil || history == "" || history == r.history {
+		return err
+	}
+	if err := r.c.opts.Engine.KeepHistory(ctx, history); err != nil {
+		return err
+	}
+	r.history = history
+	return nil
+}
+
+// deleted reports whether nothing but a deletion explains that an attempt's task is gone.
+// Redis is asked after the task was looked for, so the name holds for that look.
+func (r *reconciler) deleted(ctx context.Context, a engine.Attempt) (bool, error) {
+	history, err := r.c.opts.Engine.History(ctx)
+	if err != nil || history == "" {
+		return false, err
+	}
+	if history != a.History {
+		r.history = "" // what was kept may be gone too
+	}
+	return history == a.History, nil
 }
 
 // sleep waits, and reports false when ctx ended first.
@@ -215,7 +254,14 @@ func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tas
 		return false, r.never(ctx, a, queue)
 	case !again:
 		return true, nil
-	case !t.Queue || e.Sharded():
+	}
+	deleted := t.Queue && !e.Sharded()
+	if deleted {
+		if deleted, err = r.deleted(ctx, a); err != nil {
+			return false, err
+		}
+	}
+	if !deleted {
 		return false, r.requeue(ctx, a, a.Queue, "asynq has lost its task")
 	}
 	r.c.opts.Logger.Warn("a waiting job's task was deleted; the job is canceled", "job", a.Job, "attempt", a.Attempt)

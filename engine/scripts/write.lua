@@ -223,9 +223,10 @@ for s = 1, #shards do
     end
     settle()
   end
+  -- Marks are not worth failing for: without one, a task that is gone is taken for lost.
+  local history = #marks > 0 and redis.pcall("HGET", prefix .. "head", "redis")
   for i = 1, #marks, 2 do
-    -- Not worth failing for: without it a task that is gone is taken for lost.
-    redis.pcall("HSET", marks[i], "dp", marks[i + 1])
+    redis.pcall("HSET", marks[i], "dp", marks[i + 1] .. (type(history) == "string" and "." .. history or ""))
   end
 end
 
