@@ -13,9 +13,11 @@ import (
 
 // An asynq task that an application enqueued by itself may have a job: it is adopted.
 // asynq's task carries the job and asynq's retries are its attempts, so Tidemark neither
-// hands it over nor withdraws it for another attempt, and has no payload of it. What ties
-// the two together is a key that holds the job of the task, the newest of them: an ended
-// job never moves, and a task that is run once more begins another.
+// hands it over nor withdraws it for another attempt, and has no payload of it. A key holds
+// the job of the task, the newest of them: an ended job never moves, and a task that is run
+// once more begins another. asynq gives the name of a task that is done to the next one, so
+// a task that is tried is also tied to its job: a field of the task's own hash in asynq, which
+// goes with the task, holds the job's ID.
 
 // A Task names an asynq task that was adopted.
 type Task struct {
@@ -44,11 +46,11 @@ const noTry = 1 << 31
 
 // Over reports whether last, where the task's newest job stands, is an end that is to
 // stand: asynq has come back with the task after a crash, or although it was canceled.
-// Otherwise it begins another job. A task that was run again by hand counts no new try,
-// and one that is new under an old name begins to count.
+// Otherwise it begins another job: a task that was run again by hand counts no new try,
+// and one that is new under an old name is not tied to last.
 func (a Adoption) Over(last Attempt) bool {
 	switch {
-	case !last.State.Ended():
+	case !last.State.Ended() || !last.Tied:
 		return false
 	case last.State == Canceled:
 		return a.Try >= last.Try // asynq may have put it back, which is no try
@@ -77,22 +79,41 @@ func (e *Engine) Adopted(ctx context.Context, tasks []Adoption) ([]Attempt, erro
 		return nil, nil
 	}
 	pipe := e.redis.Pipeline()
-	cmds := make([]*redis.StringCmd, len(tasks))
+	jobs, ties := make([]*redis.StringCmd, len(tasks)), make([]*redis.StringCmd, len(tasks))
 	for i, a := range tasks {
 		if _, err := ParseTopic(string(a.Topic)); err != nil {
 			return nil, err
 		}
-		cmds[i] = pipe.Get(ctx, e.keys.task(a.Topic, a.Task))
+		jobs[i] = pipe.Get(ctx, e.keys.task(a.Topic, a.Task))
+		ties[i] = pipe.HGet(ctx, a.Task.key(), e.tieField())
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
 	ids := make([]JobID, len(tasks))
-	for i, c := range cmds {
-		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			return nil, failure("look the jobs of tasks up", err)
+	for i := range tasks {
+		for _, err := range []error{jobs[i].Err(), ties[i].Err()} {
+			if err != nil && !errors.Is(err, redis.Nil) {
+				return nil, failure("look the jobs of tasks up", err)
+			}
 		}
-		ids[i] = JobID(c.Val())
+		ids[i] = JobID(jobs[i].Val())
 	}
-	return e.Attempts(ctx, ids)
+	stand, err := e.Attempts(ctx, ids)
+	for i := range stand {
+		stand[i].Tied = ids[i] != "" && ties[i].Val() == string(ids[i])
+	}
+	return stand, err
+}
+
+// key is where asynq keeps a task.
+func (t Task) key() string { return asynqKey(t.Queue, "t:"+t.ID) }
+
+// tieField is the field of a task's hash that Tie writes. Namespaces may share a Redis.
+func (e *Engine) tieField() string { return e.opts.Namespace + ":job" }
+
+// Tie keeps with an asynq task, if it is there, that a job is its. It is to stand before the
+// job's end can be committed: Over goes by it. Its error wraps ErrUnreachable.
+func (e *Engine) Tie(ctx context.Context, t Task, job JobID) error {
+	return failure("tie a task to its job", e.scripts.tie.Run(ctx, e.redis, []string{t.key()}, e.tieField(), string(job)).Err())
 }
 
 // Adopt makes a job for an asynq task that has none that lives: last is where its newest

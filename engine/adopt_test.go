@@ -94,6 +94,9 @@ func TestWhoeverAdoptsATaskGetsTheSameJob(t *testing.T) {
 func tryOnce(t *testing.T, e *engine.Engine, a engine.Adoption, end *engine.Report) engine.Attempt {
 	t.Helper()
 	at := adoptTask(t, e, a)
+	if err := e.Tie(soon(t), a.Task, at.Job); err != nil {
+		t.Fatal(err)
+	}
 	fence := engine.Fence{Attempt: at.Attempt, Token: engine.NewToken(), Seq: 1}
 	reports := []engine.Report{{Type: engine.JobStarted, Job: at.Job, Fence: fence, Try: a.Try}}
 	if end != nil {
@@ -124,10 +127,9 @@ func TestWhichTasksAJobsEndIsToStandFor(t *testing.T) {
 		over  [2]bool // the same try again, and the next one
 		retry bool    // what begins anew is a retry
 	}{
-		"succeeded":           {end(engine.Report{Type: engine.JobSucceeded}), [2]bool{false, true}, false},
-		"failed":              {end(engine.Report{Type: engine.JobFailed, Error: why}), [2]bool{false, true}, true},
-		"canceled":            {end(engine.Report{Type: engine.JobCanceled}), [2]bool{true, true}, false},
-		"canceled, task gone": {end(engine.Report{Type: engine.JobCanceled, Gone: true}), [2]bool{false, false}, false},
+		"succeeded": {end(engine.Report{Type: engine.JobSucceeded}), [2]bool{false, true}, false},
+		"failed":    {end(engine.Report{Type: engine.JobFailed, Error: why}), [2]bool{false, true}, true},
+		"canceled":  {end(engine.Report{Type: engine.JobCanceled}), [2]bool{true, true}, false},
 		"canceled while it waited": {func(t *testing.T, a engine.Adoption) engine.Attempt {
 			if err := e.Cancel(soon(t), adoptTask(t, e, a).Job); err != nil {
 				t.Fatal(err)
@@ -148,6 +150,15 @@ func TestWhichTasksAJobsEndIsToStandFor(t *testing.T) {
 			next.Try++
 			if got := [2]bool{a.Over(last), next.Over(last)}; !last.State.Ended() || got != c.over {
 				t.Errorf("the job is %s, and over for the same try and the next %v, want %v", last.State, got, c.over)
+			}
+			if err := asynq.NewInspectorFromRedisClient(e.Redis()).DeleteTask(a.Task.Queue, a.Task.ID); err != nil && !errors.Is(err, asynq.ErrTaskNotFound) {
+				t.Fatal(err)
+			}
+			another := waitingTask(t, e, asynq.TaskID(a.Task.ID))
+			for another.Try = range 3 {
+				if stand := standingOf(t, e, another); stand.Job != last.Job || another.Over(stand) {
+					t.Errorf("try %d of another task of the name is over: %+v", another.Try, stand)
+				}
 			}
 			id, err := e.Adopt(soon(t), a, last)
 			if err != nil || id == last.Job {

@@ -102,14 +102,14 @@ func (e *Engine) control(ctx context.Context, id JobID, kind RecordType, attempt
 	case a.Adopted() && kind == JobPausing:
 		return a, r, fmt.Errorf("%w: it is adopted, and asynq would try its task again instead of letting it rest; cancel it, or pause asynq's queue %s", ErrState, clip(a.Queue, 80))
 	case a.Adopted() && kind == JobCanceling && a.Waiting:
-		// Before the job's end, so that a task that is still there after it is known to
-		// be the job's, and not a new one of that name.
+		// Before the job's end, so that a task that asynq has just handed out is known to be
+		// the job's, and not a new one of that name.
 		gone, err := e.takeAway(a.Task)
+		if err == nil && !gone {
+			err = e.Tie(ctx, a.Task, id)
+		}
 		if err != nil {
 			return a, r, err
-		}
-		if gone {
-			o.fields = []any{"an", noTry}
 		}
 	}
 	err = e.patiently(ctx, func() (err error) {

@@ -44,6 +44,9 @@ type Attempt struct {
 	// Try is which of the task's tries began last, 0 while none has. It is beyond all
 	// tries once the job was ended in place of its task.
 	Try int
+	// Tied says that the task of that name that asynq has is known to be the job's. Only
+	// Adopted tells.
+	Tied bool
 }
 
 // Adopted says that asynq's own task carries the job, and asynq's own retries are its

@@ -81,9 +81,6 @@ type Report struct {
 	Result  json.RawMessage
 	// Try, with JobStarted of an adopted job, is which of its task's tries this is, from 1.
 	Try int
-	// Gone, with JobCanceled of an adopted job, says that asynq's task goes with it: one
-	// of the same name is another job's.
-	Gone bool
 	// FanOut, with JobProgress, plans children before the first of them is made.
 	FanOut *FanOut
 }
@@ -181,10 +178,7 @@ func (r *Report) encode(args []any) []any {
 	if r.FanOut != nil {
 		with("@fan", r.FanOut.encode())
 	}
-	switch {
-	case r.Gone:
-		with("an", noTry)
-	case r.Try > 0:
+	if r.Try > 0 {
 		with("an", r.Try)
 	}
 	if r.Type == JobCheckpoint && r.Checkpoint != nil {

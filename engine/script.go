@@ -33,6 +33,8 @@ var (
 	outboxLua string
 	//go:embed scripts/schedule.lua
 	scheduleLua string
+	//go:embed scripts/tie.lua
+	tieLua string
 )
 
 // operationTTL is how long the result of an operation is kept for a repetition.
@@ -46,7 +48,7 @@ const ownOperationTTL = 10 * time.Minute
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, list, beat, silent, forget, outbox, schedule *redis.Script
+	commit, replay, list, beat, silent, forget, outbox, schedule, tie *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -62,6 +64,6 @@ local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES, TOPIC_JOB
 	return scripts{
 		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), list: script(listLua),
 		beat: script(beatLua), silent: script(silentLua), forget: script(forgetLua), outbox: script(outboxLua),
-		schedule: redis.NewScript(scheduleLua), // of no shard
+		schedule: redis.NewScript(scheduleLua), tie: redis.NewScript(tieLua), // of no shard
 	}
 }

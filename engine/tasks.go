@@ -107,7 +107,7 @@ func (e *Engine) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, error)
 // taskKey is where asynq keeps the task of an attempt, in one of its queues.
 func (e *Engine) taskKey(a Attempt, queue string) string {
 	if a.Adopted() {
-		return asynqKey(a.Task.Queue, "t:"+a.Task.ID)
+		return a.Task.key()
 	}
 	return e.asynqKey(queue, "t:"+TaskID(a.Job, a.Attempt))
 }

@@ -172,6 +172,11 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 			return nil, nil, err
 		}
 	}
+	if !at.Tied {
+		if err := e.Tie(ctx, try.Task, at.Job); err != nil {
+			return nil, nil, err
+		}
+	}
 	return a.commitStart(ctx, try, &pending{
 		job: at.Job, fence: engine.Fence{Attempt: at.Attempt, Token: engine.NewToken(), Seq: 1},
 	})

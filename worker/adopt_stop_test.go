@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,72 @@ func TestCancelOfARunningAdoptedJob(t *testing.T) {
 		j, err := v.Job()
 		return err == nil && j.State == engine.Succeeded
 	})
+}
+
+// A job was canceled and its handler took longer than its grace. The next task of the name
+// is another one, and runs.
+func TestANewTaskAfterASlowCancelRuns(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	o := briefAdopt(e)
+	o.CancelGrace = 50 * time.Millisecond
+	a := adopt(t, o)
+	runs, release := make(chan struct{}, 2), make(chan struct{})
+	serve(t, e, briefServer(), handling(a, "export", func(context.Context, *asynq.Task) error {
+		runs <- struct{}{}
+		<-release
+		return nil
+	}))
+	info := send(t, e, "export", asynq.TaskID("one"))
+	wait(t, "the handler", runs)
+	job := jobOf(t, e, info)
+	cancelJob(t, e, job)
+	history(t, e, job, nil) // it ends while the handler runs
+	close(release)
+	eventually(t, "asynq to be done with the task", func() bool { return standing(e, info) == "gone" })
+	send(t, e, "export", asynq.TaskID("one"))
+	wait(t, "the handler of the second task", runs)
+}
+
+// A task was first tried by a server without the middleware, as in a rolling deploy, while
+// a job of its name had ended. It is another task, and runs.
+func TestANewTaskThatWasTriedWithoutTheMiddlewareRuns(t *testing.T) {
+	t.Parallel()
+	for _, end := range []error{nil, asynq.SkipRetry, asynq.RevokeTask} {
+		t.Run(fmt.Sprint(end), func(t *testing.T) {
+			t.Parallel()
+			e := real(t)
+			a := adopt(t, briefAdopt(e))
+			answer, runs := make(chan error, 1), make(chan struct{}, 2)
+			answer <- end
+			mux := handling(a, "export", func(context.Context, *asynq.Task) error {
+				runs <- struct{}{}
+				select {
+				case err := <-answer:
+					return err
+				default:
+					return nil
+				}
+			})
+			s := serve(t, e, briefServer(), mux)
+			info := send(t, e, "export", asynq.TaskID("one"))
+			wait(t, "the handler", runs)
+			job := jobOf(t, e, info)
+			history(t, e, job, nil)
+			eventually(t, "asynq to be done with the task", func() bool { return !strings.HasPrefix(standing(e, info), "active") })
+			s.Shutdown()
+			if err := inspect(e).DeleteTask(info.Queue, info.ID); err != nil && !errors.Is(err, asynq.ErrTaskNotFound) {
+				t.Fatal(err)
+			}
+			send(t, e, "export", asynq.TaskID("one"))
+			failOnce(t, e, info)
+			if err := inspect(e).RunTask(info.Queue, info.ID); err != nil {
+				t.Fatal(err)
+			}
+			serve(t, e, briefServer(), mux)
+			wait(t, "the handler of the second task", runs)
+		})
+	}
 }
 
 func TestCancelOfAnAdoptedJobThatWaits(t *testing.T) {

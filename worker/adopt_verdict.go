@@ -19,7 +19,7 @@ func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t 
 		defer r.out.mu.Unlock()
 		return engine.Report{Type: engine.JobSucceeded, Result: r.result}
 	case errors.Is(err, asynq.RevokeTask), errors.Is(cause, ErrCanceled):
-		return engine.Report{Type: engine.JobCanceled, Gone: true}
+		return engine.Report{Type: engine.JobCanceled}
 	case asynqCtx.Err() != nil:
 		return a.dropped(asynqCtx, r, try) // whatever the handler says of it
 	case errors.Is(err, asynq.SkipRetry): // as Permanent is
