@@ -135,7 +135,7 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 	s.complete()
 	o := operation{
 		kind: JobQueued, topic: s.Topic, job: id, attempt: 1,
-		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries},
+		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries}, pin(s.Topic, payload)...),
 	}
 	t := task{job: id, topic: s.Topic, attempt: 1, kind: s.Type, queue: s.Queue}
 	if s.Delay > 0 {

@@ -14,6 +14,7 @@ import "fmt"
 //	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives; n - 2^53 for a child
 //	{07}:j:<job>    hash     the job
 //	{07}:a:<task>   string   the job of an asynq task that was adopted: "<length of queue>:<queue>:<ID>"
+//	{07}:b:<job>    zset     the jobs whose payloads name the job's upload, by the ms in which their records go, +inf while they live
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
 //	{07}:w:<schedule> zset   the jobs of a schedule's ticks that have not ended, by tick: "<topic>|<name>"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
@@ -57,6 +58,7 @@ func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + st
 func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }
 func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
 func (k keys) children(id JobID) string             { return k.shards[id.shard()] + "k:" + string(id) }
+func (k keys) pins(t Topic, id JobID) string        { return k.of(t) + "b:" + string(id) }
 func (k keys) of(t Topic) string                    { return k.shards[shardOf(t, len(k.shards))] }
 
 // declared are the keys that a script of a shard is called with. On Redis Cluster they

@@ -61,7 +61,7 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 	fence := Fence{Token: NewToken()}
 	o := operation{
 		kind: JobReceiving, topic: s.Topic, job: id, attempt: 0, fence: "0." + fence.Token, shown: &shown,
-		fields: []any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share},
+		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share}, pin(s.Topic, payload)...),
 	}
 	if s.Key != "" {
 		o.key = receiveKey(s.Topic, s.Key)

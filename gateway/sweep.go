@@ -5,16 +5,15 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
 const (
-	// forgetAfter is how much longer than the job an upload stays: a Redis that is the
-	// wrong one, or empty, must not cost data while somebody may still notice.
+	// forgetAfter is how much longer an upload stays than somebody refers to it: a Redis that
+	// is the wrong one, or empty, must not cost data while somebody may still notice.
 	forgetAfter = 24 * time.Hour
 	// voidAfter is the age at which an announcement that failed has no job any more that
 	// could still appear.
@@ -147,7 +146,7 @@ func (u *uploads) due(now time.Time, up *upload, state engine.State) (string, er
 			return "forgotten", nil
 		}
 		return "", nil
-	case state.Ended():
+	case state.Ended() && n < up.Size:
 		return "ended", nil
 	case n >= up.Size || state != engine.Receiving:
 		return "queued", nil
@@ -167,6 +166,10 @@ func (u *uploads) swept(ctx context.Context, now time.Time, up *upload, state en
 	}
 	switch what {
 	case "forgotten":
+		pinned, unknown := u.engine.Pinned(ctx, up.Topic, []engine.JobID{up.Job})
+		if pinned[up.Job] || unknown != nil {
+			return unknown
+		}
 		u.index.remove(up.Job)
 		err = u.folder.forget(up)
 	case "ended":
@@ -177,6 +180,9 @@ func (u *uploads) swept(ctx context.Context, now time.Time, up *upload, state en
 		}
 		if err == nil {
 			err = u.queue(ctx, up)
+		}
+		if errors.Is(err, errGone) {
+			err = nil
 		}
 	case "expired":
 		err = u.expire(ctx, up)
@@ -223,43 +229,72 @@ func (u *uploads) sweepVoid(ctx context.Context, now time.Time) {
 	}
 }
 
-// sweepSettled removes uploads whose jobs are gone, and tickets that were never whole.
-// Only those are looked at that are old enough, and those whose job is still there not
-// again for as long: the ticket's time says when it was looked at.
+// sweepSettled removes uploads that nobody refers to, and tickets that were never whole. A
+// ticket is first moved to orphaned, and taken back from there if somebody refers to its
+// upload again. Only those are looked at that are old enough, and those that are referred to
+// not again for forgetAfter: the ticket's time says when they were.
 func (u *uploads) sweepSettled(ctx context.Context, now time.Time) {
 	u.trouble(ctx, "", u.folder.tidy(now.Add(-voidAfter)))
-	jobs, err := u.folder.list(settled)
-	if err != nil {
-		u.trouble(ctx, "", err)
-		return
-	}
-	long := now.Add(-u.engine.Retention() - forgetAfter)
-	var old []engine.JobID
-	for _, job := range jobs {
+	u.sweepReferred(ctx, settled, func(job engine.JobID) bool {
 		// The ID tells the job's age without a look at the file.
-		if id, err := ulid.ParseStrict(string(job[2:])); err != nil || ulid.Time(id.Time()).After(long) {
-			continue
+		return now.Sub(job.Time()) > u.engine.Retention() && u.folder.age(settled, job, now) > forgetAfter
+	}, func(up *upload, referred bool) error {
+		if !referred {
+			if moved, err := u.folder.move(up, orphaned); !moved || err != nil {
+				return err
+			}
+			up.place = orphaned
 		}
-		if info, err := os.Stat(u.folder.ticket(settled, job)); err == nil && info.ModTime().Before(long) {
-			old = append(old, job)
+		return u.folder.touch(up.place, up.Job, now)
+	})
+	u.sweepReferred(ctx, orphaned, func(engine.JobID) bool { return true }, func(up *upload, referred bool) error {
+		switch {
+		case referred:
+			_, err := u.folder.move(up, settled)
+			return err
+		case u.folder.age(orphaned, up.Job, now) <= forgetAfter:
+			return nil
 		}
-	}
-	states, err := u.engine.States(ctx, old)
+		u.metrics.swept.WithLabelValues("forgotten").Inc()
+		return u.folder.forget(up)
+	})
+}
+
+// sweepReferred decides about each upload at a place that is due to be looked at, with
+// whether somebody refers to it.
+func (u *uploads) sweepReferred(ctx context.Context, at place, due func(engine.JobID) bool, decide func(up *upload, referred bool) error) {
+	jobs, err := u.folder.list(at)
+	u.trouble(ctx, "", err)
+	jobs = slices.DeleteFunc(jobs, func(job engine.JobID) bool { return !due(job) })
+	states, err := u.engine.States(ctx, jobs)
 	if err != nil {
 		u.trouble(ctx, "", err)
 		return
 	}
-	for i, job := range old {
-		if states[i] != "" {
-			u.trouble(ctx, job, os.Chtimes(u.folder.ticket(settled, job), now, now))
-			continue
-		}
-		up, err := u.folder.read(settled, job)
-		if err == nil {
-			if err = u.folder.forget(up); err == nil {
-				u.metrics.swept.WithLabelValues("forgotten").Inc()
-			}
+	unknown := map[engine.Topic][]*upload{}
+	for i, job := range jobs {
+		up, err := u.folder.read(at, job)
+		switch {
+		case err != nil:
+		case states[i] == "":
+			unknown[up.Topic] = append(unknown[up.Topic], up)
+		default:
+			err = decide(up, true)
 		}
 		u.trouble(ctx, job, err)
+	}
+	for topic, ups := range unknown {
+		ids := make([]engine.JobID, len(ups))
+		for i, up := range ups {
+			ids[i] = up.Job
+		}
+		pinned, err := u.engine.Pinned(ctx, topic, ids)
+		if err != nil {
+			u.trouble(ctx, "", err)
+			continue
+		}
+		for _, up := range ups {
+			u.trouble(ctx, up.Job, decide(up, pinned[up.Job]))
+		}
 	}
 }

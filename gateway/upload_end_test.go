@@ -169,14 +169,19 @@ func TestSweepForgetsSlowly(t *testing.T) {
 	at := func(after time.Duration, want bool) {
 		t.Helper()
 		s.SweepAt(soon(t), time.Now().Add(after))
-		if !there(d.data(lives)) || there(d.data(finished)) != want || there(d.data(begun)) != want ||
-			there(d.ticket("settled", finished)) != want || there(d.ticket("open", begun)) != want {
+		ticket := there(d.ticket("settled", finished)) || there(d.ticket("orphaned", finished))
+		if !there(d.data(lives)) || there(d.data(finished)) != want || there(d.data(begun)) != want || ticket != want || there(d.ticket("open", begun)) != want {
 			t.Errorf("after %s: %v, %v, %v", after, there(d.data(lives)), there(d.data(finished)), there(d.data(begun)))
 		}
 	}
+	at(e.Retention()-time.Minute, true)
+	if there(d.ticket("orphaned", finished)) {
+		t.Error("an upload is looked at before its job could be gone")
+	}
+	at(e.Retention()+time.Minute, true)
 	at(long-time.Minute, true)
-	at(long+time.Minute, false)
-	if info, err := os.Stat(d.ticket("settled", lives)); err != nil || time.Until(info.ModTime()) < long-time.Minute {
+	at(long+2*time.Minute, false)
+	if info, err := os.Stat(d.ticket("settled", lives)); err != nil || time.Until(info.ModTime()) < e.Retention() {
 		t.Errorf("an upload of a job that lives is looked at again soon: %v, %v", info.ModTime(), err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 //	<BlobDir>/incoming/.uploads/open/<job>.json     its ticket, while bytes are expected
 //	<BlobDir>/incoming/.uploads/settled/<job>.json  its ticket, once the job is queued; without
 //	                                             bytes: it ended before
+//	<BlobDir>/incoming/.uploads/orphaned/<job>.json its ticket, once nobody refers to the bytes
 //	<BlobDir>/incoming/.uploads/void/<job>.json     its ticket, if its announcement failed and
 //	                                             there may be a job nevertheless
 //
@@ -33,9 +34,10 @@ type folder struct{ root string }
 type place string
 
 const (
-	open    place = "open"
-	settled place = "settled"
-	void    place = "void"
+	open     place = "open"
+	settled  place = "settled"
+	orphaned place = "orphaned"
+	void     place = "void"
 )
 
 // An upload is what its ticket says.
@@ -63,7 +65,7 @@ func openFolder(blobDir string) (folder, error) {
 		return folder{}, fmt.Errorf("prepare the folder of uploads: %w", err)
 	}
 	f := folder{root}
-	for _, p := range []place{open, settled, void} {
+	for _, p := range []place{open, settled, orphaned, void} {
 		if err := os.MkdirAll(f.dir(p), 0o700); err != nil {
 			return folder{}, fmt.Errorf("prepare the folder of uploads: %w", err)
 		}
@@ -105,7 +107,7 @@ func likeEscape(s string) bool {
 }
 
 // blobKey is the bytes' key in the blob store.
-func blobKey(up *upload) string { return "incoming/" + string(up.Topic) + "/" + string(up.Job) }
+func blobKey(up *upload) string { return engine.UploadKey(up.Topic, up.Job) }
 
 // find reads a ticket that clients may know of. Its error wraps engine.ErrNotFound.
 func (f folder) find(job engine.JobID) (*upload, error) {
@@ -214,6 +216,20 @@ func (f folder) offset(up *upload) (n int64, last time.Time, there bool, err err
 		return 0, time.Time{}, false, fmt.Errorf("look at upload %s: %w", up.Job, err)
 	}
 	return info.Size(), info.ModTime(), true, nil
+}
+
+// age is since when a ticket is where it is, or was last touched.
+func (f folder) age(p place, job engine.JobID, now time.Time) time.Duration {
+	info, err := os.Stat(f.ticket(p, job))
+	if err != nil {
+		return 0 // another gateway was faster
+	}
+	return now.Sub(info.ModTime())
+}
+
+// touch sets the time that age tells from.
+func (f folder) touch(p place, job engine.JobID, now time.Time) error {
+	return gone(os.Chtimes(f.ticket(p, job), now, now))
 }
 
 // move takes a ticket elsewhere; false when another process did.

@@ -121,7 +121,10 @@ func (u *uploads) queue(ctx context.Context, up *upload) error {
 		}
 		return err
 	case errors.Is(err, engine.ErrEnded):
-		return errors.Join(errGone, u.discard(up))
+		// It may have ended after it was queued, by another process. Then a retry reads the
+		// bytes; they go as those of any other job do.
+		_, err := u.settle(up)
+		return errors.Join(errGone, err)
 	}
 	return err
 }

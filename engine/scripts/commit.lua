@@ -93,6 +93,7 @@ local function make(j, rule, with, fence)
   local constant = with.c .. ',"created_at":"' .. time .. '"'
   with.c = nil
   j.topic, j.state, j.view, j.made = with["@topic"], "", constant, true
+  j.pins = with.bl
   put(j, "t", j.topic)
   put(j, "p", "0")
   put(j, "at", with["@attempt"])

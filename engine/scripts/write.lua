@@ -82,6 +82,22 @@ local function prune(index, from)
   end
 end
 
+-- pin keeps an upload for a job that names it: while the job lives, and then for as long as
+-- its record is kept.
+local function pin(j, upload)
+  local key = prefix .. "b:" .. upload
+  if not j.ended then
+    call("ZADD", key, "+inf", j.id)
+    call("PERSIST", key)
+    return
+  end
+  call("ZADD", key, int(now + RETENTION_MS), j.id)
+  call("ZREMRANGEBYSCORE", key, "-inf", "(" .. int(now))
+  if call("ZCOUNT", key, "+inf", "+inf") == 0 then
+    call("PEXPIRE", key, RETENTION_MS)
+  end
+end
+
 -- finish takes an ended job out of what is alive, and lets it go after a while.
 local function finish(j)
   local index, h, n = prefix .. "x:" .. j.topic, topics[j.topic], get(j, "r")
@@ -94,6 +110,10 @@ local function finish(j)
     call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "cp", "cc")
   else
     call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl")
+  end
+  local upload = get(j, "bl")
+  if upload then
+    pin(j, upload)
   end
   if parental(j.view) then
     call("PEXPIRE", prefix .. "k:" .. j.id, RETENTION_MS)
@@ -158,6 +178,9 @@ local function settle()
         call("SET", pointer(get(j, "q"), get(j, "ai")), j.id)
       end
       if j.made and not j.ended then
+        if j.pins then
+          pin(j, j.pins)
+        end
         call("ZADD", prefix .. "live", int(now), j.id)
         local index, h = prefix .. "x:" .. j.topic, topics[j.topic]
         call("ZADD", index, "+inf", j.id)
