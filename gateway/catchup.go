@@ -3,26 +3,35 @@ package gateway
 import (
 	"context"
 	"errors"
+	"sync"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// A need is what a subscription must read to come closer to its topic's head.
+// A need is what a subscription must read to come closer to its topic's head: what begins a
+// snapshot, if due is set, another page of one, or a page of the stream behind the cursor.
+// Those whose needs are equal can be given the same.
 type need struct {
 	topic  engine.Topic
 	cursor engine.Cursor
 	job    engine.JobID
 	known  bool           // the job is one of the topic's
-	due    engine.Verdict // a snapshot's reason; "": a page is wanted
+	due    engine.Verdict // the snapshot's reason
+	paged  bool
+	part   engine.SnapshotQuery // with due or paged, unless there is a job
 }
 
-// A reading is a page with verdict Resumed, or a snapshot and why. One goroutine gives
-// it to all who need it.
+// A reading is what a need asked for: a page of the stream, or one of a snapshot. It is
+// given to all who need it.
 type reading struct {
-	page     engine.Page
-	snapshot engine.Snapshot
-	due      engine.Verdict
+	need need
+	page engine.Page
+	part engine.SnapshotPage
 
+	began, ended time.Time
+
+	mu sync.Mutex
 	// Frames of the whole of it, for the subscription that had it last: many clients
 	// choose the same sid, and then the next one's are the same.
 	to     string
@@ -39,39 +48,46 @@ type passage struct {
 // alone.
 const beyond engine.Cursor = "9007199254740992-9007199254740992"
 
-// read is the verdict, and what goes with it, for all transports. Its error wraps
+// read is the verdict, and what goes with it, for all transports. A page of a snapshot may
+// have been read a moment ago, for others, but not before after. Its error wraps
 // engine.ErrNotFound where the job is not one of the topic's.
-func (h *hub) read(ctx context.Context, n need) (reading, error) {
+func (h *hub) read(ctx context.Context, n need, after time.Time) (*reading, error) {
+	r := &reading{need: n, began: time.Now()}
+	if n.paged {
+		if kept := h.pages.find(n, after, r.began); kept != nil {
+			return kept, nil
+		}
+	}
+	err := h.fetch(ctx, r)
+	r.ended = time.Now()
+	if err == nil && n.paged {
+		h.pages.keep(r)
+	}
+	return r, err
+}
+
+func (h *hub) fetch(ctx context.Context, r *reading) (err error) {
+	n := r.need
 	if n.job != "" && !n.known {
 		if _, err := h.jobOf(ctx, n); err != nil {
-			return reading{}, err
+			return err
 		}
 	}
-	r := reading{due: n.due}
-	if r.due == "" {
-		page, err := h.engine.Replay(ctx, n.topic, n.cursor)
-		if err != nil || page.Verdict == engine.Resumed {
-			return reading{page: page}, err
+	switch {
+	case n.due == "" && !n.paged:
+		r.page, err = h.engine.Replay(ctx, n.topic, n.cursor)
+	case n.job == "":
+		r.part, err = h.engine.SnapshotPage(ctx, n.topic, n.part)
+	default:
+		// The job is read after the cursor, as a snapshot's jobs are.
+		var page engine.Page
+		var v engine.View
+		if page, err = h.engine.Replay(ctx, n.topic, beyond); err == nil {
+			v, err = h.jobOf(ctx, n)
+			r.part = engine.SnapshotPage{Head: page.Head, Jobs: []engine.View{v}}
 		}
-		r.due = page.Verdict
 	}
-	held := n.cursor
-	if r.due != engine.Trimmed {
-		held = "" // none, or its numbers are from another history
-	}
-	if n.job == "" {
-		var err error
-		r.snapshot, err = h.engine.Snapshot(ctx, n.topic, held)
-		return r, err
-	}
-	// The job is read after the cursor, as a snapshot's jobs are.
-	page, err := h.engine.Replay(ctx, n.topic, beyond)
-	if err != nil {
-		return r, err
-	}
-	v, err := h.jobOf(ctx, n)
-	r.snapshot = engine.Snapshot{Cursor: page.Head, Jobs: []engine.View{v}}
-	return r, err
+	return err
 }
 
 // jobOf reads a job of a topic. One of another topic is not found.
@@ -85,9 +101,9 @@ func (h *hub) jobOf(ctx context.Context, n need) (engine.View, error) {
 
 // fly reads what a flight's subscriptions need, and gives it to each.
 func (h *hub) fly(ctx context.Context, f *flight) {
-	r, err := h.read(ctx, f.need)
+	r, err := h.read(ctx, f.need, f.after)
 	for _, sub := range f.subs {
-		sub.session.land(sub, &r, err)
+		sub.session.land(sub, r, err)
 	}
 	h.catchUps.landed(f)
 }
@@ -116,7 +132,7 @@ func (s *session) next() (*subscription, need) {
 		s.behind[0] = nil
 		s.behind = s.behind[1:]
 		if !sub.over {
-			return sub, need{sub.topic.name, sub.position.Cursor(), sub.job, sub.known, sub.due}
+			return sub, sub.need()
 		}
 	}
 	s.behind = nil
@@ -132,12 +148,9 @@ func (sub *subscription) apply(r *reading, err error) bool {
 		return false
 	case err != nil:
 		sub.fail(err)
-	case r.due != "":
-		sub.known, sub.outage = true, false
-		sub.snapshot(r)
 	default:
 		sub.known, sub.outage = true, false
-		sub.replay(r)
+		sub.take(r)
 	}
 	sub.settle()
 	return true
@@ -156,25 +169,6 @@ func (sub *subscription) fail(err error) {
 		s.g.opts.Logger.Error("subscription cannot be caught up", "topic", sub.topic.name, "error", err)
 	}
 	s.refuse(sub.to, codeUnavailable, "the records cannot be read at the moment; the subscription stands and goes on when they can")
-}
-
-func (sub *subscription) snapshot(r *reading) {
-	s := sub.session
-	s.hub.metrics.snapshots.WithLabelValues(string(r.due)).Inc()
-	cursor := r.snapshot.Cursor
-	s.send(subscribedFrame(sub.to, "snapshot", r.due, cursor))
-	if r.frames == nil || r.to != sub.to {
-		r.to, r.frames = sub.to, nil
-		for _, part := range snapshotFrames(sub.to, cursor, r.snapshot.Jobs) {
-			r.frames = append(r.frames, passage{part, cursor})
-		}
-	}
-	for _, part := range r.frames {
-		s.send(part.frame)
-	}
-	sub.position.Reset(cursor)
-	sub.told, sub.due = cursor, ""
-	sub.begun, sub.said, sub.replayed = true, false, 0
 }
 
 func (sub *subscription) replay(r *reading) {

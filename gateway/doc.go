@@ -28,10 +28,15 @@
 // session never has more than a window of frames and bytes inside Melody; each that
 // the kernel took gives its room back. Records that find no room are not kept: the
 // stream has them. Only frames that nothing could repeat wait in the session's own
-// queue: verdicts, the parts of one snapshot, errors and pongs. While any wait the
+// queue: verdicts, one page of a snapshot, errors and pongs. While any wait the
 // session catches nothing up, and a client that goes on asking is not read from. So
 // what a session costs does not depend on what its client does or on what happens in
 // its topics.
+//
+// A snapshot, too, is read a page at a time, when the session has room: the subscription
+// keeps its place in it, an [engine.Paging]. Pages are kept for a second, for others who
+// subscribed to the topic at the same time (snapshot.go). The last part is sent when the
+// page of records behind the cursor has been read, so that they follow it at once.
 //
 // What is behind is conflated: of a job's ticks in a page only the newest goes out,
 // since it carries the job's whole view. Milestones all go out.

@@ -1,6 +1,9 @@
 package gateway
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // A flight is one read for all subscriptions that need the same: after a restart the
 // clients of a topic come back together, most of them with the same cursor.
@@ -9,8 +12,9 @@ import "sync"
 // is given was always read after it had begun to hear the tail, as if it had read by
 // itself.
 type flight struct {
-	need need
-	subs []*subscription
+	need  need
+	after time.Time // a page of a snapshot must be read later than this
+	subs  []*subscription
 }
 
 // flights wait for the pool that reads. Of each need one is under way at a time; who
@@ -40,6 +44,9 @@ func (q *flights) join(n need, sub *subscription) {
 		}
 	}
 	f.subs = append(f.subs, sub)
+	if p := sub.snapshot; p != nil && p.from.After(f.after) {
+		f.after = p.from
+	}
 }
 
 // take waits for the next flight, and lets nobody join it any more; false when the

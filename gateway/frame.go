@@ -112,36 +112,34 @@ func recordsFrames(to string, after engine.Cursor, entries []engine.Entry, keep 
 	return all
 }
 
-// snapshotFrames are the parts of a snapshot, at least one.
-func snapshotFrames(to string, cursor engine.Cursor, jobs []engine.View) [][]byte {
-	var parts [][]byte
-	for part := 1; ; part++ {
-		n, size := 0, 0
-		for n < len(jobs) && (n == 0 || size+len(jobs[n].JSON) <= frameBytes) {
-			size += len(jobs[n].JSON) + 1
-			n++
-		}
-		final := n == len(jobs)
-		b := make([]byte, 0, size+len(to)+160)
-		b = append(b, `{"type":"snapshot",`...)
-		b = append(b, to...)
-		b = append(b, `"part":`...)
-		b = strconv.AppendInt(b, int64(part), 10)
-		b = append(b, `,"final":`...)
-		b = strconv.AppendBool(b, final)
-		b = append(b, `,"cursor":"`...)
-		b = append(b, cursor...)
-		b = append(b, `","jobs":[`...)
-		for i, j := range jobs[:n] {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, j.JSON...)
-		}
-		parts = append(parts, append(b, `]}`...))
-		if final {
-			return parts
-		}
-		jobs = jobs[n:]
+// snapshotHead is the part of a snapshot's frame before the jobs.
+func snapshotHead(to string, part int, final bool, cursor engine.Cursor, more string) string {
+	b := append(make([]byte, 0, len(to)+192), `{"type":"snapshot",`...)
+	b = append(b, to...)
+	b = append(b, `"part":`...)
+	b = strconv.AppendInt(b, int64(part), 10)
+	b = append(b, `,"final":`...)
+	b = strconv.AppendBool(b, final)
+	b = append(b, `,"cursor":"`...)
+	b = append(b, cursor...)
+	if final && more != "" {
+		b = append(b, `","more":"`...)
+		b = append(b, more...)
 	}
+	return string(append(b, `","jobs":[`...))
+}
+
+func snapshotFrame(head string, jobs []engine.View) []byte {
+	size := len(head) + 2
+	for _, j := range jobs {
+		size += len(j.JSON) + 1
+	}
+	b := append(make([]byte, 0, size), head...)
+	for i, j := range jobs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, j.JSON...)
+	}
+	return append(b, `]}`...)
 }

@@ -28,6 +28,7 @@ type hub struct {
 
 	inboxes  *ready[*topic] // have something to hand out
 	catchUps *flights       // for subscriptions that are behind, of sessions that have room
+	pages    pages          // of snapshots, that others may be given
 
 	laggards shelf[*subscription] // their clients' cursors are to be moved
 	retries  shelf[*session]      // are to catch up again
@@ -39,7 +40,7 @@ type hub struct {
 func newHub(o Options, m *metrics) *hub {
 	return &hub{
 		engine: o.Engine, metrics: m, topics: map[engine.Topic]*topic{},
-		inboxes: newReady[*topic](), catchUps: newFlights(),
+		inboxes: newReady[*topic](), catchUps: newFlights(), pages: pages{age: pageAge, held: map[need]*reading{}},
 		laggards: shelf[*subscription]{delay: o.FilterLag}, retries: shelf[*session]{delay: retryDelay},
 	}
 }
@@ -87,6 +88,7 @@ func (h *hub) tick(ctx context.Context) {
 			for _, s := range h.retries.due(now) {
 				s.retry()
 			}
+			h.pages.expire(now)
 		}
 	}
 }

@@ -70,6 +70,7 @@ func (l *ledger) take(text []byte) error {
 		Type, Mode    string
 		Reason        engine.Verdict
 		After, Cursor engine.Cursor
+		Final         bool
 		Records       []engine.Record
 		Jobs          []engine.Job
 	}
@@ -86,7 +87,9 @@ func (l *ledger) take(text []byte) error {
 			return fmt.Errorf("replay from %s, the cursor is %s", f.Cursor, l.cursor)
 		}
 	case "snapshot":
-		l.cursor, l.from = f.Cursor, f.Cursor
+		if f.Final {
+			l.cursor, l.from = f.Cursor, f.Cursor
+		}
 		for _, j := range f.Jobs {
 			l.apply(j)
 		}
@@ -244,8 +247,7 @@ func (st *stage) step(what string) {
 		st.sub.topic.Doubt()
 		st.handOut()
 	case "read":
-		r, err := st.s.hub.read(st.t.Context(), st.flight.need)
-		st.pending, st.err = &r, err
+		st.pending, st.err = st.s.hub.read(st.t.Context(), st.flight.need, st.flight.after)
 	case "apply":
 		for _, sub := range st.flight.subs {
 			sub.session.land(sub, st.pending, st.err)

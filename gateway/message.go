@@ -34,6 +34,7 @@ type message struct {
 	Topic string `json:"topic"`
 	After string `json:"after"`
 	Job   string `json:"job"`
+	Limit int    `json:"limit"`
 }
 
 // hear takes a text message. It runs in the session's own reader, one message at a
@@ -113,7 +114,7 @@ func (s *session) open(m message) (sub *subscription, code, text string) {
 	if err != nil {
 		return nil, codeInvalid, err.Error()
 	}
-	sub = &subscription{session: s, sid: m.Sid, to: addressed(m.Sid), job: engine.JobID(m.Job), due: engine.Fresh}
+	sub = &subscription{session: s, sid: m.Sid, to: addressed(m.Sid), job: engine.JobID(m.Job), due: engine.Fresh, limit: m.Limit}
 	if m.After != "" {
 		after, err := engine.ParseCursor(m.After)
 		if err != nil {
@@ -125,6 +126,9 @@ func (s *session) open(m message) (sub *subscription, code, text string) {
 		if _, err := engine.ParseJobID(m.Job); err != nil {
 			return nil, codeInvalid, err.Error()
 		}
+	}
+	if _, err := engine.NewPaging("", m.Limit); err != nil {
+		return nil, codeInvalid, err.Error()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,6 +69,8 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, engine.ErrLimit):
 		why := err.Error()
 		g.problem(w, http.StatusTooManyRequests, "limit", why[max(0, strings.Index(why, engine.ErrLimit.Error())):])
+	case errors.Is(err, engine.ErrRewritten):
+		g.problem(w, http.StatusConflict, "rewritten", "the topic's history is another one than when the snapshot began: ask again without page")
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrClosed):
 		w.Header().Set("Retry-After", "2")
 		g.problem(w, http.StatusServiceUnavailable, "unavailable", "the storage cannot be reached at the moment; it is not known whether a change was made")

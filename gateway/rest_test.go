@@ -2,9 +2,11 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -139,6 +141,110 @@ func TestListAndSnapshot(t *testing.T) {
 	c.untilLive("a")
 	if len(h.records) != 0 || len(h.snapshots) != 0 {
 		t.Errorf("following from the snapshot: %+v", h)
+	}
+}
+
+// A snapshot over HTTP comes in parts, between which jobs begin and end; the last one's
+// cursor is where to follow from.
+func TestSnapshotInParts(t *testing.T) {
+	e := open(t, redisURL(t), func(o *engine.Options) { o.TopicEntries = 20 })
+	s := serve(t, e, nil)
+	labels := map[string]string{}
+	for i := range 16 {
+		labels[fmt.Sprintf("l%d", i)] = strings.Repeat("x", 250)
+	}
+	var live []engine.JobID
+	begin := func() {
+		got, err := e.Enqueue(soon(t), engine.Spec{Topic: topic, Type: "export", Labels: labels})
+		if err != nil {
+			t.Fatal(err)
+		}
+		live = append(live, got.Job)
+	}
+	for range 60 {
+		begin()
+	}
+	type part struct {
+		Cursor     engine.Cursor
+		More, Next string
+		Jobs       []engine.Job
+	}
+	const path = "/v1/topics/user:42/snapshot"
+	read := func(query string, between func()) (held map[engine.JobID]engine.Job, last part, parts int) {
+		t.Helper()
+		held = map[engine.JobID]engine.Job{}
+		for {
+			answer := s.ask(t, http.MethodGet, path+query, "", nil)
+			last = part{}
+			answer.into(t, &last)
+			for _, j := range last.Jobs {
+				held[j.ID] = j
+			}
+			if parts++; last.Next == "" || parts > 1000 {
+				return held, last, parts
+			}
+			if last.Cursor != "" || len(answer.body) > 64<<10 {
+				t.Errorf("a part of %d bytes that is not the last has the cursor %q", len(answer.body), last.Cursor)
+			}
+			query = "?page=" + url.QueryEscape(last.Next)
+			between()
+		}
+	}
+	turns := 0
+	held, last, parts := read("", func() {
+		if turns++; turns > 4 {
+			return
+		}
+		for range 3 { // five times as many records as the stream holds
+			for range 4 {
+				begin()
+			}
+			if err := e.Cancel(soon(t), live[turns]); err != nil && !errors.Is(err, engine.ErrEnded) {
+				t.Fatal(err)
+			}
+			if err := e.Cancel(soon(t), live[len(live)-20-turns]); err != nil && !errors.Is(err, engine.ErrEnded) {
+				t.Fatal(err)
+			}
+		}
+	})
+	for _, id := range live {
+		v, err := e.Job(soon(t), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if truth, err := v.Job(); err != nil || held[id].Rev != truth.Rev {
+			t.Errorf("job %s is held at %d as %s, it is %s at %d (%v)", id, held[id].Rev, held[id].State, truth.State, truth.Rev, err)
+		}
+	}
+	page, err := e.Replay(soon(t), topic, last.Cursor)
+	if err != nil || page.Verdict != engine.Resumed || parts < 8 {
+		t.Errorf("%d parts lead to %q: %s, %v", parts, last.Cursor, page.Verdict, err)
+	}
+
+	held, last, _ = read("?limit=7", func() {})
+	var rest part
+	s.ask(t, http.MethodGet, "/v1/jobs?topic=user:42&limit=500&after="+last.More, "", nil).into(t, &rest)
+	count := 0
+	for _, j := range held {
+		if !j.State.Ended() {
+			count++
+		}
+	}
+	if count != 7 || len(rest.Jobs) == 0 || held[rest.Jobs[0].ID].ID != "" || string(rest.Jobs[0].ID) >= strings.TrimPrefix(last.More, "live:") {
+		t.Errorf("%d live jobs of 7, and more %q", count, last.More)
+	}
+
+	for _, query := range []string{
+		"?limit=0", "?limit=x", "?limit=100001", "?limit=-1", "?after=x", "?page=x", "?page=,,,,,,,,", "?page=" + strings.Repeat(",", 3000),
+		"?limit=1&page=1-1,,0,0,1,0,0,,live:" + string(live[0]), "?page=1-1,,0,0,1,0,0,,live:..%2f",
+	} {
+		if a := s.ask(t, http.MethodGet, path+query, "", nil); a.status != http.StatusBadRequest || len(a.body) > 600 {
+			t.Errorf("%.60s: %d with %d bytes", query, a.status, len(a.body))
+		}
+	}
+	future := "9007199254740991-9007199254740991,,0,0,1,0,0,,live:" + string(live[0])
+	if a := s.ask(t, http.MethodGet, path+"?page="+future, "", nil); a.status != http.StatusConflict || !strings.Contains(a.body, `"rewritten"`) {
+		t.Errorf("a snapshot of another history: %+v", a)
 	}
 }
 

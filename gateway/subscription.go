@@ -16,7 +16,10 @@ type subscription struct {
 	sid string
 	to  string         // the part of its frames that bears the sid
 	job engine.JobID   // "": all of the topic's
-	due engine.Verdict // why a snapshot is to be given next; "": none is
+	due engine.Verdict // why a snapshot is to be begun next; "": none is
+
+	limit    int       // the most live jobs of a snapshot; 0: all
+	snapshot *snapshot // that is being given; nil: none
 
 	position engine.Position
 	// told is the client's cursor. The position is ahead of it only where records
@@ -105,12 +108,12 @@ func (sub *subscription) tailed(b *batch) {
 			sub.lag()
 			return
 		}
-		sub.give(records)
+		sub.giveRecords(records)
 	}
 }
 
-// give sends records that end at the position.
-func (sub *subscription) give(records []json.RawMessage) {
+// giveRecords sends records that end at the position.
+func (sub *subscription) giveRecords(records []json.RawMessage) {
 	cursor := sub.position.Cursor()
 	sub.session.send(recordsFrame(sub.to, sub.told, cursor, records))
 	sub.told = cursor
@@ -128,14 +131,14 @@ func (sub *subscription) lag() {
 // moveCursor is called when a lag has lasted long enough.
 func (sub *subscription) moveCursor() {
 	sub.lagging = false
-	if sub.told == sub.position.Cursor() || !sub.begun || sub.due != "" {
+	if sub.told == sub.position.Cursor() || !sub.begun || sub.due != "" || sub.snapshot != nil {
 		return
 	}
 	if !sub.session.fits(256) {
 		sub.lag()
 		return
 	}
-	sub.give(nil)
+	sub.giveRecords(nil)
 }
 
 // sayLive tells the client that it holds everything, after it did not.
@@ -144,7 +147,7 @@ func (sub *subscription) sayLive() {
 		return // nothing was missing: a doubt that came to nothing
 	}
 	if sub.told != sub.position.Cursor() {
-		sub.give(nil)
+		sub.giveRecords(nil)
 	}
 	sub.session.send(liveFrame(sub.to, sub.told, sub.replayed))
 	sub.said, sub.replayed = true, 0

@@ -165,8 +165,8 @@ test('frames go to their subscription, and none to one that has ended', () => {
   const world = new World();
   const socket = world.enter();
   const got: string[] = [];
-  const a = world.connection.subscribe('user:1', undefined, undefined, () => got.push('a'));
-  const b = world.connection.subscribe('user:2', '5-5', undefined, () => got.push('b'));
+  const a = world.connection.subscribe('user:1', undefined, {}, () => got.push('a'));
+  const b = world.connection.subscribe('user:2', '5-5', {}, () => got.push('b'));
   assert.ok(a && b && a !== b);
   socket.say({ type: 'live', sid: b, cursor: '5-5', replayed: 0 });
   world.connection.unsubscribe(a);

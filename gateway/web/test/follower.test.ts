@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { LocalStore } from '../src/client';
+import { LocalStore, type View } from '../src/client';
 import { Scene } from './scene';
 import { cursor, FakeStorage, view } from './world';
 
@@ -68,6 +68,44 @@ test('a missing part of a snapshot is not overlooked', () => {
   socket.say({ type: 'snapshot', sid: 's1', part: 2, final: true, cursor: cursor(9), jobs: [view('b', 9, 20)] });
   assert.equal(scene.percent('b'), undefined);
   assert.equal(socket.of('subscribe').length, 2);
+});
+
+test('only the final part moves the cursor, and jobs may come again', () => {
+  const scene = new Scene();
+  scene.begin(9, [view('a', 5, 10), view('b', 6, 20)]);
+  const part = (n: number, at: number, jobs: View[], final = false): void => {
+    scene.socket.say({ type: 'snapshot', sid: scene.socket.sid, part: n, final, cursor: cursor(at), jobs });
+  };
+  const verdict = (at: number): void => {
+    scene.socket.say({ type: 'subscribed', sid: scene.socket.sid, mode: 'snapshot', reason: 'trimmed', cursor: cursor(at) });
+  };
+  verdict(40);
+  part(1, 40, [view('a', 30, 50)]);
+  assert.equal(scene.percent('a'), 50); // shown as it comes
+  assert.equal(scene.percent('b'), 20);
+  scene.cut();
+  assert.equal(scene.socket.subscribed.after, cursor(9));
+  verdict(60);
+  part(1, 60, [view('c', 50, 1)]);
+  part(2, 90, [view('c', 80, 2), view('a', 85, 100, { state: 'succeeded' })]);
+  part(3, 90, [], true);
+  assert.equal(scene.percent('c'), 2);
+  assert.equal(scene.follower.jobs.get('b'), undefined);
+  assert.equal(scene.follower.jobs.get('a')?.view.state, 'succeeded');
+  scene.records(90, 91, view('c', 91, 3));
+  assert.equal(scene.percent('c'), 3);
+});
+
+test('with a limit, live jobs behind it stay, and what is before it goes', () => {
+  const scene = new Scene();
+  scene.begin(9, [view('1', 1, 10), view('3', 2, 20), view('5', 3, 30), view('2', 4, 100, { state: 'succeeded' })]);
+  const { socket } = scene;
+  socket.say({ type: 'subscribed', sid: socket.sid, mode: 'snapshot', reason: 'trimmed', cursor: cursor(40) });
+  socket.say({ type: 'snapshot', sid: socket.sid, part: 1, final: true, cursor: cursor(40), more: 'live:4', jobs: [view('4', 30, 1)] });
+  assert.deepEqual([...scene.follower.jobs.all()].map((job) => job.view.id).sort(), ['1', '3', '4']);
+  assert.equal(scene.follower.more, 'live:4');
+  const limited = new Scene({ limit: 7 });
+  assert.deepEqual(limited.enter().subscribed, { type: 'subscribe', sid: 's1', topic: 'user:42', limit: 7 });
 });
 
 test('after rewritten lower revisions count, and bars stay', () => {

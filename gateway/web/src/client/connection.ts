@@ -45,6 +45,12 @@ const silenceGraceMs = 10_000;
 const goodAfterMs = 5_000;
 const renewAheadMs = 30_000;
 
+/** What a subscription leaves out: records of other jobs than one, live jobs of a snapshot beyond a number. */
+export interface SubscriptionBounds {
+  readonly job?: string;
+  readonly limit?: number;
+}
+
 /**
  * A WebSocket that comes back by itself. It carries subscriptions, each for one life of
  * the socket: after a loss their owners hear `live` and subscribe again.
@@ -110,12 +116,14 @@ export class Connection {
    * Subscribes on the present socket and returns the sid; undefined when there is no live
    * one. `frame` hears what comes for the sid until it is unsubscribed or the socket lost.
    */
-  subscribe(topic: string, after: string | undefined, job: string | undefined, frame: (f: SubscriptionFrame) => void): string | undefined {
+  subscribe(
+    topic: string, after: string | undefined, bounds: SubscriptionBounds, frame: (f: SubscriptionFrame) => void,
+  ): string | undefined {
     if (this.current.name !== 'live') return undefined;
     // A sid is never used twice, so no frame of an older subscription is taken for a newer one's.
     const sid = `s${++this.sids}`;
     this.frames.set(sid, frame);
-    this.send({ type: 'subscribe', sid, topic, after, job });
+    this.send({ type: 'subscribe', sid, topic, after, job: bounds.job, limit: bounds.limit });
     return sid;
   }
 

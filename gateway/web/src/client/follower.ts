@@ -20,6 +20,8 @@ export interface FollowerOptions {
   readonly topic: string;
   /** Only this job's records. */
   readonly job?: string;
+  /** The most live jobs that a snapshot has, 1 to 100,000: the newest. Without it, all. */
+  readonly limit?: number;
   readonly clock: Clock;
   readonly random: Random;
   /** Where the cursor and the jobs survive a reload. Without it nothing does. */
@@ -63,6 +65,7 @@ export class TopicFollower {
   private principal: string | undefined;
   private sid: string | undefined;
   private arriving: Arriving | undefined;
+  private behind: string | undefined;
   private askedFrom = '';
   /** Jobs to ask about once there is a connection again. */
   private readonly unanswered = new Set<string>();
@@ -112,6 +115,11 @@ export class TopicFollower {
   /** Takes a view that came over HTTP, if it is news. */
   offer(view: View): void {
     if (this.jobs.apply(view, this.options.clock.now())) this.tell([view.id]);
+  }
+
+  /** Where the live jobs that the limit left out begin: the `after` of a list of them. */
+  get more(): string | undefined {
+    return this.behind === undefined ? undefined : `live:${this.behind}`;
   }
 
   /** Whether a parent that is not held may still turn up. */
@@ -165,7 +173,7 @@ export class TopicFollower {
     this.arriving = undefined;
     this.askedFrom = this.cursor;
     this.sid = this.options.connection.subscribe(
-      this.options.topic, this.cursor || undefined, this.options.job, (frame) => this.take(frame));
+      this.options.topic, this.cursor || undefined, this.options, (frame) => this.take(frame));
     if (this.sid !== undefined) this.enter({ name: 'catching up' });
   }
 
@@ -222,6 +230,7 @@ export class TopicFollower {
       this.arriving = undefined;
       this.cursor = frame.cursor;
       this.mismatches.reset();
+      this.behind = frame.more?.replace('live:', '');
       for (const id of this.replaced(arriving.seen)) changed.push(id);
       this.seekParents([...this.jobs.all()].map((job) => job.view));
     }
@@ -232,7 +241,7 @@ export class TopicFollower {
   private replaced(seen: ReadonlySet<string>): string[] {
     const dropped: string[] = [];
     for (const { view } of [...this.jobs.all()]) {
-      if (seen.has(view.id)) continue;
+      if (seen.has(view.id) || (!hasEnded(view.state) && this.behind !== undefined && view.id < this.behind)) continue;
       if (!hasEnded(view.state) && this.options.fetchJob) void this.inquire(view.id);
       else if (this.jobs.remove(view.id)) dropped.push(view.id);
     }

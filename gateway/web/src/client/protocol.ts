@@ -73,7 +73,7 @@ export type Reason = 'resumed' | 'fresh' | 'trimmed' | 'rewritten';
 /** The frames that belong to a subscription. */
 export type SubscriptionFrame =
   | { readonly type: 'subscribed'; readonly sid: string; readonly mode: 'replay' | 'snapshot'; readonly reason: Reason; readonly cursor: string }
-  | { readonly type: 'snapshot'; readonly sid: string; readonly part: number; readonly final?: boolean; readonly cursor: string; readonly jobs: readonly View[] }
+  | { readonly type: 'snapshot'; readonly sid: string; readonly part: number; readonly final?: boolean; readonly cursor: string; readonly more?: string; readonly jobs: readonly View[] }
   | { readonly type: 'records'; readonly sid: string; readonly after: string; readonly cursor: string; readonly records: readonly StreamRecord[] }
   | { readonly type: 'live'; readonly sid: string; readonly cursor: string; readonly replayed: number }
   | { readonly type: 'error'; readonly sid: string; readonly code: string; readonly message: string };
