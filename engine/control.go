@@ -10,16 +10,13 @@ import (
 // Cancel asks a job to stop. One that no worker has yet ends at once, also while its
 // input arrives, it is paused, or its children have not ended; a running one is told
 // with its next heartbeat and ends when its handler has returned. Its children are
-// canceled with it. The request is kept in Redis: it reaches the job also while no
+// canceled with it, of many of them the most after the call has returned. The request is kept in Redis: it reaches the job also while no
 // worker is up. Canceling twice is no error. Errors to branch on: ErrNotFound,
 // ErrEnded, ErrUnreachable, and ErrUnreplicated, with which the request stands.
 func (e *Engine) Cancel(ctx context.Context, id JobID) error { return e.cancel(ctx, id, -1) }
 
 func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 	a, r, err := e.control(ctx, id, JobCanceling, attempt)
-	if err == nil && a.Parent && r.duplicate {
-		err = e.eachChild(ctx, id, e.Cancel) // whoever asked first may not have come so far
-	}
 	if err == nil && a.Waiting && !a.Adopted() {
 		e.withdraw(a)
 	}
@@ -34,8 +31,7 @@ func (e *Engine) cancel(ctx context.Context, id JobID, attempt int) error {
 // Paused once its handler has checkpointed and returned, which frees its worker. A
 // handler that does not heed it is not cut short: it may still finish the job. One
 // whose input arrives goes on receiving, and is Paused then. Its children are paused
-// with it; when the call is cut short some of them may not be, and it can be repeated.
-// Pausing twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrState for a
+// with it, of many of them the most after the call has returned. Pausing twice is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrState for a
 // job that is being canceled or is adopted, ErrUnreachable, and ErrUnreplicated, with
 // which the request stands.
 func (e *Engine) Pause(ctx context.Context, id JobID) error {
@@ -45,14 +41,6 @@ func (e *Engine) Pause(ctx context.Context, id JobID) error {
 	}
 	if err == nil && a.Waiting {
 		err = e.putAside(ctx, a)
-	}
-	if err == nil && a.Parent {
-		err = e.eachChild(ctx, id, func(ctx context.Context, child JobID) error {
-			if err := e.Pause(ctx, child); !errors.Is(err, ErrState) {
-				return err
-			}
-			return nil // it is being canceled
-		})
 	}
 	if err = cmp.Or(err, r.standing); err != nil {
 		return fmt.Errorf("pause job %s: %w", id, err)
@@ -76,10 +64,7 @@ func (e *Engine) putAside(ctx context.Context, a Attempt) error {
 // paused is no error. Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable, and
 // ErrUnreplicated, with which the request stands.
 func (e *Engine) Resume(ctx context.Context, id JobID) error {
-	a, r, err := e.control(ctx, id, JobResumed, -1)
-	if err == nil && a.Parent {
-		err = e.eachChild(ctx, id, e.Resume)
-	}
+	_, r, err := e.control(ctx, id, JobResumed, -1)
 	if err == nil {
 		err = e.handOnIfWaiting(ctx, id)
 	}

@@ -30,6 +30,9 @@ type Attempt struct {
 	History    string
 	// Canceling says that the job was asked to stop and has not yet.
 	Canceling bool
+	// Order is what its children were to follow, a pause or a resume, and not all of them
+	// have; "" otherwise.
+	Order string
 	// Parent says that the job has had children, ChildOf whose child it is.
 	Parent  bool
 	ChildOf JobID
@@ -54,7 +57,7 @@ type Attempt struct {
 func (a Attempt) Adopted() bool { return a.Task != Task{} }
 
 // attemptFields are what an Attempt is read from.
-var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an"}
+var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an", "ko"}
 
 // Current reads where a job stands. Its error wraps ErrNotFound, ErrEnded or
 // ErrUnreachable.
@@ -121,6 +124,7 @@ func readAttempt(id JobID, f []any) Attempt {
 	}
 	a.Canceling = strings.Contains(text(f[9]), flagCanceling)
 	a.Parent, a.ChildOf = f[10] != nil, JobID(text(f[11]))
+	a.Order = text(f[14])
 	if f[12] != nil {
 		a.Task = Task{Queue: a.Queue, ID: text(f[12])}
 		a.Try, _ = strconv.Atoi(text(f[13]))
@@ -128,9 +132,9 @@ func readAttempt(id JobID, f []any) Attempt {
 	return a
 }
 
-// Orphaned tells which of jobs are children of a parent that has ended, that is gone or
-// that is being canceled. Its error wraps ErrUnreachable.
-func (e *Engine) Orphaned(ctx context.Context, jobs []Attempt) (map[JobID]bool, error) {
+// Orphaned gives the parents of those jobs that are children of one that has ended, that is
+// gone, with no State then, or that is being canceled. Its error wraps ErrUnreachable.
+func (e *Engine) Orphaned(ctx context.Context, jobs []Attempt) (map[JobID]Attempt, error) {
 	var parents []JobID
 	for _, a := range jobs {
 		if a.ChildOf != "" && !slices.Contains(parents, a.ChildOf) {
@@ -144,14 +148,16 @@ func (e *Engine) Orphaned(ctx context.Context, jobs []Attempt) (map[JobID]bool, 
 	if err != nil {
 		return nil, err
 	}
-	over := map[JobID]bool{}
+	over := map[JobID]Attempt{}
 	for _, p := range stand {
-		over[p.Job] = p.State == "" || p.State.Ended() || p.Canceling
+		if p.State == "" || p.State.Ended() || p.Canceling {
+			over[p.Job] = p
+		}
 	}
-	orphans := map[JobID]bool{}
+	orphans := map[JobID]Attempt{}
 	for _, a := range jobs {
-		if a.ChildOf != "" && over[a.ChildOf] {
-			orphans[a.Job] = true
+		if p, orphan := over[a.ChildOf]; orphan {
+			orphans[a.Job] = p
 		}
 	}
 	return orphans, nil

@@ -84,11 +84,14 @@ func (e *Engine) hand(ctx context.Context, t task) (bool, error) {
 }
 
 // mark keeps that asynq has an attempt, and on which history of Redis, so that a task that
-// is missing later on the same history was taken away. It goes with the next commit, fire
-// and forget. If the mark is lost, a deleted task is treated as lost and dispatched again.
-func (e *Engine) mark(t task) {
+// is missing later on the same history was taken away. If the mark is lost, a deleted task is
+// treated as lost and dispatched again.
+func (e *Engine) mark(t task) { e.note(t.job, "dispatched", "@attempt", t.attempt) }
+
+// note sends an operation without a record with the next commit, fire and forget.
+func (e *Engine) note(job JobID, kind, name string, value any) {
 	_ = e.commits.add(&submission{ // the engine is closed: nobody is left who would look
-		shard: t.job.shard(), reports: 1, args: []any{"dispatched", string(t.job), "", "", 0, "", 1, "@attempt", t.attempt},
+		shard: job.shard(), reports: 1, args: []any{kind, string(job), "", "", 0, "", 1, name, value},
 		done: func([]any, error) {},
 	})
 }

@@ -30,6 +30,8 @@ type Engine struct {
 	tail    *tail
 	queues  queueNames
 
+	cascades cascades
+
 	closing sync.Once
 }
 
@@ -66,6 +68,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		return nil, errors.Join(err, e.blocking.Close(), e.vital.Close(), e.redis.Close())
 	}
 	e.commits = newCommitter(e)
+	e.cascades.running = map[JobID]*goingOn{}
 	e.tail = newTail(e)
 	return e, nil
 }
@@ -107,12 +110,14 @@ func (e *Engine) check(ctx context.Context) error {
 	return nil
 }
 
-// Close waits for commits that were taken, and closes all connections. Iterators
+// Close waits for commits that were taken, and closes all connections. Children of jobs that have
+// not followed their parent yet are left to the workers' reconcilers. Iterators
 // of Follow end with ErrClosed. It may be called more than once.
 func (e *Engine) Close() error {
 	var err error
 	e.closing.Do(func() {
 		err = e.tail.close()
+		e.cascades.close()
 		e.commits.close()
 		err = errors.Join(err, e.vital.Close(), e.redis.Close())
 		// Only now: a reader may be asking a silent Redis who it is.

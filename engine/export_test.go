@@ -53,3 +53,6 @@ func (e *Engine) BeatBehindReports() (restore func()) {
 
 // VitalConnections is how many connections the engine has for heartbeats and sweeps.
 func (e *Engine) VitalConnections() int { return int(e.vital.PoolStats().TotalConns) }
+
+// StopCascades has nothing go on in the background, as if the process died when a call returns.
+func (e *Engine) StopCascades() { e.cascades.close() }

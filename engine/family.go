@@ -153,45 +153,6 @@ func (e *Engine) Outcomes(ctx context.Context, parent JobID, fanOut string, name
 	return jobs, nil
 }
 
-// eachChild calls do for the live children of a job, some at a time. Those that end
-// meanwhile are no error, and nobody was promised how many replicas hold what do asks.
-func (e *Engine) eachChild(ctx context.Context, parent JobID, do func(context.Context, JobID) error) error {
-	const page = 500
-	for from := int64(0); ; from += page {
-		found, err := e.redis.ZRange(ctx, e.keys.children(parent), from, from+page-1).Result()
-		if err != nil {
-			return failure("list the children of job "+string(parent), err)
-		}
-		ids := make([]JobID, len(found))
-		for i, id := range found {
-			ids[i] = JobID(id)
-		}
-		states, err := e.States(ctx, ids)
-		if err != nil {
-			return err
-		}
-		live := ids[:0]
-		for i, s := range states {
-			if s != "" && !s.Ended() {
-				live = append(live, ids[i])
-			}
-		}
-		err = inParallel(ctx, 2*spawners, live, func(ctx context.Context, id JobID) error {
-			err := do(ctx, id)
-			if errors.Is(err, ErrEnded) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnreplicated) {
-				return nil
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if len(found) < page {
-			return nil
-		}
-	}
-}
-
 // cutTend takes the jobs that somebody must see to off an answer of commit.lua.
 func cutTend(answer string) (string, []JobID) {
 	answer, list, found := strings.Cut(answer, "\t")
@@ -203,33 +164,4 @@ func cutTend(answer string) (string, []JobID) {
 		ids = append(ids, JobID(id))
 	}
 	return answer, ids
-}
-
-// Tend sees to a job that an Ack names: a parent whose children have ended is handed to
-// asynq, and the children of one that has ended or is being canceled are canceled. When
-// it fails the workers' heartbeats and reconcilers come to the same, later. Its error
-// wraps ErrUnreachable.
-func (e *Engine) Tend(ctx context.Context, id JobID) error { return e.tend(ctx, id) }
-
-func (e *Engine) tend(ctx context.Context, id JobID) error {
-	a, err := e.Current(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case errors.Is(err, ErrEnded), err == nil && a.Canceling:
-		return e.eachChild(ctx, id, e.Cancel)
-	case err != nil:
-		return err
-	case a.Waiting:
-		return e.handOn(ctx, a)
-	}
-	return nil
-}
-
-func (e *Engine) tendAll(ctx context.Context, ids []JobID) {
-	for _, id := range ids {
-		if err := e.tend(ctx, id); err != nil {
-			e.opts.Logger.Warn("a job's children, or the job that waited for them, are seen to later", "job", id, "error", err)
-		}
-	}
 }

@@ -127,6 +127,10 @@ func (m *member) resume() {
 		}
 	}
 	for _, c := range m.children {
+		if m.canceling { // its run made them after it was asked to stop
+			c.cancel()
+			continue
+		}
 		c.resume()
 	}
 }

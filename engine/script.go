@@ -31,6 +31,8 @@ var (
 	forgetLua string
 	//go:embed scripts/outbox.lua
 	outboxLua string
+	//go:embed scripts/drop.lua
+	dropLua string
 	//go:embed scripts/schedule.lua
 	scheduleLua string
 	//go:embed scripts/tie.lua
@@ -48,7 +50,7 @@ const ownOperationTTL = 10 * time.Minute
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, list, beat, silent, forget, outbox, schedule, tie *redis.Script
+	commit, replay, list, beat, silent, forget, outbox, schedule, tie, drop *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -65,5 +67,6 @@ local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES, TOPIC_JOB
 		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), list: script(listLua),
 		beat: script(beatLua), silent: script(silentLua), forget: script(forgetLua), outbox: script(outboxLua),
 		schedule: redis.NewScript(scheduleLua), tie: redis.NewScript(tieLua), // of no shard
+		drop: redis.NewScript(dropLua), // of asynq's keys
 	}
 }

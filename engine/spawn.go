@@ -32,7 +32,8 @@ func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int
 	slice, tasks := &submission{shard: parent.shard()}, make([]task, 0, sliceChildren)
 	var late error
 	flush := func() error {
-		if err := e.submitAndWait(ctx, slice); err != nil {
+		answers, err := e.submitAndWait(ctx, slice)
+		if err := errors.Join(err, refusedAny(answers)); err != nil {
 			return err
 		}
 		if err := inParallel(ctx, spawners, tasks, e.dispatch); err != nil {
@@ -79,22 +80,26 @@ func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int
 	return nil
 }
 
-// submitAndWait commits operations and returns the first refusal. It waits for no replicas:
-// what the caller commits after it does, and replicas take writes in their order.
-func (e *Engine) submitAndWait(ctx context.Context, s *submission) error {
-	answered := make(chan error, 1)
-	s.done = func(answers []any, err error) { answered <- errors.Join(err, refusedAny(answers)) }
+// submitAndWait commits operations and returns their answers. It waits for no replicas: nobody
+// was promised any for these.
+func (e *Engine) submitAndWait(ctx context.Context, s *submission) ([]any, error) {
+	type reply struct {
+		answers []any
+		err     error
+	}
+	answered := make(chan reply, 1)
+	s.done = func(answers []any, err error) { answered <- reply{answers, err} }
 	if err := e.commits.add(s); err != nil {
-		return err
+		return nil, err
 	}
 	select {
-	case err := <-answered:
-		if errors.Is(err, ErrUnreplicated) {
-			return nil
+	case r := <-answered:
+		if errors.Is(r.err, ErrUnreplicated) {
+			r.err = nil
 		}
-		return err
+		return r.answers, r.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
 

@@ -305,6 +305,39 @@ func TestChildrenOfACanceledParentEndByThemselves(t *testing.T) {
 	}
 }
 
+// So do those of a paused parent, and of one that was resumed, rest and go on by themselves.
+func TestChildrenFollowAPauseByThemselves(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	w := build(t, brief(e))
+	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		_, err := run.FanOut(ctx, "all", parts(3, "child", func(_ int, c *engine.Child) { c.Spec.Queue = "unserved" }))
+		return err
+	})
+	start(t, w)
+	job := enqueue(t, e, "parent")
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobAwaiting })
+	for _, ask := range []struct{ order, became string }{{"p1", "paused"}, {"r2", "queued"}} {
+		// Whoever asked has died before it came to the children: the parent's order is left, see family.lua.
+		if err := e.Redis().HSet(soon(t), jobKey(e, job), "ko", ask.order).Err(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the order to be followed", func() bool {
+			left, err := e.Redis().HGet(soon(t), jobKey(e, job), "ko").Result()
+			return err == nil && left == ""
+		})
+		for i := range 3 {
+			v, err := e.Job(soon(t), engine.ChildID(job, "all", fmt.Sprint("part-", i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j, err := v.Job(); err != nil || string(j.State) != ask.became {
+				t.Errorf("after order %s child %d is %s, %v", ask.order, i, j.State, err)
+			}
+		}
+	}
+}
+
 // A parent whose worker is lost while it makes its children makes each of them once.
 func TestFanOutIsRepeatedByTheNextAttempt(t *testing.T) {
 	t.Parallel()

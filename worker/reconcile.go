@@ -47,7 +47,8 @@ type reconciler struct {
 	from     int // how many of the shard's live jobs were looked at
 	round    int
 	suspects map[engine.JobID]suspect
-	history  string // as it was kept last
+	history  string                // as it was kept last
+	tended   map[engine.JobID]bool // parents, in this pass
 }
 
 // suspect is a waiting job that asynq was never given, as far as is known. One sight is
@@ -61,7 +62,7 @@ type suspect struct {
 // reconcile runs a pass each ReconcileInterval, give or take a tenth, so that
 // workers that were started together do not all look at once.
 func (c *crew) reconcile(ctx context.Context) {
-	r := &reconciler{c: c, suspects: map[engine.JobID]suspect{}}
+	r := &reconciler{c: c, suspects: map[engine.JobID]suspect{}, tended: map[engine.JobID]bool{}}
 	for {
 		d := c.opts.ReconcileInterval
 		if !sleep(ctx, d-d/10+rand.N(d/10+1)) {
@@ -120,6 +121,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // whose task is gone are looked at once more before anything is made of it.
 func (r *reconciler) pass(ctx context.Context) error {
 	e := r.c.opts.Engine
+	clear(r.tended)
 	var gone []engine.JobID
 	for looked, shards := 0, 0; looked < reconcileJobs && shards < e.Shards(); {
 		jobs, next, err := e.Live(ctx, r.shard, r.from, reconcilePage)
@@ -176,7 +178,12 @@ func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) 
 	}
 	var waiting []engine.Attempt
 	for _, a := range attempts {
-		done, err := r.over(ctx, a, orphans[a.Job])
+		if a.Order != "" {
+			if err = r.passing(a.Job, r.tend(ctx, a.Job, "children go on following their parent")); err != nil {
+				return nil, err
+			}
+		}
+		done, err := r.over(ctx, a, orphans)
 		if err = r.passing(a.Job, err); err != nil {
 			return nil, err
 		}
@@ -216,7 +223,8 @@ func (r *reconciler) passing(job engine.JobID, err error) error {
 }
 
 // over sees to jobs that are not to go on: it reports whether that was so.
-func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphan bool) (bool, error) {
+func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphans map[engine.JobID]engine.Attempt) (bool, error) {
+	parent, orphan := orphans[a.Job]
 	e := r.c.opts.Engine
 	held := a.State == engine.Running || a.State == engine.Receiving // somebody sees to it
 	switch {
@@ -224,13 +232,25 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphan bool) (b
 		return true, e.Forget(ctx, a.Job)
 	case a.State.Ended():
 		return true, nil
-	case orphan && !held:
-		r.c.opts.Logger.Info("a child is canceled, since its parent has ended", "job", a.Job, "parent", a.ChildOf)
+	case orphan && !held && parent.State == "":
+		r.c.opts.Logger.Info("a child is canceled, since its parent is gone", "job", a.Job, "parent", a.ChildOf)
 		return true, e.Cancel(ctx, a.Job)
+	case orphan && !held:
+		return true, r.tend(ctx, parent.Job, "children are canceled, since their parent has ended")
 	case !held && !a.Deadline.IsZero() && !time.Now().Before(a.Deadline):
 		return true, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
 	}
 	return false, nil
+}
+
+// tend sees to a parent's children, all of them, at the first of them in a pass.
+func (r *reconciler) tend(ctx context.Context, parent engine.JobID, what string) error {
+	if r.tended[parent] {
+		return nil
+	}
+	r.tended[parent] = true
+	r.c.opts.Logger.Info(what, "parent", parent)
+	return r.c.opts.Engine.Tend(ctx, parent)
 }
 
 // compare holds a waiting attempt against asynq, and reports whether its task is gone.

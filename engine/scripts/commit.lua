@@ -17,6 +17,7 @@
 --   @beat     the mark of that attempt's last heartbeat, which must still be it
 --   @fan      a fan-out that a run begins, see family.lua
 --   @parent   the fence of the run that makes a child
+--   @order    the order of a child's parent that it follows, which must still be the newest
 --   @after    the job that is known to be the task's, of one that makes an adopted job
 --   @accepted a job that is made was accepted before, and needs no room in its topic
 --   @again    a waiting job's task was lost: it is queued once more
@@ -30,8 +31,8 @@
 -- started attempt is answered with a list: the fields that the run needs, then that
 -- string.
 --
--- A report of type "dispatched", an operation without a record, keeps that a job's
--- attempt, @attempt, was handed to asynq.
+-- Two are operations without a record: "dispatched" keeps that a job's attempt, @attempt, was
+-- handed to asynq, and "followed" that its children have followed its order, @order.
 
 -- fenced decides about a run's report. It returns nil to go on, or the answer.
 local function fenced(j, rule, fence, seq)
@@ -72,8 +73,18 @@ local function operated(j, rule, with)
   if rule.pause and j.canceling and live(j.state) then
     return "-state canceling"
   end
+  if with["@order"] and get(load(get(j, "pa")), "ko") ~= with["@order"] then
+    return "-superseded "
+  end
   local asked = not attempt and live(j.state) and ((rule.cancel and j.canceling) or
     (rule.pause and (j.pausing or j.state == "paused")) or (rule.resume and not j.pausing and j.state ~= "paused"))
+  if asked and parental(j.view) and not together(j) then
+    -- Whoever asked first may not have come as far as the children, or they were asked otherwise.
+    if not rule.cancel then
+      order(j, rule.pause, get(j, "r"))
+    end
+    see(j)
+  end
   if (rule.make and with.c) or asked then
     return "=" .. j.id .. " " .. get(j, "r")
   end
@@ -279,6 +290,10 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
   if (j.ended or rule.cancel) and parental(j.view) and not together(j) then
     see(j)
   end
+  if (asked == "job.pausing" or asked == "job.resumed") and parental(j.view) and not together(j) then
+    order(j, asked == "job.pausing", n)
+    see(j)
+  end
   if j.child and (j.ended or worth(j) ~= before) then
     roll(j, before, answer)
   end
@@ -287,9 +302,6 @@ end
 
 local answers, starts = {}, {}
 local count = 0
-
--- Attempts that were handed to asynq: key and number in turn.
-local marks
 
 -- decide is phase one, for the reports in ARGV from at to last.
 local function decide(at, last)
@@ -316,8 +328,13 @@ local function decide(at, last)
     elseif kind == "dispatched" then
       local key = prefix .. "j:" .. id
       if call("HGET", key, "at") == with["@attempt"] then
-        marks[#marks + 1] = key
-        marks[#marks + 1] = with["@attempt"]
+        mark(key, "dp", with["@attempt"])
+      end
+      answer = "+"
+    elseif kind == "followed" then
+      local key = prefix .. "j:" .. id
+      if call("HGET", key, "ko") == with["@order"] then
+        mark(key, "ko", "")
       end
       answer = "+"
     elseif id == "" then

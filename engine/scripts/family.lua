@@ -3,7 +3,7 @@
 -- name of its last fan-out; kn, how many children that has, and kw, their weights' sum,
 -- both fixed before the first of them was made; ka and kb, the tenths between which
 -- they move the bar; kd, what they have done, in tenths by weight; ke and kf, how many
--- have ended, and not well. Of a child: pa, its parent; pn, "<fan-out>/<name>"; pw, its
+-- have ended, and not well; ko, what they are still to be asked, see order. Of a child: pa, its parent; pn, "<fan-out>/<name>"; pw, its
 -- weight; po, that its parent does without it.
 
 -- family reads what a parent keeps of its children.
@@ -77,6 +77,21 @@ local function see(j)
     j.seen = true
     tend[#tend + 1] = j.id
   end
+end
+
+-- Fields to be written last, without which nothing is wrong but slower: key, name and value in
+-- turn.
+local marks
+
+local function mark(key, name, value)
+  local n = #marks
+  marks[n + 1], marks[n + 2], marks[n + 3] = key, name, value
+end
+
+-- order keeps that a parent's children are to follow it, "p<n>" into a pause and "r<n>" out of
+-- it, until somebody has seen to all of them.
+local function order(j, pause, n)
+  mark(j.key, "ko", (pause and "p" or "r") .. n)
 end
 
 -- worth is what a job counts for its parent: all of it once it has ended.

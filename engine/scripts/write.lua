@@ -248,8 +248,12 @@ for s = 1, #shards do
   end
   -- Marks are not worth failing for: without one, a task that is gone is taken for lost.
   local history = #marks > 0 and redis.pcall("HGET", prefix .. "head", "redis")
-  for i = 1, #marks, 2 do
-    redis.pcall("HSET", marks[i], "dp", marks[i + 1] .. (type(history) == "string" and "." .. history or ""))
+  for i = 1, #marks, 3 do
+    local value = marks[i + 2]
+    if marks[i + 1] == "dp" and type(history) == "string" then
+      value = value .. "." .. history
+    end
+    redis.pcall("HSET", marks[i], marks[i + 1], value)
   end
 end
 
