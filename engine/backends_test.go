@@ -112,6 +112,14 @@ func testChildren(t *testing.T, ctx context.Context, e *engine.Engine) {
 		}
 		must(t, e.Cancel(ctx, d.job), d.write(engine.Report{Type: engine.JobCanceled}).Err)
 	}
+	c := newCrowd(t, e, 40) // asynq's tasks may be on another node
+	c.all(engine.Queued, 1)
+	must(t, e.Pause(ctx, c.job))
+	c.all(engine.Paused, 0)
+	must(t, e.Resume(ctx, c.job))
+	c.all(engine.Queued, 1)
+	must(t, e.Cancel(ctx, c.job), c.write(engine.Report{Type: engine.JobCanceled}).Err)
+	c.all(engine.Canceled, 0)
 }
 
 func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
