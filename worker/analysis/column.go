@@ -19,7 +19,8 @@ type column struct {
 	digest   *digest // nil while frequent holds every value exactly, and in the widest tables
 	sizes    sizes
 
-	mean, square      float64 // Welford's running mean and sum of squared distances
+	mean, square      float64 // Welford's running mean and sum of squared distances, of the values times scale
+	scale             float64 // scaleOf lowest and highest; 0 before the first number
 	lowest, highest   float64
 	smallest, largest int64 // of the integers alone, which a float64 may round
 	first, last       instant
@@ -104,17 +105,44 @@ func (c *column) addTime(at instant) {
 func (c *column) addRange(v float64) {
 	if c.numbers() == 1 {
 		c.lowest, c.highest = v, v
-		return
 	}
 	c.lowest, c.highest = min(c.lowest, v), max(c.highest, v)
+	c.rescale()
+}
+
+// scaleOf is a power of two by which numbers up to most are multiplied, so that their
+// squares neither overflow nor vanish. It is 1 for all that people count.
+func scaleOf(most float64) float64 {
+	switch {
+	case most > 0x1p400:
+		return 0x1p-600
+	case most > 0 && most < 0x1p-400:
+		return 0x1p600
+	}
+	return 1
+}
+
+// rescale brings mean and square to the scale of the largest number so far. The scale only
+// falls, and follows from the extremes, which a checkpoint has.
+func (c *column) rescale() {
+	scale := scaleOf(max(-c.lowest, c.highest))
+	if scale == c.scale {
+		return
+	}
+	if c.scale != 0 {
+		by := scale / c.scale
+		c.mean, c.square = c.mean*by, c.square*by*by
+	}
+	c.scale = scale
 }
 
 // addNumber follows Welford; the cell is already in counts. The conversion
 // forbids a fused multiply-add, so that processors agree on the last bit.
 func (c *column) addNumber(v float64) {
-	d := v - c.mean
+	scaled := v * c.scale
+	d := scaled - c.mean
 	c.mean += d / float64(c.numbers())
-	c.square += float64(d * (v - c.mean))
+	c.square += float64(d * (scaled - c.mean))
 	if c.digest != nil {
 		c.digest.add(v)
 	}
@@ -174,9 +202,15 @@ func (c *column) shrink(s sizes) {
 	}
 }
 
-// variance is that of the numeric cells as a whole population.
-func (c *column) variance() float64 {
-	return max(0, c.square/float64(max(1, c.numbers())))
+// average is the mean of the numeric cells, of which there must be one.
+func (c *column) average() float64 {
+	return min(max(c.mean/c.scale, c.lowest), c.highest)
+}
+
+// deviation is that of the numeric cells, of which there must be one, as a whole population.
+// It is at most half their range, and so at most the largest float64.
+func (c *column) deviation() float64 {
+	return min(math.Sqrt(max(0, c.square/float64(c.numbers())))/c.scale, c.highest/2-c.lowest/2)
 }
 
 // quantiles estimates the given ranks; nil where there is nothing to tell.

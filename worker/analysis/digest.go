@@ -126,10 +126,7 @@ func (d *digest) compress(in []centroid) {
 			z *= z
 			q0, q2 := before/n, (before+w)/n
 			if z <= q0*(1-q0) && z <= q2*(1-q2) {
-				// The conversions forbid fusing, so that the last bit does not
-				// depend on the processor.
-				step := float64((next.mean - cur.mean) * (float64(next.count) / w))
-				cur.mean = min(max(cur.mean+step, cur.mean), next.mean)
+				cur.mean = along(cur.mean, next.mean, float64(next.count)/w)
 				cur.count += next.count
 				continue
 			}
@@ -183,8 +180,17 @@ func between(left, leftAt, right, rightAt, at float64) float64 {
 	if rightAt <= leftAt {
 		return right
 	}
-	share := (at - leftAt) / (rightAt - leftAt)
-	return min(max(left+float64((right-left)*share), left), right)
+	return along(left, right, (at-leftAt)/(rightAt-leftAt))
+}
+
+// along is the point between left and right at a share of the way. The conversions forbid
+// fusing, so that the last bit does not depend on the processor.
+func along(left, right, share float64) float64 {
+	at := left + float64((right-left)*share)
+	if math.IsInf(right-left, 0) {
+		at = float64(left*(1-share)) + float64(right*share)
+	}
+	return min(max(at, left), right)
 }
 
 func (d *digest) encode(e *encoder) {

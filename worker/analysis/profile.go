@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"math"
 	"slices"
 	"strings"
 )
@@ -75,7 +74,7 @@ type NumberStats struct {
 	Min    json.Number `json:"min"`
 	Max    json.Number `json:"max"`
 	Mean   float64     `json:"mean"`
-	Stddev float64     `json:"stddev"` // of the population; at most the largest float64
+	Stddev float64     `json:"stddev"` // of the population
 	// Quantiles is missing in tables of more than 512 columns. Exact says that
 	// they are values at their very rank; else they are estimates.
 	Quantiles *Quantiles `json:"quantiles,omitempty"`
@@ -212,26 +211,15 @@ func (c *column) numberStats() *NumberStats {
 	}
 	s := &NumberStats{
 		Min: number(c.lowest), Max: number(c.highest),
-		Mean: finite(c.mean), Stddev: finite(math.Sqrt(c.variance())),
+		Mean: c.average(), Stddev: c.deviation(),
 	}
 	if c.counts[kindNumber] == 0 { // beyond 2^53 a float64 would round them
 		s.Min, s.Max = jsonOf(c.smallest), jsonOf(c.largest)
 	}
 	if q := c.quantiles(quantileRanks); q != nil {
-		for i := range q {
-			q[i] = finite(q[i])
-		}
 		s.Quantiles = &Quantiles{c.digest == nil, q[0], q[1], q[2], q[3], q[4], q[5], q[6]}
 	}
 	return s
-}
-
-// finite keeps a sum that overflowed out of the JSON, which has no infinity.
-func finite(v float64) float64 {
-	if math.IsNaN(v) {
-		return 0
-	}
-	return max(-math.MaxFloat64, min(v, math.MaxFloat64))
 }
 
 // number writes negative zero as zero.

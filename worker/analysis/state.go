@@ -7,7 +7,7 @@ import (
 
 // stateVersion is the first byte of an encoded State. It changes whenever the
 // encoding, a hash, or the way in which a sketch grows does.
-const stateVersion = 1
+const stateVersion = 2
 
 // ErrStateVersion is wrapped when a checkpoint was written by a version of this
 // package with another encoding.
@@ -181,6 +181,7 @@ func decodeColumn(d *decoder, s sizes) *column {
 	if c.numbers() > 0 {
 		c.mean, c.square = d.float(), d.float()
 		c.lowest, c.highest = d.float(), d.float()
+		c.rescale()
 	}
 	if c.counts[kindInteger] > 0 {
 		c.smallest, c.largest = d.whole(), d.whole()
