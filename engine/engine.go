@@ -53,12 +53,13 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.WaitReplicas > 0 && (o.Redis.IsClusterMode || (len(o.Redis.Addrs) > 1 && o.Redis.MasterName == "")) {
 		return nil, fmt.Errorf("%w WaitReplicas %d: Redis Cluster cannot be waited for; want 0", ErrInvalid, o.WaitReplicas)
 	}
+	all := newConnections()
 	e := &Engine{
 		opts:     o,
 		keys:     newKeys(o.Namespace, o.Shards),
-		redis:    connect(*o.Redis),
-		blocking: connect(blockingOptions(o)),
-		vital:    connect(vitalOptions(o)),
+		redis:    connect(*o.Redis, all),
+		blocking: connect(blockingOptions(o), all),
+		vital:    connect(vitalOptions(o), all),
 		scripts:  loadScripts(o),
 		queues:   queueNames{admitted: map[string]bool{}},
 	}

@@ -122,9 +122,10 @@ func withoutURL(err error) string {
 	return strings.TrimPrefix(err.Error(), "redis: ")
 }
 
-// connect makes a client. Deadlines of a context are honoured, and nothing is sent
-// at connecting that a Redis 6.2, Valkey or miniredis would not know.
-func connect(o redis.UniversalOptions) redis.UniversalClient {
+// connect makes a client whose connections are among all. Deadlines of a context are
+// honoured, and nothing is sent at connecting that a Redis 6.2, Valkey or miniredis would
+// not know.
+func connect(o redis.UniversalOptions, all *connections) redis.UniversalClient {
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	if o.DialerRetries == 0 {
@@ -136,7 +137,7 @@ func connect(o redis.UniversalOptions) redis.UniversalClient {
 	if len(o.Addrs) > 1 && o.MasterName == "" {
 		o.IsClusterMode = true
 	}
-	return redis.NewUniversalClient(&o)
+	return all.of(redis.NewUniversalClient(&o))
 }
 
 // failure words an error of a call to Redis, and makes it one to branch on.
@@ -170,9 +171,8 @@ func away(err error) bool {
 	if rearranged(err) {
 		return true
 	}
-	// Sentinel and Cluster clients have plain texts for having found nobody.
 	text := err.Error()
-	for _, s := range []string{"all sentinels", "sentinels specified", "cluster has no nodes", "connection pool", "MISCONF", "BUSY ", "UNBLOCKED", "is shutting down"} {
+	for _, s := range awayTexts {
 		if strings.Contains(text, s) {
 			return true
 		}
@@ -205,4 +205,13 @@ func (e *Engine) patiently(ctx context.Context, do func() error) error {
 			return err
 		}
 	}
+}
+
+var awayTexts = []string{
+	// Sentinel and Cluster clients have plain texts for having found nobody.
+	"all sentinels", "sentinels specified", "cluster has no nodes", "connection pool",
+	// Proxies and scripts have words before the code of a refusal.
+	"READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "BUSY ", "UNBLOCKED", "is shutting down",
+	// asynq keeps the text alone of what its client says.
+	"connection refused", "connection reset", "broken pipe", "i/o timeout", "closed network connection",
 }

@@ -31,6 +31,7 @@ type Gateway struct {
 	melody  *melody.Melody
 	metrics *metrics
 	uploads *uploads // nil: there are none
+	storage storage
 	handler http.Handler
 	server  *http.Server
 

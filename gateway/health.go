@@ -1,7 +1,12 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
 )
 
 // healthz says that the process answers. It asks nobody else: a gateway whose Redis is
@@ -10,19 +15,52 @@ func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 	plain(w, http.StatusOK, "ok")
 }
 
-// readyz says whether clients should be sent here.
+// readyz says whether clients should be sent here. A Redis that takes no writes for want of
+// memory, disk or replicas takes none through another gateway either, and reading works: so
+// it does not make a gateway unready.
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	now := g.phase
 	g.mu.Unlock()
-	switch {
-	case now != running:
+	if now != running {
 		plain(w, http.StatusServiceUnavailable, "not serving")
-	case g.opts.Engine.Redis().Ping(r.Context()).Err() != nil:
-		plain(w, http.StatusServiceUnavailable, "Redis does not answer")
+		return
+	}
+	switch writes, err := g.storage.ready(r.Context(), g.opts.Engine); {
+	case err != nil:
+		plain(w, http.StatusServiceUnavailable, "Redis does not answer, or is a replica")
+	case !writes:
+		plain(w, http.StatusOK, "ready\nwrites: refused")
 	default:
 		plain(w, http.StatusOK, "ready")
 	}
+}
+
+// A storage remembers for a moment whether Redis is ready, since whoever asks is not known.
+type storage struct {
+	mu     sync.Mutex
+	asked  time.Time
+	writes bool
+	err    error
+}
+
+// How long an answer about Redis is good for, and may take.
+const (
+	readinessAge     = time.Second
+	readinessTimeout = 3 * time.Second
+)
+
+func (s *storage) ready(ctx context.Context, e *engine.Engine) (writes bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.asked) >= readinessAge {
+		// For all who ask: one who hangs up ends it for nobody.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessTimeout)
+		defer cancel()
+		s.writes, s.err = e.Ready(ctx)
+		s.asked = time.Now()
+	}
+	return s.writes, s.err
 }
 
 func plain(w http.ResponseWriter, status int, text string) {

@@ -413,3 +413,29 @@ func TestDrainHandsBackWhatIsBeingStarted(t *testing.T) {
 		t.Errorf("not handed back:\n%s", tell(all))
 	}
 }
+
+// Who does not wait for Stop may close the engine at once, whatever Redis does.
+func TestCloseOfTheEngineAfterAStopThatDidNotWait(t *testing.T) {
+	t.Parallel()
+	proxy := redistest.NewProxy(t, redistest.Server(t).Addr())
+	e := open(t, proxy.URL())
+	w := build(t, brief(e))
+	if err := w.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	// asynq has subscribed, if it does.
+	job := enqueue(t, e, "unknown")
+	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type != engine.JobQueued })
+	proxy.Stall()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Stop(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("stop, and not wait: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := w.Stop(soon(t)); err != nil && !errors.Is(err, worker.ErrAbandoned) {
+		t.Errorf("the worker's end: %v", err)
+	}
+}

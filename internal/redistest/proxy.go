@@ -23,6 +23,7 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at each change of what follows
+	rewrite  [2]string     // what replies say, and what arrives
 	listener net.Listener  // nil while refusing
 	links    map[*link]bool
 	accepted int
@@ -44,6 +45,7 @@ const chunkBytes = 32 << 10
 
 // link is one client's connection and the one to the target.
 type link struct {
+	target  string
 	ends    [2]net.Conn // by the direction that writes to it
 	writing [2]bool     // under Proxy.mu: bytes are on their way
 }
@@ -135,12 +137,15 @@ func (p *Proxy) accept(l net.Listener) {
 
 // serve carries one connection until either side ends it.
 func (p *Proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.target) //nolint:noctx // of loopback
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target) //nolint:noctx // of loopback
 	if err != nil {
 		reset(client) // the target is down, and the client shall see that
 		return
 	}
-	l := &link{ends: [2]net.Conn{toServer: server, toClient: client}}
+	l := &link{target: target, ends: [2]net.Conn{toServer: server, toClient: client}}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -178,7 +183,7 @@ func (p *Proxy) carry(l *link, dir int) {
 	for {
 		n, err := from.Read(buf)
 		p.lag(l)
-		for rest := buf[:n]; len(rest) > 0; {
+		for rest := p.rewritten(buf[:n], dir); len(rest) > 0; {
 			if !p.mayWrite(l, dir) {
 				return
 			}

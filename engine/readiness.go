@@ -1,0 +1,35 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Ready asks Redis, every node of a Cluster, for a write. An error, which wraps
+// ErrUnreachable, says that it gives no answer, or is a replica: nothing works here. writes
+// is false when it answers and takes no write, for want of memory, disk or replicas: then
+// reading works, here as anywhere else.
+func (e *Engine) Ready(ctx context.Context) (writes bool, err error) {
+	pipe := e.redis.Pipeline()
+	for shard := range e.opts.Shards {
+		pipe.Set(ctx, e.keys.probe(shard), 1, time.Minute)
+	}
+	cmds, err := pipe.Exec(ctx)
+	if err == nil {
+		return true, nil
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil && !refuses(err) {
+			return false, failure("write to Redis", err)
+		}
+	}
+	return false, nil
+}
+
+// refuses reports whether err says that Redis works, but for writes.
+func refuses(err error) bool {
+	text := err.Error()
+	return errors.Is(failure("", err), ErrOutOfMemory) || strings.Contains(text, "MISCONF") || strings.Contains(text, "NOREPLICAS")
+}

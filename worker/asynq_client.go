@@ -1,0 +1,42 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// asynqClient is the engine's client as asynq's servers get it.
+type asynqClient struct{ redis.UniversalClient }
+
+// refusedPause is how long asynq waits after an error before it asks again.
+const refusedPause = 250 * time.Millisecond
+
+// EvalSha holds errors back for a while. After one, asynq asks for the next task at once:
+// a Redis that refuses writes would be asked thousands of times a second.
+func (c asynqClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	cmd := c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "NOSCRIPT") {
+		sleep(ctx, refusedPause)
+	}
+	return cmd
+}
+
+// errNoSignals is asynq's to log, at each of its tries to subscribe.
+var errNoSignals = errors.New("jobs are canceled without a signal of asynq's")
+
+// Subscribe gives a subscription that cannot be made. asynq's is for its own way to cancel a
+// task, which Tidemark does not use: it would take a connection for each server, archive the
+// task of a handler that goes on, and panic when the engine is closed before it.
+func (c asynqClient) Subscribe(ctx context.Context, channels ...string) *redis.PubSub {
+	return redis.NewClient(&redis.Options{
+		Dialer:                   func(context.Context, string, string) (net.Conn, error) { return nil, errNoSignals },
+		MaxRetries:               -1,
+		DialerRetries:            1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}).Subscribe(ctx, channels...)
+}
