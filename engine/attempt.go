@@ -253,6 +253,25 @@ func (e *Engine) Lost(ctx context.Context, p TaskPayload, jobType string, why Jo
 	return e.endWaiting(ctx, p.Job, JobFailed, 1, why)
 }
 
+// Outlived says of a task, in the queue that asynq knows by that name, whose job has no
+// record, that the record may be gone because the job ended and its retention has passed: asynq
+// was given the task longer ago than that, or has archived it before, so the attempt had an
+// end. Otherwise the record was lost. Its error wraps ErrUnreachable.
+func (e *Engine) Outlived(queue string, p TaskPayload) (bool, error) {
+	given := p.Job.Time()
+	if p.At > 0 {
+		given = time.UnixMilli(p.At)
+	}
+	if time.Since(given) >= e.opts.Retention {
+		return true, nil
+	}
+	info, err := e.TaskInfo(Task{Queue: queue, ID: TaskID(p.Job, p.Attempt)})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && info.LastErr != "", err
+}
+
 // Live returns the IDs of up to limit live jobs of a shard, oldest first, leaving out
 // the first from of them, and where the next page begins (0: there is none). Jobs that
 // end between two pages move the later ones up, so a sweep may pass some by, and finds

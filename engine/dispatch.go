@@ -29,6 +29,8 @@ type TaskPayload struct {
 	Attempt int   `json:"attempt"`
 	// Topic lets a job be seen whose record is lost.
 	Topic Topic `json:"topic"`
+	// At is when asynq was given the task, in Unix milliseconds: see Engine.Outlived.
+	At int64 `json:"at,omitempty"`
 }
 
 // QueueName is the name that asynq knows a queue by. asynq's keys are not under the
@@ -63,7 +65,7 @@ func (e *Engine) dispatch(ctx context.Context, t task) error {
 // hand is dispatch, and reports whether the task is new: another may have its name, of
 // which asynq may make nothing any more.
 func (e *Engine) hand(ctx context.Context, t task) (bool, error) {
-	payload, err := json.Marshal(TaskPayload{t.job, t.attempt, t.topic})
+	payload, err := json.Marshal(TaskPayload{Job: t.job, Attempt: t.attempt, Topic: t.topic, At: time.Now().UnixMilli()})
 	if err != nil {
 		return false, err
 	}

@@ -58,12 +58,29 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	return answer
 }
 
-// lost is for a task whose job Redis has no record of, as after a failover of the shard's
-// node alone: whoever waits for the job is told.
-func (w *Worker) lost(ctx context.Context, p engine.TaskPayload, jobType string) {
+// lost is for a task whose job Redis has no record of. Where a failover lost the record,
+// watchers of the job are told. A task that outlives its job's record, as one that is run
+// again out of asynq's archive, ends nothing: the job has had its end.
+func (w *Worker) lost(ctx context.Context, from, jobType string, p engine.TaskPayload) error {
 	why := engine.JobError{Code: codeRecord, Message: "Redis has lost the job's record, and with it what was to be done; enqueue it again"}
-	err := w.persist(ctx, func() error { return w.opts.Engine.Lost(ctx, p, jobType, why) })
-	w.opts.Logger.Error("a task's job has no record", "job", p.Job, "attempt", p.Attempt, "topic", p.Topic, "told", err == nil, "error", err)
+	log := w.opts.Logger.With("job", p.Job, "attempt", p.Attempt, "topic", p.Topic)
+	outlived := false
+	err := w.persist(ctx, func() (err error) {
+		if outlived, err = w.opts.Engine.Outlived(from, p); err == nil && !outlived {
+			err = w.opts.Engine.Lost(ctx, p, jobType, why)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		log.Error("a task's job has no record, and that could not be told", "error", err)
+		return archive("the job has no record, and that could not be told")
+	case outlived:
+		log.Warn("a task that outlives its job's record is dropped")
+	default:
+		log.Error("Redis has lost a job's record; the job has failed")
+	}
+	return nil
 }
 
 // foreign sends a task to asynq's archive that no engine made.
@@ -102,9 +119,9 @@ func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence
 // task that is acknowledged while its attempt waits looks as if somebody had deleted it. So
 // it does where the other queue has a task already, which may be about to be put back into
 // this one.
-func (w *Worker) release(ctx context.Context, from, jobType string, p engine.TaskPayload, wait time.Duration) error {
+func (w *Worker) release(base context.Context, from, jobType string, p engine.TaskPayload, wait time.Duration) error {
 	// The worker may be leaving, and its context over.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.opts.Lease)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(base), w.opts.Lease)
 	defer cancel()
 	a, err := w.opts.Engine.Current(ctx, p.Job)
 	moved := true
@@ -120,7 +137,7 @@ func (w *Worker) release(ctx context.Context, from, jobType string, p engine.Tas
 	}
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
-		w.lost(ctx, p, jobType)
+		return w.lost(base, from, jobType, p)
 	case err != nil && !stale(err):
 		w.opts.Logger.Warn("a task could not be put back; a reconciler will do it", "job", p.Job, "error", err)
 		return archive("the worker stopped before it could start the attempt or put it back")

@@ -93,7 +93,8 @@
 //   - asynq has handed a task out and nobody starts the attempt, since its reply was lost
 //     or the taker died: after a lease it is handed over again, in the other queue.
 //   - A task comes whose job has no record, as after a failover of one node: the job
-//     appears, as failed with code "record_lost".
+//     appears, as failed with code "record_lost". Where the record may have expired, as that
+//     of a task that is run again out of asynq's archive, the task is dropped.
 //   - The handler returns an error: job.retrying with backoff, or the job's end; the
 //     task goes to asynq's archive with the error. Its text is cut to engine.MaxErrorBytes
 //     in records and to 1 KiB in asynq, and its control characters are replaced. A type

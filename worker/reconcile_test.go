@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -185,6 +186,56 @@ func TestTaskWithoutARecordIsTold(t *testing.T) {
 	}
 	if again, err := e.Retry(soon(t), job, engine.RetryQuery{}); !errors.Is(err, engine.ErrInvalid) {
 		t.Errorf("it is tried again without its payload: %+v, %v", again, err)
+	}
+}
+
+// A task that outlives its job's record ends nothing: one that asynq archived when its attempt
+// failed, and that is run again, and one that was handed to asynq before all that is kept.
+func TestTaskThatOutlivesItsRecordEndsNothing(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	var log logbook
+	o := brief(e)
+	o.Logger = log.logger()
+	w := build(t, o)
+	worker.Handle(w, "export", func(_ context.Context, run *worker.Run, _ []byte) error {
+		if run.Attempt() == 1 {
+			return errors.New("once")
+		}
+		return nil
+	})
+	start(t, w)
+	gone := func(n int) {
+		t.Helper()
+		eventually(t, "the task to be dropped", func() bool {
+			return strings.Count(log.String(), "outlives its job's record") == n
+		})
+	}
+	job := enqueue(t, e, "export")
+	before := len(history(t, e, job, nil))
+	if err := e.Redis().Del(soon(t), jobKey(e, job)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := inspect(e).RunAllArchivedTasks(e.QueueName(engine.DefaultQueue)); err != nil || n != 1 {
+		t.Fatalf("%d archived tasks are run: %v", n, err)
+	}
+	gone(1)
+
+	old, err := json.Marshal(engine.TaskPayload{Job: job, Attempt: 3, Topic: topic, At: time.Now().Add(-e.Retention()).UnixMilli()})
+	if err == nil {
+		_, err = asynq.NewClientFromRedisClient(e.Redis()).Enqueue(asynq.NewTask("export", old),
+			asynq.Queue(e.QueueName(engine.DefaultQueue)), asynq.TaskID(engine.TaskID(job, 3)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone(2)
+	if _, err := e.Job(soon(t), job); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("the job is there again: %v", err)
+	}
+	page, err := e.Replay(soon(t), topic, engine.Beginning)
+	if err != nil || len(page.Entries) != before {
+		t.Errorf("%d records, want the %d of before: %v", len(page.Entries), before, err)
 	}
 }
 
