@@ -204,7 +204,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.crash_limit", field: "CrashLimit",
-		Doc:   "How many crashes, with no checkpoint between them that got further, end a job as failed.",
+		Doc:   "How many crashes, with no checkpoint between them, end a job as failed. The first two may be a neighbour's and do not count; then the job runs alone in its process.",
 		codec: count(func(c *Config) *int { return &c.Worker.CrashLimit }),
 	},
 	{

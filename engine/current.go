@@ -52,6 +52,11 @@ type Attempt struct {
 	Tied bool
 }
 
+// SuspectAfter is after how many lost workers without a checkpoint between them a job may be
+// what kills them. Its attempts run alone from then on, so each further crash is one of a job
+// that ran alone.
+const SuspectAfter = 2
+
 // Adopted says that asynq's own task carries the job, and asynq's own retries are its
 // attempts: it is not dispatched.
 func (a Attempt) Adopted() bool { return a.Task != Task{} }

@@ -20,6 +20,7 @@ type task struct {
 	kind    string
 	queue   string
 	at      time.Time // zero: now
+	alone   bool
 }
 
 // TaskPayload is the payload of an attempt's asynq task, and all that the asynq web
@@ -31,6 +32,9 @@ type TaskPayload struct {
 	Topic Topic `json:"topic"`
 	// At is when asynq was given the task, in Unix milliseconds: see Engine.Outlived.
 	At int64 `json:"at,omitempty"`
+	// Alone says that the attempt is a suspect's, see SuspectAfter: it is to run where nothing
+	// else does.
+	Alone bool `json:"alone,omitempty"`
 }
 
 // QueueName is the name that asynq knows a queue by. asynq's keys are not under the
@@ -65,7 +69,7 @@ func (e *Engine) dispatch(ctx context.Context, t task) error {
 // hand is dispatch, and reports whether the task is new: another may have its name, of
 // which asynq may make nothing any more.
 func (e *Engine) hand(ctx context.Context, t task) (bool, error) {
-	payload, err := json.Marshal(TaskPayload{Job: t.job, Attempt: t.attempt, Topic: t.topic, At: time.Now().UnixMilli()})
+	payload, err := json.Marshal(TaskPayload{Job: t.job, Attempt: t.attempt, Topic: t.topic, At: time.Now().UnixMilli(), Alone: t.alone})
 	if err != nil {
 		return false, err
 	}
@@ -113,7 +117,7 @@ func (a Attempt) task(queue string) task {
 	if at.Before(time.Now()) {
 		at = time.Time{}
 	}
-	return task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at}
+	return task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at, alone: a.Crashes >= SuspectAfter}
 }
 
 // Move is Dispatch for whoever is about to drop a task of the attempt in another queue. It

@@ -235,7 +235,9 @@ func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handle
 		a.attend(asynqCtx, r, try, returned)
 	}()
 	panicked := true
+	seat := a.gate.join()
 	defer func() {
+		seat.leave()
 		close(returned)
 		<-attended
 		if panicked {

@@ -37,8 +37,14 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 		<-l.slots
 		return w.release(base, from, t.Type(), p, 0)
 	}
+	seat, ok := w.seat(intake, p)
+	if !ok {
+		<-l.slots
+		return w.release(base, from, t.Type(), p, w.opts.ReconcileInterval)
+	}
 	fence, started, err := w.open(base, intake, p)
 	if err != nil {
+		seat.leave()
 		<-l.slots
 		var wait time.Duration
 		switch {
@@ -51,7 +57,7 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 		}
 		return w.release(base, from, t.Type(), p, wait)
 	}
-	answer, committed := w.run(base, l, p.Job, fence, started)
+	answer, committed := w.run(base, l, seat, p.Job, fence, started)
 	if !committed {
 		return w.release(base, from, t.Type(), p, 0)
 	}
@@ -87,6 +93,24 @@ func (w *Worker) lost(ctx context.Context, from, jobType string, p engine.TaskPa
 func (w *Worker) foreign(t *asynq.Task, from string) error {
 	w.opts.Logger.Warn("a task that is not an attempt of a job goes to asynq's archive; give Tidemark queues of its own", "queue", from, "type", fmt.Sprintf("%.64s", t.Type()))
 	return archive(fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type()))
+}
+
+// seat waits until an attempt may run: beside others, or alone if its job is a suspect. It
+// reports false when the worker is leaving, when others run for too long, and for a suspect's
+// attempt that does not wait any more.
+func (w *Worker) seat(ctx context.Context, p engine.TaskPayload) (*seat, bool) {
+	if !p.Alone {
+		return w.gate.enter(ctx)
+	}
+	// Nothing is held up for the second task of an attempt that has begun.
+	if a, err := w.opts.Engine.Current(ctx, p.Job); err == nil && (!a.Waiting || a.Attempt != p.Attempt) || stale(err) {
+		return nil, false
+	}
+	s, ok := w.gate.alone(ctx)
+	if !ok && ctx.Err() == nil {
+		w.opts.Logger.Info("a job that has lost its worker twice finds no moment to run alone; it goes back to its queue", "job", p.Job, "attempt", p.Attempt)
+	}
+	return s, ok
 }
 
 // open starts an attempt: from here on its fence is the only one that is accepted. It is
@@ -149,7 +173,7 @@ func (w *Worker) release(base context.Context, from, jobType string, p engine.Ta
 
 // run calls the handler and commits what became of it. It returns asynq's answer, or that
 // the attempt has no end that was committed here.
-func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engine.Fence, started *engine.Started) (answer error, committed bool) {
+func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID, fence engine.Fence, started *engine.Started) (answer error, committed bool) {
 	ctx, cancel := context.WithCancelCause(base)
 	defer cancel(errOver)
 	r := w.newRun(job, fence, started, cancel)
@@ -159,9 +183,13 @@ func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engi
 		defer stop()
 		defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
 	}
+	r.seat = seat
 	w.register(r)
 	defer r.close(errOver)
 	defer w.forget(r)
+	if started.Crashes >= engine.SuspectAfter && !seat.alone {
+		r.end(ErrDraining) // its task does not say so, as that of an older version: the next one does
+	}
 	// Once the worker gives up, so does whoever waits for Redis in its name.
 	defer context.AfterFunc(base, func() { r.close(ErrDraining) })()
 
@@ -171,6 +199,7 @@ func (w *Worker) run(base context.Context, l *lane, job engine.JobID, fence engi
 	go func() {
 		err := error(&panicError{text: "the handler ended its goroutine (runtime.Goexit) instead of returning"})
 		defer func() {
+			seat.leave()
 			<-l.slots
 			done <- err
 		}()

@@ -79,6 +79,9 @@ func (r *Run) Checkpoint(state any) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint of job %s: %w", r.job, err)
 	}
+	if r.seat != nil {
+		r.seat.share() // it is no suspect any more
+	}
 	r.state.due.Store(false)
 	if r.state.watched.Load() {
 		r.state.watch()

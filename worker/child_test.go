@@ -25,6 +25,7 @@ type role struct {
 	URL, Namespace string
 	Queues         []string // none: the default queue
 	Slots          int      // of the queues; those of the rescue queues are a worker's default
+	CrashLimit     int
 	// Leases says whether the times of heartbeats and rescue are those of a worker
 	// without options, or short ones.
 	Leases leases
@@ -107,6 +108,7 @@ func (r role) work(ctx context.Context, e *engine.Engine) error {
 	o.TickInterval, o.CheckpointInterval = 50*time.Millisecond, 50*time.Millisecond
 	o.Logger = slog.New(ghostLog{quiet().Handler()})
 	r.Leases.set(&o)
+	o.CrashLimit = r.CrashLimit
 	if r.Slots > 0 {
 		o.Concurrency, o.RescueSlots = r.Slots, 0
 	}
@@ -137,6 +139,11 @@ func (r role) work(ctx context.Context, e *engine.Engine) error {
 		fmt.Println(saysRunning+string(run.Job()), run.Attempt())
 		<-ctx.Done() // until it is canceled
 		return context.Cause(ctx)
+	})
+	worker.Handle(w, "poison", func(ctx context.Context, _ *worker.Run, d time.Duration) error {
+		pause(ctx, d)
+		os.Exit(1)
+		return nil
 	})
 	if err := w.Start(ctx); err != nil {
 		return err

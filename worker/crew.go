@@ -15,6 +15,7 @@ type crew struct {
 	// decide about them.
 	adopting bool
 	pulse    *pulse // of all runs; fixed before the first one
+	gate     *gate
 
 	roll    sync.Mutex
 	runs    map[*Run]struct{}
@@ -22,7 +23,7 @@ type crew struct {
 }
 
 func newCrew(o Options, adopting bool) crew {
-	return crew{opts: o, adopting: adopting, runs: map[*Run]struct{}{}}
+	return crew{opts: o, adopting: adopting, gate: door, runs: map[*Run]struct{}{}}
 }
 
 // register makes a run one that heartbeats and drains know.

@@ -72,8 +72,15 @@
 //
 //   - The worker is killed: job.stalled after a lease and a sweep; the next attempt
 //     goes to the queue's rescue queue, whose slots are reserved, and begins with the
-//     checkpoint. Crashes without a checkpoint between them are counted, and CrashLimit
-//     of them end the job with code "worker_lost".
+//     checkpoint. Crashes without a checkpoint between them are counted.
+//   - The process is killed by one of its jobs: after two crashes each of its jobs is a
+//     suspect, and runs alone until its first checkpoint or its end. It begins when no other
+//     handler runs in the process, and none begins beside it. CrashLimit crashes of a job that
+//     ran alone end it with code "worker_lost"; its neighbours' crashes never do. A suspect
+//     waits for others' runs for 10 seconds, then goes back to its queue, where another process
+//     may take it; each time in vain doubles that, up to an hour, and costs the process at most
+//     a tenth of its time. Where every process always has a run of more than an hour, a
+//     suspect waits. Handlers of adopted tasks wait for nobody, also not for a suspect.
 //   - The worker is frozen, and wakes: its first report or heartbeat is refused; the
 //     run's context ends with ErrSuperseded.
 //   - Redis is away: the same numbered reports are sent again until they are answered.

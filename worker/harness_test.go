@@ -75,6 +75,7 @@ func build(t testing.TB, o worker.Options) *worker.Worker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	worker.OwnGate(w) // as in a process of its own
 	return w
 }
 

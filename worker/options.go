@@ -62,8 +62,10 @@ type Options struct {
 	// task is missing has it again after two to three intervals. Defaults to 5 seconds.
 	ReconcileInterval time.Duration
 
-	// CrashLimit is how many lost workers in a row, without a checkpoint between
-	// them, end a job as failed with code "worker_lost". 1 to 1,000. Defaults to 5.
+	// CrashLimit is how many lost workers in a row, while they ran the job alone and without
+	// a checkpoint between them, end it as failed with code "worker_lost". The first two
+	// may be a neighbour's and do not count; from then on the job runs where nothing else
+	// does. 1 to 1,000. Defaults to 5.
 	CrashLimit int
 
 	// RescuesPerSecond bounds how fast this worker claims jobs, so that a network

@@ -41,7 +41,7 @@ func TestCrashLimit(t *testing.T) {
 	o.Queues = []worker.Queue{{Name: "elsewhere"}}
 	start(t, build(t, o))
 	job := enqueue(t, e, "export")
-	for attempt := 1; attempt <= 3; attempt++ {
+	for attempt := 1; attempt <= engine.SuspectAfter+o.CrashLimit; attempt++ {
 		lose(t, e, job, attempt)
 	}
 	all := history(t, e, job, nil)
@@ -49,8 +49,65 @@ func TestCrashLimit(t *testing.T) {
 	if end.State != engine.Failed || end.Error.Code != "worker_lost" || !strings.Contains(end.Error.Message, "3 times") {
 		t.Errorf("ended as %s with %+v", end.State, end.Error)
 	}
-	if n := count(all, engine.JobStalled); n != 2 {
-		t.Errorf("stalled %d times, want 2:\n%s", n, tell(all))
+	if n := count(all, engine.JobStalled); n != engine.SuspectAfter+o.CrashLimit-1 {
+		t.Errorf("stalled %d times:\n%s", n, tell(all))
+	}
+}
+
+// A job that kills its process takes its neighbours along twice at most. It fails for the
+// crashes in which it ran alone; they succeed.
+func TestPoisonJobFailsAlone(t *testing.T) {
+	t.Parallel()
+	s := redistest.Server(t)
+	r := role{URL: s.URL(), Namespace: fmt.Sprintf("t%d", namespaces.Add(1)), Slots: 8, CrashLimit: 2}
+	e := openIn(t, r.URL, r.Namespace)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	neighbours, err := enqueueAll(ctx, e, 3, engine.Spec{Topic: "user:other", Type: "brief", Payload: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poison := enqueue(t, e, "poison", func(s *engine.Spec) { s.Payload = 300 * time.Millisecond })
+	ended := make(chan error, 1)
+	go func() {
+		for _, job := range append(neighbours, poison) {
+			if _, err := trace(ctx, e, job, nil); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	for lives, over := 0, false; !over; lives++ {
+		if lives == 20 {
+			t.Fatal("jobs have no end")
+		}
+		p, err := spawn(ctx, t, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.exited:
+		case err := <-ended:
+			if over = true; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	hit := 0
+	for _, job := range neighbours {
+		all, err := trace(ctx, e, job, nil)
+		if err != nil || last(all).State != engine.Succeeded {
+			t.Errorf("a neighbour ended so: %v\n%s", err, tell(all))
+		}
+		hit += count(all, engine.JobStalled)
+	}
+	all := history(t, e, poison, nil)
+	if end := last(all); end.State != engine.Failed || end.Error.Code != "worker_lost" || count(all, engine.JobStalled) != engine.SuspectAfter+r.CrashLimit-1 {
+		t.Errorf("it ended so:\n%s", tell(all))
+	}
+	if hit == 0 || hit > 3*engine.SuspectAfter {
+		t.Errorf("its neighbours lost their worker %d times", hit)
 	}
 }
 

@@ -29,6 +29,7 @@ type Run struct {
 
 	state  keeper
 	ending ending
+	seat   *seat
 
 	adopted  bool // its job has no task of its own, and so no next attempt that it could ask for
 	detached bool // of no job: RunFrom found none

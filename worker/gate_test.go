@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A suspect begins when the last of the others has ended, nobody begins before it has made a
+// checkpoint or ended, and a second suspect comes after it.
+func TestGateLetsASuspectBeAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		first, _ := g.enter(t.Context())
+		second := g.join()
+		order := make(chan string, 2)
+		begin := func(name string, by func(context.Context) (*seat, bool), end func(*seat)) {
+			go func() {
+				s, ok := by(t.Context())
+				if !ok {
+					name = "not " + name
+				}
+				order <- name
+				time.Sleep(time.Second)
+				end(s)
+			}()
+			synctest.Wait()
+		}
+		begin("suspect", g.alone, (*seat).share)
+		begin("another", g.enter, (*seat).leave)
+		first.leave()
+		synctest.Wait()
+		if len(order) != 0 {
+			t.Fatalf("began beside others: %q", <-order)
+		}
+		second.leave()
+		second.leave() // once more does nothing
+		synctest.Wait()
+		if n, name := len(order), <-order; n != 1 || name != "suspect" {
+			t.Fatalf("%d began, first %q", n, name)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if name := <-order; name != "another" || g.inside != 1 {
+			t.Fatalf("%q began; %d run", name, g.inside)
+		}
+	})
+}
+
+// Others that run for long cost a suspect its turn, and it costs them a tenth of their time;
+// it comes through when their runs are shorter than what it has waited before.
+func TestGateIsHeldForABoundedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		long, _ := g.enter(t.Context())
+		began := time.Now()
+		var held time.Duration
+		for asked := 0; asked < 1000; asked++ {
+			from := time.Now()
+			if _, ok := g.alone(t.Context()); ok {
+				t.Fatal("alone beside another")
+			}
+			held += time.Since(from)
+			s, ok := g.enter(t.Context())
+			if !ok {
+				t.Fatal("the gate stays held")
+			}
+			s.leave()
+			time.Sleep(5 * time.Second)
+		}
+		if all := time.Since(began); held == 0 || held > all/5 {
+			t.Errorf("held for %s of %s", held, all)
+		}
+		go func() {
+			time.Sleep(g.patience / 2)
+			long.leave()
+		}()
+		time.Sleep(time.Until(g.rest))
+		s, ok := g.alone(t.Context())
+		if !ok {
+			t.Fatal("not alone although the other has ended")
+		}
+		s.leave()
+		if g.taken || g.inside != 0 || g.patience != minPatience {
+			t.Errorf("left behind: %+v", g)
+		}
+	})
+}
+
+// A worker that leaves takes its claim back, and what it had waited for goes on.
+func TestGateOfALeavingWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		other, _ := g.enter(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		if _, ok := g.alone(ctx); ok {
+			t.Error("alone after the end")
+		}
+		if _, ok := g.enter(ctx); ok {
+			t.Error("entered after the end")
+		}
+		other.leave()
+		if s, ok := g.alone(t.Context()); !ok {
+			t.Error("not alone although nothing runs")
+		} else {
+			s.leave()
+		}
+	})
+}
