@@ -151,6 +151,25 @@ func TestChildrenFollowAfterACrash(t *testing.T) {
 	}
 }
 
+// A process that is behind asks nobody to rest whose parent was resumed since, and where it takes
+// the task of a child that waits again, the child has another.
+func TestACascadeThatIsBehindDoesNoHarm(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		c := newCrowd(t, e, 40)
+		ids := make([]engine.JobID, c.children)
+		for i := range ids {
+			ids[i] = engine.ChildID(c.job, "all", fmt.Sprint(i))
+		}
+		must(t, e.Pause(minutes(t), c.job), e.Resume(minutes(t), c.job))
+		children, err := e.Attempts(minutes(t), ids)
+		must(t, err, e.FollowOrder(minutes(t), "p1", children))
+		c.all(engine.Queued, 1)
+		must(t, e.Tidy(minutes(t), children))
+		c.all(engine.Queued, 1)
+	})
+}
+
 // settles waits until every child is in a state.
 func (c *crowd) settles(state engine.State) {
 	c.t.Helper()

@@ -1,6 +1,9 @@
 package engine
 
-import "strings"
+import (
+	"context"
+	"strings"
+)
 
 // Rewrite replaces texts, each with the one behind it, in the scripts that the engine runs
 // from now on, and tells how often the last of them occurred. It is for tests that plant a
@@ -56,3 +59,16 @@ func (e *Engine) VitalConnections() int { return int(e.vital.PoolStats().TotalCo
 
 // StopCascades has nothing go on in the background, as if the process died when a call returns.
 func (e *Engine) StopCascades() { e.cascades.close() }
+
+// FollowOrder has children follow an order of their parent, as a cascade that has read it a while ago
+// does, and Tidy takes the tasks of those that it has put to rest out of asynq.
+func (e *Engine) FollowOrder(ctx context.Context, order string, children []Attempt) error {
+	_, err := e.newCascade("").follow(ctx, order, children)
+	return err
+}
+
+func (e *Engine) Tidy(ctx context.Context, children []Attempt) error {
+	c := e.newCascade("")
+	c.stale = children
+	return c.tidy(ctx)
+}
