@@ -77,6 +77,17 @@ func TestSiteOfDevMode(t *testing.T) {
 		{"another name of this machine", "127.0.0.1:8080", "http://localhost:8080", auth.ErrOrigin},
 		{"a foreign page", "127.0.0.1:8080", "https://evil.example", auth.ErrOrigin},
 		{"a sandboxed page", "127.0.0.1:8080", "null", auth.ErrOrigin},
+		{"its own page over TLS that there is not", "127.0.0.1:8080", "https://127.0.0.1:8080", auth.ErrOrigin},
+		{"its own page with a path", "127.0.0.1:8080", "http://127.0.0.1:8080/x", auth.ErrOrigin},
+		{"its own page with a slash", "127.0.0.1:8080", "http://127.0.0.1:8080/", auth.ErrOrigin},
+		{"its own page with a query", "127.0.0.1:8080", "http://127.0.0.1:8080?x", auth.ErrOrigin},
+		{"its own page with a user", "127.0.0.1:8080", "http://a@127.0.0.1:8080", auth.ErrOrigin},
+		{"its own page without its port", "127.0.0.1:8080", "http://127.0.0.1", auth.ErrOrigin},
+		{"a default port", "localhost:80", "http://localhost", nil},
+		{"a host in capitals", "LOCALHOST:8080", "http://localhost:8080", nil},
+		{"an origin in capitals", "localhost:8080", "HTTP://localhost:8080", auth.ErrOrigin},
+		{"a front end's server over TLS", "localhost:8080", "https://localhost:5173", auth.ErrOrigin},
+		{"two in one", "localhost:8080", "http://localhost:8080 http://evil.example", auth.ErrOrigin},
 		{"an extension", "127.0.0.1:8080", "chrome-extension://127.0.0.1:8080", auth.ErrOrigin},
 		{"a rebound name", "evil.example:8080", "http://evil.example:8080", auth.ErrHost},
 		{"a name that begins alike", "localhost.evil.example", "", auth.ErrHost},
@@ -115,6 +126,46 @@ func TestSecondOriginHeaderIsChecked(t *testing.T) {
 	r.Header["Origin"] = []string{"http://localhost", "https://evil.example"}
 	if err := (auth.Dev{}).Site().Check(r); !errors.Is(err, auth.ErrOrigin) {
 		t.Errorf("%v, want ErrOrigin", err)
+	}
+}
+
+func TestOriginOverTLS(t *testing.T) {
+	for origin, want := range map[string]error{
+		"https://jobs.example": nil, "https://jobs.example:443": auth.ErrOrigin, "http://jobs.example": auth.ErrOrigin,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "https://jobs.example/", nil) // with TLS
+		r.Header.Set("Origin", origin)
+		if err := (auth.Site{}).Check(r); !errors.Is(err, want) {
+			t.Errorf("origin %q: %v, want %v", origin, err, want)
+		}
+	}
+}
+
+func TestPagesOfOtherSitesEmbedNothing(t *testing.T) {
+	for _, c := range []struct {
+		name, method, site, mode, dest, origin string
+		refused                                bool
+	}{
+		{"a program", "GET", "", "", "", "", false},
+		{"its own script", "GET", "same-origin", "cors", "empty", "", false},
+		{"an address typed", "GET", "none", "navigate", "document", "", false},
+		{"a foreign link", "GET", "cross-site", "navigate", "document", "", false},
+		{"a foreign script", "GET", "cross-site", "no-cors", "script", "", true},
+		{"a neighbour's image", "GET", "same-site", "no-cors", "image", "", true},
+		{"a foreign frame", "GET", "cross-site", "navigate", "iframe", "", true},
+		{"a foreign form", "POST", "cross-site", "navigate", "document", "", true},
+		{"a site of the future", "GET", "same-galaxy", "no-cors", "image", "", true},
+		{"a trusted page", "GET", "same-site", "websocket", "empty", "http://localhost:5173", false},
+	} {
+		r := httptest.NewRequest(c.method, "http://localhost:8080/v1/jobs", nil)
+		for name, value := range map[string]string{"Sec-Fetch-Site": c.site, "Sec-Fetch-Mode": c.mode, "Sec-Fetch-Dest": c.dest, "Origin": c.origin} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		if err := (auth.Dev{Origins: []string{"http://localhost:5173"}}).Site().Check(r); errors.Is(err, auth.ErrOrigin) != c.refused {
+			t.Errorf("%s: %v, want refused %v", c.name, err, c.refused)
+		}
 	}
 }
 

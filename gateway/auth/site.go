@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
@@ -30,23 +29,35 @@ type Site struct {
 	// or behind a proxy that checks.
 	Hosts []string
 	// Origins are further sites whose pages may use the gateway, each as
-	// scheme://host[:port]. The gateway's own origin always may.
+	// scheme://host[:port]. The gateway's own origin always may: the Host that the request
+	// is addressed to, with https where the request came over TLS and http otherwise. Behind
+	// a proxy that ends TLS name the origin that browsers see.
 	Origins []string
 }
 
-// Check refuses a request by its Host and Origin. Its error wraps ErrHost or
-// ErrOrigin. A request without Origin does not come from a page of another site that
-// could read the answer; what changes something is held to more, see Protect.
+// Check refuses a request by its Host, Origin and Sec-Fetch-Site. Its error wraps ErrHost
+// or ErrOrigin. A request without Origin may come from a page of another site that cannot
+// read the answer, but can embed it: where the browser says so, only following a link is
+// let in. What changes something is held to more, see Protect.
 func (s Site) Check(r *http.Request) error {
 	if !s.servesHost(r.Host) {
 		return fmt.Errorf("%w: %q", ErrHost, clip(r.Host))
 	}
-	for _, origin := range r.Header.Values("Origin") {
-		if !s.servesOrigin(origin, r.Host) {
+	origins := r.Header.Values("Origin")
+	for _, origin := range origins {
+		if !s.servesOrigin(origin, r) {
 			return fmt.Errorf("%w: %q", ErrOrigin, clip(origin))
 		}
 	}
+	if site := r.Header.Get("Sec-Fetch-Site"); len(origins) == 0 && site != "" && site != "same-origin" && site != "none" && !followed(r) {
+		return fmt.Errorf("%w: Sec-Fetch-Site is %q", ErrOrigin, clip(site))
+	}
 	return nil
+}
+
+// followed reports whether a person follows a link: the answer becomes a page of its own.
+func followed(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 func (s Site) servesHost(hostport string) bool {
@@ -65,17 +76,30 @@ func (s Site) servesHost(hostport string) bool {
 	return false
 }
 
-func (s Site) servesOrigin(origin, host string) bool {
+// servesOrigin compares origins as browsers serialize them (RFC 6454, section 6.2): in lower
+// case, without a default port, and nothing but scheme, host and port. "null" is none.
+func (s Site) servesOrigin(origin string, r *http.Request) bool {
 	for _, o := range s.Origins {
-		if strings.EqualFold(o, origin) {
+		if origin == serialized(o) {
 			return true
 		}
 	}
-	u, err := url.Parse(origin)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return false // "null" among them
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
 	}
-	return strings.EqualFold(u.Host, host)
+	return origin == serialized(scheme+"://"+r.Host)
+}
+
+func serialized(origin string) string {
+	origin = strings.ToLower(origin)
+	if o, found := strings.CutSuffix(origin, ":80"); found && strings.HasPrefix(o, "http://") {
+		return o
+	}
+	if o, found := strings.CutSuffix(origin, ":443"); found && strings.HasPrefix(o, "https://") {
+		return o
+	}
+	return origin
 }
 
 // Protect refuses changes that a page of another site asks for, by Sec-Fetch-Site and
