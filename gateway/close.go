@@ -15,6 +15,7 @@ const (
 	closeKicked      = 4403
 	closeBinary      = 1003
 	closeInvalidUTF8 = 1007
+	closeTooLong     = 1009
 	closeInternal    = 1011
 )
 

@@ -22,14 +22,39 @@ const (
 type conn struct {
 	net.Conn
 	ending atomic.Bool
+	over   chan struct{} // closed with ending
+
+	// arrived hears of everything that is read; false ends the reading.
+	arrived func(p []byte) bool
 
 	slack    time.Duration // by which a write's deadline may be late
 	deadline time.Time     // of writes; guarded as they are, by the WebSocket's turn to write
 }
 
+// Read implements net.Conn. Once arrived has refused something nothing more is read until
+// the connection has ended: the close frame goes out, and what the client sends stays with
+// its kernel.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.arrived(p[:n]) {
+		<-c.over
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// end reports whether this call is the one that ends the connection.
+func (c *conn) end() bool {
+	if c.ending.Swap(true) {
+		return false
+	}
+	close(c.over)
+	return true
+}
+
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	if c.ending.Swap(true) {
+	if !c.end() {
 		return nil
 	}
 	half, ok := c.Conn.(interface{ CloseWrite() error })
@@ -71,7 +96,7 @@ func (c *conn) finish() {
 
 // abort ends the connection at once, whatever is unsent.
 func (c *conn) abort() {
-	c.ending.Store(true)
+	c.end()
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // the connection is given up
 	}

@@ -45,11 +45,6 @@ func (s *session) hear(text []byte) {
 		s.mu.Unlock()
 		return
 	}
-	if !s.rate.take(time.Now()) {
-		s.shut(closeRate, "too many messages", goodbyeFrame("rate", s.g.reconnectAfter()))
-		s.mu.Unlock()
-		return
-	}
 	s.mu.Unlock()
 
 	var m message
@@ -84,6 +79,26 @@ func (s *session) hear(text []byte) {
 		s.unsubscribe(m.Sid)
 	}
 	s.throttle()
+}
+
+// arrived takes note of what comes in, in the session's own reader and before it is a
+// message; false when no more is to be read.
+func (s *session) arrived(p []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, endless := s.incoming.count(p)
+	now := time.Now()
+	for range n {
+		if !s.rate.take(now) {
+			s.shut(closeRate, "too many frames", goodbyeFrame("rate", s.g.reconnectAfter()))
+			return false
+		}
+	}
+	if endless {
+		s.shut(closeTooLong, "a message is too long", nil)
+		return false
+	}
+	return true
 }
 
 func (s *session) who() *auth.Principal {
@@ -149,6 +164,10 @@ func (s *session) open(m message) (sub *subscription, code, text string) {
 
 // unsubscribe ends a subscription. One that there is not may just have ended.
 func (s *session) unsubscribe(sid string) {
+	if sid == "" || len(sid) > maxSidBytes {
+		s.close(closeProtocol, "unsubscribe needs a sid of 1 to 64 bytes")
+		return
+	}
 	s.mu.Lock()
 	sub := s.subs[sid]
 	if sub != nil {

@@ -40,7 +40,7 @@ type Options struct {
 
 	// MessagesPerSecond is how many messages a client may send over time, 1 to
 	// 10,000, and MessageBurst how many at once, 1 to 100,000; more close its
-	// connection with 4429. Default to 20, and to 100 above
+	// connection with 4429. Each frame counts: control frames and fragments too. Default to 20, and to 100 above
 	// SubscriptionsPerConnection, so that a client may subscribe to everything at
 	// once.
 	MessagesPerSecond int

@@ -34,6 +34,7 @@ type session struct {
 	timer     *time.Timer     // ends a session that is not, or no longer, authenticated
 	subs      map[string]*subscription
 	rate      bucket
+	incoming  frameCounter
 
 	frames, bytes int      // inside Melody, not yet taken by the kernel
 	queue         [][]byte // frames that wait for room there

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,11 +93,19 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, http.StatusUpgradeRequired, "upgrade_required", "this address speaks WebSocket, subprotocol "+subprotocol)
 		return
 	}
-	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
-	if err != nil || len(key) != 16 || r.Header.Get("Sec-WebSocket-Version") != "13" {
-		w.Header().Set("Sec-WebSocket-Version", "13")
-		g.problem(w, http.StatusBadRequest, "handshake", "want Sec-WebSocket-Version 13 and a Sec-WebSocket-Key of 16 bytes")
+	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) {
+		g.problem(w, http.StatusBadRequest, "handshake", "a WebSocket begins with GET over HTTP/1.1")
 		return
+	}
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
+	if err != nil || len(key) != 16 || len(r.Header.Values("Sec-WebSocket-Key")) != 1 || r.Header.Get("Sec-WebSocket-Version") != "13" {
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		g.problem(w, http.StatusBadRequest, "handshake", "want Sec-WebSocket-Version 13 and one Sec-WebSocket-Key of 16 bytes")
+		return
+	}
+	// A list of values may come in several lines, which the library does not look at.
+	if offered := r.Header.Values("Sec-WebSocket-Protocol"); len(offered) > 1 {
+		r.Header.Set("Sec-WebSocket-Protocol", strings.Join(offered, ", "))
 	}
 	s := &session{
 		g: g, hub: g.hub, id: newID(), shorter: make(chan struct{}, 1), gone: make(chan struct{}),
@@ -118,7 +127,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(g.opts.SendBufferBytes) // a hint: the window bounds the rest
 	}
-	c := &conn{Conn: raw, slack: g.opts.StallTimeout / 16}
+	c := &conn{Conn: raw, over: make(chan struct{}), arrived: s.arrived, slack: g.opts.StallTimeout / 16}
 	// Only what the handshake reads: the request and its headers need not stay in
 	// memory as long as the socket.
 	slim := &http.Request{Method: http.MethodGet, Header: http.Header{}}
