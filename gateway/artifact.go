@@ -64,7 +64,7 @@ func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.P
 	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	http.ServeContent(&unhurried{ResponseWriter: w, stall: g.opts.StallTimeout}, r, name, file.ModTime(), file)
+	g.serveContent(&unhurried{ResponseWriter: w, stall: g.opts.StallTimeout}, r, file.ModTime(), file)
 	return nil
 }
 

@@ -68,6 +68,7 @@ func plain(w http.ResponseWriter, status int, text string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	w.WriteHeader(status)
 	// Nobody is left to tell when the client has gone.
 	_, _ = w.Write([]byte(text + "\n"))

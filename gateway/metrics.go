@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
 // metrics are what an operator sees of the gateway. None has a label that a client
@@ -15,7 +17,7 @@ type metrics struct {
 	sentFrames, sentBytes                      prometheus.Counter
 
 	snapshots, refusals, closes *prometheus.CounterVec
-	requests                    *prometheus.CounterVec
+	requests, problems          *prometheus.CounterVec
 }
 
 func newMetrics(r *prometheus.Registry) (*metrics, error) {
@@ -49,9 +51,15 @@ func newMetrics(r *prometheus.Registry) (*metrics, error) {
 		refusals:      vector("errors_total", "Error frames sent, by code.", "code"),
 		closes:        vector("closes_total", "WebSockets that the gateway closed, by code.", "code"),
 		requests:      vector("requests_total", "Requests answered, by route and status.", "route", "status"),
+		problems:      vector("problems_total", "Requests and handshakes that were refused or failed, by the problem's code.", "code"),
 	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := r.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}

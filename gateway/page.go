@@ -90,7 +90,8 @@ func (p page) patterns() []string {
 	return all
 }
 
-func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// serve answers with the file at the request's path.
+func (p page) serve(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	a := p[r.URL.Path]
 	h := w.Header()
 	h.Set("Content-Security-Policy", pagePolicy)
@@ -99,5 +100,5 @@ func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", a.etag)
 	h.Set("Content-Type", a.kind)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.content))
+	g.serveContent(w, r, time.Time{}, bytes.NewReader(a.content))
 }

@@ -26,6 +26,7 @@ type problem struct {
 const maxDetailBytes = 1 << 10
 
 func (g *Gateway) problem(w http.ResponseWriter, status int, code, detail string) {
+	g.metrics.problems.WithLabelValues(code).Inc()
 	detail = excerpt.Of(detail, maxDetailBytes)
 	b, _ := json.Marshal(problem{"/problems/" + code, http.StatusText(status), status, code, detail}) // strings and a number
 	h := w.Header()

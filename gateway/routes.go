@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +45,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 		return nil, err
 	}
 	for _, pattern := range page.patterns() {
-		mux.Handle(pattern, g.counted(pattern, g.timed(page)))
+		mux.Handle(pattern, g.counted(pattern, g.timed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { page.serve(g, w, r) }))))
 	}
 	admin, err := newAsynqUI(g.opts.Engine)
 	if err != nil {
@@ -60,8 +62,53 @@ func (g *Gateway) routes() (http.Handler, error) {
 	outer := http.NewServeMux()
 	outer.Handle("GET /healthz", g.timed(http.HandlerFunc(g.healthz)))
 	outer.Handle("GET /readyz", g.timed(http.HandlerFunc(g.readyz)))
+	// What has no such method is refused by the guarded mux as everything else is.
+	mux.Handle("GET /healthz", http.NotFoundHandler())
+	mux.Handle("GET /readyz", http.NotFoundHandler())
 	outer.Handle("/", guarded)
-	return g.hastened(outer), nil
+	return g.recovered(g.hastened(g.headed(outer))), nil
+}
+
+// maxHeaderBytes bounds a request's header. The server has a bound of its own above it, at
+// which it answers without a problem document.
+const maxHeaderBytes = 32 << 10
+
+// headed refuses a request with too long a header.
+func (g *Gateway) headed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size := len(r.Method) + len(r.RequestURI) + len(r.Host)
+		for name, values := range r.Header {
+			for _, value := range values {
+				size += len(name) + len(": ") + len(value) + len("\r\n")
+			}
+		}
+		if size > maxHeaderBytes {
+			g.problem(w, http.StatusRequestHeaderFieldsTooLarge, "header_too_large", "address and header may have at most "+strconv.Itoa(maxHeaderBytes)+" bytes")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovered answers a request whose handler panicked, and logs where.
+func (g *Gateway) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := &statusWriter{ResponseWriter: w}
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p)
+			default:
+				g.opts.Logger.Error("panic while answering a request", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				if s.status != 0 {
+					panic(http.ErrAbortHandler) // the client is to see that its answer is not whole
+				}
+				g.problem(s, http.StatusInternalServerError, "internal", "internal error")
+			}
+		}()
+		next.ServeHTTP(s, r)
+	})
 }
 
 // hastened bounds the connection's part in every request, refused ones and their unread
@@ -92,6 +139,7 @@ func (g *Gateway) guard(next http.Handler) (http.Handler, error) {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if err := site.Check(r); err != nil {
 			g.fail(w, r, err)
 			return
@@ -173,12 +221,13 @@ func (g *Gateway) adminsOnly(next http.Handler) handler {
 func (g *Gateway) counted(pattern string, next http.Handler) http.Handler {
 	_, route, _ := strings.Cut(pattern, " ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		s := &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(s, r)
-		g.metrics.requests.WithLabelValues(route, strconv.Itoa(s.status)).Inc()
+		g.metrics.requests.WithLabelValues(route, strconv.Itoa(cmp.Or(s.status, http.StatusOK))).Inc()
 	})
 }
 
+// statusWriter remembers an answer's status, 0 before it has one.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -187,6 +236,11 @@ type statusWriter struct {
 func (s *statusWriter) WriteHeader(status int) {
 	s.status = status
 	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *statusWriter) Write(b []byte) (int, error) {
+	s.status = cmp.Or(s.status, http.StatusOK)
+	return s.ResponseWriter.Write(b)
 }
 
 // Unwrap lets http.ResponseController reach the connection.
