@@ -73,12 +73,8 @@ func TestStopAbortsWhoDoesNotGo(t *testing.T) {
 	for range 40 {
 		p.tick(64)
 	}
-	begun := time.Now()
-	if err := s.Stop(t.Context()); !errors.Is(err, gateway.ErrAborted) {
+	if err := s.Stop(soon(t)); !errors.Is(err, gateway.ErrAborted) {
 		t.Errorf("stop: %v, want ErrAborted (%d records held)", err, len(h.records))
-	}
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("stop took %s", took)
 	}
 }
 

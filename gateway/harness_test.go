@@ -25,7 +25,7 @@ var namespaces atomic.Int64
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -162,7 +162,7 @@ func (p *pen) write(reports ...engine.Report) engine.Cursor {
 		reports[i].Job, reports[i].Fence = p.job, p.fence
 	}
 	// Not soon: what it leaves for the test's end would be measured as memory.
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	acks, err := p.e.Commit(ctx, reports...)
 	if err != nil {

@@ -84,18 +84,14 @@ func openSame(t testing.TB, url string, _ *engine.Engine) *engine.Engine {
 // on with it.
 func TestDrainEndsRunningPatches(t *testing.T) {
 	e, d := real(t), newDepot(t)
-	first := d.serve(t, e, func(o *gateway.Options) { o.DrainTimeout = 10 * time.Second })
+	first := d.serve(t, e, func(o *gateway.Options) { o.DrainTimeout = 10 * time.Minute })
 	file := csv(100 << 10)
 	job := first.announce(t, len(file))
 	st := first.sending(t, job, 0, len(file))
 	st.send(file[:4000])
 	d.arrived(t, job, 4000)
-	began := time.Now()
-	if err := first.Stop(t.Context()); err != nil {
+	if err := first.Stop(soon(t)); err != nil { // long before DrainTimeout
 		t.Fatalf("stop: %v", err)
-	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("stop took %s", took)
 	}
 	if said := st.answer(); !strings.HasPrefix(said, "HTTP/1.1 503") || !strings.Contains(said, `"code":"draining"`) {
 		t.Errorf("the patch is answered %q", said)
@@ -196,7 +192,7 @@ func TestSmallPatchesReportSeldom(t *testing.T) {
 		sent += len(part)
 	}
 	eventually(t, "the bar to show all", func() bool { return view(t, e, job).Progress.Done == int64(sent) })
-	if n := countOf(historyOf(t, e, job), engine.JobProgress); n < 2 || n > most() || sent < 100*most() {
+	if n := countOf(historyOf(t, e, job), engine.JobProgress); n < 2 || n > most() {
 		t.Errorf("%d ticks for %d requests in %s, want 2 to %d", n, sent/len(part), time.Since(began), most())
 	}
 }

@@ -96,11 +96,7 @@ func TestKilledApplicationsJobGoesOnWithAsynqsRetry(t *testing.T) {
 	o.Lease = 250 * time.Millisecond
 	a := adopt(t, o)
 	p.signal(t, syscall.SIGKILL)
-	killed := time.Now()
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobStalled })
-	if took := time.Since(killed); took > 5*time.Second {
-		t.Errorf("job.stalled took %s", took)
-	}
 	if got := standing(e, info); !strings.HasPrefix(got, "active") {
 		t.Errorf("the task is %s: asynq's recovery is asynq's", got)
 	}

@@ -137,11 +137,7 @@ func TestAdoptedJobsEndWithTheirTasks(t *testing.T) {
 			if err := c.tamper(e, info); err != nil {
 				t.Fatal(err)
 			}
-			began := time.Now()
 			end := last(history(t, e, job, nil))
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("the end took %s", took)
-			}
 			if end.State != c.end || end.Error == nil || end.Error.Code != c.code || !strings.Contains(end.Error.Message, c.says) {
 				t.Errorf("it ended as %s, %+v; want %s, %s", end.State, end.Error, c.end, c.code)
 			}

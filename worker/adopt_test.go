@@ -36,7 +36,7 @@ func adopt(t testing.TB, o worker.AdoptOptions) *worker.Adopter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := a.Close(ctx); err != nil {
 			t.Errorf("close adopter: %v", err)

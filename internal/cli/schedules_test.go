@@ -32,7 +32,7 @@ func TestUpSeesToSchedules(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	put := engine.Schedule{Topic: "user:demo", Name: "put", Cron: "@every 1s", Type: "x", Queue: "nobody"}
 	if _, _, err := c.PutSchedule(ctx, put); err != nil {

@@ -209,17 +209,15 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 			}))
 		}
 		var last error
-		began := time.Now()
 		for u, err := range addr.Follow(ctx, engine.FollowQuery{Topic: topic}) {
 			if u.Kind == engine.UpdateLive || u.Kind == engine.UpdateInterrupted {
-				began = time.Now()
 				cancel(why)
 			}
 			last = err
 		}
 		cancel(nil)
-		if !errors.Is(last, why) || time.Since(began) > 5*time.Second {
-			t.Errorf("%s: it ended with %v after %s", when, last, time.Since(began))
+		if !errors.Is(last, why) {
+			t.Errorf("%s: it ended with %v", when, last)
 		}
 	}
 }
