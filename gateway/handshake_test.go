@@ -45,7 +45,7 @@ func (w *wire) send(text string) {
 }
 
 // answer reads an HTTP answer to a method.
-func (w *wire) answer(method string) (*http.Response, string) {
+func (w *wire) answer(method string) answer {
 	w.t.Helper()
 	resp, err := http.ReadResponse(w.in, &http.Request{Method: method})
 	if err != nil {
@@ -53,13 +53,13 @@ func (w *wire) answer(method string) (*http.Response, string) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return resp, ""
+		return answer{resp.StatusCode, resp.Header, ""}
 	}
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return resp, string(b)
+	return answer{resp.StatusCode, resp.Header, string(b)}
 }
 
 const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -69,8 +69,8 @@ func (s *server) opened(t testing.TB) *wire {
 	t.Helper()
 	w := s.wire(t)
 	w.send("GET /v1/ws HTTP/1.1\r\nHost: " + s.addr + "\r\n" + upgrade + "Sec-WebSocket-Protocol: tidemark.v1\r\n\r\n")
-	if resp, _ := w.answer("GET"); resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("status %d", resp.StatusCode)
+	if a := w.answer("GET"); a.status != http.StatusSwitchingProtocols {
+		t.Fatalf("status %d", a.status)
 	}
 	if text := w.text(); !strings.Contains(text, "welcome") {
 		t.Fatalf("first frame %s", text)
@@ -166,12 +166,12 @@ func TestHandshakesByHand(t *testing.T) {
 			w := s.wire(t)
 			w.send(c.request + "\r\n")
 			method, _, _ := strings.Cut(c.request, " ")
-			resp, body := w.answer(method)
-			if resp.StatusCode != c.want || resp.Header.Get("Sec-Websocket-Protocol") != c.protocol {
-				t.Fatalf("status %d, subprotocol %q, want %d and %q: %s", resp.StatusCode, resp.Header.Get("Sec-Websocket-Protocol"), c.want, c.protocol, body)
+			a := w.answer(method)
+			if a.status != c.want || a.header.Get("Sec-Websocket-Protocol") != c.protocol {
+				t.Fatalf("status %d, subprotocol %q, want %d and %q: %s", a.status, a.header.Get("Sec-Websocket-Protocol"), c.want, c.protocol, a.body)
 			}
-			if c.want >= 400 && resp.Header.Get("Content-Type") != "application/problem+json" {
-				t.Errorf("content type %q", resp.Header.Get("Content-Type"))
+			if c.want >= 400 && a.header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("content type %q", a.header.Get("Content-Type"))
 			}
 			if c.want == 101 {
 				if text := w.text(); !strings.Contains(text, "welcome") {
