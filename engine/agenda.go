@@ -188,8 +188,22 @@ func (s Schedule) standing(t timetable, tick string, now time.Time) Scheduled {
 	if was {
 		at.LastAt = after
 	}
+	if ahead(t, after, now) {
+		at.Err = fmt.Errorf("%w, %s; a worker brings it back", ErrAhead, after.Format(time.RFC3339))
+		after = now
+	}
 	at.NextAt = t.next(after)
 	return at
+}
+
+// ahead tells whether ticks were seen to further than the clock has come, by more than the
+// next one: Redis's clock has been ahead.
+func ahead(t timetable, after, now time.Time) bool {
+	if !after.After(now) {
+		return false
+	}
+	next := t.next(now)
+	return !next.IsZero() && next.Before(after)
 }
 
 // readTick reads how far ticks were seen to, and whether there was one.
@@ -204,6 +218,7 @@ func readTick(tick string) (after time.Time, was bool) {
 // schedule runs a command of schedule.lua, and returns Redis's clock and what else it
 // was answered.
 func (e *Engine) schedule(ctx context.Context, args ...any) (now time.Time, rest []string, err error) {
+	began := time.Now()
 	answer, err := e.scripts.schedule.Run(ctx, e.redis, []string{e.keys.schedules(), e.keys.ticks(), e.keys.times()}, args...).Slice()
 	if err != nil {
 		return time.Time{}, nil, failure("ask Redis", err)
@@ -216,5 +231,7 @@ func (e *Engine) schedule(ctx context.Context, args ...any) (now time.Time, rest
 	if err != nil {
 		return time.Time{}, nil, errors.New("Redis's clock cannot be read: " + clip(rest[0], 40))
 	}
-	return time.UnixMilli(ms).UTC(), rest[1:], nil
+	now = time.UnixMilli(ms).UTC()
+	e.clock.look(now, began, time.Now())
+	return now, rest[1:], nil
 }

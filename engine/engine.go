@@ -27,6 +27,7 @@ type Engine struct {
 	tasks   *asynq.Inspector
 	scripts scripts
 	commits *committer
+	clock   *clock
 	tail    *tail
 	queues  queueNames
 
@@ -61,6 +62,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		blocking: connect(blockingOptions(o), all),
 		vital:    connect(vitalOptions(o), all),
 		scripts:  loadScripts(o),
+		clock:    newClock(),
 		queues:   queueNames{admitted: map[string]bool{}},
 	}
 	e.queue = asynq.NewClientFromRedisClient(e.redis)
@@ -95,6 +97,10 @@ func vitalOptions(o Options) redis.UniversalOptions {
 func (e *Engine) check(ctx context.Context) error {
 	if err := e.redis.Ping(ctx).Err(); err != nil {
 		return failure("connect to Redis", err)
+	}
+	began := time.Now()
+	if now, err := e.redis.Time(ctx).Result(); err == nil { // who may not ask learns it with the first schedules
+		e.clock.look(now, began, time.Now())
 	}
 	if err := e.checkEviction(ctx); err != nil {
 		return err

@@ -19,6 +19,9 @@ type Fired struct {
 	Held    error
 	// Passed is how many missed ticks get no job, as the schedule's Missed says.
 	Passed int
+	// Mended is up to when ticks had been seen to, where that was a time still to come: the
+	// schedule goes on from now. Zero: it was right.
+	Mended time.Time
 	// Wait is how long it is until the next tick; negative when none comes, or when the
 	// schedule is no longer there.
 	Wait time.Duration
@@ -33,7 +36,9 @@ type Fired struct {
 // made of the tick, and making a job again changes nothing, as long as the engine's
 // Retention keeps it. Ticks are seen to in their order, and only when their jobs stand
 // is it noted; after an error the same jobs are found again. Errors to branch on:
-// ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory.
+// ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrClock while Redis's clock
+// has jumped and not kept its course for as long as grace: nothing was done then, and calling
+// again later is enough.
 func (e *Engine) Fire(ctx context.Context, s Scheduled, grace time.Duration) (Fired, error) {
 	f, err := e.fire(ctx, s, grace)
 	if err != nil {
@@ -52,6 +57,9 @@ func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fi
 	if err != nil {
 		return none, err
 	}
+	if err := e.clock.steady(grace); err != nil {
+		return none, err
+	}
 	text, tick := rest[0], rest[1]
 	var t timetable
 	switch {
@@ -66,8 +74,15 @@ func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fi
 		return none, err
 	}
 	after, _ := readTick(tick)
+	var mended time.Time
+	if ahead(t, after, now) {
+		if _, _, err := e.schedule(ctx, "mend", field, tick); err != nil {
+			return none, err
+		}
+		mended, after = after, now
+	}
 	r := due(t, after, now, s.Missed, grace)
-	fired := Fired{Passed: r.passed, Wait: -1}
+	fired := Fired{Passed: r.passed, Mended: mended, Wait: -1}
 	if len(r.ticks) > 0 {
 		if err := e.fireTicks(ctx, s.Schedule, r.ticks, &fired); err != nil {
 			return fired, err

@@ -89,6 +89,10 @@ type Scheduled struct {
 	stored bool
 }
 
+// ErrAhead says that the ticks of a schedule were seen to up to a time that is still to come,
+// since Redis's clock was ahead. Fire mends that.
+var ErrAhead = errors.New("ticks were seen to up to a time that is still to come, by Redis's clock")
+
 var scheduleForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
 // Validate checks the schedule as PutSchedule does. Its error wraps ErrInvalid or

@@ -103,14 +103,17 @@ func (c *calendar) read(ctx context.Context) error {
 			warned[title(s)] = text
 		}
 		e := &entry{schedule: s}
-		if !s.NextAt.IsZero() {
+		switch {
+		case errors.Is(s.Err, engine.ErrAhead):
+			e.due = now // which mends it
+		case !s.NextAt.IsZero():
 			e.due = now.Add(s.NextAt.Sub(agenda.Now))
 		}
 		c.entries = append(c.entries, e)
 	}
 	c.warned = warned // without those that are gone
 	for _, e := range c.entries {
-		if e.schedule.Err != nil { // what another is warned of holds until it has fired
+		if e.schedule.Err != nil && !errors.Is(e.schedule.Err, engine.ErrAhead) { // what another is warned of holds until it has fired
 			c.complain(e.schedule, e.schedule.Err)
 		}
 	}
@@ -122,7 +125,8 @@ func (c *calendar) fire(ctx context.Context, e *entry) error {
 	began := time.Now()
 	fired, err := c.w.opts.Engine.Fire(ctx, e.schedule, c.w.opts.ScheduleGrace)
 	switch {
-	case ctx.Err() != nil, errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrClosed):
+	case ctx.Err() != nil, errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrClosed),
+		errors.Is(err, engine.ErrClock):
 		return err
 	case err != nil:
 		// Its own trouble: the others are seen to all the same.
@@ -131,6 +135,10 @@ func (c *calendar) fire(ctx context.Context, e *entry) error {
 		return nil
 	}
 	c.complain(e.schedule, fired.Held)
+	if !fired.Mended.IsZero() {
+		c.w.opts.Logger.Warn("ticks of a schedule had been seen to up to a time that is still to come, since Redis's clock was ahead; it goes on from now",
+			"schedule", e.schedule.Name, "topic", e.schedule.Topic, "up_to", fired.Mended)
+	}
 	if fired.Passed > 0 {
 		c.w.opts.Logger.Warn("ticks of a schedule were missed and have no job", "schedule", e.schedule.Name,
 			"topic", e.schedule.Topic, "missed", fired.Passed)

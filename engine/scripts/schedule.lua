@@ -14,6 +14,7 @@
 --   see FIELD STORED                     → JSON, tick; one without a tick begins now,
 --                                          unless STORED says that it is to be stored and is not
 --   move FIELD MS                        moves a tick that is there forward
+--   mend FIELD TICK                      brings a tick that is still TICK back to now, which none was yet
 
 local call = redis.call
 local clock = call("TIME")
@@ -99,6 +100,12 @@ elseif what == "move" then
   local tick = tonumber(call("HGET", ticks, field))
   if tick and math.abs(tick) < tonumber(ARGV[3]) then
     call("HSET", ticks, field, ARGV[3])
+  end
+  return { now }
+end
+if what == "mend" then
+  if call("HGET", ticks, field) == ARGV[3] then
+    call("HSET", ticks, field, "-" .. now)
   end
   return { now }
 end

@@ -61,6 +61,9 @@ type Config struct {
 	// line of a name wins.
 	Settings []string
 
+	// Env are further variables of the server's environment, NAME=value. For tests.
+	Env []string
+
 	// DieWithParent has the kernel kill the server when this process ends in
 	// whatever way (Linux only; elsewhere it has no effect). For tests, whose
 	// time-out ends the process without any clean-up.

@@ -129,6 +129,7 @@ func command(cfg Config, daemon bool) (*exec.Cmd, error) {
 	cmd.Dir = cfg.Dir
 	// Redis 7 refuses to start under a locale that is not installed.
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Env = append(cmd.Env, cfg.Env...)
 	cmd.SysProcAttr = ownSession()
 	return cmd, nil
 }

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrClock says that Redis's clock has jumped, and that nothing is done by it until it has
+// kept its new course for a while, or is back on the old one.
+var ErrClock = errors.New("Redis's clock has jumped")
+
+const (
+	// clockTolerance is by how much Redis's clock may differ from where this process expects
+	// it and count as on its course: clocks are adjusted, and answers take time.
+	clockTolerance = 5 * time.Second
+	// clockPatience is how long a clock that jumped must keep its new course before Now
+	// follows it.
+	clockPatience = time.Minute
+)
+
+// A clock follows Redis's on this process's monotonic clock. Redis's may be wrong for a
+// moment, by a mistake of its machine's or by a failover to another; the monotonic one runs
+// on, and shows it. What Redis said first is taken as right.
+type clock struct {
+	mu    sync.Mutex
+	epoch time.Time // of the monotonic clock
+	known bool
+	// course is Redis's time at the epoch, as a duration since 1970.
+	course time.Duration
+	// other is the course since a jump, whose first reading was at the time given; zero
+	// since: there was none.
+	other time.Duration
+	since time.Time
+}
+
+func newClock() *clock { return &clock{epoch: time.Now()} }
+
+// near tells whether two courses are the same, where answers take so long.
+func near(a, b, took time.Duration) bool { return (a - b).Abs() <= clockTolerance+took }
+
+// look takes a reading of Redis's clock, from an answer that was waited for between two
+// moments.
+func (c *clock) look(now, began, ended time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	course, took := time.Duration(now.UnixNano())-ended.Sub(c.epoch), ended.Sub(began)
+	switch {
+	case !c.known || near(course, c.course, took):
+		c.known, c.course, c.since = true, course, time.Time{}
+	case c.since.IsZero() || !near(course, c.other, took):
+		c.other, c.since = course, began
+	default:
+		c.other = course
+	}
+}
+
+// steady is ErrClock while Redis's clock has jumped and not kept its course for so long.
+func (c *clock) steady(patience time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since.IsZero() {
+		return nil
+	}
+	if time.Since(c.since) >= patience {
+		c.course, c.since = c.other, time.Time{}
+		return nil
+	}
+	by, word := (c.other - c.course).Round(time.Second), "ahead"
+	if by < 0 {
+		by, word = -by, "back"
+	}
+	return fmt.Errorf("%w: it went %s by %s; what goes by it waits until that has lasted for %s, or is over", ErrClock, word, by, patience)
+}
+
+// Now is Redis's clock, by which all times are that records show and deadlines are judged:
+// as this process last read it, with its own monotonic clock for the time since. A jump
+// counts once it has lasted for a minute. No call to Redis is made.
+func (e *Engine) Now() time.Time {
+	_ = e.clock.steady(clockPatience) // follow what has lasted
+	e.clock.mu.Lock()
+	defer e.clock.mu.Unlock()
+	if !e.clock.known {
+		return time.Now()
+	}
+	return time.Unix(0, int64(e.clock.course+time.Since(e.clock.epoch)))
+}
