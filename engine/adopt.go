@@ -135,7 +135,7 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption, last Attempt) (JobID, er
 		return fail(err)
 	}
 	o := operation{
-		kind: JobQueued, topic: a.Topic, job: newJobID(shardOf(a.Topic, e.opts.Shards), time.Now()), attempt: 1,
+		kind: JobQueued, topic: a.Topic, job: newJobID(shardOf(a.Topic, e.opts.Shards), e.Now()), attempt: 1,
 		fields: []any{
 			"ty", a.Type, "c", constant, "pl", "", "q", a.Task.Queue, "mr", a.MaxRetries, "ai", a.Task.ID,
 			"@after", string(last.Job),

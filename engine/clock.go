@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -15,9 +16,11 @@ const (
 	// clockTolerance is by how much Redis's clock may differ from where this process expects
 	// it and count as on its course: clocks are adjusted, and answers take time.
 	clockTolerance = 5 * time.Second
-	// clockPatience is how long a clock that jumped must keep its new course before Now
-	// follows it.
+	// clockPatience is how long a clock that jumped must keep its new course before deadlines
+	// are judged by it.
 	clockPatience = time.Minute
+	// clockFresh is how old a reading may be for a time that is computed from it.
+	clockFresh = 10 * time.Second
 )
 
 // A clock follows Redis's on this process's monotonic clock. Redis's may be wrong for a
@@ -27,6 +30,7 @@ type clock struct {
 	mu    sync.Mutex
 	epoch time.Time // of the monotonic clock
 	known bool
+	last  time.Time // of the last reading
 	// course is Redis's time at the epoch, as a duration since 1970.
 	course time.Duration
 	// other is the course since a jump, whose first reading was at the time given; zero
@@ -46,6 +50,7 @@ func (c *clock) look(now, began, ended time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	course, took := time.Duration(now.UnixNano())-ended.Sub(c.epoch), ended.Sub(began)
+	c.last = ended
 	switch {
 	case !c.known || near(course, c.course, took):
 		c.known, c.course, c.since = true, course, time.Time{}
@@ -74,15 +79,38 @@ func (c *clock) steady(patience time.Duration) error {
 	return fmt.Errorf("%w: it went %s by %s; what goes by it waits until that has lasted for %s, or is over", ErrClock, word, by, patience)
 }
 
-// Now is Redis's clock, by which all times are that records show and deadlines are judged:
-// as this process last read it, with its own monotonic clock for the time since. A jump
-// counts once it has lasted for a minute. No call to Redis is made.
+// Now is Redis's clock, by which all times are that records show: as this process last read
+// it, with its own monotonic clock for the time since. Workers read it every few seconds. No
+// call to Redis is made.
 func (e *Engine) Now() time.Time {
-	_ = e.clock.steady(clockPatience) // follow what has lasted
-	e.clock.mu.Lock()
-	defer e.clock.mu.Unlock()
-	if !e.clock.known {
+	c := e.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.known:
 		return time.Now()
+	case c.since.IsZero():
+		return time.Unix(0, int64(c.course+time.Since(c.epoch)))
 	}
-	return time.Unix(0, int64(e.clock.course+time.Since(e.clock.epoch)))
+	return time.Unix(0, int64(c.other+time.Since(c.epoch)))
+}
+
+// Past tells whether a time has passed by Redis's clock, where that has not just jumped.
+func (e *Engine) Past(t time.Time) bool {
+	return e.clock.steady(clockPatience) == nil && !e.Now().Before(t)
+}
+
+// readNow is Now for a process that may not have read Redis's clock for long: it may have
+// been suspended since, and its monotonic clock with it.
+func (e *Engine) readNow(ctx context.Context) time.Time {
+	began := time.Now()
+	e.clock.mu.Lock()
+	fresh := e.clock.known && began.Sub(e.clock.last) < clockFresh && began.Round(0).Sub(e.clock.last.Round(0)).Abs() < clockFresh
+	e.clock.mu.Unlock()
+	if !fresh {
+		if now, err := e.redis.Time(ctx).Result(); err == nil { // otherwise the commit that follows says what is wrong
+			e.clock.look(now, began, time.Now())
+		}
+	}
+	return e.Now()
 }

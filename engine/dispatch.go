@@ -109,12 +109,12 @@ func (e *Engine) Dispatch(ctx context.Context, a Attempt, queue string) error {
 	if a.Adopted() {
 		return nil
 	}
-	return e.dispatch(ctx, a.task(queue))
+	return e.dispatch(ctx, e.taskOf(a, queue))
 }
 
-func (a Attempt) task(queue string) task {
+func (e *Engine) taskOf(a Attempt, queue string) task {
 	at := a.RunAt
-	if at.Before(time.Now()) {
+	if at.Before(e.Now()) {
 		at = time.Time{}
 	}
 	return task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at, alone: a.Crashes >= SuspectAfter}
@@ -124,13 +124,13 @@ func (a Attempt) task(queue string) task {
 // reports false when there was one in this queue already: that may be about to be dropped
 // as well. Its error wraps ErrUnreachable.
 func (e *Engine) Move(ctx context.Context, a Attempt, queue string) (bool, error) {
-	return e.hand(ctx, a.task(queue))
+	return e.hand(ctx, e.taskOf(a, queue))
 }
 
 // Replace is Dispatch where a task may stand in the way that asynq has given up: it is
 // deleted. Its error wraps ErrUnreachable.
 func (e *Engine) Replace(ctx context.Context, a Attempt, queue string) error {
-	fresh, err := e.hand(ctx, a.task(queue))
+	fresh, err := e.hand(ctx, e.taskOf(a, queue))
 	if err != nil || fresh {
 		return err
 	}

@@ -87,7 +87,18 @@ func (s Spec) Validate() error {
 	if err == nil {
 		_, err = s.payload()
 	}
+	if err == nil {
+		err = s.inTime(time.Now())
+	}
 	return err
+}
+
+// inTime checks that the job could start before its deadline.
+func (s Spec) inTime(now time.Time) error {
+	if s.Deadline.IsZero() || s.Deadline.After(now.Add(s.Delay)) {
+		return nil
+	}
+	return fmt.Errorf("%w Deadline %s: it is before the job could start", ErrInvalid, s.Deadline.Format(time.RFC3339))
 }
 
 // Enqueue makes a job and hands it to asynq. It is accepted, and will reach an end,
@@ -97,7 +108,10 @@ func (s Spec) Validate() error {
 // ErrInvalidTopic, ErrLimit, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
 // which the job stands and is returned.
 func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
-	now := time.Now()
+	now := e.Now()
+	if s.Delay != 0 || !s.Deadline.IsZero() {
+		now = e.readNow(ctx)
+	}
 	o, t, err := s.making(newJobID(shardOf(s.Topic, e.opts.Shards), now), now, origin{})
 	if s.Key != "" {
 		o.key = "enqueue:" + string(s.Topic) + ":" + s.Key
@@ -129,6 +143,9 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 		return operation{}, task{}, err
 	}
 	payload, err := s.payload()
+	if err == nil {
+		err = s.inTime(now)
+	}
 	if err != nil {
 		return operation{}, task{}, err
 	}
@@ -218,9 +235,6 @@ func (s Spec) constant(from origin) (string, error) {
 		option.Within("MaxRetries", s.MaxRetries, -1, mostRetries),
 	); err != nil {
 		return "", err
-	}
-	if !s.Deadline.IsZero() && !s.Deadline.After(time.Now().Add(s.Delay)) {
-		return "", fmt.Errorf("%w Deadline %s: it is before the job could start", ErrInvalid, s.Deadline.Format(time.RFC3339))
 	}
 	b, err := json.Marshal(struct {
 		Type    string            `json:"type"`

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,7 +19,7 @@ func (e *Engine) NewJobID(topic Topic) (JobID, error) {
 	if _, err := ParseTopic(string(topic)); err != nil {
 		return "", err
 	}
-	return newJobID(shardOf(topic, e.opts.Shards), time.Now()), nil
+	return newJobID(shardOf(topic, e.opts.Shards), e.Now()), nil
 }
 
 // Receive makes a job whose input is still arriving: it is Receiving, under attempt 0,

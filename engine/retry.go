@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 )
 
 // RetryQuery says how an ended job is tried again.
@@ -67,7 +66,7 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	if s.MaxRetries == 0 {
 		s.MaxRetries = -1
 	}
-	now := time.Now()
+	now := e.Now()
 	o, t, err := s.making(newJobID(id.shard(), now), now, origin{retryOf: id})
 	if err != nil {
 		return Enqueued{}, err

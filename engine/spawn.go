@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 )
 
 // Bounds of a slice of children: so many, and so many bytes of what makes them, are one call of
@@ -28,7 +27,7 @@ func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int
 	if depth+1 > MaxChildDepth {
 		return fail(fmt.Errorf("%w depth %d: children of children end at %d", ErrInvalid, depth+1, MaxChildDepth))
 	}
-	now := time.Now()
+	now := e.Now()
 	slice, tasks := &submission{shard: parent.shard()}, make([]task, 0, sliceChildren)
 	var late error
 	flush := func() error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hibiken/asynq"
 
@@ -30,7 +29,7 @@ func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t 
 	}
 	report := try.failure(codeError, err)
 	if report.Type == engine.JobRetrying && a.adopt.RetryDelay != nil {
-		report.RetryAt = time.Now().Add(a.adopt.RetryDelay(try.Try-1, err, t))
+		report.RetryAt = a.opts.Engine.Now().Add(a.adopt.RetryDelay(try.Try-1, err, t))
 	}
 	return report
 }

@@ -155,7 +155,7 @@ func (w *Worker) release(base context.Context, from, jobType string, p engine.Ta
 			queue = a.Queue
 		}
 		if wait > 0 {
-			a.RunAt = time.Now().Add(wait)
+			a.RunAt = w.opts.Engine.Now().Add(wait)
 		}
 		moved, err = w.opts.Engine.Move(ctx, a, queue)
 	}
@@ -179,7 +179,8 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 	r := w.newRun(job, fence, started, cancel)
 	if !started.Deadline.IsZero() {
 		var stop context.CancelFunc
-		ctx, stop = context.WithDeadlineCause(ctx, started.Deadline, ErrDeadline)
+		// By Redis's clock: this machine's may be another.
+		ctx, stop = context.WithTimeoutCause(ctx, started.Deadline.Sub(w.opts.Engine.Now()), ErrDeadline)
 		defer stop()
 		defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
 	}
@@ -333,7 +334,7 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 		wait = after.after
 	}
 	report := failed(code)
-	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(time.Now().Add(wait)), r.started.Retries+1
+	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(w.opts.Engine.Now().Add(wait)), r.started.Retries+1
 	return report
 }
 

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/worker"
 )
 
 // A clock that is wrong for a moment, as by a failover to a machine whose clock is ahead,
@@ -80,5 +82,68 @@ func TestAScheduleThatIsAheadOfTheClockIsMended(t *testing.T) {
 	}
 	if err := said(); err != nil {
 		t.Errorf("the schedule still says %v", err)
+	}
+}
+
+// Redis's clock is an hour behind this machine's, which is a worker whose clock is an hour
+// ahead: it fails nobody's job, and tells times by Redis's clock.
+func TestAWorkerWhoseClockIsAheadGoesByRedis(t *testing.T) {
+	t.Parallel()
+	clock := redistest.NewClock(t)
+	clock.Shift(-time.Hour)
+	e := open(t, redistest.Server(t, redistest.WithClock(clock)).URL())
+	soonDue := func(s *engine.Spec) { s.Deadline = time.Now().Add(-30 * time.Minute) } // in half an hour, by Redis's clock
+	waiting := enqueue(t, e, "elsewhere", soonDue, func(s *engine.Spec) { s.Queue = "elsewhere" })
+	o := brief(e)
+	o.BackoffMin, o.BackoffMax = time.Hour, time.Hour
+	w := build(t, o)
+	worker.Handle(w, "export", func(ctx context.Context, run *worker.Run, _ []byte) error {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		return nil
+	})
+	worker.Handle(w, "fails", func(context.Context, *worker.Run, []byte) error { return errors.New("once") })
+	start(t, w)
+	all := history(t, e, enqueue(t, e, "export", soonDue), nil)
+	if end := last(all); end.State != engine.Succeeded {
+		t.Errorf("a job with half an hour left ended as %s with %+v", end.State, end.Error)
+	}
+	failing := enqueue(t, e, "fails")
+	eventually(t, "the retry", func() bool {
+		v, err := e.Job(soon(t), failing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		job, err := v.Job()
+		if err != nil || job.State != engine.Retrying {
+			return false
+		}
+		// Half to all of an hour from now, by Redis's clock, which is half an hour ago to now
+		// by this machine's.
+		if at := time.Until(*job.RetryAt); at < -31*time.Minute || at > 2*time.Minute {
+			t.Errorf("the next attempt is told for %s from now, by this machine's clock", at)
+		}
+		return true
+	})
+	// The reconciler has come by in the meantime.
+	before := forgotten(t, e)
+	eventually(t, "the reconciler to come by", before)
+	if v, err := e.Job(soon(t), waiting); err != nil {
+		t.Error(err)
+	} else if job, err := v.Job(); err != nil || job.State != engine.Queued {
+		t.Errorf("a waiting job with half an hour left is %s, %v", job.State, err)
+	}
+}
+
+// forgotten makes a job whose maker died on the way to asynq, and tells whether a reconciler
+// has handed it over.
+func forgotten(t *testing.T, e *engine.Engine) func() bool {
+	t.Helper()
+	job := enqueue(t, e, "elsewhere", func(s *engine.Spec) { s.Queue = "elsewhere" })
+	forgetDispatch(t, e, job, "elsewhere")
+	return func() bool {
+		a, err := e.Current(soon(t), job)
+		return err == nil && a.Dispatched
 	}
 }

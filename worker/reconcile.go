@@ -237,7 +237,7 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphans map[eng
 		return true, e.Cancel(ctx, a.Job)
 	case orphan && !held:
 		return true, r.tend(ctx, parent.Job, "children are canceled, since their parent has ended")
-	case !held && !a.Deadline.IsZero() && !time.Now().Before(a.Deadline):
+	case !held && !a.Deadline.IsZero() && r.c.opts.Engine.Past(a.Deadline):
 		return true, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
 	}
 	return false, nil
