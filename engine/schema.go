@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -40,13 +41,20 @@ func (e *Engine) settle(ctx context.Context) error {
 	return nil
 }
 
-// checkEviction refuses a Redis that may drop keys. A Redis that does not tell its
-// policy, as the embedded one, is taken.
+// checkEviction refuses a Redis that may drop keys. A Redis that does not know its policy,
+// as the embedded one, is taken; one that does not let its user ask is too, with a warning.
 func (e *Engine) checkEviction(ctx context.Context) error {
+	var denied sync.Once // nodes of a Cluster are asked concurrently
 	check := func(ctx context.Context, c redis.Cmdable) error {
 		info, err := c.Info(ctx, "memory").Result()
 		if away(orNil(err)) {
 			return failure("ask Redis for its memory policy", err)
+		}
+		if redis.IsPermissionError(err) {
+			denied.Do(func() {
+				e.opts.Logger.Warn("Redis does not let its user ask for INFO: its maxmemory-policy must be noeviction and cannot be checked, and another Redis behind the same address cannot be told from this one",
+					"missing right", "+info", "command", "ACL SETUSER <user> +info", "error", err)
+			})
 		}
 		policy := field(info, "maxmemory_policy")
 		if policy != "" && policy != "noeviction" {
