@@ -79,3 +79,27 @@ func copyTree(t testing.TB, from, to string) int {
 	}
 	return n
 }
+
+// LosePower kills the server (started [WithAOF]), takes so many bytes off the end of its
+// append-only file, at most all, and starts it again: what a power cut leaves, also in the
+// middle of a command, which Redis drops when it loads.
+func (r *Redis) LosePower(lost int64) {
+	r.t.Helper()
+	r.Kill()
+	path := r.aofFile()
+	info, err := os.Stat(path)
+	r.check(err)
+	r.check(os.Truncate(path, max(0, info.Size()-lost)))
+	r.Restart()
+}
+
+// aofFile is the file that the server appends to.
+func (r *Redis) aofFile() string {
+	r.t.Helper()
+	found, err := filepath.Glob(filepath.Join(r.Dir(), aofNames[0], "*.incr.aof"))
+	r.check(err)
+	if len(found) == 0 {
+		return filepath.Join(r.Dir(), aofNames[1])
+	}
+	return found[len(found)-1]
+}

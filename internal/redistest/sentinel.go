@@ -195,3 +195,17 @@ func (g *Group) checkSwitch(msg *redis.Message) {
 		g.t.Fatalf("the Sentinels switched to %q, the replica is at %s", msg.Payload, g.replica.Addr())
 	}
 }
+
+// Rejoin starts the old primary of a [Group.Failover] again, as the new one's replica, and
+// returns when another failover can succeed.
+func (g *Group) Rejoin() {
+	g.t.Helper()
+	g.replica.Restart()
+	host, port, err := net.SplitHostPort(g.primary.Addr())
+	g.replica.check(err)
+	client := Dial(g.t, g.replica.Addr())
+	g.replica.check(client.ReplicaOf(g.t.Context(), host, port).Err())
+	for _, s := range g.Sentinels {
+		g.awaitKnown(s)
+	}
+}

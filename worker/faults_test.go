@@ -1,0 +1,238 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/worker"
+)
+
+// A fault is what befalls the Redis of workers that are well.
+type fault struct {
+	name string
+	// rounds are how often it strikes: in tests, and in soak.
+	rounds, full int
+	// loses: what Redis had acknowledged may be gone, and jobs with it.
+	loses bool
+	// begin starts a Redis, and returns its URL and a strike, which returns when the fault is
+	// over.
+	begin func(t *testing.T, d *drawer) (url string, strike func(round int))
+}
+
+// refusing is a server that answers reads and refuses writes for a while: for longer than
+// workers take to be called silent, and for less.
+func refusing(why redistest.Refusal, spelling string) fault {
+	return fault{name: "refused writes: " + why.String() + spelling, rounds: 2, full: 20, begin: func(t *testing.T, d *drawer) (string, func(int)) {
+		s := redistest.Server(t)
+		proxy := redistest.NewProxy(t, s.Addr())
+		if spelling != "" {
+			proxy.RewriteReplies("-READONLY ", "-ERR READONLY ")
+		}
+		return proxy.URL(), func(int) {
+			s.RefuseWrites(why)
+			pause(t.Context(), 500*time.Millisecond+d.within(1500*time.Millisecond))
+			s.TakeWrites()
+		}
+	}}
+}
+
+// powerLoss cuts a server's append-only file at a random byte.
+var powerLoss = fault{name: "power loss", rounds: 2, full: 20, loses: true, begin: func(t *testing.T, d *drawer) (string, func(int)) {
+	s := redistest.Server(t, redistest.WithAOF())
+	return s.URL(), func(int) { s.LosePower(int64(d.below(8 << 10))) }
+}}
+
+// failover kills the primary of a group, and the old one becomes its replica.
+var failover = fault{name: "failover", rounds: 2, full: 20, loses: true, begin: func(t *testing.T, _ *drawer) (string, func(int)) {
+	g := redistest.Sentinel(t, 1)
+	return g.URL(), func(round int) {
+		if round > 0 {
+			g.Rejoin()
+		}
+		g.Failover()
+	}
+}}
+
+// TestJobsUnderFaults has jobs come, run and end while Redis is struck, with workers that
+// are well all the time.
+func TestJobsUnderFaults(t *testing.T) {
+	t.Parallel()
+	faults := []fault{
+		refusing(redistest.OutOfMemory, ""), refusing(redistest.FewReplicas, ""), refusing(redistest.CannotSave, ""),
+		refusing(redistest.Demoted, ""), refusing(redistest.Demoted, ", as a proxy says it"),
+		powerLoss, failover,
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			f.run(t)
+		})
+	}
+}
+
+func (f fault) run(t *testing.T) {
+	d := draws(t)
+	url, strike := f.begin(t, d)
+	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
+	e := openIn(t, url, namespace)
+	for range 2 {
+		o := brief(openIn(t, url, namespace))
+		o.HeartbeatInterval, o.Lease, o.SweepInterval = 500*time.Millisecond, 1500*time.Millisecond, 50*time.Millisecond
+		w := build(t, o)
+		worker.Handle(w, "tally", countUp(nil))
+		start(t, w)
+	}
+	work := tally{Steps: 100, Pace: 10 * time.Millisecond}
+
+	// Jobs come as fast as they end, and some more than there are slots.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(scale(3, 30))*time.Minute)
+	defer cancel()
+	enough := make(chan struct{})
+	var producing sync.WaitGroup
+	var made, ended, gone atomic.Int64
+	problems := make(chan string, 1000)
+	for lane := range 12 {
+		producing.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				select {
+				case <-enough:
+					return
+				default:
+				}
+				topic := engine.Topic(fmt.Sprintf("user:%d-%d", lane, n))
+				job, err := insist(ctx, e, engine.Spec{Topic: topic, Type: "tally", Payload: work, Key: "once", MaxRetries: -1})
+				if err != nil {
+					problems <- fmt.Sprintf("enqueue: %v", err)
+					return
+				}
+				made.Add(1)
+				all, err := settled(ctx, e, topic, job)
+				switch {
+				case errors.Is(err, engine.ErrNotFound) && f.loses:
+					gone.Add(1)
+				case err != nil:
+					problems <- fmt.Sprintf("job %s: %v", job, err)
+					return
+				default:
+					ended.Add(1)
+					if found := harmed(all, fmt.Append(nil, work.sum())); len(found) > 0 {
+						problems <- fmt.Sprintf("job %s: %q\n%s", job, found, tell(all))
+					}
+				}
+			}
+		})
+	}
+	more := func(n int64) { // than have ended
+		for want := ended.Load() + n; ended.Load() < want && ctx.Err() == nil && len(problems) == 0; {
+			pause(ctx, 10*time.Millisecond)
+		}
+	}
+	for round := range scale(f.rounds, f.full) {
+		more(6)
+		strike(round)
+	}
+	more(12)
+	close(enough)
+	producing.Wait()
+	close(problems)
+	for p := range problems {
+		t.Error(p)
+	}
+	t.Logf("%d jobs, %d ended, %d were lost before they had", made.Load(), ended.Load(), gone.Load())
+	if ctx.Err() != nil {
+		t.Error("time is up")
+	}
+}
+
+// insist enqueues until it is answered, as whoever enqueues with a key may.
+func insist(ctx context.Context, e *engine.Engine, s engine.Spec) (engine.JobID, error) {
+	for {
+		got, err := e.Enqueue(ctx, s)
+		if err == nil || ctx.Err() != nil || (!errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, engine.ErrOutOfMemory)) {
+			return got.Job, err
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// settled waits until a job has ended, and then reads all records of its topic.
+func settled(ctx context.Context, e *engine.Engine, topic engine.Topic, job engine.JobID) ([]engine.Record, error) {
+	for {
+		_, err := e.Current(ctx, job)
+		if errors.Is(err, engine.ErrEnded) {
+			var all []engine.Record
+			if all, err = stream(ctx, e, topic); err == nil {
+				return all, nil
+			}
+		}
+		if err != nil && !errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, engine.ErrOutOfMemory) {
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// harmed holds the records of a job of workers that were well to what is promised whatever
+// befalls Redis.
+func harmed(all []engine.Record, result []byte) []string {
+	found := flaws(all)
+	for _, r := range all {
+		switch r.Type {
+		case engine.JobStalled, engine.JobRetrying, engine.JobFailed, engine.JobCanceled:
+			found = append(found, fmt.Sprintf("%s of attempt %d: %+v", r.Type, r.Job.Attempt, r.Job.Error))
+		}
+	}
+	if len(all) > 0 && !slices.Equal(last(all).Result, result) {
+		found = append(found, fmt.Sprintf("result %s, want %s", last(all).Result, result))
+	}
+	return found
+}
+
+func TestCheckerOfFaultsSeesMistakes(t *testing.T) {
+	t.Parallel()
+	record := func(of engine.RecordType, attempt int, percent float64) engine.Record {
+		return engine.Record{Type: of, Job: &engine.Job{Attempt: attempt, Percent: percent}}
+	}
+	sound := func() []engine.Record {
+		all := []engine.Record{
+			record(engine.JobQueued, 0, 0), record(engine.JobStarted, 1, 0), record(engine.JobProgress, 1, 40),
+			record(engine.JobCheckpoint, 1, 50), record(engine.JobSucceeded, 1, 100),
+		}
+		all[4].Job.Result = []byte("45")
+		return all
+	}
+	if found := harmed(sound(), []byte("45")); len(found) > 0 {
+		t.Fatalf("a sound history is found to have flaws: %q", found)
+	}
+	for what, plant := range map[string]func([]engine.Record) []engine.Record{
+		"a healthy worker lost": func(all []engine.Record) []engine.Record {
+			return slices.Insert(all, 3, record(engine.JobStalled, 1, 40))
+		},
+		"a false task_deleted": func(all []engine.Record) []engine.Record {
+			all[4].Type, all[4].Job.Error = engine.JobCanceled, &engine.JobError{Code: "task_deleted"}
+			return all
+		},
+		"a false record_lost": func(all []engine.Record) []engine.Record { all[4].Type = engine.JobFailed; return all },
+		"a retry that cost":   func(all []engine.Record) []engine.Record { all[3].Type = engine.JobRetrying; return all },
+		"two ends":            func(all []engine.Record) []engine.Record { return append(all, all[4]) },
+		"no end":              func(all []engine.Record) []engine.Record { return all[:4] },
+		"the bar falls":       func(all []engine.Record) []engine.Record { all[3].Job.Percent = 39; return all },
+		"a step lost":         func(all []engine.Record) []engine.Record { all[4].Job.Result = []byte("44"); return all },
+		"no records":          func([]engine.Record) []engine.Record { return nil },
+	} {
+		if len(harmed(plant(sound()), []byte("45"))) == 0 {
+			t.Errorf("not seen: %s", what)
+		}
+	}
+}
