@@ -29,6 +29,7 @@ func (c *clientsRole) deeds() map[string]deed {
 	return map[string]deed{
 		"seed": deedOf(c.seed), "connect": deedOf(c.connect), "hang up": deedOf(c.hangUp),
 		"deliver": deedOf(c.deliver), "return": deedOf(c.comeBack),
+		"enqueue": deedOf(c.enqueue), "leave unread": deedOf(c.leaveUnread),
 	}
 }
 

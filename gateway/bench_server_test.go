@@ -110,12 +110,16 @@ const unasked = 10 * time.Minute
 
 // A gatewayRole is the process that is measured. It has the defaults of a gateway, but
 // all connections are one user's, and unasked.
-type gatewayRole struct{ meter meter }
+type gatewayRole struct {
+	meter   meter
+	gateway *gateway.Gateway
+}
 
 func (g *gatewayRole) deeds() map[string]deed {
 	g.meter.role = "gateway"
 	return map[string]deed{
 		"serve": deedOf(g.serve), "memory": deedOf(resident), "start": deedOf(g.meter.start), "stop": deedOf(g.meter.stop),
+		"held": deedOf(g.held),
 	}
 }
 
@@ -124,7 +128,8 @@ func (g *gatewayRole) serve(s serving) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	gw, err := gateway.New(gateway.Options{Engine: e, Logger: quiet(), ConnectionsPerPrincipal: s.Connections, PingInterval: unasked})
+	gw, err := gateway.New(gateway.Options{Engine: e, Logger: quiet(), ConnectionsPerPrincipal: s.Connections, PingInterval: unasked, StallTimeout: unasked})
+	g.gateway = gw
 	if err != nil {
 		return "", err
 	}
