@@ -234,7 +234,7 @@ func (r *analyses) profile(f *analyzed) error {
 	if err := p.WriteText(&b); err != nil {
 		return err
 	}
-	fmt.Fprintf(&b, "\nFull profile: %s\n\n", where)
+	fmt.Fprintf(&b, "\nFull profile: %s\n\n", oneLine(where))
 	_, err = r.app.out.Write(b.Bytes())
 	return err
 }

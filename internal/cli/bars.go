@@ -34,7 +34,7 @@ type bar struct {
 }
 
 func newBars(w io.Writer, o ...mpb.ContainerOption) *bars {
-	o = append([]mpb.ContainerOption{mpb.WithOutput(w), mpb.WithRefreshRate(barRefresh), mpb.PopCompletedMode()}, o...)
+	o = append([]mpb.ContainerOption{mpb.WithOutput(exact(w)), mpb.WithRefreshRate(barRefresh), mpb.PopCompletedMode()}, o...)
 	return &bars{screen: mpb.New(o...), jobs: map[engine.JobID]*bar{}, files: map[string]*bar{}}
 }
 

@@ -30,7 +30,7 @@ type app struct {
 func Main(args []string, in io.Reader, out, err io.Writer) int {
 	// What go-redis has to say reaches the user through the errors it returns.
 	redis.SetLogger(silent{})
-	a := &app{in: in, out: out, err: err}
+	a := &app{in: in, out: plain{out}, err: plain{err}}
 	ctx, stop := untilSignal(context.Background())
 	defer stop()
 	root := a.root()
@@ -129,24 +129,10 @@ const leastColumns = 40
 // onTerminal reports whether w is a terminal that can move its cursor and has room for
 // bars.
 func onTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := exact(w).(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
 		return false
 	}
 	columns, _, err := term.GetSize(int(f.Fd())) // an error: no terminal
 	return err == nil && columns >= leastColumns
-}
-
-// oneLine makes a text from anywhere fit to be shown: no line breaks, no control
-// characters, so that no title can steer the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t', r == '\r':
-			return ' '
-		case r < ' ', r >= 0x7f && r < 0xa0, r >= 0x200e && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
-			return '·'
-		}
-		return r
-	}, s)
 }

@@ -52,7 +52,7 @@ func (a *app) control(ctx context.Context, s *session, id engine.JobID, r reques
 	// Of one that has ended, how it ended decides below.
 	switch err := r.ask(s.store, ctx, id); {
 	case errors.Is(err, engine.ErrUnreplicated):
-		fmt.Fprintln(a.err, "tidemark: "+err.Error()) // the request stands
+		fmt.Fprintln(a.err, "tidemark: "+oneLine(err.Error())) // the request stands
 	case errors.Is(err, engine.ErrUnreachable):
 		return fmt.Errorf("%w; asking again does no harm", err)
 	case err != nil && !errors.Is(err, engine.ErrEnded):
@@ -68,7 +68,7 @@ func (a *app) control(ctx context.Context, s *session, id engine.JobID, r reques
 		return err
 	}
 	if asJSON {
-		fmt.Fprintf(a.out, "%s\n", v.JSON)
+		fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
 	} else {
 		fmt.Fprintf(a.out, "%s is %s at %s\n", id, state(j), percent(j.Percent))
 	}

@@ -81,7 +81,7 @@ const madeAsJSON = "print the job's ID, topic, and whether it existed already, a
 // made prints a job that was made, or found; existing says the latter in words.
 func (a *app) made(made engine.Enqueued, err error, existing string, asJSON bool) error {
 	if errors.Is(err, engine.ErrUnreplicated) {
-		fmt.Fprintln(a.err, "tidemark: "+err.Error())
+		fmt.Fprintln(a.err, "tidemark: "+oneLine(err.Error()))
 		err = nil
 	}
 	if err != nil {
@@ -95,7 +95,7 @@ func (a *app) made(made engine.Enqueued, err error, existing string, asJSON bool
 		}{made.Job, made.Topic, made.Existing})
 		return nil
 	}
-	fmt.Fprintln(a.out, made.Job)
+	fmt.Fprintln(a.out, oneLine(string(made.Job)))
 	if made.Existing {
 		fmt.Fprintln(a.err, existing)
 	}

@@ -63,7 +63,7 @@ func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON b
 				break
 			}
 			if asJSON {
-				fmt.Fprintf(a.out, "%s\n", v.JSON)
+				fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
 			}
 			jobs = append(jobs, j)
 		}
@@ -98,7 +98,7 @@ func writeJobs(w io.Writer, jobs []engine.Job, now time.Time) error {
 		if j.Children != nil && j.State == engine.Awaiting {
 			is += " " + children(*j.Children)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", j.ID, is, percent(j.Percent), j.Type, spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", oneLine(string(j.ID)), is, percent(j.Percent), oneLine(j.Type), spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
 	}
 	return t.Flush()
 }
@@ -123,7 +123,7 @@ func (a *app) jobCommand() *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			fmt.Fprintf(a.out, "%s\n", v.JSON)
+			fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
 			return nil
 		}
 		return writeJob(a.out, j)
@@ -142,10 +142,12 @@ func (a *app) openJob(cmd *cobra.Command, id string) (*session, error) {
 // writeJob shows what a job's view holds, a line each.
 func writeJob(w io.Writer, j engine.Job) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	say := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	say := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", name, oneLine(fmt.Sprintf(format, args...)))
+	}
 	say("Job", "%s", j.ID)
 	if j.Title != "" {
-		say("Title", "%s", oneLine(j.Title))
+		say("Title", "%s", j.Title)
 	}
 	say("Type", "%s", j.Type)
 	say("Topic", "%s", j.Topic)
@@ -157,7 +159,7 @@ func writeJob(w io.Writer, j engine.Job) error {
 		say("Progress", "%s", amount(*j.Progress))
 	}
 	if j.Message != "" {
-		say("Message", "%s", oneLine(j.Message))
+		say("Message", "%s", j.Message)
 	}
 	if j.Children != nil {
 		say("Children", "%s", children(*j.Children))
@@ -184,11 +186,11 @@ func writeJob(w io.Writer, j engine.Job) error {
 		say("Retry of", "%s", j.RetryOf)
 	}
 	if j.Error != nil {
-		say("Error", "%s (%s)", oneLine(j.Error.Message), j.Error.Code)
+		say("Error", "%s (%s)", j.Error.Message, j.Error.Code)
 	}
 	var labels []string
 	for name, value := range j.Labels {
-		labels = append(labels, name+"="+oneLine(value))
+		labels = append(labels, name+"="+value)
 	}
 	if len(labels) > 0 {
 		slices.Sort(labels)

@@ -20,7 +20,7 @@ func state(j engine.Job) string {
 	case j.Pausing:
 		return "pausing"
 	}
-	return string(j.State)
+	return oneLine(string(j.State))
 }
 
 // children says how many of a job's children have ended: "4 of 10, 1 failed".
@@ -77,7 +77,7 @@ func details(s sight) string {
 func milestone(s sight) string {
 	switch s.kind {
 	case engine.JobLog:
-		text := s.log.Level + ": " + oneLine(s.log.Text)
+		text := oneLine(s.log.Level) + ": " + oneLine(s.log.Text)
 		if s.log.Suppressed > 0 {
 			text += fmt.Sprintf(" (%d lines left out)", s.log.Suppressed)
 		}
@@ -86,7 +86,7 @@ func milestone(s sight) string {
 		return "its worker went silent; another takes over"
 	case engine.JobQueued:
 		if s.job.RetryOf != "" && s.job.Attempt == 0 {
-			return "tries job " + string(s.job.RetryOf) + " again"
+			return "tries job " + oneLine(string(s.job.RetryOf)) + " again"
 		}
 	case engine.JobResumed:
 		if s.goesOn {

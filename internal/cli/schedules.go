@@ -79,7 +79,7 @@ func writeSchedules(w io.Writer, all []engine.Scheduled, now time.Time) error {
 		if !at.LastAt.IsZero() {
 			last = at.LastAt.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", at.Name, oneLine(at.Type), oneLine(at.Cron), oneLine(at.TimeZone), next, last)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(at.Name), oneLine(at.Type), oneLine(at.Cron), oneLine(at.TimeZone), next, last)
 	}
 	return t.Flush()
 }
@@ -178,7 +178,7 @@ func (a *app) putSchedule(cmd *cobra.Command, schedule engine.Schedule, asJSON b
 	if created {
 		what = "made"
 	}
-	fmt.Fprintf(a.out, "%s is %s. Its next tick: %s\n", at.Name, what, at.NextAt.Local().Format(time.DateTime))
+	fmt.Fprintf(a.out, "%s is %s. Its next tick: %s\n", oneLine(at.Name), what, at.NextAt.Local().Format(time.DateTime))
 	return nil
 }
 

@@ -128,7 +128,7 @@ func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) e
 	last, err := s.follow(ctx, q, func(u engine.Update) error {
 		switch u.Kind {
 		case engine.UpdateRecord:
-			_, err := a.out.Write(append(u.Entry.JSON[:len(u.Entry.JSON):len(u.Entry.JSON)], '\n'))
+			_, err := exact(a.out).Write(append(u.Entry.JSON[:len(u.Entry.JSON):len(u.Entry.JSON)], '\n'))
 			return err
 		case engine.UpdateSnapshot:
 			var cursor engine.Cursor // where to go on is known with the last part
