@@ -90,6 +90,17 @@ var settings = []Setting{
 		codec: duration(func(c *Config) *time.Duration { return &c.Engine.Retention }),
 	},
 	{
+		Key: "engine.retry_failed", field: "RetryFailed",
+		Doc: "How long a job that failed or was canceled can be tried again: its payload and checkpoint are kept for that " +
+			"long, and no longer than engine.retention.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Engine.RetryFailed }),
+	},
+	{
+		Key: "engine.retry_succeeded", field: "RetrySucceeded",
+		Doc:   "The same of a job that succeeded.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Engine.RetrySucceeded }),
+	},
+	{
 		Key: "engine.topic_entries", field: "TopicEntries",
 		Doc: "The most records that a topic's stream keeps. A reader that was away for longer than it reaches back " +
 			"is told so and gets a snapshot.",
@@ -116,10 +127,20 @@ var settings = []Setting{
 		codec: count(func(c *Config) *int { return &c.Engine.LogEntries }),
 	},
 	{
+		Key: "engine.log_bytes", field: "LogBytes",
+		Doc:   "The most bytes of records that a shard's log keeps.",
+		codec: size(func(c *Config) *int { return &c.Engine.LogBytes }),
+	},
+	{
 		Key: "engine.outbox_entries", field: "OutboxEntries",
 		Doc: "The most records that a shard's outbox keeps for its consumer groups. At the cap the oldest go, " +
 			"counted, although a group has not read them.",
 		codec: count(func(c *Config) *int { return &c.Engine.OutboxEntries }),
+	},
+	{
+		Key: "engine.outbox_bytes", field: "OutboxBytes",
+		Doc:   "The most bytes of records that it keeps, likewise.",
+		codec: size(func(c *Config) *int { return &c.Engine.OutboxBytes }),
 	},
 	{
 		Key: "engine.topic_jobs", field: "TopicJobs",

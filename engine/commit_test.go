@@ -331,7 +331,9 @@ func TestEnqueueWithAKeyGivesTheSameJobAfterItsEnd(t *testing.T) {
 		if err := e.Redis().Del(soon(t), keyOf(t, e, "j:"+string(first.Job))).Err(); err != nil {
 			t.Fatal(err)
 		}
-		again("after its retention")
+		if got, err := e.Enqueue(soon(t), s); err != nil || got.Existing {
+			t.Errorf("after its retention: %+v, %v; want another job", got, err)
+		}
 	})
 }
 

@@ -30,9 +30,12 @@ type Spec struct {
 	// Labels are for programs and searches: at most 16, names
 	// [a-z][a-z0-9._-]{0,63}, values at most 256 bytes.
 	Labels map[string]string
-	// Key makes Enqueue idempotent: within a day, calls with the same topic and
-	// key give the same job, whatever else they say. At most 256 bytes.
+	// Key makes Enqueue idempotent: calls with the same topic and key give the same
+	// job, whatever else they say, for as long as that job is kept. At most 256 bytes.
 	Key string
+	// KeyLife says which ends of the job free its Key before that, so that the next call
+	// makes another job. Zero: none.
+	KeyLife KeyLife
 	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue", which
 	// are queues of Tidemark's own. Defaults to "default".
 	Queue string
@@ -46,6 +49,17 @@ type Spec struct {
 	// no retry.
 	MaxRetries int
 }
+
+// A KeyLife says how long a Key gives the job that it has made.
+type KeyLife string
+
+// The lives of a key that are shorter than its job is kept.
+const (
+	// KeyUntilFailed: until the job fails or is canceled.
+	KeyUntilFailed KeyLife = "until_failed"
+	// KeyWhileLive: until the job ends in any way.
+	KeyWhileLive KeyLife = "while_live"
+)
 
 const maxLabels = 16
 
@@ -155,6 +169,7 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries}, pin(s.Topic, payload)...),
 	}
 	t := task{job: id, topic: s.Topic, attempt: 1, kind: s.Type, queue: s.Queue}
+	o.fields = append(o.fields, s.keyLife()...)
 	if s.Delay > 0 {
 		t.at = now.Add(s.Delay)
 		o.fields = append(o.fields, "ra", t.at.UnixMilli())
@@ -201,6 +216,14 @@ func (s *Spec) complete() {
 	}
 }
 
+// keyLife is the field of the job's hash that says what frees its key.
+func (s *Spec) keyLife() []any {
+	if s.KeyLife == "" {
+		return nil
+	}
+	return []any{"kl", string(s.KeyLife)}
+}
+
 // constant checks everything but the payload, and gives the part of the job's view
 // that never changes, as commit.lua wants it: members that begin with a comma.
 func (s Spec) constant(from origin) (string, error) {
@@ -223,6 +246,14 @@ func (s Spec) constant(from origin) (string, error) {
 		if err := bounded("label "+name, len(value), 256, "put it into the payload"); err != nil {
 			return "", err
 		}
+	}
+	switch s.KeyLife {
+	case "", KeyUntilFailed, KeyWhileLive:
+	default:
+		return "", fmt.Errorf("%w KeyLife %q: want %q, %q or none", ErrInvalid, clip(string(s.KeyLife), 40), KeyUntilFailed, KeyWhileLive)
+	}
+	if s.KeyLife != "" && s.Key == "" {
+		return "", fmt.Errorf("%w KeyLife %q: there is no Key", ErrInvalid, s.KeyLife)
 	}
 	if s.Queue != "" {
 		if err := CheckQueue(s.Queue); err != nil {

@@ -7,12 +7,13 @@ import "fmt"
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
 //	{07}:none                never there; scripts declare it, see declared
-//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, and which Redis this is
+//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, bytes and marks of both, and which Redis this is
 //	{07}:out        stream   milestones and notifications, while a group is declared
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
 //	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives; n - 2^53 for a child
 //	{07}:j:<job>    hash     the job
+//	{07}:p:<job>    hash     an ended job's payload and checkpoint, while it can be tried again
 //	{07}:a:<task>   string   the job of an asynq task that was adopted: "<length of queue>:<queue>:<ID>"
 //	{07}:b:<job>    zset     the jobs whose payloads name the job's upload, by the ms in which their records go, +inf while they live
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
@@ -20,7 +21,7 @@ import "fmt"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
 //	{07}:beats      zset     the running jobs, by the count at their last heartbeat
 //	{07}:probe      string   what a sweep writes to see whether writes are taken, for a minute
-//	{07}:op:<key>   string   the result of an operation, for 24 hours
+//	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
 //
 // Of no shard is queues, a set: the queues that workers have said they serve. So are schedules,
 // since every worker reads all of them:
@@ -57,6 +58,7 @@ func (k keys) probe(shard int) string               { return k.shards[shard] + "
 func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }
 func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }
 func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
+func (k keys) shelf(id JobID) string                { return k.shards[id.shard()] + "p:" + string(id) }
 func (k keys) children(id JobID) string             { return k.shards[id.shard()] + "k:" + string(id) }
 func (k keys) pins(t Topic, id JobID) string        { return k.of(t) + "b:" + string(id) }
 func (k keys) of(t Topic) string                    { return k.shards[shardOf(t, len(k.shards))] }

@@ -120,6 +120,11 @@ func (w *modelWorld) shardWhole(shard int) {
 		}
 		if !j.gone {
 			w.job(id)
+			able, err := w.e.Retryable(w.ctx, []engine.JobID{id})
+			w.must(err)
+			if want := !j.state.Ended() || (j.at > 0 && !j.bare); able[0] != want {
+				w.t.Fatalf("job %s, which is %s, can be tried again: %t, want %t", id, j.state, able[0], want)
+			}
 		}
 	}
 	for i, m := range log.Val() {
@@ -151,8 +156,26 @@ func (w *modelWorld) expiry(s *modelShard, name string, ttl time.Duration) {
 		least, most = w.o.TopicTTL+29*24*time.Hour, w.o.TopicTTL+30*24*time.Hour
 	case "op":
 		least, most = 23*time.Hour, 24*time.Hour
-		if strings.HasPrefix(rest, "~") {
+		switch {
+		case strings.HasPrefix(rest, "~"):
 			least, most = 9*time.Minute, 10*time.Minute // a key that nobody named
+		case !strings.HasPrefix(rest, "notify:"):
+			j := s.find(s.ops[rest])
+			switch {
+			case j == nil:
+				return // what is left of a deleted job
+			case j.frees():
+				w.t.Fatalf("key %s is there, and job %s, which is %s, has freed it", name, j.id, j.state)
+			case j.state.Ended():
+				least, most = w.o.Retention-time.Minute, w.o.Retention
+			default:
+				least, most = 0, 0
+			}
+		}
+	case "p":
+		least, most = w.o.RetryFailed-time.Minute, w.o.RetryFailed
+		if s.jobs[engine.JobID(rest)].state == engine.Succeeded {
+			least, most = w.o.RetrySucceeded-time.Minute, w.o.RetrySucceeded
 		}
 	case "log":
 		if s.bare && ttl < 0 {

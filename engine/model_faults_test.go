@@ -14,7 +14,7 @@ func (w *modelWorld) faultStep() {
 	t, s := w.topic(topic), w.shard(topic)
 	stream, head := w.topicKey("s", topic), w.topicKey("m", topic)
 	held := len(t.chain) - t.first
-	switch w.pick("fault", 9) {
+	switch w.pick("fault", 10) {
 	case 0, 1:
 		left := w.pick("left", held+1)
 		w.must(w.raw.XTrimMaxLen(w.ctx, stream, int64(left)).Err())
@@ -50,6 +50,12 @@ func (w *modelWorld) faultStep() {
 		op := fmt.Sprintf("enqueue:%s:k%d", topic, w.pick("key", 3))
 		w.must(w.raw.Del(w.ctx, w.key(shardOfTopic(topic), "op:"+op)).Err())
 		delete(s.ops, op)
+	case 9:
+		if id, ok := w.anyJob(); ok {
+			gone, err := w.raw.Del(w.ctx, w.key(home(id), "p:"+string(id))).Result()
+			w.must(err)
+			w.of(id).jobs[id].bare = gone > 0 || w.of(id).jobs[id].bare
+		}
 	}
 	if !t.kept && t.first == len(t.chain) {
 		// A history that is lost whole begins again at the present ms. That is above

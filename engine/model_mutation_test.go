@@ -31,7 +31,7 @@ var mutations = []struct{ promise, from, to string }{
 	{"an attempt knows what was received", `"rs"`, `"xx"`},
 	{"only a silent worker loses its job", `tonumber(call("ZSCORE", prefix .. "beats", j.id) or 0) ~= tonumber(beat)`, `false`},
 	{"a heartbeat needs the token", `j[2] ~= attempt .. "." .. ARGV[i + 2]`, `false`},
-	{"an operation is applied once", `"op:" .. key, result`, `"lost:" .. key, result`},
+	{"an operation is applied once", `"op:" .. key`, `"lost:" .. key`},
 	{"a record names the one before it", `local previous = h.id`, `local previous = "0-0"`},
 	{"n grows by one", `h.n and h.n + 1 or now`, `h.n and h.n + 2 or now`},
 	{"a lost history is not continued", `h.n and h.n + 1 or now`, `h.n and h.n + 1 or 1`},
@@ -50,6 +50,12 @@ var mutations = []struct{ promise, from, to string }{
 	{"an ended job is not listed as live", `call("ZREM", prefix .. "live", j.id)`, `call("ZCARD", prefix .. "live")`},
 	{"an ended job is let go", `call("PEXPIRE", j.key, RETENTION_MS)`, `call("PTTL", j.key)`},
 	{"a snapshot has every live job", `to > from and call("ZREVRANGE", index, from, to - 1)`, `to > from and call("ZREVRANGE", index, from + 1, to - 1)`},
+	{"a key lives as long as its job", `call("SET", name, result)`, `call("SET", name, result, "PX", OP_TTL_MS)`},
+	{"a key goes with its job", `call("PEXPIRE", key, frees(j) and 0 or RETENTION_MS)`, `call("PTTL", key)`},
+	{"any end frees a key that lives while its job does", `return life == "while_live"`, `return false`},
+	{"a failure frees a key that lives until then", `(life == "until_failed" and`, `(false and`},
+	{"a success does not", `and j.state ~= "succeeded")`, `and true)`},
+	{"an ended job's payload goes before the job", `call("PEXPIRE", key, ms)`, `call("PTTL", key)`},
 	{"a run gets its checkpoint", `"ty", "pl", "cp"`, `"ty", "pl", "xx"`},
 }
 

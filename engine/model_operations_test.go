@@ -130,6 +130,8 @@ func (s *modelShard) retryable(id engine.JobID) error {
 		return engine.ErrState
 	case j.at == 0:
 		return engine.ErrInvalid
+	case j.bare:
+		return engine.ErrState
 	}
 	return nil
 }
@@ -144,7 +146,7 @@ func (s *modelShard) retry(old, id engine.JobID, q engine.RetryQuery) {
 	if was.checkpoint != nil && !q.FromStart {
 		j.inherits, j.checkpoint, j.checkpointTenths = true, was.checkpoint, was.checkpointTenths
 	}
-	j.tenths = j.checkpointTenths
+	j.tenths, j.spec.KeyLife = j.checkpointTenths, ""
 	s.jobs[id], s.live[id] = j, true
 	s.order = append(s.order, id)
 	s.topics[was.spec.Topic].index[id] = true

@@ -55,7 +55,7 @@ func newModelBackend(t *testing.T, addr string) *modelBackend {
 	for _, entries := range []int{10, 25, 50, 400} {
 		o := engine.Options{
 			URL: "redis://" + addr + "/0", Namespace: "model", Shards: modelShards, TopicEntries: entries, TopicBytes: 64 << 10,
-			LogEntries: 200, Retention: time.Hour, TopicTTL: 48 * time.Hour, CommitTimeout: time.Minute,
+			LogEntries: 200, Retention: time.Hour, RetryFailed: 50 * time.Minute, RetrySucceeded: 30 * time.Minute, TopicTTL: 48 * time.Hour, CommitTimeout: time.Minute,
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		}.Defaults()
 		e, err := engine.Open(b.ctx, o)

@@ -112,8 +112,9 @@ func (w *modelWorld) enqueueStep() {
 	}
 	if k := w.pick("key", 8); k < 3 {
 		spec.Key = fmt.Sprintf("k%d", k)
+		spec.KeyLife = []engine.KeyLife{"", engine.KeyUntilFailed, engine.KeyWhileLive}[k]
 	}
-	want, existing := s.ops["enqueue:"+string(topic)+":"+spec.Key]
+	want, existing := s.held("enqueue:" + string(topic) + ":" + spec.Key)
 	got, err := w.e.Enqueue(w.ctx, spec)
 	if err != nil {
 		w.t.Fatalf("enqueue with key %q of %q: %v", spec.Key, want, err)
@@ -381,7 +382,7 @@ func (w *modelWorld) retryStep() {
 	if w.chance("key", 2) {
 		q.Key = "again"
 	}
-	want, existing := s.ops["retry:"+string(id)+":"+q.Key]
+	want, existing := s.held("retry:" + string(id) + ":" + q.Key)
 	got, err := w.e.Retry(w.ctx, id, q)
 	refused := s.retryable(id)
 	w.wanted("retry", err, refused)

@@ -60,6 +60,7 @@ type modelJob struct {
 
 	last *modelRecord
 	gone bool // its hash was deleted
+	bare bool // its payload was, after its end
 }
 
 func (j *modelJob) clone() *modelJob {
@@ -146,6 +147,27 @@ func (s *modelShard) clone() *modelShard {
 		c.jobs[id] = j.clone()
 	}
 	return c
+}
+
+// held gives the job that a key points to, if it is not free.
+func (s *modelShard) held(op string) (engine.JobID, bool) {
+	id, found := s.ops[op]
+	j := s.find(id)
+	if !found || j == nil || j.frees() {
+		return "", false
+	}
+	return id, true
+}
+
+// frees tells whether a job's end has freed its key.
+func (j *modelJob) frees() bool {
+	switch j.spec.KeyLife {
+	case engine.KeyWhileLive:
+		return j.state.Ended()
+	case engine.KeyUntilFailed:
+		return j.state == engine.Failed || j.state == engine.Canceled
+	}
+	return false
 }
 
 // find gives a job that is there.

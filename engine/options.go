@@ -40,6 +40,13 @@ type Options struct {
 	// years. Defaults to 7 days.
 	Retention time.Duration
 
+	// RetryFailed and RetrySucceeded are how long an ended job can be tried again, one
+	// that failed or was canceled and one that succeeded: its payload and its checkpoint
+	// are kept for that long, and no longer than Retention. From 1 minute to 10 years.
+	// Default to 7 days and 1 day.
+	RetryFailed    time.Duration
+	RetrySucceeded time.Duration
+
 	// TopicEntries and TopicBytes bound a topic's stream: the records that it
 	// holds and the sum of their JSON. At least 10 and 64 KiB. A reader that was
 	// away for longer than the stream reaches back is told so and gets a snapshot.
@@ -51,16 +58,19 @@ type Options struct {
 	// head stays 30 days longer. Defaults to 7 days.
 	TopicTTL time.Duration
 
-	// LogAge and LogEntries bound a shard's log, which only has to outlast a pause
-	// of whoever tails it. From 1 second and from 100 entries on. Default to 60
-	// seconds and 20,000.
+	// LogAge, LogEntries and LogBytes bound a shard's log, which only has to outlast a
+	// pause of whoever tails it; LogBytes is the sum of the records' JSON. From 1
+	// second, 100 entries and 1 MiB on. Default to 60 seconds, 20,000 and 32 MiB.
 	LogAge     time.Duration
 	LogEntries int
+	LogBytes   int
 
-	// OutboxEntries is the cap of a shard's outbox, from 1,000 on. At the cap the
-	// oldest records go, counted, although a consumer group has not read them.
-	// Defaults to 1,000,000.
+	// OutboxEntries and OutboxBytes are the cap of a shard's outbox, from 1,000 and 1
+	// MiB on; OutboxBytes is the sum of the records' JSON. At the cap the oldest records
+	// go, counted, although a consumer group has not read them. Default to 1,000,000 and
+	// 1 GiB.
 	OutboxEntries int
+	OutboxBytes   int
 
 	// TopicJobs is how many live jobs a topic may have, children and those whose input
 	// arrives included, from 100 to 10,000,000; adopted ones count and are never refused.
@@ -113,15 +123,19 @@ func (o Options) Defaults() Options {
 	option.Default(&o.Namespace, DefaultNamespace)
 	option.Default(&o.Shards, 16)
 	option.Default(&o.Retention, 7*24*time.Hour)
+	option.Default(&o.RetryFailed, 7*24*time.Hour)
+	option.Default(&o.RetrySucceeded, 24*time.Hour)
 	option.Default(&o.TopicEntries, 5000)
 	option.Default(&o.TopicBytes, 1<<20)
 	option.Default(&o.TopicTTL, 7*24*time.Hour)
 	option.Default(&o.LogAge, time.Minute)
 	option.Default(&o.LogEntries, 20_000)
+	option.Default(&o.LogBytes, 32<<20)
 	option.Default(&o.OutboxEntries, 1_000_000)
 	option.Default(&o.TopicJobs, 250_000)
 	option.Default(&o.QueueNames, 100)
 	option.Default(&o.ScheduleJobs, 10)
+	option.Default(&o.OutboxBytes, 1<<30)
 	option.Default(&o.WaitTimeout, time.Second)
 	option.Default(&o.CommitTimeout, 5*time.Second)
 	if o.Logger == nil {
@@ -145,15 +159,19 @@ func (o Options) Validate() error {
 	return errors.Join(
 		option.Within("Shards", o.Shards, 1, 100),
 		option.Within("Retention", o.Retention, time.Minute, 10*365*24*time.Hour),
+		option.Within("RetryFailed", o.RetryFailed, time.Minute, 10*365*24*time.Hour),
+		option.Within("RetrySucceeded", o.RetrySucceeded, time.Minute, 10*365*24*time.Hour),
 		option.Within("TopicEntries", o.TopicEntries, 10, 1_000_000),
 		option.Within("TopicBytes", o.TopicBytes, 64<<10, 1<<30),
 		option.Within("TopicTTL", o.TopicTTL, time.Minute, 10*365*24*time.Hour),
 		option.Within("LogAge", o.LogAge, time.Second, time.Hour),
 		option.Within("LogEntries", o.LogEntries, 100, 10_000_000),
+		option.Within("LogBytes", o.LogBytes, 1<<20, 1<<30),
 		option.Within("OutboxEntries", o.OutboxEntries, 1000, 1_000_000_000),
 		option.Within("TopicJobs", o.TopicJobs, 100, 10_000_000),
 		option.Within("QueueNames", o.QueueNames, 1, 10_000),
 		option.Within("ScheduleJobs", o.ScheduleJobs, 1, 1000),
+		option.Within("OutboxBytes", o.OutboxBytes, 1<<20, 1<<40),
 		option.Within("WaitReplicas", o.WaitReplicas, 0, 10),
 		option.Within("WaitTimeout", o.WaitTimeout, time.Millisecond, longest),
 		option.Within("CommitTimeout", o.CommitTimeout, 100*time.Millisecond, time.Minute),

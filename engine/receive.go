@@ -29,7 +29,7 @@ func (e *Engine) NewJobID(topic Topic) (JobID, error) {
 //
 // The job's receiver reports with the fence that is returned, one report at a time;
 // whoever takes its place finds the fence with Receiver. Of s, Delay and Deadline must be
-// zero; within a day, calls with the same topic and Key give the same job, which then has
+// zero; calls with the same topic and Key give the same job, as Key and KeyLife say, which then has
 // another ID than id and is Existing. Receiving an ID again, after ErrUnreachable, makes
 // no second job; its fence is then to be had from Receiver. Errors to branch on:
 // ErrInvalid, ErrInvalidTopic, ErrLimit, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
@@ -62,6 +62,7 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 		kind: JobReceiving, topic: s.Topic, job: id, attempt: 0, fence: "0." + fence.Token, shown: &shown,
 		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share}, pin(s.Topic, payload)...),
 	}
+	o.fields = append(o.fields, s.keyLife()...)
 	if s.Key != "" {
 		o.key = receiveKey(s.Topic, s.Key)
 	}
@@ -85,7 +86,7 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 func receiveKey(topic Topic, key string) string { return "receive:" + string(topic) + ":" + key }
 
 // ReceivedAs finds the job that Receive has made with a Key. Its error wraps ErrNotFound,
-// also a day after the job was made, ErrInvalidTopic or ErrUnreachable.
+// also once its key is free, ErrInvalidTopic or ErrUnreachable.
 func (e *Engine) ReceivedAs(ctx context.Context, topic Topic, key string) (JobID, error) {
 	if _, err := ParseTopic(string(topic)); err != nil {
 		return "", err

@@ -3,7 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // RetryQuery says how an ended job is tried again.
@@ -11,16 +14,17 @@ type RetryQuery struct {
 	// FromStart leaves the checkpoint behind. Otherwise the new job goes on from the old
 	// one's last, where there is one. What was uploaded is not uploaded again in either case.
 	FromStart bool
-	// Key makes Retry idempotent among calls with the same key, within a day. Without one
-	// all calls for a job, within a day, give the same new job; try that again in turn.
+	// Key makes Retry idempotent among calls with the same key, while the new job is kept.
+	// Without one all calls for a job give the same new job; try that again in turn.
 	// At most 256 bytes.
 	Key string
 }
 
 // Retry tries an ended job again: it makes a new one, its RetryOf, with the same type,
 // payload, title, labels, queue and number of retries, and without its deadline. Errors
-// to branch on: ErrNotFound, ErrState for a job that has not ended or is adopted, ErrInvalid
-// for one whose input never arrived or was lost, ErrLimit, ErrUnreachable, ErrOutOfMemory, and
+// to branch on: ErrNotFound, ErrState for a job that has not ended, is adopted, or whose
+// payload is no longer kept (Options.RetryFailed, RetrySucceeded), ErrInvalid for one whose
+// input never arrived or was lost, ErrLimit, ErrUnreachable, ErrOutOfMemory, and
 // ErrUnreplicated, with which the job stands and is returned.
 func (e *Engine) Retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, error) {
 	done, err := e.retry(ctx, id, q)
@@ -45,15 +49,24 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	if !old.State.Ended() {
 		return Enqueued{}, fmt.Errorf("%w: it is %s, and only a job that has ended is tried again; cancel it, or wait for its end", ErrState, old.State)
 	}
-	f, err := e.redis.HMGet(ctx, e.keys.job(id), "pl", "q", "mr", "cp", "cc", "rs", "at", "ai").Result()
-	if err != nil {
+	pipe := e.redis.Pipeline()
+	job := pipe.HMGet(ctx, e.keys.job(id), "pl", "q", "mr", "cp", "cc", "rs", "at", "ai", "pk")
+	shelf := pipe.HMGet(ctx, e.keys.shelf(id), "pl", "cp")
+	if _, err := pipe.Exec(ctx); err != nil {
 		return Enqueued{}, failure("read job "+string(id), err)
+	}
+	f := job.Val()
+	if kept := shelf.Val(); kept[0] != nil {
+		f[0], f[3] = kept[0], kept[1]
 	}
 	if f[7] != nil {
 		return Enqueued{}, fmt.Errorf("%w: it was adopted, and asynq has its payload; run task %s of queue %s with asynq's tools, or enqueue another", ErrState, clip(text(f[7]), 80), clip(text(f[1]), 80))
 	}
 	if text(f[6]) == "0" {
 		return Enqueued{}, fmt.Errorf("%w job: its input never arrived; upload it again", ErrInvalid)
+	}
+	if f[0] == nil && f[8] != nil {
+		return Enqueued{}, fmt.Errorf("%w: its payload is no longer kept; enqueue it again, or upload its input again", ErrState)
 	}
 	if f[0] == nil {
 		return Enqueued{}, fmt.Errorf("%w job: Redis has lost what was to be done; enqueue it again", ErrInvalid)
@@ -88,4 +101,34 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 		return err
 	})
 	return done, err
+}
+
+// Retryable tells which of jobs are live or can be tried again, in their order: those that
+// may still read what their payloads name. It takes a round trip for 250 of them. Its error
+// wraps ErrUnreachable.
+func (e *Engine) Retryable(ctx context.Context, ids []JobID) ([]bool, error) {
+	able := make([]bool, 0, len(ids))
+	for chunk := range slices.Chunk(ids, 250) {
+		pipe := e.redis.Pipeline()
+		jobs, shelves := make([]*redis.SliceCmd, len(chunk)), make([]*redis.IntCmd, len(chunk))
+		for i, id := range chunk {
+			if e.keys.holds(id) {
+				jobs[i] = pipe.HMGet(ctx, e.keys.job(id), "st", "pl")
+				shelves[i] = pipe.Exists(ctx, e.keys.shelf(id))
+			}
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, failure("read jobs", err)
+		}
+		for i, job := range jobs {
+			if job == nil {
+				able = append(able, false)
+				continue
+			}
+			state := State(text(job.Val()[0]))
+			live := state != "" && !state.Ended()
+			able = append(able, live || job.Val()[1] != nil || shelves[i].Val() > 0)
+		}
+	}
+	return able, nil
 }

@@ -27,6 +27,7 @@ type jobRequest struct {
 	Title      string            `json:"title"`
 	Labels     map[string]string `json:"labels"`
 	Key        string            `json:"key"`
+	KeyLife    engine.KeyLife    `json:"key_life"`
 	Queue      string            `json:"queue"`
 	DelayMS    int64             `json:"delay_ms"`
 	Deadline   time.Time         `json:"deadline"`
@@ -39,7 +40,7 @@ func (j jobRequest) spec() (engine.Spec, error) {
 		return engine.Spec{}, fmt.Errorf("%w: delay_ms %d: want 0 to %d", errRequest, j.DelayMS, year.Milliseconds())
 	}
 	s := engine.Spec{
-		Topic: engine.Topic(j.Topic), Type: j.Type, Title: j.Title, Labels: j.Labels, Key: j.Key, Queue: j.Queue,
+		Topic: engine.Topic(j.Topic), Type: j.Type, Title: j.Title, Labels: j.Labels, Key: j.Key, KeyLife: j.KeyLife, Queue: j.Queue,
 		Delay: time.Duration(j.DelayMS) * time.Millisecond, Deadline: j.Deadline,
 	}
 	if len(j.Payload) > 0 {

@@ -124,6 +124,7 @@ func (up *upload) spec() (engine.Spec, error) {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%q %d %s", up.Owner, up.Size, key))
 		s.Key = hex.EncodeToString(sum[:])
 	}
+	s.KeyLife = engine.KeyLife(up.Metadata["key_life"])
 	if s.Title == "" {
 		s.Title = firstRunes(name, engine.MaxTitleRunes)
 	}

@@ -11,7 +11,8 @@
 -- number within the attempt. One without is an operation; the fence that stands in
 -- one that makes a receiving job is its receiver's from then on. progress is a JSON
 -- fragment; "" keeps what is there. Names that begin with @ are for this script:
---   @op       the operation's key; it is applied once
+--   @op       the operation's key; it is applied once. One that made a job points to
+--             that job for as long as there is one, see frees in state.lua
 --   @topic    whom the record is for; a run's job knows
 --   @attempt  the attempt that an operation is about, which must be the current one
 --   @beat     the mark of that attempt's last heartbeat, which must still be it
@@ -112,6 +113,9 @@ local function make(j, rule, with, fence)
   put(j, "v", constant)
   put(j, "g", "")
   put(j, "e", "")
+  if with["@op"] then
+    put(j, "ky", with["@op"])
+  end
   j.child, j.inherits, j.adopted = with.pa ~= nil, with.cc ~= nil, with.ai ~= nil
   if j.child or j.inherits or j.adopted then
     flag(j)
@@ -129,6 +133,19 @@ local function begotten(with)
   if parent.fence ~= with["@parent"] or not running(parent.state) then
     return "-superseded " .. (parent.state and get(parent, "at") or "")
   end
+end
+
+-- held is what an operation's key has the result of. A key that made a job is free when
+-- that is gone, or when its end has freed it.
+local function held(op, makes)
+  local done = ops[op] or call("GET", prefix .. "op:" .. op)
+  if done and makes then
+    local j = load(string.match(done, "^%S+"))
+    if not j.state or frees(j) then
+      return nil
+    end
+  end
+  return done
 end
 
 -- Jobs that the batch makes for asynq's tasks, by pointer.
@@ -322,7 +339,10 @@ local function decide(at, last)
 
     local answer
     local op = with and with["@op"]
-    local done = op and (ops[op] or call("GET", prefix .. "op:" .. op))
+    local makes = with and with.c
+    -- A call that made its job is known by that job when it is repeated, whatever has
+    -- become of the key.
+    local done = op and not (makes and load(id).state) and held(op, makes)
     if done then
       answer = "=" .. done
     elseif kind == "dispatched" then

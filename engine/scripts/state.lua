@@ -95,7 +95,8 @@ local jobs, topics, touched, heads
 -- load reads the fields of a job that every report needs. Others are read by get:
 -- at, the current attempt; c, the job's own constants; g and e, what the view shows
 -- of progress and of the outcome; r, n of the last record; ri, the IDs of the last
--- batch; cc, percent of the checkpoint; s0, the first start. fl holds letters: c, it
+-- batch; ky, the operation's key that it was made with, and
+-- kl, what frees that; cc, percent of the checkpoint; s0, the first start. fl holds letters: c, it
 -- is to be canceled; p, it is to be paused; k, it is a child; i, it inherited a
 -- checkpoint; a, it is adopted: an asynq task that is not Tidemark's carries it; w, it was
 -- paused while it awaited its children.
@@ -202,6 +203,15 @@ end
 -- tasks apart whatever their names are.
 local function pointer(queue, task)
   return prefix .. "a:" .. #queue .. ":" .. queue .. ":" .. task
+end
+
+-- frees tells whether a job's end has freed the key that it was made with.
+local function frees(j)
+  if live(j.state) then
+    return false
+  end
+  local life = get(j, "kl")
+  return life == "while_live" or (life == "until_failed" and j.state ~= "succeeded")
 end
 
 -- settled is what progress shows once a job has ended: no missing total, no time left. The

@@ -4,6 +4,35 @@
 -- Topics whose stream took no record, and why; whether anything was written yet.
 local failed, wrote = {}, false
 
+-- bound keeps a stream of the shard within a number of bytes without reading it. The head
+-- has marks of it, "<ms>-<k>:<bytes>,", at every sixteenth of the bound: a record, and the
+-- bytes of all records ever appended up to that one. fresh are new marks. What stands
+-- before the newest mark that still leaves the stream almost full is dropped, and counted.
+local function bound(stream, marks, fresh, bytes, most)
+  if fresh == "" then
+    return 0
+  end
+  local kept, cut = {}, nil
+  for ms, k, at in string.gmatch((call("HGET", prefix .. "head", marks) or "") .. fresh, "(%d+)-(%d+):(%d+),") do
+    if bytes - tonumber(at) > most * 15 / 16 then
+      cut = ms .. "-" .. int(tonumber(k) + 1)
+    else
+      kept[#kept + 1] = ms .. "-" .. k .. ":" .. at .. ","
+    end
+  end
+  call("HSET", prefix .. "head", marks, table.concat(kept))
+  return cut and call("XTRIM", stream, "MINID", cut) or 0
+end
+
+-- weigh adds a record to the bytes of a stream, and its mark to fresh where one is due.
+local function weigh(bytes, fresh, record, most, entry)
+  local sum, step = bytes + #record, most / 16
+  if math.floor(bytes / step) ~= math.floor(sum / step) then
+    fresh = fresh .. entry .. ":" .. int(sum) .. ","
+  end
+  return sum, fresh
+end
+
 -- write is phase two, of all records of a shard. The first of them is the script's
 -- first write; it returns Redis's error when that is not taken. A record that cannot be
 -- appended because a key is not what it should be fails its topic alone.
@@ -18,6 +47,7 @@ local function write(shard)
   end
   local log, out, first = prefix .. "log", shard[2] and shard[2] ~= "" and prefix .. "out", k
   local stamp = int(ms) .. "-"
+  local bytes, out_bytes, marks, out_marks = tonumber(shard[3] or 0), tonumber(shard[4] or 0), "", ""
   for i = 1, #appends do
     local a = appends[i]
     local topic = a[1]
@@ -36,8 +66,10 @@ local function write(shard)
         k = k + 1
         local entry = stamp .. int(k)
         call("XADD", log, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
+        bytes, marks = weigh(bytes, marks, a[4], LOG_BYTES, entry)
         if out and not a[5] then
           call("XADD", out, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
+          out_bytes, out_marks = weigh(out_bytes, out_marks, a[4], OUT_BYTES, entry)
         end
       end
     end
@@ -48,7 +80,13 @@ local function write(shard)
   end
 
   if k > first then
-    call("HSET", prefix .. "head", "id", stamp .. int(k))
+    call("HSET", prefix .. "head", "id", stamp .. int(k), "bytes", int(bytes))
+    bound(log, "marks", marks, bytes, LOG_BYTES)
+    local dropped = 0
+    if out then
+      call("HSET", prefix .. "head", "outbytes", int(out_bytes))
+      dropped = bound(out, "outmarks", out_marks, out_bytes, OUT_BYTES)
+    end
     -- The log is trimmed every 64 records, and its expiry set when a quarter of it
     -- has passed: it is gone some time after its youngest record is too old.
     if math.floor(first / 64) ~= math.floor(k / 64) then
@@ -57,8 +95,11 @@ local function write(shard)
         call("XTRIM", log, "MAXLEN", "~", LOG_ENTRIES)
       end
       if out and call("XLEN", out) > OUT_ENTRIES then
-        call("HINCRBY", prefix .. "head", "dropped", call("XTRIM", out, "MAXLEN", OUT_ENTRIES))
+        dropped = dropped + call("XTRIM", out, "MAXLEN", OUT_ENTRIES)
       end
+    end
+    if dropped > 0 then
+      call("HINCRBY", prefix .. "head", "dropped", dropped)
     end
     if before == 0 or ms > now + LOG_AGE_MS or math.floor(before * 4 / LOG_AGE_MS) ~= math.floor(ms * 4 / LOG_AGE_MS) then
       call("PEXPIRE", log, 2 * LOG_AGE_MS)
@@ -98,16 +139,40 @@ local function pin(j, upload)
   end
 end
 
+-- shelve moves what only a retry of an ended job needs to a key of its own, which goes
+-- before the job does.
+local function shelve(j)
+  local ms, f = j.state == "succeeded" and RETRY_SUCCEEDED_MS or RETRY_FAILED_MS, call("HMGET", j.key, "pl", "cp")
+  if f[1] and not j.adopted and get(j, "at") ~= "0" then -- its input has arrived
+    local key = prefix .. "p:" .. j.id
+    call("HSET", key, "pl", f[1])
+    if f[2] and j.state ~= "succeeded" then
+      call("HSET", key, "cp", f[2])
+    end
+    call("PEXPIRE", key, ms)
+    call("HSET", j.key, "pk", int(now + ms))
+  end
+  call("HDEL", j.key, "pl", "cp")
+end
+
+-- unkey lets the key that an ended job was made with go, at once or with the job.
+local function unkey(j)
+  local key = prefix .. "op:" .. (get(j, "ky") or "")
+  local done = call("GET", key)
+  if done and string.match(done, "^%S+") == j.id then
+    call("PEXPIRE", key, frees(j) and 0 or RETENTION_MS)
+  end
+end
+
 -- finish takes an ended job out of what is alive, and lets it go after a while.
 local function finish(j)
   local index, h, n = prefix .. "x:" .. j.topic, topics[j.topic], get(j, "r")
   call("ZREM", prefix .. "live", j.id)
   call("ZADD", index, int(n - (j.child and CHILD or 0)), j.id)
   call("PEXPIRE", j.key, RETENTION_MS)
-  -- What only a next attempt would need goes; a retry of the job, which is another
-  -- job, may want the checkpoint.
+  -- What only a next attempt would need goes.
   if j.state == "succeeded" then
-    call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "cp", "cc")
+    call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "cc")
   else
     call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl")
   end
@@ -115,6 +180,8 @@ local function finish(j)
   if upload then
     pin(j, upload)
   end
+  shelve(j)
+  unkey(j)
   if parental(j.view) then
     call("PEXPIRE", prefix .. "k:" .. j.id, RETENTION_MS)
   end
@@ -199,7 +266,14 @@ local function settle()
 
   for key, result in pairs(ops) do
     if not failed[owners[key]] then
-      call("SET", prefix .. "op:" .. key, result, "PX", string.byte(key) == 126 and OWN_OP_TTL_MS or OP_TTL_MS)
+      local j, name = jobs[string.match(result, "^%S+")], prefix .. "op:" .. key
+      if not (j and j.made and get(j, "ky") == key) then
+        call("SET", name, result, "PX", string.byte(key) == 126 and OWN_OP_TTL_MS or OP_TTL_MS)
+      elseif not j.ended then
+        call("SET", name, result)
+      elseif not frees(j) then
+        call("SET", name, result, "PX", RETENTION_MS)
+      end
     end
   end
 
@@ -229,7 +303,7 @@ for s = 1, last do
   local first = last + 1
   last = last + ARGV[s]
   decide(first, last)
-  local shard = #appends > 0 and call("HMGET", prefix .. "head", "id", "groups")
+  local shard = #appends > 0 and call("HMGET", prefix .. "head", "id", "groups", "bytes", "outbytes")
   if shard and not shard[1] then
     local newest = call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
     shard[1] = newest and newest[1]

@@ -30,7 +30,8 @@ queue among them: give types of your own a queue of their own.`,
 	payload := f.String("payload", "null", "the payload: `JSON`, @FILE, or - for standard input")
 	caption := f.String("title", "", "a `TITLE` for people, at most 200 characters")
 	labels := f.StringArray("label", nil, "a label, as `NAME=VALUE`; may be repeated, at most 16 times")
-	key := f.String("key", "", "make the call idempotent: the same topic and `KEY` give the same job within a day")
+	key := f.String("key", "", "make the call idempotent: the same topic and `KEY` give the same job while it is kept")
+	life := f.String("key-life", "", "free the key before that: `until_failed`, when the job fails or is canceled, or while_live, when it ends")
 	queue := f.String("queue", "", "the `QUEUE` (default "+engine.DefaultQueue+")")
 	delay := f.Duration("delay", 0, "how long the job waits before its first attempt")
 	deadline := f.String("deadline", "", "when the job is ended if it has not by itself: a `TIME`, as 2026-01-02T15:04:05Z, or a duration from now")
@@ -39,7 +40,7 @@ queue among them: give types of your own a queue of their own.`,
 	asJSON := jsonFlag(cmd, madeAsJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		spec := engine.Spec{
-			Type: args[0], Title: *caption, Key: *key, Queue: *queue, Delay: *delay,
+			Type: args[0], Title: *caption, Key: *key, KeyLife: engine.KeyLife(*life), Queue: *queue, Delay: *delay,
 		}
 		if spec.MaxRetries, err = engine.Retries("--retries", *retries); err != nil {
 			return err

@@ -16,7 +16,7 @@ func (a *app) retryCommand() *cobra.Command {
 labels and queue, and goes on from its last checkpoint. What was uploaded is not uploaded
 again. The old job stays as it ended.
 
-Within a day, the same JOB gives the same new one, which can be tried again in turn; with
+The same JOB gives the same new one, which can be tried again in turn; with
 a --key of its own, another one.`,
 		Example: `  tidemark retry 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
   tidemark watch "$(tidemark retry --from-start 0701JDG5CW2QK3V9Y7H4N8R6ZTXB)"`,
@@ -24,7 +24,7 @@ a --key of its own, another one.`,
 	}
 	var q engine.RetryQuery
 	cmd.Flags().BoolVar(&q.FromStart, "from-start", false, "leave the old job's checkpoint behind")
-	cmd.Flags().StringVar(&q.Key, "key", "", "make another new job than without: the same JOB and `KEY` give the same one within a day")
+	cmd.Flags().StringVar(&q.Key, "key", "", "make another new job than without: the same JOB and `KEY` give the same one while that is kept")
 	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, madeAsJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {

@@ -28,12 +28,13 @@ func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, e
 		Title      string            `json:"title,omitempty"`
 		Labels     map[string]string `json:"labels,omitempty"`
 		Key        string            `json:"key,omitempty"`
+		KeyLife    engine.KeyLife    `json:"key_life,omitempty"`
 		Queue      string            `json:"queue,omitempty"`
 		DelayMS    int64             `json:"delay_ms,omitempty"`
 		Deadline   *time.Time        `json:"deadline,omitempty"`
 		MaxRetries *int              `json:"max_retries,omitempty"`
 	}{
-		Topic: s.Topic, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels, Key: s.Key, Queue: s.Queue,
+		Topic: s.Topic, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels, Key: s.Key, KeyLife: s.KeyLife, Queue: s.Queue,
 		DelayMS: s.Delay.Milliseconds(),
 	}
 	if b, raw := s.Payload.([]byte); raw {

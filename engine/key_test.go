@@ -1,0 +1,137 @@
+package engine_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// A key points to its job while that is kept, unless the job's end frees it.
+func TestAKeyLivesAsLongAsItSays(t *testing.T) {
+	ends := map[string]engine.Report{
+		"succeeded": {Type: engine.JobSucceeded},
+		"failed":    {Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}},
+		"canceled":  {Type: engine.JobCanceled},
+	}
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, func(o *engine.Options) { o.Shards, o.Retention = 1, time.Hour })
+		for life, freed := range map[engine.KeyLife]map[string]bool{
+			"":                    {},
+			engine.KeyUntilFailed: {"failed": true, "canceled": true},
+			engine.KeyWhileLive:   {"failed": true, "canceled": true, "succeeded": true},
+		} {
+			for name, end := range ends {
+				spec := engine.Spec{Topic: "user:42", Type: "export", Key: "export " + string(life) + name, KeyLife: life}
+				first, err := e.Enqueue(soon(t), spec)
+				must(t, err)
+				key := shardKey(e, "op:enqueue:user:42:"+spec.Key)
+				goes(t, e, key, 0)
+				p, _ := start(t, e, first.Job, 1)
+				if again, err := e.Enqueue(soon(t), spec); err != nil || !again.Existing || again.Job != first.Job {
+					t.Errorf("%q, while the job runs: %+v, %v", life, again, err)
+				}
+				must(t, p.write(end).Err)
+				if !freed[name] {
+					goes(t, e, key, time.Hour)
+				}
+				again, err := e.Enqueue(soon(t), spec)
+				if err != nil || again.Existing == freed[name] || (again.Job == first.Job) == freed[name] {
+					t.Errorf("%q, after the job has %s: %+v, %v", life, name, again, err)
+				}
+			}
+		}
+	})
+}
+
+// A job is made, ends and frees its key, and the next is made, all in one call of the script.
+func TestAKeyThatIsFreedWithinACall(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, oneShard)
+		spec := engine.Spec{Topic: "user:42", Type: "export", Key: "once", KeyLife: engine.KeyWhileLive}
+		answers := make(chan engine.Enqueued, 4)
+		var ids [3]engine.JobID
+		for i := range ids {
+			var err error
+			ids[i], err = e.NewJobID("user:42")
+			must(t, err)
+		}
+		e.Together(func() {
+			must(t, e.SubmitMake(spec, ids[0], answers), e.SubmitMake(spec, ids[1], answers),
+				e.SubmitCancel("user:42", ids[0]), e.SubmitMake(spec, ids[2], answers))
+		})
+		for i, want := range []engine.Enqueued{{Job: ids[0]}, {Job: ids[0], Existing: true}, {Job: ids[2]}} {
+			if got := <-answers; got.Job != want.Job || got.Existing != want.Existing {
+				t.Errorf("call %d: %+v, want %+v", i, got, want)
+			}
+		}
+		goes(t, e, shardKey(e, "op:enqueue:user:42:once"), 0)
+		// The first call once more, as a client repeats what it has no answer to: it has
+		// made its job, and makes no other.
+		must(t, e.SubmitMake(spec, ids[0], answers))
+		if got := <-answers; got.Job != ids[0] {
+			t.Errorf("repeated: %+v, want job %s", got, ids[0])
+		}
+	})
+}
+
+func TestKeyLifeIsChecked(t *testing.T) {
+	for _, s := range []engine.Spec{
+		{Topic: "user:42", Type: "export", Key: "k", KeyLife: "for_ever"},
+		{Topic: "user:42", Type: "export", KeyLife: engine.KeyWhileLive},
+	} {
+		if err := s.Validate(); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("%+v: %v, want ErrInvalid", s, err)
+		}
+	}
+}
+
+// An ended job keeps its payload and its checkpoint for as long as it can be tried again.
+func TestAnEndedJobCanBeTriedAgainForAWhile(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, func(o *engine.Options) {
+			o.Shards, o.RetryFailed, o.RetrySucceeded = 1, 3*time.Hour, time.Hour
+		})
+		for name, c := range map[string]struct {
+			end        engine.Report
+			most       time.Duration
+			checkpoint string
+		}{
+			"succeeded": {engine.Report{Type: engine.JobSucceeded}, time.Hour, ""},
+			"failed":    {engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}}, 3 * time.Hour, "offset"},
+			"canceled":  {engine.Report{Type: engine.JobCanceled}, 3 * time.Hour, "offset"},
+		} {
+			d := newDesk(t, e, "user:42")
+			d.start(1)
+			must(t, d.write(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("offset")}).Err, d.write(c.end).Err)
+			job, shelf := shardKey(e, "j:"+string(d.job)), shardKey(e, "p:"+string(d.job))
+			goes(t, e, shelf, c.most)
+			if left, err := e.Redis().HMGet(soon(t), job, "pl", "cp").Result(); err != nil || left[0] != nil || left[1] != nil {
+				t.Errorf("%s: the job still has %v, %v", name, left, err)
+			}
+			again, err := e.Retry(soon(t), d.job, engine.RetryQuery{})
+			must(t, err)
+			if _, s := start(t, e, again.Job, 1); string(s.Payload) != `"x"` || string(s.Checkpoint) != c.checkpoint {
+				t.Errorf("%s: a retry is given %q and %q", name, s.Payload, s.Checkpoint)
+			}
+			able := func() bool {
+				able, err := e.Retryable(soon(t), []engine.JobID{d.job, "nothing", again.Job})
+				if err != nil || able[1] || !able[2] {
+					t.Errorf("%s: retryable %v, %v", name, able, err)
+				}
+				return able[0]
+			}
+			if !able() {
+				t.Errorf("%s: not to be tried again", name)
+			}
+			must(t, e.Redis().Del(soon(t), shelf).Err()) // as it expires
+			if _, err := e.Retry(soon(t), d.job, engine.RetryQuery{Key: "late"}); !errors.Is(err, engine.ErrState) || able() {
+				t.Errorf("%s, and its payload is gone: %v", name, err)
+			}
+			if v := d.view(); !v.State.Ended() {
+				t.Errorf("%s: the job is %+v", name, v)
+			}
+		}
+	})
+}
