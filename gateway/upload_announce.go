@@ -74,6 +74,9 @@ func (u *uploads) announced(r *http.Request, p *auth.Principal) (announcement, e
 		Job: job, Topic: topic, Owner: p.Subject, Size: size, Share: u.g.opts.ReceiveShare,
 		Created: time.Now().UTC(), Metadata: meta, place: open,
 	}
+	if err := up.storable(); err != nil {
+		return bad("Upload-Metadata: %w", err)
+	}
 	spec, err := up.spec()
 	if err == nil {
 		if err = spec.Validate(); err != nil {

@@ -82,7 +82,22 @@ func (f folder) ticket(p place, job engine.JobID) string {
 // data is the path of the bytes: where the blob store looks for blobKey. A topic's
 // characters are all good for a file's name, but the store escapes what looks like one of
 // its own escapes, and a slash behind two dots.
-func (f folder) data(up *upload) string {
+func (f folder) data(up *upload) string { return filepath.Join(f.root, dataPath(up)) }
+
+// maxNameBytes is the longest name that file systems take.
+const maxNameBytes = 255
+
+// storable checks that the names in the path of the bytes are not too long to be of files.
+func (up *upload) storable() error {
+	for name := range strings.SplitSeq(filepath.ToSlash(dataPath(up)), "/") {
+		if len(name) > maxNameBytes {
+			return fmt.Errorf("topic %.40q: as a file's name it has %d bytes, at most %d; upload to a topic without \"__0x\" in its name", up.Topic, len(name), maxNameBytes)
+		}
+	}
+	return nil
+}
+
+func dataPath(up *upload) string {
 	topic := string(up.Topic)
 	var b strings.Builder
 	for i := range topic {
@@ -93,9 +108,9 @@ func (f folder) data(up *upload) string {
 		}
 	}
 	if strings.HasSuffix(topic, "..") {
-		return filepath.Join(f.root, b.String()+"__0x2f__"+string(up.Job))
+		return b.String() + "__0x2f__" + string(up.Job)
 	}
-	return filepath.Join(f.root, b.String(), string(up.Job))
+	return filepath.Join(b.String(), string(up.Job))
 }
 
 // likeEscape reports whether s begins with what fileblob takes for an escape.

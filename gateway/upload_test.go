@@ -141,10 +141,15 @@ func TestBytesAreWhereTheBlobStoreLooks(t *testing.T) {
 		}
 	}
 	// Escaped it is longer than a file's name may be.
-	a := s.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "8",
-		"Upload-Metadata", metadata("topic", "user:"+strings.Repeat("__0x1", 25)+"__", "type", "analysis"))
-	if left, err := os.ReadDir(d.dir + "/incoming/.uploads/open"); a.status < 400 || len(left) > 0 || err != nil || s.OpenUploads(auth.DevSubject) > 0 {
+	long := "user:" + strings.Repeat("__0x1", 25) + "__"
+	a := s.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "8", "Upload-Metadata", metadata("topic", long, "type", "analysis"))
+	wantProblem(t, a, http.StatusBadRequest, "invalid")
+	if left, err := os.ReadDir(d.dir + "/incoming/.uploads/open"); len(left) > 0 || err != nil || s.OpenUploads(auth.DevSubject) > 0 {
 		t.Errorf("%+v left %v, %v", a, left, err)
+	}
+	// Nothing else makes a file's name of a topic.
+	if _, err := e.Enqueue(t.Context(), engine.Spec{Topic: engine.Topic(long), Type: "analysis"}); err != nil {
+		t.Error(err)
 	}
 }
 
