@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // The model is what the engine promises, written down a second time, in memory and
@@ -209,7 +210,7 @@ func (j *modelJob) view() engine.Job {
 		v.ETASeconds = &seconds
 	}
 	if e := j.outcome.Error; e != nil {
-		v.Error = &engine.JobError{Code: valid(e.Code), Message: valid(e.Message)}
+		v.Error = &engine.JobError{Code: valid(e.Code), Message: excerpt.Of(e.Message, engine.MaxErrorBytes)}
 	}
 	if at := j.outcome.RetryAt; !at.IsZero() {
 		at = at.UTC()
