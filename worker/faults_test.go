@@ -61,6 +61,28 @@ var failover = fault{name: "failover", rounds: 2, full: 20, loses: true, begin: 
 	}
 }}
 
+// moving takes shards of a Cluster to other nodes, and rests when half of their keys are there.
+var moving = fault{name: "moving slots", rounds: 4, full: 60, begin: func(t *testing.T, d *drawer) (string, func(int)) {
+	nodes := redistest.Cluster(t)
+	return nodes.URL(), func(int) {
+		tag := fmt.Sprintf("{%02d}", d.below(16))
+		home := nodes.Home(t, tag)
+		var others []*redistest.Redis
+		for _, node := range nodes.Each {
+			if node != home {
+				others = append(others, node)
+			}
+		}
+		m := nodes.BeginMove(t, tag, others[d.below(len(others))])
+		keys := m.Keys()
+		for _, key := range keys[:len(keys)/2] {
+			m.Carry(key)
+		}
+		pause(t.Context(), d.within(500*time.Millisecond))
+		m.Finish()
+	}
+}}
+
 // TestJobsUnderFaults has jobs come, run and end while Redis is struck, with workers that
 // are well all the time.
 func TestJobsUnderFaults(t *testing.T) {
@@ -68,7 +90,7 @@ func TestJobsUnderFaults(t *testing.T) {
 	faults := []fault{
 		refusing(redistest.OutOfMemory, ""), refusing(redistest.FewReplicas, ""), refusing(redistest.CannotSave, ""),
 		refusing(redistest.Demoted, ""), refusing(redistest.Demoted, ", as a proxy says it"),
-		powerLoss, failover,
+		powerLoss, failover, moving,
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
