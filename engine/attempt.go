@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func (e *Engine) claim(ctx context.Context, id JobID, beat string, end *JobError
 		return Attempt{}, err
 	}
 	o := stalling(a)
-	o.beat = beat
+	o.beat = cmp.Or(beat, "0") // which none has
 	if end != nil {
 		r := Report{Type: JobFailed, Error: end}
 		o.kind, o.outcome = JobFailed, string(r.outcome())

@@ -19,8 +19,8 @@ func TestARepeatedStartOfAnAttemptThatIsOverGivesNothingToRun(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), nil)
 	lost := engine.JobError{Code: "worker_lost", Message: "x"}
 	for over, end := range map[string]func(p *pen) error{
-		"stalled":   func(p *pen) error { _, err := e.Stall(soon(t), p.r.Job, "1.0"); return err },
-		"abandoned": func(p *pen) error { return e.Abandon(soon(t), p.r.Job, "1.0", lost) },
+		"stalled":   func(p *pen) error { _, err := e.Stall(soon(t), p.r.Job, lastBeat(t, e, p.r.Job)); return err },
+		"abandoned": func(p *pen) error { return e.Abandon(soon(t), p.r.Job, lastBeat(t, e, p.r.Job), lost) },
 		"ended":     func(p *pen) error { return p.write(engine.Report{Type: engine.JobFailed, Error: &lost}).Err },
 	} {
 		p, started := start(t, e, enqueue(t, e), 1)

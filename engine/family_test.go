@@ -397,7 +397,7 @@ func TestOnlyTheCurrentRunMakesChildren(t *testing.T) {
 		if ack := d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}); ack.Err != nil {
 			t.Fatal(ack.Err)
 		}
-		if _, err := e.Stall(soon(t), d.job, "1.0"); err != nil {
+		if _, err := e.Stall(soon(t), d.job, lastBeat(t, e, d.job)); err != nil {
 			t.Fatal(err)
 		}
 		d.news()

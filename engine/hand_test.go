@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -238,4 +239,12 @@ func beating(ctx context.Context, e *engine.Engine) (map[engine.JobID]string, er
 		maps.Copy(all, s.Silent)
 	}
 	return all, err
+}
+
+// lastBeat is what a claim names a job's last heartbeat by; "" for one that does not run.
+func lastBeat(t testing.TB, e *engine.Engine, job engine.JobID) string {
+	t.Helper()
+	beats, err := beating(soon(t), e)
+	must(t, err)
+	return beats[job]
 }

@@ -36,15 +36,15 @@ var jobActions = map[string]func(*desk) error{
 	"Pause":     func(d *desk) error { return d.e.Pause(soon(d.t), d.job) },
 	"Resume":    func(d *desk) error { return d.e.Resume(soon(d.t), d.job) },
 	"Stall": func(d *desk) error {
-		_, err := d.e.Stall(soon(d.t), d.job, fmt.Sprintf("%d.0", d.r.Fence.Attempt))
+		_, err := d.e.Stall(soon(d.t), d.job, lastBeat(d.t, d.e, d.job))
 		return err
 	},
 	"Stall late": func(d *desk) error {
-		_, err := d.e.Stall(soon(d.t), d.job, fmt.Sprintf("%d.99", d.r.Fence.Attempt))
+		_, err := d.e.Stall(soon(d.t), d.job, "1000000")
 		return err
 	},
 	"Abandon": func(d *desk) error {
-		return d.e.Abandon(soon(d.t), d.job, fmt.Sprintf("%d.0", d.r.Fence.Attempt), lost)
+		return d.e.Abandon(soon(d.t), d.job, lastBeat(d.t, d.e, d.job), lost)
 	},
 	"Fail": func(d *desk) error { return d.e.Fail(soon(d.t), d.job, max(1, currentAttempt(d)), lost) },
 }

@@ -129,8 +129,8 @@ func TestReportsThatNameNoJobAreRefused(t *testing.T) {
 				return err
 			},
 			"Current": func() error { _, err := e.Current(soon(t), id); return err },
-			"Stall":   func() error { _, err := e.Stall(soon(t), id, "1.0"); return err },
-			"Abandon": func() error { return e.Abandon(soon(t), id, "1.0", lost) },
+			"Stall":   func() error { _, err := e.Stall(soon(t), id, lastBeat(t, e, id)); return err },
+			"Abandon": func() error { return e.Abandon(soon(t), id, lastBeat(t, e, id), lost) },
 			"Fail":    func() error { return e.Fail(soon(t), id, 1, lost) },
 			"Cancel":  func() error { return e.Cancel(soon(t), id) },
 			"Heartbeat": func() error {

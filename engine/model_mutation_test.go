@@ -29,7 +29,7 @@ var mutations = []struct{ promise, from, to string }{
 	{"attempts go on from what was received", `if state == "receiving" then`, `if false then`},
 	{"a reception is queued once", `(rule.make and with.c)`, `rule.make`},
 	{"an attempt knows what was received", `"rs"`, `"xx"`},
-	{"only a silent worker loses its job", `tonumber(call("ZSCORE", prefix .. "beats", j.id) or 0) ~= tonumber(beat)`, `false`},
+	{"only a silent worker loses its job", `tonumber(call("ZSCORE", prefix .. "beats", j.id) or -1) ~= tonumber(beat)`, `false`},
 	{"a heartbeat needs the token", `j[2] ~= attempt .. "." .. ARGV[i + 2]`, `false`},
 	{"an operation is applied once", `"op:" .. key`, `"lost:" .. key`},
 	{"a record names the one before it", `local previous = h.id`, `local previous = "0-0"`},

@@ -85,7 +85,7 @@ func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
 	holds(engine.Paused, engine.TaskNone)
 	stands(e.Resume(ctx, parent.Job))
 	holds(engine.Queued, engine.TaskWaits)
-	if next, err := e.Stall(ctx, parent.Job, "1.0"); err != nil || !next.Waiting || next.Attempt != 2 {
+	if next, err := e.Stall(ctx, parent.Job, lastBeat(t, e, parent.Job)); err != nil || !next.Waiting || next.Attempt != 2 {
 		t.Errorf("a rescue: %+v, %v; want the second attempt", next, err)
 	}
 	stands(e.Cancel(ctx, parent.Job))

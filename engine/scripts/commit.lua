@@ -92,7 +92,7 @@ local function operated(j, rule, with)
   if not live(j.state) then
     return "-ended " .. j.state
   end
-  if (attempt and get(j, "at") ~= attempt) or (beat and tonumber(call("ZSCORE", prefix .. "beats", j.id) or 0) ~= tonumber(beat)) then
+  if (attempt and get(j, "at") ~= attempt) or (beat and tonumber(call("ZSCORE", prefix .. "beats", j.id) or -1) ~= tonumber(beat)) then
     return "-superseded " .. get(j, "at")
   end
   if with["@again"] and not waiting(j.state) then
