@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -261,7 +260,7 @@ func stream(ctx context.Context, e *engine.Engine, topic engine.Topic) ([]engine
 
 // beating reads the last heartbeat of every running job.
 func beating(ctx context.Context, e *engine.Engine) (map[engine.JobID]string, error) {
-	shards, err := e.Silent(ctx, slices.Repeat([]uint64{math.MaxUint64}, e.Shards()))
+	shards, err := e.Silent(ctx, slices.Repeat([]uint64{1 << 53}, e.Shards()))
 	all := map[engine.JobID]string{}
 	for _, s := range shards {
 		maps.Copy(all, s.Silent)
