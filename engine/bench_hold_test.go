@@ -22,7 +22,7 @@ func BenchmarkLongestHold(b *testing.B) {
 	ctx, c := context.Background(), s.Client(b)
 	const topic = engine.Topic("user:42")
 	first := enqueue(b, e)
-	ids := crowd(b, e, c, topic, first, jobs)
+	ids := fill(b, e, c, topic, first, jobs)
 	list := func(after string, pages int) {
 		q := engine.JobsQuery{After: after, Limit: 500}
 		for range pages {
@@ -96,9 +96,9 @@ func BenchmarkLongestHold(b *testing.B) {
 	}
 }
 
-// crowd writes jobs that live, and as many that have ended, beside one that was enqueued,
+// fill writes jobs that live, and as many that have ended, beside one that was enqueued,
 // as the engine would have, and returns the IDs of those that live.
-func crowd(b *testing.B, e *engine.Engine, c *redis.Client, topic engine.Topic, like engine.JobID, n int) []engine.JobID {
+func fill(b *testing.B, e *engine.Engine, c *redis.Client, topic engine.Topic, like engine.JobID, n int) []engine.JobID {
 	b.Helper()
 	ctx := context.Background()
 	prefix, _, _ := strings.Cut(e.StreamKey(topic), "s:"+string(topic))
