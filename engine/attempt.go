@@ -123,12 +123,14 @@ func (e *Engine) Silent(ctx context.Context, since []uint64) ([]Beats, error) {
 
 // TryWrites finds out whether the Redis of each of the shards takes writes, by one write
 // each, all in one round trip on the connections of heartbeats: in the order of the shards,
-// nil or why it does not. Errors to branch on: ErrUnreachable, ErrOutOfMemory.
+// nil or why it does not. Like the heartbeats' script it has a declared key that is missing,
+// so a slot that is moving to another node refuses it too. Errors to branch on:
+// ErrUnreachable, ErrOutOfMemory.
 func (e *Engine) TryWrites(ctx context.Context, shards []int) []error {
 	pipe := e.vital.Pipeline()
-	cmds := make([]*redis.StatusCmd, len(shards))
+	cmds := make([]*redis.IntCmd, len(shards))
 	for i, shard := range shards {
-		cmds[i] = pipe.Set(ctx, e.keys.probe(shard), 1, time.Minute)
+		cmds[i] = pipe.SInterStore(ctx, e.keys.probe(shard), e.keys.none(shard))
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
 	errs := make([]error, len(shards))

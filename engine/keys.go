@@ -20,7 +20,7 @@ import "fmt"
 //	{07}:w:<schedule> zset   the jobs of a schedule's ticks that have not ended, by tick: "<topic>|<name>"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
 //	{07}:beats      zset     the running jobs, by the count at their last heartbeat
-//	{07}:probe      string   what a sweep writes to see whether writes are taken, for a minute
+//	{07}:probe               what a sweep writes nothing to, to see whether writes are taken
 //	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
 //
 // Of no shard is queues, a set: the queues that workers have said they serve. So are schedules,
@@ -54,6 +54,7 @@ func (k keys) log(shard int) string                 { return k.shards[shard] + "
 func (k keys) head(shard int) string                { return k.shards[shard] + "head" }
 func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }
 func (k keys) live(shard int) string                { return k.shards[shard] + "live" }
+func (k keys) none(shard int) string                { return k.shards[shard] + "none" }
 func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }
 func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }
 func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }
@@ -68,7 +69,7 @@ func (k keys) of(t Topic) string                    { return k.shards[shardOf(t,
 // not others: while one of two declared keys is missing, Redis refuses the call with
 // TRYAGAIN before the script has begun, on either node.
 func (k keys) declared(shard int) []string {
-	return []string{k.log(shard), k.shards[shard] + "none"}
+	return []string{k.log(shard), k.none(shard)}
 }
 
 // task names the key that holds the job of an asynq task.

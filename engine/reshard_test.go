@@ -71,6 +71,7 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 		"stall":    func() error { _, err := e.Stall(ctx, d.job, "1"); return err },
 		"replay":   func() error { _, err := e.Replay(ctx, topic, engine.Beginning); return err },
 		"snapshot": func() error { _, err := e.Snapshot(ctx, topic, ""); return err },
+		"probe":    func() error { return e.TryWrites(ctx, []int{0})[0] },
 		"forget":   func() error { return e.Forget(ctx, d.job) },
 		"outbox":   func() error { _, err := e.TrimOutbox(ctx); return err },
 		"heartbeat": func() error {
