@@ -294,12 +294,37 @@ func (e *Engine) Live(ctx context.Context, shard, from, limit int) ([]JobID, int
 	return ids, from + len(found), nil
 }
 
-// Forget takes what no longer has a job out of the lists of live jobs and heartbeats, a
-// job whose hash was deleted by hand, and what no longer runs out of the heartbeats. Its
-// error wraps ErrUnreachable.
-func (e *Engine) Forget(ctx context.Context, id JobID) error {
+// Tidy brings the lists of live jobs and of heartbeats in line with a job's hash. A job whose
+// hash is gone, as when it was deleted by hand, leaves both; one that does not run leaves the
+// heartbeats; one that runs without a heartbeat is given one, so that sweeps claim it unless
+// its worker beats. Its error wraps ErrUnreachable or ErrOutOfMemory.
+func (e *Engine) Tidy(ctx context.Context, id JobID) error {
 	if !e.keys.holds(id) {
 		return nil
 	}
-	return failure("forget job "+string(id), e.scripts.forget.Run(ctx, e.redis, e.keys.declared(id.shard()), string(id)).Err())
+	return failure("tidy job "+string(id), e.scripts.tidy.Run(ctx, e.redis, e.keys.declared(id.shard()), string(id)).Err())
+}
+
+// Unwatched returns those of the jobs that have no heartbeat, in their order. All are read in
+// one round trip. Its error wraps ErrUnreachable.
+func (e *Engine) Unwatched(ctx context.Context, jobs []JobID) ([]JobID, error) {
+	if len(jobs) == 0 {
+		return nil, nil
+	}
+	pipe := e.redis.Pipeline()
+	marks := make([]*redis.FloatCmd, len(jobs))
+	for i, id := range jobs {
+		marks[i] = pipe.ZScore(ctx, e.keys.beats(id.shard()), string(id))
+	}
+	_, _ = pipe.Exec(ctx) // each command's own error is read below
+	var unwatched []JobID
+	for i, mark := range marks {
+		switch err := mark.Err(); {
+		case errors.Is(err, redis.Nil):
+			unwatched = append(unwatched, jobs[i])
+		case err != nil:
+			return nil, failure("look for heartbeats", err)
+		}
+	}
+	return unwatched, nil
 }

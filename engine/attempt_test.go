@@ -81,7 +81,7 @@ func TestAJobThatWasDeletedByHandIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []engine.JobID{kept, gone} {
-		if err := e.Forget(soon(t), id); err != nil {
+		if err := e.Tidy(soon(t), id); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -54,6 +54,7 @@ func (k keys) log(shard int) string                 { return k.shards[shard] + "
 func (k keys) head(shard int) string                { return k.shards[shard] + "head" }
 func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }
 func (k keys) live(shard int) string                { return k.shards[shard] + "live" }
+func (k keys) beats(shard int) string               { return k.shards[shard] + "beats" }
 func (k keys) none(shard int) string                { return k.shards[shard] + "none" }
 func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }
 func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }

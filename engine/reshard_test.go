@@ -72,7 +72,7 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 		"replay":   func() error { _, err := e.Replay(ctx, topic, engine.Beginning); return err },
 		"snapshot": func() error { _, err := e.Snapshot(ctx, topic, ""); return err },
 		"probe":    func() error { return e.TryWrites(ctx, []int{0})[0] },
-		"forget":   func() error { return e.Forget(ctx, d.job) },
+		"tidy":     func() error { return e.Tidy(ctx, d.job) },
 		"outbox":   func() error { _, err := e.TrimOutbox(ctx); return err },
 		"heartbeat": func() error {
 			_, err := e.Heartbeat(ctx, []engine.Beat{{Job: d.job, Attempt: 1, Token: d.r.Fence.Token}})

@@ -38,8 +38,8 @@ const settling = 500 * time.Millisecond
 // asynq was given the task: see engine.Attempt.History. On Redis Cluster, where asynq's node
 // and the job's may lose apart from each other, it is not concluded at all.
 //
-// Deadlines of jobs that no worker has, and children whose parent has ended, are seen to
-// on the way. Runs are not: their heartbeat tells.
+// On the way it ends waiting jobs whose deadline has passed, and children whose parent has
+// ended. A running job's heartbeat tells whether it lives; one that has none is watched again.
 type reconciler struct {
 	c *crew
 
@@ -172,6 +172,9 @@ func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) 
 	if r.c.adopting {
 		attempts = slices.DeleteFunc(attempts, func(a engine.Attempt) bool { return a.State != "" && !a.Adopted() })
 	}
+	if err := r.watch(ctx, attempts); err != nil {
+		return nil, err
+	}
 	orphans, err := e.Orphaned(ctx, attempts)
 	if err != nil {
 		return nil, err
@@ -209,6 +212,29 @@ func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) 
 	return gone, nil
 }
 
+// watch has sweeps watch jobs that run and have no heartbeat, which something that is not
+// Tidemark has taken away: they claim them after a lease of silence, as they claim others.
+func (r *reconciler) watch(ctx context.Context, attempts []engine.Attempt) error {
+	e := r.c.opts.Engine
+	var running []engine.JobID
+	for _, a := range attempts {
+		if a.State == engine.Running {
+			running = append(running, a.Job)
+		}
+	}
+	unwatched, err := e.Unwatched(ctx, running)
+	if err != nil {
+		return err
+	}
+	for _, job := range unwatched {
+		r.c.opts.Logger.Warn("a running job has no heartbeat; it is claimed after a lease unless its worker sends one", "job", job)
+		if err := e.Tidy(ctx, job); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // passing is an error that ends the pass. A job's own trouble is logged: the others are
 // looked at all the same.
 func (r *reconciler) passing(job engine.JobID, err error) error {
@@ -229,7 +255,7 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphans map[eng
 	held := a.State == engine.Running || a.State == engine.Receiving // somebody sees to it
 	switch {
 	case a.State == "":
-		return true, e.Forget(ctx, a.Job)
+		return true, e.Tidy(ctx, a.Job)
 	case a.State.Ended():
 		return true, nil
 	case orphan && !held && parent.State == "":

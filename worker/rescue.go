@@ -76,7 +76,7 @@ func (c *crew) rescue(ctx context.Context, job engine.JobID, beat string, limit 
 	a, err := e.Current(ctx, job)
 	switch {
 	case errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrEnded), err == nil && a.State != engine.Running:
-		return refusedClaim(e.Forget(ctx, job)) // what it left behind
+		return refusedClaim(e.Tidy(ctx, job)) // what it left behind
 	case err != nil:
 		return refusedClaim(err) // the next sweep finds it again
 	case c.holds(job, a.Attempt):

@@ -54,6 +54,45 @@ func TestCrashLimit(t *testing.T) {
 	}
 }
 
+// A running job whose heartbeat is gone from Redis is found, watched, and claimed if its
+// worker is dead; one whose worker lives goes on.
+func TestARunningJobWithoutAHeartbeatIsWatched(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	o := brief(e)
+	o.Lease = 500 * time.Millisecond
+	w := build(t, o)
+	running, release := make(chan struct{}), make(chan struct{})
+	worker.Handle(w, "alive", func(ctx context.Context, r *worker.Run, _ struct{}) error {
+		close(running)
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	worker.Handle(w, "export", func(context.Context, *worker.Run, struct{}) error { return nil })
+	dead := enqueue(t, e, "export", func(s *engine.Spec) { s.Queue = "elsewhere" })
+	namespace, _, _ := strings.Cut(e.QueueName("q"), ":")
+	unbeat := func(job engine.JobID) {
+		if n, err := e.Redis().ZRem(soon(t), fmt.Sprintf("%s:{%s}:beats", namespace, job[:2]), string(job)).Result(); n != 1 || err != nil {
+			t.Fatalf("%d heartbeats of %s were taken away, error %v", n, job, err)
+		}
+	}
+	lose(t, e, dead, 1)
+	unbeat(dead)
+	start(t, w)
+	alive := enqueue(t, e, "alive")
+	wait(t, "the job to run", running)
+	unbeat(alive)
+	awaitRecord(t, e, dead, func(r engine.Record) bool { return r.Type == engine.JobStalled })
+	close(release)
+	if all := history(t, e, alive, nil); last(all).State != engine.Succeeded || count(all, engine.JobStalled) > 0 {
+		t.Errorf("the job whose worker lives:\n%s", tell(all))
+	}
+}
+
 // A job that kills its process takes its neighbours along twice at most. It fails for the
 // crashes in which it ran alone; they succeed.
 func TestPoisonJobFailsAlone(t *testing.T) {
