@@ -51,7 +51,7 @@ func due(t timetable, after, now time.Time, p MissedPolicy, grace time.Duration)
 		after = oldest
 	}
 	missedBefore := now.Add(-grace)
-	if often, ok := t.(every); ok {
+	if often, ok := t.(skipper); ok {
 		after, r.passed = often.skip(after, missedBefore)
 	}
 	for at := t.next(after); !at.IsZero() && !at.After(now); at = t.next(at) {

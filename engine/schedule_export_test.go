@@ -16,14 +16,36 @@ func TicksAfter(cron, zone string, after time.Time, n int) ([]time.Time, error) 
 	return ticks, nil
 }
 
-// Due is what a schedule that ticks like cron, in UTC, would do at now.
-func Due(cron string, after, now time.Time, p MissedPolicy, grace time.Duration) (ticks []time.Time, last time.Time, passed int, err error) {
+// Due is what a schedule that ticks like cron, in UTC, would do at now, and how many ticks it
+// looks at for that.
+func Due(cron string, after, now time.Time, p MissedPolicy, grace time.Duration) (ticks []time.Time, last time.Time, passed, asked int, err error) {
 	t, err := parseTimetable(cron, "")
 	if err != nil {
-		return nil, time.Time{}, 0, err
+		return nil, time.Time{}, 0, 0, err
+	}
+	watched := asking{t, &asked}
+	t = watched
+	if often, ok := watched.timetable.(every); ok {
+		t = askingEvery{watched, often}
 	}
 	r := due(t, after, now, p, grace)
-	return r.ticks, r.last, r.passed, nil
+	return r.ticks, r.last, r.passed, asked, nil
+}
+
+// asking counts how often a timetable is asked for its next tick.
+type asking struct {
+	timetable
+	n *int
+}
+
+func (a asking) next(t time.Time) time.Time {
+	*a.n++
+	return a.timetable.next(t)
+}
+
+type askingEvery struct {
+	asking
+	skipper
 }
 
 // TicksKey is the hash in which the engine notes how far ticks were seen to.

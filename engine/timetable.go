@@ -51,9 +51,12 @@ func parseTimetable(expression, zone string) (timetable, error) {
 		return nil, refuse("not of that form")
 	}
 	w := wallClock{spec, loc}
-	// The parser takes a lone comma for a field, and 30 February for a day. Minutes that never
-	// come would be looked for in each hour of the five years.
-	if spec.Minute == 0 || w.next(time.Now()).IsZero() {
+	// The parser takes a lone comma for a field. Minutes that never come would be looked for in
+	// each hour of the five years.
+	if spec.Minute == 0 || spec.Hour == 0 || spec.Dom == 0 || spec.Month == 0 || spec.Dow == 0 {
+		return nil, refuse("a field names no value")
+	}
+	if w.next(time.Now()).IsZero() { // 30 February
 		return nil, refuse("no such time comes within five years")
 	}
 	return w, nil
@@ -102,6 +105,11 @@ func parseEvery(text string, refuse func(string) error) (timetable, error) {
 
 func (e every) next(t time.Time) time.Time {
 	return time.Unix((t.Unix()/e.seconds+1)*e.seconds, 0).UTC()
+}
+
+// A skipper is a timetable that can count ticks without looking at each.
+type skipper interface {
+	skip(after, before time.Time) (time.Time, int)
 }
 
 // skip passes over ticks after a moment, but for the last MaxMissed of those before another

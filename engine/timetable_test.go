@@ -216,7 +216,11 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 		{"* * * *", "", "invalid Cron"},
 		{"0 * * * * *", "", "invalid Cron"}, // with seconds
 		{"60 * * * *", "", "invalid Cron"},
-		{"* * * * ,", "", "no such time comes"},
+		{", * * * *", "", "a field names no value"}, // without a search, which would take long
+		{"* , * * *", "", "a field names no value"},
+		{"* * , * *", "", "a field names no value"},
+		{"* * * , *", "", "a field names no value"},
+		{"* * * * ,", "", "a field names no value"},
 		{"0 0 30 2 *", "", "no such time comes"},
 		{"TZ=UTC", "", "a zone goes into TimeZone"},
 		{"CRON_TZ=UTC * * * * *", "", "a zone goes into TimeZone"},
@@ -237,19 +241,6 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 		if !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.40q in %q: %v, want an ErrInvalid with %q", c.cron, c.zone, err, c.want)
 		}
-	}
-}
-
-// Whoever may put a schedule may send as many that are refused as he likes.
-func TestRefusingAnExpressionCostsLittle(t *testing.T) {
-	began := time.Now()
-	for range 10 {
-		if _, err := engine.TicksAfter(", * * * *", "Europe/Berlin", began, 1); !errors.Is(err, engine.ErrInvalid) {
-			t.Fatal(err)
-		}
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("refusing ten took %s", took)
 	}
 }
 
@@ -300,13 +291,12 @@ func TestMissedTicks(t *testing.T) {
 		{"a clock that went back", hourly, noon.Add(time.Hour), noon, engine.MissedAll, nil, time.Time{}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			began := time.Now()
-			ticks, last, passed, err := engine.Due(c.cron, c.after, c.now, c.missed, time.Minute)
-			if took := time.Since(began); took > time.Second {
-				t.Errorf("all other schedules wait for %s", took)
-			}
+			ticks, last, passed, asked, err := engine.Due(c.cron, c.after, c.now, c.missed, time.Minute)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if asked > 400 { // of the 31 million seconds of a year
+				t.Errorf("all other schedules wait while %d ticks are looked at", asked)
 			}
 			if !slices.EqualFunc(ticks, c.want, time.Time.Equal) || !last.Equal(c.last) || passed != c.passed {
 				t.Errorf("%s, up to %s, %d passed over;\nwant %s, up to %s, %d", fmt.Sprint(ticks), last, passed, fmt.Sprint(c.want), c.last, c.passed)
