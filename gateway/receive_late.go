@@ -34,7 +34,17 @@ func (l *lateReports) add(up *upload) {
 	}
 }
 
-func (l *lateReports) take() []*upload {
+// next waits until there are some, and for a tick more, in which others join them. It gives
+// each upload once, and none after ctx has ended.
+func (l *lateReports) next(ctx context.Context) []*upload {
+	select {
+	case <-l.some:
+	case <-ctx.Done():
+		return nil
+	}
+	if !pause(ctx, receiveTick) {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := slices.Collect(maps.Values(l.uploads))
@@ -42,31 +52,26 @@ func (l *lateReports) take() []*upload {
 	return all
 }
 
+// pause waits, and says whether ctx let it.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // reportLate reports until the gateway stops. While Redis is away it tries again each
 // second.
 func (u *uploads) reportLate() {
 	ctx, cancel := u.untilStop()
 	defer cancel()
-	wait := time.NewTimer(0)
-	defer wait.Stop()
-	pause := func(d time.Duration) {
-		wait.Reset(d)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-		}
-	}
-	for {
-		select {
-		case <-u.late.some:
-		case <-ctx.Done():
-			return
-		}
-		pause(receiveTick)
-		for _, up := range u.late.take() {
+	for ctx.Err() == nil {
+		for _, up := range u.late.next(ctx) {
 			if errors.Is(u.reportOnce(ctx, up), engine.ErrUnreachable) {
 				u.late.add(up)
-				pause(lookInterval)
+				pause(ctx, lookInterval)
 			}
 		}
 	}
