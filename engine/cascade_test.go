@@ -165,7 +165,7 @@ func TestACascadeThatIsBehindDoesNoHarm(t *testing.T) {
 		children, err := e.Attempts(minutes(t), ids)
 		must(t, err, e.FollowOrder(minutes(t), "p1", children))
 		c.all(engine.Queued, 1)
-		must(t, e.Tidy(minutes(t), children))
+		must(t, e.DropTasks(minutes(t), children))
 		c.all(engine.Queued, 1)
 	})
 }

@@ -61,13 +61,13 @@ func (e *Engine) VitalConnections() int { return int(e.vital.PoolStats().TotalCo
 func (e *Engine) StopCascades() { e.cascades.close() }
 
 // FollowOrder has children follow an order of their parent, as a cascade that has read it a while ago
-// does, and Tidy takes the tasks of those that it has put to rest out of asynq.
+// does, and DropTasks takes the tasks of those that it has put to rest out of asynq.
 func (e *Engine) FollowOrder(ctx context.Context, order string, children []Attempt) error {
 	_, err := e.newCascade("").follow(ctx, order, children)
 	return err
 }
 
-func (e *Engine) Tidy(ctx context.Context, children []Attempt) error {
+func (e *Engine) DropTasks(ctx context.Context, children []Attempt) error {
 	c := e.newCascade("")
 	c.stale = children
 	return c.tidy(ctx)
