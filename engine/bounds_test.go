@@ -48,7 +48,7 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 		}
 		id, err := e.NewJobID("user:42")
 		must(t, err)
-		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export"}, 50, engine.Shown{}); !errors.Is(err, engine.ErrLimit) {
+		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export"}, 50, 0, engine.Shown{}); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("an upload: %v", err)
 		}
 		// A run of the topic makes no children.
@@ -123,7 +123,7 @@ func TestQueueNamesHaveABound(t *testing.T) {
 		}
 		id, err := e.NewJobID("user:42")
 		must(t, err)
-		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export", Queue: "new"}, 50, engine.Shown{}); !errors.Is(err, engine.ErrLimit) {
+		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export", Queue: "new"}, 50, 0, engine.Shown{}); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("an upload: %v", err)
 		}
 		d := newDeskIn(t, e, taken[0])

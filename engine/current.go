@@ -40,6 +40,10 @@ type Attempt struct {
 	RunAt time.Time
 	// Deadline is the job's; zero: none.
 	Deadline time.Time
+	// Idle is for how long the receiver of a job that is Receiving may report nothing, 0: for
+	// ever; Heard is when it did last, by Redis's clock.
+	Idle  time.Duration
+	Heard time.Time
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes int
 	// Task names the task of an adopted job; zero: the job is not adopted.
@@ -62,7 +66,7 @@ const SuspectAfter = 2
 func (a Attempt) Adopted() bool { return a.Task != Task{} }
 
 // attemptFields are what an Attempt is read from.
-var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an", "ko"}
+var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an", "ko", "il", "la"}
 
 // Current reads where a job stands. Its error wraps ErrNotFound, ErrEnded or
 // ErrUnreachable.
@@ -121,6 +125,10 @@ func readAttempt(id JobID, f []any) Attempt {
 	}
 	if ms, _ := strconv.ParseInt(text(f[7]), 10, 64); ms > 0 {
 		a.Deadline = time.UnixMilli(ms)
+	}
+	if idle, _ := strconv.ParseInt(text(f[15]), 10, 64); idle > 0 && a.State == Receiving {
+		heard, _ := strconv.ParseInt(text(f[16]), 10, 64)
+		a.Idle, a.Heard = time.Duration(idle)*time.Millisecond, time.UnixMilli(heard)
 	}
 	attempt, history, _ := strings.Cut(text(f[8]), ".")
 	a.Dispatched = attempt != "" && attempt == text(f[3])

@@ -15,13 +15,13 @@ func (w *modelWorld) receiveStep() {
 	w.must(err)
 	share := 1 + w.pick("share", 90)
 	shown := engine.Shown{Stage: engine.Stage{Name: "receive"}, Progress: engine.Progress{Total: 1000, Unit: "bytes"}}
-	_, fence, err := w.e.Receive(w.ctx, id, spec, share, shown)
+	_, fence, err := w.e.Receive(w.ctx, id, spec, share, 0, shown)
 	w.must(err)
 	s.receive(id, spec, share, fence, shown)
 	w.settle()
 	if w.chance("again", 4) {
 		// As the client repeats what it has no answer to.
-		_, _, err := w.e.Receive(w.ctx, id, spec, share, shown)
+		_, _, err := w.e.Receive(w.ctx, id, spec, share, 0, shown)
 		w.must(err)
 		w.settle()
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -25,7 +26,10 @@ func (e *Engine) NewJobID(topic Topic) (JobID, error) {
 // Receive makes a job whose input is still arriving: it is Receiving, under attempt 0,
 // until Received queues it or it ends. id is of NewJobID for the same topic. share is
 // how much of the bar the arrival fills, in percent, 1 to 90; the attempts that follow
-// fill the rest. shown is what the job shows at first.
+// fill the rest. idle is for how long the receiver may report nothing before the job is given
+// up, 1 second to 30 days: the receiver's own business while it is there, and any worker's
+// reconciler's when it is not, see ExpireReception; 0: the job waits for its receiver for ever.
+// shown is what the job shows at first.
 //
 // The job's receiver reports with the fence that is returned, one report at a time;
 // whoever takes its place finds the fence with Receiver. Of s, Delay and Deadline must be
@@ -34,7 +38,7 @@ func (e *Engine) NewJobID(topic Topic) (JobID, error) {
 // no second job; its fence is then to be had from Receiver. Errors to branch on:
 // ErrInvalid, ErrInvalidTopic, ErrLimit, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
 // which the job stands and the fence is returned.
-func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown Shown) (Enqueued, Fence, error) {
+func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, idle time.Duration, shown Shown) (Enqueued, Fence, error) {
 	fail := func(err error) (Enqueued, Fence, error) {
 		return Enqueued{}, Fence{}, fmt.Errorf("receive %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
 	}
@@ -47,7 +51,7 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 		return fail(err)
 	}
 	first := Report{Type: JobProgress, Shown: &shown}
-	if err := errors.Join(option.Within("share", share, 1, 90), first.validate()); err != nil {
+	if err := errors.Join(option.Within("share", share, 1, 90), checkIdle(idle), first.validate()); err != nil {
 		return fail(err)
 	}
 	if s.Delay != 0 || !s.Deadline.IsZero() {
@@ -60,7 +64,7 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 	fence := Fence{Token: NewToken()}
 	o := operation{
 		kind: JobReceiving, topic: s.Topic, job: id, attempt: 0, fence: "0." + fence.Token, shown: &shown,
-		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share}, pin(s.Topic, payload)...),
+		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share, "il", idle.Milliseconds()}, pin(s.Topic, payload)...),
 	}
 	o.fields = append(o.fields, s.keyLife()...)
 	if s.Key != "" {
@@ -81,6 +85,13 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, shown
 		return Enqueued{Job: r.job, Topic: s.Topic, Existing: true}, Fence{}, nil
 	}
 	return Enqueued{Job: id, Topic: s.Topic}, fence, r.standing
+}
+
+func checkIdle(idle time.Duration) error {
+	if idle == 0 {
+		return nil
+	}
+	return option.Within("idle", idle, time.Second, 30*24*time.Hour)
 }
 
 func receiveKey(topic Topic, key string) string { return "receive:" + string(topic) + ":" + key }
@@ -169,6 +180,12 @@ func (e *Engine) Received(ctx context.Context, id JobID, shown *Shown) error {
 // CancelReception is Cancel for a job that is still Receiving, and for no other. Errors
 // to branch on: ErrSuperseded when it is queued or further, and those of Cancel.
 func (e *Engine) CancelReception(ctx context.Context, id JobID) error { return e.cancel(ctx, id, 0) }
+
+// ExpireReception ends a job that is still Receiving, since nothing of its input has arrived
+// for idle: as failed, with code "upload_expired". Errors to branch on: those of Fail.
+func (e *Engine) ExpireReception(ctx context.Context, id JobID, idle time.Duration) error {
+	return e.Fail(ctx, id, 0, JobError{Code: "upload_expired", Message: "nothing of the file has arrived for " + idle.String() + "; upload it again"})
+}
 
 // States reads the states of jobs, in their order; "" for those that are not there. It
 // takes a round trip for 500 of them. Its error wraps ErrUnreachable.

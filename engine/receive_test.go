@@ -23,20 +23,23 @@ func TestReceiveRefuses(t *testing.T) {
 		id    engine.JobID
 		spec  engine.Spec
 		share int
+		idle  time.Duration
 		shown engine.Shown
 		says  string
 	}{
-		"no share":               {id, good, 0, engine.Shown{}, "share"},
-		"the whole bar":          {id, good, 91, engine.Shown{}, "share"},
-		"a long key":             {id, spec(func(s *engine.Spec) { s.Key = strings.Repeat("k", 257) }), 50, engine.Shown{}, "Key"},
-		"a delay":                {id, spec(func(s *engine.Spec) { s.Delay = time.Hour }), 50, engine.Shown{}, "Delay"},
-		"a deadline":             {id, spec(func(s *engine.Spec) { s.Deadline = time.Now().Add(time.Hour) }), 50, engine.Shown{}, "Deadline"},
-		"no type":                {id, spec(func(s *engine.Spec) { s.Type = "" }), 50, engine.Shown{}, "Type"},
-		"an ID of another shard": {foreign, good, 50, engine.Shown{}, "NewJobID"},
-		"no ID":                  {"", good, 50, engine.Shown{}, "NewJobID"},
-		"a long message":         {id, good, 50, engine.Shown{Message: strings.Repeat("x", 1025)}, "message"},
+		"no share":               {id, good, 0, 0, engine.Shown{}, "share"},
+		"the whole bar":          {id, good, 91, 0, engine.Shown{}, "share"},
+		"a long key":             {id, spec(func(s *engine.Spec) { s.Key = strings.Repeat("k", 257) }), 50, 0, engine.Shown{}, "Key"},
+		"a delay":                {id, spec(func(s *engine.Spec) { s.Delay = time.Hour }), 50, 0, engine.Shown{}, "Delay"},
+		"a deadline":             {id, spec(func(s *engine.Spec) { s.Deadline = time.Now().Add(time.Hour) }), 50, 0, engine.Shown{}, "Deadline"},
+		"no type":                {id, spec(func(s *engine.Spec) { s.Type = "" }), 50, 0, engine.Shown{}, "Type"},
+		"an ID of another shard": {foreign, good, 50, 0, engine.Shown{}, "NewJobID"},
+		"no ID":                  {"", good, 50, 0, engine.Shown{}, "NewJobID"},
+		"a long message":         {id, good, 50, 0, engine.Shown{Message: strings.Repeat("x", 1025)}, "message"},
+		"no time at all":         {id, good, 50, time.Millisecond, engine.Shown{}, "idle"},
+		"a month and more":       {id, good, 50, 31 * 24 * time.Hour, engine.Shown{}, "idle"},
 	} {
-		if _, _, err := e.Receive(ctx, c.id, c.spec, c.share, c.shown); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.says) {
+		if _, _, err := e.Receive(ctx, c.id, c.spec, c.share, c.idle, c.shown); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want ErrInvalid that names %s", name, err, c.says)
 		}
 	}
@@ -59,7 +62,7 @@ func TestReceivedHandsOverOnce(t *testing.T) {
 	spec := engine.Spec{Topic: "user:42", Type: "analysis", Queue: "bulk", MaxRetries: -1}
 	id, err := one.NewJobID(spec.Topic)
 	must(t, err)
-	_, _, err = one.Receive(ctx, id, spec, 40, engine.Shown{})
+	_, _, err = one.Receive(ctx, id, spec, 40, 0, engine.Shown{})
 	must(t, err)
 	errs := make(chan error)
 	for range 4 {

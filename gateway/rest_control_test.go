@@ -157,7 +157,7 @@ func TestRequestsThatAJobsStateRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	upload, _, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: "export"}, 50, engine.Shown{})
+	upload, _, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: "export"}, 50, 0, engine.Shown{})
 	if err != nil {
 		t.Fatal(err)
 	}

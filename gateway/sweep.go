@@ -195,9 +195,7 @@ func (u *uploads) swept(ctx context.Context, now time.Time, up *upload, state en
 
 // expire ends the job of an upload that receives nothing.
 func (u *uploads) expire(ctx context.Context, up *upload) error {
-	err := u.engine.Fail(ctx, up.Job, 0, engine.JobError{
-		Code: "upload_expired", Message: "nothing of the file has arrived for " + u.g.opts.UploadIdle.String() + "; upload it again",
-	})
+	err := u.engine.ExpireReception(ctx, up.Job, u.g.opts.UploadIdle)
 	if err != nil && !errors.Is(err, engine.ErrEnded) {
 		return err
 	}

@@ -36,7 +36,7 @@ func (s *uploadStore) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.u.g.opts.RequestTimeout)
 	defer cancel()
-	made, fence, err := s.u.engine.Receive(ctx, up.Job, *t.spec, up.Share, shown(up, 0, 0))
+	made, fence, err := s.u.engine.Receive(ctx, up.Job, *t.spec, up.Share, s.u.g.opts.UploadIdle, shown(up, 0, 0))
 	switch {
 	case err == nil && made.Existing:
 		return nil, t.fail(errors.Join(errAnnounced, s.u.folder.forget(up)))

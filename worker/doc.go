@@ -97,6 +97,9 @@
 //     as failed with "task_archived". A deletion is concluded only while the Redis behind is
 //     the one that was there when asynq was given the task; a restart or a failover may have
 //     lost that the attempt began or ended. Two tasks of one attempt do no harm: one starts it.
+//   - The gateway that receives a job's input is lost, and its folder with it: the reconciler
+//     of any worker ends the job, as failed with code "upload_expired", when nothing was
+//     reported for its idle limit and as long again, at most an hour more.
 //   - asynq has handed a task out and nobody starts the attempt, since its reply was lost
 //     or the taker died: after a lease it is handed over again, in the other queue.
 //   - A task comes whose job has no record, as after a failover of one node: the job

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -18,7 +21,7 @@ func received(t *testing.T, e *engine.Engine, jobType string) engine.JobID {
 		t.Fatal(err)
 	}
 	stage := engine.Stage{Name: "receive"}
-	_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: jobType}, 50, engine.Shown{Stage: stage})
+	_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: jobType}, 50, 0, engine.Shown{Stage: stage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +34,83 @@ func received(t *testing.T, e *engine.Engine, jobType string) engine.JobID {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// receiving makes a job whose input is to arrive, and gives its receiver's fence.
+func receiving(t *testing.T, e *engine.Engine, idle time.Duration) (engine.JobID, engine.Fence) {
+	t.Helper()
+	id, err := e.NewJobID(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: "analysis"}, 50, idle, engine.Shown{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id, fence
+}
+
+// A receiving job whose gateway is lost, with its folder, has an end; one whose receiver has
+// reported within its idle limit and the margin goes on, and so does one without a limit.
+func TestAJobWhoseReceiverIsLostEnds(t *testing.T) {
+	t.Parallel()
+	clock := redistest.NewClock(t)
+	s := redistest.Server(t, redistest.WithClock(clock))
+	e := open(t, s.URL())
+	clock.Shift(-12 * time.Hour)
+	lost, _ := receiving(t, e, 6*time.Hour)
+	again, _ := receiving(t, e, 6*time.Hour)
+	within, _ := receiving(t, e, 11*time.Hour+30*time.Minute) // the margin is an hour
+	endless, _ := receiving(t, e, 0)
+	slow, fence := receiving(t, e, time.Hour)
+	clock.Shift(0)
+	report := func() {
+		fence.Seq++
+		acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobProgress, Job: slow, Fence: fence, Tenths: 1, Shown: &engine.Shown{}})
+		if err != nil || acks[0].Err != nil {
+			t.Fatal(acks, err)
+		}
+	}
+	report()
+	start(t, build(t, brief(direct(t, s, e)))) // whose first look at the clock is the right one
+	for _, job := range []engine.JobID{lost, again} {
+		all := history(t, e, job, nil)
+		if end := last(all); end.State != engine.Failed || end.Error == nil || end.Error.Code != "upload_expired" || !strings.Contains(end.Error.Message, "6h") {
+			t.Errorf("it ended so:\n%s", tell(all))
+		}
+	}
+	for name, job := range map[string]engine.JobID{"within its limit": within, "without a limit": endless, "that reports": slow} {
+		if a, err := e.Current(soon(t), job); err != nil || a.State != engine.Receiving {
+			t.Errorf("the one %s is %q, %v", name, a.State, err)
+		}
+	}
+	report()
+}
+
+// Redis was away for longer than an upload may be idle, while the upload went on: its first
+// report afterwards, not the last before, is what counts.
+func TestAnOutageOfRedisEndsNoUpload(t *testing.T) {
+	t.Parallel()
+	clock := redistest.NewClock(t)
+	s := redistest.Server(t, redistest.WithClock(clock))
+	e := open(t, s.URL())
+	clock.Shift(-12 * time.Hour)
+	job, fence := receiving(t, e, time.Hour)
+	clock.Shift(0)
+	o := brief(direct(t, s, e))
+	o.ReconcileInterval = 3 * time.Second // ten of which the receiver has
+	start(t, build(t, o))
+	// The reconciler has come by, and by the job.
+	before := forgotten(t, e)
+	eventually(t, "the reconciler to come by", before)
+	fence.Seq = 1
+	acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobProgress, Job: job, Fence: fence, Tenths: 1, Shown: &engine.Shown{}})
+	if err != nil || acks[0].Err != nil {
+		t.Fatal("the upload's report after the outage:", acks, err)
+	}
+	if a, err := e.Current(soon(t), job); err != nil || a.State != engine.Receiving {
+		t.Errorf("it is %q, %v", a.State, err)
+	}
 }
 
 // One bar from the first byte: what was received stays, the stages share the rest,

@@ -38,8 +38,9 @@ const settling = 500 * time.Millisecond
 // asynq was given the task: see engine.Attempt.History. On Redis Cluster, where asynq's node
 // and the job's may lose apart from each other, it is not concluded at all.
 //
-// On the way it ends waiting jobs whose deadline has passed, and children whose parent has
-// ended. A running job's heartbeat tells whether it lives; one that has none is watched again.
+// On the way it ends waiting jobs whose deadline has passed, children whose parent has
+// ended, and receiving jobs whose receiver is lost. A running job's heartbeat tells whether it
+// lives; one that has none is watched again.
 type reconciler struct {
 	c *crew
 
@@ -51,8 +52,8 @@ type reconciler struct {
 	tended   map[engine.JobID]bool // parents, in this pass
 }
 
-// suspect is a waiting job that asynq was never given, as far as is known. One sight is
-// not enough: its task may be on its way.
+// suspect is a waiting job that asynq was never given, as far as is known, or a receiving one
+// that was not heard of. One sight is not enough: its task, or its report, may be on its way.
 type suspect struct {
 	attempt int
 	since   time.Time
@@ -71,6 +72,9 @@ func (c *crew) reconcile(ctx context.Context) {
 		err := r.keepHistory(ctx)
 		if err == nil {
 			err = r.pass(ctx)
+		}
+		if errors.Is(err, engine.ErrUnreachable) {
+			clear(r.suspects) // nobody could mend what it was about
 		}
 		if err != nil && ctx.Err() == nil {
 			c.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)
@@ -192,9 +196,9 @@ func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) 
 		}
 		if !done && a.Waiting {
 			waiting = append(waiting, a)
-			continue
+		} else if a.State != engine.Receiving {
+			delete(r.suspects, a.Job)
 		}
-		delete(r.suspects, a.Job)
 	}
 	tasks, err := e.Tasks(ctx, waiting)
 	if err != nil {
@@ -265,6 +269,9 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphans map[eng
 		return true, r.tend(ctx, parent.Job, "children are canceled, since their parent has ended")
 	case !held && !a.Deadline.IsZero() && r.c.opts.Engine.Past(a.Deadline):
 		return true, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
+	}
+	if a.State == engine.Receiving {
+		return r.unheard(ctx, a)
 	}
 	return false, nil
 }
@@ -349,21 +356,30 @@ func (r *reconciler) requeue(ctx context.Context, a engine.Attempt, queue, why s
 
 // never hands an attempt over that asynq was not given, once it has been so for a while.
 func (r *reconciler) never(ctx context.Context, a engine.Attempt, queue string) error {
+	if !r.suspected(a, r.c.opts.ReconcileInterval/2) {
+		return nil
+	}
+	r.c.opts.Logger.Warn("a waiting job had no task; it is handed to asynq", "job", a.Job, "attempt", a.Attempt, "queue", queue)
+	if err := r.c.opts.Engine.Dispatch(ctx, a, queue); err != nil {
+		return fmt.Errorf("hand attempt %d over: %w", a.Attempt, err)
+	}
+	return nil
+}
+
+// suspected notes that an attempt was seen where it should not stay, and reports whether it
+// was first seen there so long ago. Then it is forgotten.
+func (r *reconciler) suspected(a engine.Attempt, since time.Duration) bool {
 	s, known := r.suspects[a.Job]
 	switch {
 	case !known && len(r.suspects) >= maxSuspects:
-		return nil
+		return false
 	case !known || s.attempt != a.Attempt:
 		s = suspect{attempt: a.Attempt, since: time.Now()}
-	case time.Since(s.since) >= r.c.opts.ReconcileInterval/2:
+	case time.Since(s.since) >= since:
 		delete(r.suspects, a.Job)
-		r.c.opts.Logger.Warn("a waiting job had no task; it is handed to asynq", "job", a.Job, "attempt", a.Attempt, "queue", queue)
-		if err := r.c.opts.Engine.Dispatch(ctx, a, queue); err != nil {
-			return fmt.Errorf("hand attempt %d over: %w", a.Attempt, err)
-		}
-		return nil
+		return true
 	}
 	s.round = r.round
 	r.suspects[a.Job] = s
-	return nil
+	return false
 }

@@ -303,6 +303,9 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     j.state = state
     put(j, "st", state)
   end
+  if state == "receiving" then
+    put(j, "la", int(now))
+  end
   local id, n = tell(j, kind, rule.tick, progress, extra, answer)
   if (j.ended or rule.cancel) and parental(j.view) and not together(j) then
     see(j)
