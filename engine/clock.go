@@ -10,7 +10,7 @@ import (
 
 // ErrClock says that Redis's clock has jumped, and that nothing is done by it until it has
 // kept its new course for a while, or is back on the old one.
-var ErrClock = errors.New("Redis's clock has jumped")
+var ErrClock = errors.New("the clock of Redis has jumped")
 
 const (
 	// clockTolerance is by how much Redis's clock may differ from where this process expects

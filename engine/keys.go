@@ -61,9 +61,10 @@ func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + st
 func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }
 func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
 func (k keys) shelf(id JobID) string                { return k.shards[id.shard()] + "p:" + string(id) }
-func (k keys) children(id JobID) string             { return k.shards[id.shard()] + "k:" + string(id) }
-func (k keys) pins(t Topic, id JobID) string        { return k.of(t) + "b:" + string(id) }
-func (k keys) of(t Topic) string                    { return k.shards[shardOf(t, len(k.shards))] }
+
+func (k keys) children(id JobID) string      { return k.shards[id.shard()] + "k:" + string(id) }
+func (k keys) pins(t Topic, id JobID) string { return k.of(t) + "b:" + string(id) }
+func (k keys) of(t Topic) string             { return k.shards[shardOf(t, len(k.shards))] }
 
 // declared are the keys that a script of a shard is called with. On Redis Cluster they
 // keep it off a slot that is moving to another node, where it would find some keys and

@@ -83,7 +83,7 @@ func (c *clientsRole) leaveUnread(p party) (none, error) {
 
 // held waits until what the sessions hold changes no more, and tells how many bytes it is.
 func (g *gatewayRole) held(none) (int, error) {
-	for before := -1; ; time.Sleep(3 * time.Second) {
+	for before := -1; ; <-time.After(3 * time.Second) {
 		_, bytes := g.gateway.Held()
 		if bytes == before {
 			return bytes, nil

@@ -29,11 +29,11 @@ func TestLateReportsKeepTheirPace(t *testing.T) {
 		}()
 		ups := []*upload{{Job: engine.JobID("a")}, {Job: engine.JobID("b")}}
 		for range 200 {
-			time.Sleep(3 * time.Millisecond)
+			<-time.After(3 * time.Millisecond)
 			l.add(ups[0])
 			l.add(ups[1])
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		cancel()
 		<-ended
 		want := "[2 after 203ms 2 after 403ms 2 after 603ms]"

@@ -97,7 +97,7 @@ func TestAWorkerWhoseClockIsAheadGoesByRedis(t *testing.T) {
 	o := brief(e)
 	o.BackoffMin, o.BackoffMax = time.Hour, time.Hour
 	w := build(t, o)
-	worker.Handle(w, "export", func(ctx context.Context, run *worker.Run, _ []byte) error {
+	worker.Handle(w, "export", func(ctx context.Context, _ *worker.Run, _ []byte) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -274,4 +275,58 @@ func TestFanOutWithOtherNamesIsRefused(t *testing.T) {
 	if end := last(all); end.State != engine.Succeeded || end.Attempt != 4 || ran.Load() != 4 {
 		t.Errorf("%d children ran:\n%s", ran.Load(), tell(all))
 	}
+}
+
+// A parent whose worker is lost while it makes its children makes each of them once.
+func TestFanOutIsRepeatedByTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	s := redistest.Server(t)
+	proxy := redistest.NewProxy(t, s.Addr())
+	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
+	cut, whole := openIn(t, proxy.URL(), namespace), openIn(t, s.URL(), namespace)
+	const n = 400
+	runs := make([]atomic.Int32, n)
+	// The first worker takes no children: one that it ran and could not tell of would run
+	// twice, and rightly.
+	handle := func(e *engine.Engine, during func(), queues ...string) *worker.Worker {
+		o := brief(e)
+		o.Lease, o.DrainGrace = 500*time.Millisecond, 100*time.Millisecond
+		for _, name := range queues {
+			o.Queues = append(o.Queues, worker.Queue{Name: name})
+		}
+		w := build(t, o)
+		worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
+			if during != nil {
+				time.AfterFunc(3*time.Millisecond, during)
+			}
+			_, err := run.FanOut(ctx, "all", parts(n, "child", func(_ int, c *engine.Child) { c.Spec.Queue = "parts" }))
+			return err
+		})
+		worker.Handle(w, "child", func(_ context.Context, _ *worker.Run, i int) error {
+			runs[i].Add(1)
+			return nil
+		})
+		return w
+	}
+	first := handle(cut, func() {
+		proxy.Refuse()
+		proxy.CutAll()
+	}, engine.DefaultQueue)
+	if err := first.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	job := enqueue(t, whole, "parent")
+	awaitRecord(t, whole, job, func(r engine.Record) bool { return r.Type == engine.JobStarted })
+	start(t, handle(whole, nil, engine.DefaultQueue, "parts"))
+	all := history(t, whole, job, nil)
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: n, Ended: n}) {
+		t.Errorf("it ended as %s, children %+v:\n%s", end.State, end.Children, tell(all))
+	}
+	for i := range n {
+		if got := runs[i].Load(); got != 1 {
+			t.Errorf("child %d ran %d times", i, got)
+		}
+	}
+	proxy.Accept()
+	stop(t, first)
 }

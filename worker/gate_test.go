@@ -22,7 +22,7 @@ func TestGateLetsASuspectBeAlone(t *testing.T) {
 					name = "not " + name
 				}
 				order <- name
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				end(s)
 			}()
 			synctest.Wait()
@@ -40,7 +40,7 @@ func TestGateLetsASuspectBeAlone(t *testing.T) {
 		if n, name := len(order), <-order; n != 1 || name != "suspect" {
 			t.Fatalf("%d began, first %q", n, name)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		if name := <-order; name != "another" || g.inside != 1 {
 			t.Fatalf("%q began; %d run", name, g.inside)
@@ -67,16 +67,16 @@ func TestGateIsHeldForABoundedTime(t *testing.T) {
 				t.Fatal("the gate stays held")
 			}
 			s.leave()
-			time.Sleep(5 * time.Second)
+			<-time.After(5 * time.Second)
 		}
 		if all := time.Since(began); held == 0 || held > all/5 {
 			t.Errorf("held for %s of %s", held, all)
 		}
 		go func() {
-			time.Sleep(g.patience / 2)
+			<-time.After(g.patience / 2)
 			long.leave()
 		}()
-		time.Sleep(time.Until(g.rest))
+		<-time.After(time.Until(g.rest))
 		s, ok := g.alone(t.Context())
 		if !ok {
 			t.Fatal("not alone although the other has ended")

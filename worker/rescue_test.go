@@ -63,7 +63,7 @@ func TestARunningJobWithoutAHeartbeatIsWatched(t *testing.T) {
 	o.Lease = 500 * time.Millisecond
 	w := build(t, o)
 	running, release := make(chan struct{}), make(chan struct{})
-	worker.Handle(w, "alive", func(ctx context.Context, r *worker.Run, _ struct{}) error {
+	worker.Handle(w, "alive", func(ctx context.Context, _ *worker.Run, _ struct{}) error {
 		close(running)
 		select {
 		case <-release:

@@ -85,9 +85,23 @@ func TestHostileServerSteersNoTerminal(t *testing.T) {
 	const id = "0701JDG5CW2QK3V9Y7H4N8R6ZTXB"
 	for name, s := range map[string]*httptest.Server{"fields": hostileServer(t, false), "refusals": hostileServer(t, true)} {
 		for _, args := range [][]string{
-			{"jobs", "--children"}, {"job", id}, {"cancel", id}, {"pause", id}, {"resume", id}, {"retry", id}, {"enqueue", "export"}, {"schedules"},
-			{"schedule", "put", "n", "--cron", "@daily", "--type", "export"}, {"schedule", "delete", "n"}, {"watch", id}, {"analyze", file},
-			{"analyze", file + hostile}, {"no" + hostile}, {"jobs", "--topic", hostile}, {"job", hostile}, {"jobs", "--no" + hostile},
+			{"jobs", "--children"},
+			{"job", id},
+			{"cancel", id},
+			{"pause", id},
+			{"resume", id},
+			{"retry", id},
+			{"enqueue", "export"},
+			{"schedules"},
+			{"schedule", "put", "n", "--cron", "@daily", "--type", "export"},
+			{"schedule", "delete", "n"},
+			{"watch", id},
+			{"analyze", file},
+			{"analyze", file + hostile},
+			{"no" + hostile},
+			{"jobs", "--topic", hostile},
+			{"job", hostile},
+			{"jobs", "--no" + hostile},
 			{"jobs", "--server", "http://127.0.0.1:1/" + hostile},
 		} {
 			t.Run(name+" "+fmt.Sprintf("%.40q", strings.Join(args, " ")), func(t *testing.T) {
