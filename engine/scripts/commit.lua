@@ -303,7 +303,7 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     j.state = state
     put(j, "st", state)
   end
-  if state == "receiving" then
+  if j.state == "receiving" then
     put(j, "la", int(now))
   end
   local id, n = tell(j, kind, rule.tick, progress, extra, answer)
