@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,7 +122,16 @@ func TestChildrenInABrowser(t *testing.T) {
 	// Who watches is told that a worker was lost, and where another one goes on.
 	lost := fmt.Sprintf("[data-job=%q] > ", child(2))
 	h.attempt(child(2), 1, engine.Report{Type: engine.JobCheckpoint, Tenths: 589, Checkpoint: []byte("row 589")})
-	if _, err := h.engine.Stall(t.Context(), child(2), "1.0"); err != nil {
+	beats, err := h.engine.Silent(t.Context(), slices.Repeat([]uint64{1 << 53}, h.engine.Shards()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shard := range beats {
+		if beat, runs := shard.Silent[child(2)]; runs {
+			_, err = h.engine.Stall(t.Context(), child(2), beat)
+		}
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	b.do("shows", line{"selector": lost + ".note", "text": "Its worker was lost, another takes over"})

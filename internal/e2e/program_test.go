@@ -163,12 +163,20 @@ func (p *process) say(command line) {
 type logged struct{ p *process }
 
 func (w logged) Write(b []byte) (int, error) {
-	w.p.mu.Lock()
-	defer w.p.mu.Unlock()
-	if w.p.stderr.Len() < 1<<20 {
-		w.p.stderr.Write(b)
-	}
+	w.p.change(func() {
+		if w.p.stderr.Len() < 1<<20 {
+			w.p.stderr.Write(b)
+		}
+	})
 	return len(b), nil
+}
+
+// awaitLog waits until the process's log has a text.
+func (p *process) awaitLog(text string) {
+	p.t.Helper()
+	if !p.bell.await(p.t.Context(), func() bool { return p.over || strings.Contains(p.stderr.String(), text) }) || p.isOver() {
+		p.t.Fatalf("%s: its log does not say %q", p.name, text)
+	}
 }
 
 func lastLines(all []line) string {

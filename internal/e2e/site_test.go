@@ -37,6 +37,8 @@ func newSite(t *testing.T) *site {
 	s := prepareSite(t)
 	s.startGateway()
 	s.worker = start(t, "worker", nil, s.program, append([]string{"worker", "--data", s.data}, brisk...)...)
+	// A test may take its CPU at once, and a start that is cut in two gives up.
+	s.worker.awaitLog("taking jobs")
 	return s
 }
 
