@@ -33,9 +33,17 @@ func TestWaitingTasksBecomeVisible(t *testing.T) {
 			t.Fatalf("task %d is seen as %+v: %v", i, now, err)
 		}
 	}
-	page, err := e.Jobs(ctx, topic, engine.JobsQuery{Limit: 500})
-	if err != nil || len(page.Jobs) != len(infos)+1 {
-		t.Errorf("%d jobs of %d tasks and job %s: %v", len(page.Jobs), len(infos), own, err)
+	var listed int
+	var page engine.JobsPage
+	for more := true; more; more = page.Next != "" {
+		var err error
+		if page, err = e.Jobs(ctx, topic, engine.JobsQuery{After: page.Next, Limit: 500}); err != nil {
+			t.Fatal(err)
+		}
+		listed += len(page.Jobs)
+	}
+	if listed != len(infos)+1 {
+		t.Errorf("%d jobs of %d tasks and job %s", listed, len(infos), own)
 	}
 	serve(t, e, briefServer(), handling(a, "export", func(context.Context, *asynq.Task) error { return nil }))
 	for _, info := range infos[2:] {
