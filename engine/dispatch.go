@@ -77,8 +77,7 @@ func (e *Engine) hand(ctx context.Context, t task) (bool, error) {
 		asynq.TaskID(TaskID(t.job, t.attempt)), asynq.Queue(e.QueueName(t.queue)), asynq.MaxRetry(0), asynq.Timeout(attemptTimeout),
 	}
 	if !t.at.IsZero() {
-		// asynq cuts the time to whole seconds, which would be too early.
-		opts = append(opts, asynq.ProcessAt(t.at.Add(time.Second-1).Truncate(time.Second)))
+		opts, ctx = append(opts, asynq.ProcessIn(delayed)), delayUntil(ctx, t.at)
 	}
 	_, err = e.queue.EnqueueContext(ctx, asynq.NewTask(t.kind, payload), opts...)
 	known := errors.Is(err, asynq.ErrTaskIDConflict)

@@ -65,7 +65,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		clock:    newClock(),
 		queues:   queueNames{admitted: map[string]bool{}},
 	}
-	e.queue = asynq.NewClientFromRedisClient(e.redis)
+	e.queue = asynq.NewClientFromRedisClient(asynqClient{e.redis})
 	e.tasks = asynq.NewInspectorFromRedisClient(e.redis)
 	if err := e.check(ctx); err != nil {
 		return nil, errors.Join(err, e.blocking.Close(), e.vital.Close(), e.redis.Close())

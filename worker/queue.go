@@ -54,7 +54,7 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 		delayed := delayedCheck
 		for i := range takers {
 			lanes = append(lanes, l)
-			servers = append(servers, asynq.NewServerFromRedisClient(asynqClient{e.Redis()}, asynq.Config{
+			servers = append(servers, asynq.NewServerFromRedisClient(asynqClient{byRedisClock{e.Redis(), e}}, asynq.Config{
 				Concurrency: (slots + i) / takers, Queues: queues,
 				TaskCheckInterval: time.Duration(takers) * taskCheck, DelayedTaskCheckInterval: delayed,
 				Logger: asynqLog{w.opts.Logger}, LogLevel: level,
