@@ -78,7 +78,7 @@ const pinsPage = 250
 
 func (e *Engine) pinnedByJobs(ctx context.Context, key string) (bool, error) {
 	// Those that live come first; those whose record has gone are not read.
-	since := strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10)
+	since := strconv.FormatInt(e.readNow(ctx).Add(-time.Hour).UnixMilli(), 10)
 	for from := int64(0); ; from += pinsPage {
 		members, err := e.redis.ZRevRangeByScore(ctx, key, &redis.ZRangeBy{Min: since, Max: "+inf", Offset: from, Count: pinsPage}).Result()
 		if err != nil {

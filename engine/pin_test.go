@@ -3,6 +3,7 @@ package engine_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -11,7 +12,9 @@ import (
 // A job pins the upload that its payload names, in the commit that makes it, for as long as
 // its record is kept; and what pins leave in Redis goes with the last of them.
 func TestPins(t *testing.T) {
-	e, ctx := open(t, redistest.Server(t).URL(), nil), minutes(t)
+	clock := redistest.NewClock(t)
+	clock.Shift(-30 * 24 * time.Hour) // this machine's is ahead of it by more than a job's record is kept
+	e, ctx := open(t, redistest.Server(t, redistest.WithClock(clock)).URL(), nil), minutes(t)
 	const topic = engine.Topic("user:42")
 	upload, err := e.NewJobID(topic)
 	must(t, err)
