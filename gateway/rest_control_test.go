@@ -104,6 +104,22 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// A job whose payload is kept no longer is not tried again, and its answer says why.
+func TestRetryWithoutItsPayload(t *testing.T) {
+	e := real(t)
+	s := serve(t, e, nil)
+	run := start(t, e, topic)
+	run.write(engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "the disk is full"}})
+	shelves, err := e.Redis().Keys(soon(t), "*:p:"+string(run.job)).Result()
+	if err != nil || len(shelves) != 1 {
+		t.Fatalf("the payload is kept as %q: %v", shelves, err)
+	}
+	if err := e.Redis().Del(soon(t), shelves[0]).Err(); err != nil { // as it expires
+		t.Fatal(err)
+	}
+	wantProblem(t, s.ask(t, http.MethodPost, "/v1/jobs/"+string(run.job)+"/retry", "", nil), http.StatusConflict, "state")
+}
+
 // adopt makes the job of a task of asynq that is not Tidemark's.
 func adopt(t *testing.T, e *engine.Engine) engine.JobID {
 	t.Helper()

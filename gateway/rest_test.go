@@ -97,6 +97,42 @@ func TestEnqueueShowCancel(t *testing.T) {
 	}
 }
 
+// A key may be freed before its job is gone, over HTTP and for uploads too.
+func TestKeysLastAsLongAsAsked(t *testing.T) {
+	s := newDepot(t).serve(t, real(t), nil)
+	ways := map[string]func(life string) answer{
+		"job": func(life string) answer {
+			return s.ask(t, http.MethodPost, "/v1/jobs", `{"topic":"user:42","type":"export","key":"`+life+`1","key_life":"`+life+`"}`, nil)
+		},
+		"upload": func(life string) answer {
+			return s.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "10", "Upload-Metadata",
+				metadata("topic", string(topic), "type", "analysis", "filename", "orders.csv", "key", life+"2", "key_life", life))
+		},
+	}
+	for way, announce := range ways {
+		made := func(life string) (job string, status int) {
+			t.Helper()
+			a := announce(life)
+			at := a.header.Get("Location")
+			if a.status != http.StatusCreated && a.status != http.StatusOK || at == "" {
+				t.Fatalf("%s, key_life %q: %+v", way, life, a)
+			}
+			return at[strings.LastIndexByte(at, '/')+1:], a.status
+		}
+		for life, frees := range map[string]bool{"": false, "until_failed": true, "while_live": true} {
+			first, _ := made(life)
+			if again, _ := made(life); again != first {
+				t.Errorf("%s, key_life %q: while it lives, the key makes %s, want %s", way, life, again, first)
+			}
+			s.control(t, engine.JobID(first), "cancel")
+			if again, _ := made(life); (again != first) != frees {
+				t.Errorf("%s, key_life %q: canceled, the key makes %s, and made %s", way, life, again, first)
+			}
+		}
+		wantProblem(t, announce("for_ever"), http.StatusBadRequest, "invalid")
+	}
+}
+
 func TestListAndSnapshot(t *testing.T) {
 	e := real(t)
 	s := serve(t, e, nil)
