@@ -2,9 +2,9 @@ package config
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // Auth says how the gateway finds out who sends a request. The zero value works.
@@ -29,11 +29,11 @@ func (a Auth) Validate() error {
 	a = a.Defaults()
 	var mode, origins error
 	if a.Mode != "dev" {
-		mode = fmt.Errorf("invalid Mode %q: want dev", clip(a.Mode, 40))
+		mode = option.Invalid("Mode", a.Mode, "want dev")
 	}
 	for _, o := range a.Origins {
 		if _, err := (auth.Site{Origins: []string{o}}).Protect(); err != nil {
-			origins = errors.Join(origins, fmt.Errorf("invalid Origins %q: want each as scheme://host[:port], without a path", clip(o, 80)))
+			origins = errors.Join(origins, option.Invalid("Origins", o, "want each as scheme://host[:port], without a path"))
 		}
 	}
 	return errors.Join(mode, origins)

@@ -138,17 +138,17 @@ func (c *Config) check(broken map[string]bool) []Problem {
 	var problems []Problem
 	for _, p := range parts {
 		for _, complaint := range complaints(p.validate(c)) {
-			s := p.blamed(complaint)
+			s, allowed := p.blamed(complaint)
 			if s == nil {
 				// It names no setting, so the part itself has to stand for the place.
-				problems = append(problems, Problem{Source: p.name, Allowed: complaint})
+				problems = append(problems, Problem{Source: p.name, Allowed: complaint.Error()})
 				continue
 			}
 			if broken[s.Key] {
 				continue
 			}
 			broken[s.Key] = true
-			problems = append(problems, s.problem(c.origins[s.Key], s.get(c), p.translate(s, complaint)))
+			problems = append(problems, s.problem(c.origins[s.Key], s.get(c), allowed))
 		}
 	}
 	return problems

@@ -1,9 +1,10 @@
 package config
 
 import (
-	"fmt"
 	"net"
 	"strconv"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // Listen says where the gateway listens. The zero value works.
@@ -29,7 +30,7 @@ func (l Listen) Validate() error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fmt.Errorf("invalid Addr %q: want host:port, such as 127.0.0.1:8080", clip(l.Addr, 80))
+		return option.Invalid("Addr", l.Addr, "want host:port, such as 127.0.0.1:8080")
 	}
 	return nil
 }

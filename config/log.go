@@ -2,11 +2,11 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 
 	"github.com/tidemark-dev/tidemark/internal/logline"
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // Log says what a process logs, and how. The zero value works.
@@ -36,12 +36,12 @@ func (l Log) Validate() error {
 	switch l.Level {
 	case "debug", "info", "warn", "error":
 	default:
-		level = fmt.Errorf("invalid Level %q: want debug, info, warn or error", clip(l.Level, 40))
+		level = option.Invalid("Level", l.Level, "want debug, info, warn or error")
 	}
 	switch l.Format {
 	case "text", "json":
 	default:
-		format = fmt.Errorf("invalid Format %q: want text or json", clip(l.Format, 40))
+		format = option.Invalid("Format", l.Format, "want text or json")
 	}
 	return errors.Join(level, format)
 }

@@ -3,11 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
@@ -42,7 +42,7 @@ func validTopic(c *Config) error {
 		return nil
 	}
 	if _, err := engine.ParseTopic(string(c.Topic)); err != nil {
-		return errors.New("Topic: " + bound(err.Error()))
+		return option.Invalid("Topic", string(c.Topic), "want %s", engine.TopicForm)
 	}
 	return nil
 }
@@ -53,7 +53,7 @@ func validServer(c *Config) error {
 	}
 	if _, err := remote.ParseURL(c.Server); err != nil {
 		// What it quotes of a malformed address may be of a password.
-		return errors.New("invalid Server: want " + remote.URLForm)
+		return option.Invalid("Server", nil, "want %s", remote.URLForm)
 	}
 	return nil
 }
@@ -63,11 +63,11 @@ func validRedis(c *Config) error {
 	if c.Data.URL != "" {
 		if _, err := engine.ParseURL(c.Data.URL); err != nil {
 			// What a parser quotes of a malformed address may be of the password.
-			address = errors.New("URL: want " + urlForm)
+			address = option.Invalid("URL", nil, "want %s", urlForm)
 		}
 	}
 	if c.Data.Embedded && c.Data.ServerPath != "" {
-		both = errors.New("ServerPath: redis.embedded is always, so no server would be run; drop one of the two")
+		both = option.Invalid("ServerPath", nil, "redis.embedded is always, so no server would be run; drop one of the two")
 	}
 	return errors.Join(address, both)
 }
@@ -76,75 +76,58 @@ const urlForm = "redis://[user:password@]host[:port][/db], unix:///path/redis.so
 	"redis+cluster://…; percent-encode what is no letter or digit in a password"
 
 // complaints are the single errors that a Validate has joined.
-func complaints(err error) []string {
-	if err == nil {
+func complaints(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
 		return nil
+	case !ok:
+		return []error{err}
 	}
-	return strings.Split(err.Error(), "\n")
+	var all []error
+	for _, one := range joined.Unwrap() {
+		all = append(all, complaints(one)...)
+	}
+	return all
 }
 
-// blamed finds the setting whose field a complaint names first; nil for none, as
-// where an option is missing that is no setting.
-func (p part) blamed(complaint string) *Setting {
-	var found *Setting
-	first := len(complaint)
+// blamed finds the setting that a complaint is about, and what it may be instead; nil where
+// the complaint is about none, as where an option is missing that is no setting.
+func (p part) blamed(complaint error) (*Setting, string) {
+	var about *option.Error
+	if !errors.As(complaint, &about) {
+		return nil, ""
+	}
 	for i := range settings {
-		s := &settings[i]
-		if s.part() != p.name {
-			continue
-		}
-		if at := s.mention().FindStringIndex(complaint); at != nil && at[0] < first {
-			found, first = s, at[0]
+		if s := &settings[i]; s.part() == p.name && s.field == about.Field {
+			return s, s.bounds(about)
 		}
 	}
-	return found
+	return nil, ""
 }
 
-// bound is what a complaint asks for, without the field and its value.
-func bound(complaint string) string {
-	if i := strings.LastIndex(complaint, ": want "); i >= 0 {
-		return complaint[i+2:]
+// bounds gives what a part allows for the setting, with sizes and durations as a file would
+// spell them.
+func (s Setting) bounds(e *option.Error) string {
+	if e.Least == nil {
+		return e.Reason
 	}
-	if _, rest, ok := strings.Cut(complaint, ": "); ok {
-		return rest
-	}
-	return complaint
-}
-
-func (s Setting) mention() *regexp.Regexp { return regexp.MustCompile(`\b` + s.field + `\b`) }
-
-var (
-	wholeNumber = regexp.MustCompile(`\b\d{4,}\b`)
-	duringText  = regexp.MustCompile(`\b(\d+h)?\d+m\d+(\.\d+)?s\b`)
-)
-
-// translate gives what a part allows for a setting, in the words of settings: what
-// follows the field and its value in the complaint, with keys for fields and with
-// sizes and durations as a file would spell them.
-func (p part) translate(s *Setting, complaint string) string {
-	text := complaint[s.mention().FindStringIndex(complaint)[0]:]
-	text = bound(text)
-	for _, other := range settings {
-		if other.part() == p.name {
-			text = other.mention().ReplaceAllLiteralString(text, other.Key)
-		}
-	}
-	if strings.HasPrefix(s.form, "a size") {
-		text = wholeNumber.ReplaceAllStringFunc(text, func(n string) string {
-			v, err := strconv.ParseInt(n, 10, 64)
-			if err != nil {
-				return n
+	spell := func(v any) string {
+		switch v := v.(type) {
+		case time.Duration:
+			return printDuration(v)
+		case int:
+			if strings.HasPrefix(s.form, "a size") {
+				return printSize(int64(v))
 			}
-			return printSize(v)
-		})
-	}
-	return duringText.ReplaceAllStringFunc(text, func(d string) string {
-		v, err := parseDuration(d)
-		if err != nil {
-			return d
+		case int64:
+			if strings.HasPrefix(s.form, "a size") {
+				return printSize(v)
+			}
 		}
-		return printDuration(v)
-	})
+		return fmt.Sprint(v)
+	}
+	return "want " + spell(e.Least) + " to " + spell(e.Most)
 }
 
 // Allowed says which values the setting's part takes, as the part itself says it.
@@ -156,8 +139,8 @@ func (s Setting) Allowed() string {
 			continue
 		}
 		for _, complaint := range complaints(p.validate(&c)) {
-			if found := p.blamed(complaint); found != nil && found.Key == s.Key {
-				return strings.TrimPrefix(p.translate(found, complaint), "want ")
+			if found, allowed := p.blamed(complaint); found != nil && found.Key == s.Key {
+				return strings.TrimPrefix(allowed, "want ")
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // What a part complains of without naming a setting is said under the part's name, and
@@ -13,7 +15,7 @@ func TestComplaintThatNamesNoSetting(t *testing.T) {
 	before := parts
 	t.Cleanup(func() { parts = before })
 	parts = append(slices.Clone(parts), part{"worker", "Worker", func(*Config) error {
-		return errors.Join(errors.New("the moon is full"), errors.New("invalid Lease 1s: want 2s"))
+		return errors.Join(errors.New("the moon is full"), option.Invalid("Lease", nil, "want 2s"))
 	}})
 	_, err := Load(nil)
 	const want = "worker: the moon is full\ndefault: worker.lease \"0s\": want 2s"

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"regexp"
 	"time"
@@ -115,6 +114,10 @@ const DefaultNamespace = "tm"
 // the field and the bound.
 var ErrInvalid = option.ErrInvalid
 
+// An OptionError says which field of Options, or of another struct, has a value that it does
+// not take, and its bounds. It wraps ErrInvalid.
+type OptionError = option.Error
+
 var namespaceForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
 // Defaults returns o with every zero field set to its default.
@@ -145,11 +148,12 @@ func (o Options) Defaults() Options {
 	return o
 }
 
-// Validate checks o as Defaults completes it. Its error wraps ErrInvalid.
+// Validate checks o as Defaults completes it. Its error joins an *OptionError for each
+// field that is out of bounds, and wraps ErrInvalid.
 func (o Options) Validate() error {
 	o = o.Defaults()
 	if !namespaceForm.MatchString(o.Namespace) {
-		return fmt.Errorf("%w Namespace %q: want [a-z][a-z0-9-]{0,31}", ErrInvalid, clip(o.Namespace, 80))
+		return option.Invalid("Namespace", o.Namespace, "want [a-z][a-z0-9-]{0,31}")
 	}
 	longest := time.Minute
 	if o.WaitReplicas > 0 {

@@ -16,12 +16,15 @@ type Topic string
 // ErrInvalidTopic is what an error about a malformed topic wraps.
 var ErrInvalidTopic = errors.New("invalid topic")
 
+// TopicForm says in words what form a Topic has.
+const TopicForm = "kind:name, kind [a-z][a-z0-9-]{0,31} and name [A-Za-z0-9._@-]{1,128}, such as user:42"
+
 var topicForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9._@-]{1,128}$`)
 
 // ParseTopic checks the form of s. Its error wraps ErrInvalidTopic.
 func ParseTopic(s string) (Topic, error) {
 	if !topicForm.MatchString(s) {
-		return "", fmt.Errorf("%w %q: want kind:name, kind [a-z][a-z0-9-]{0,31} and name [A-Za-z0-9._@-]{1,128}, such as user:42", ErrInvalidTopic, clip(s, 80))
+		return "", fmt.Errorf("%w %q: want %s", ErrInvalidTopic, clip(s, 80), TopicForm)
 	}
 	return Topic(s), nil
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -174,17 +173,18 @@ func (o Options) Defaults() Options {
 }
 
 // Validate checks o as Defaults completes it, apart from Engine, which no file can
-// name. Its error wraps engine.ErrInvalid.
+// name. Its error joins an *engine.OptionError for each field that is out of bounds, and
+// wraps engine.ErrInvalid.
 func (o Options) Validate() error {
 	o = o.Defaults()
 	const short, long = 10 * time.Millisecond, 10 * time.Minute
 	_, origins := o.Auth.Site().Protect()
 	if origins != nil {
-		origins = fmt.Errorf("%w Auth: %w", engine.ErrInvalid, origins)
+		origins = option.Invalid("Auth", nil, "%v", origins)
 	}
 	_, page := engine.ParseTopic(string(o.PageTopic))
 	if page != nil {
-		page = fmt.Errorf("PageTopic: %w", page)
+		page = option.Invalid("PageTopic", string(o.PageTopic), "want %s", engine.TopicForm)
 	}
 	return errors.Join(
 		origins, page,

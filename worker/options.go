@@ -2,7 +2,6 @@ package worker
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -153,8 +152,8 @@ func (o Options) Defaults() Options {
 	return o
 }
 
-// Validate checks o as Defaults completes it. Its error wraps engine.ErrInvalid and
-// names each field that is out of bounds. Engine is not looked at, so that settings
+// Validate checks o as Defaults completes it. Its error joins an
+// *engine.OptionError for each field that is out of bounds, and wraps engine.ErrInvalid. Engine is not looked at, so that settings
 // can be checked before there is one.
 func (o Options) Validate() error {
 	o = o.Defaults()
@@ -181,19 +180,21 @@ func (o Options) Validate() error {
 	seen := map[string]bool{}
 	for _, q := range o.Queues {
 		if engine.CheckQueue(q.Name) != nil {
-			problems = append(problems, fmt.Errorf("%w Queues: name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", engine.ErrInvalid, q.Name, engine.RescueQueue("")))
+			problems = append(problems, option.Invalid("Queues", nil, "name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", q.Name, engine.RescueQueue("")))
 		} else if seen[q.Name] {
-			problems = append(problems, fmt.Errorf("%w Queues: %s is named twice", engine.ErrInvalid, q.Name))
+			problems = append(problems, option.Invalid("Queues", nil, "%s is named twice", q.Name))
 		}
 		seen[q.Name] = true
-		problems = append(problems, option.Within("Queues: weight of "+q.Name, q.Weight, 1, 1000))
+		if option.Within("Weight", q.Weight, 1, 1000) != nil {
+			problems = append(problems, option.Invalid("Queues", nil, "weight of %.80s is %d: want 1 to 1000", q.Name, q.Weight))
+		}
 	}
 	named := map[[2]string]bool{}
 	for _, s := range o.Schedules {
 		if err := s.Validate(); err != nil {
-			problems = append(problems, fmt.Errorf("%w Schedules: %.64s of %.64s: %w", engine.ErrInvalid, s.Name, s.Topic, err))
+			problems = append(problems, option.Invalid("Schedules", nil, "%.64s of %.64s: %v", s.Name, s.Topic, err))
 		} else if name := [2]string{string(s.Topic), s.Name}; named[name] {
-			problems = append(problems, fmt.Errorf("%w Schedules: %s of %s is named twice", engine.ErrInvalid, s.Name, s.Topic))
+			problems = append(problems, option.Invalid("Schedules", nil, "%s of %s is named twice", s.Name, s.Topic))
 		} else {
 			named[name] = true
 		}

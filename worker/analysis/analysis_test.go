@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 var update = flag.Bool("update", false, "write golden files")
@@ -268,7 +270,8 @@ func TestTenMegabyteLineIsRefusedInBoundedMemory(t *testing.T) {
 func TestOptionsNameFieldAndBound(t *testing.T) {
 	for _, o := range []Options{{MaxRecordBytes: 1}, {MaxRecordBytes: 1 << 40}, {MaxMalformed: -2}, {MaxMalformed: 1 << 30}} {
 		_, err := Analyze(t.Context(), strings.NewReader("a\n"), Payload{}, o)
-		if err == nil || errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "between") {
+		var about *option.Error
+		if !errors.As(err, &about) || errors.Is(err, ErrInput) || about.Field == "" || about.Least == nil {
 			t.Errorf("%+v: error %v", o, err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // ErrInput is wrapped by every error that lies in the file or the payload, so
@@ -66,27 +68,14 @@ const (
 )
 
 func (o Options) withDefaults() (Options, error) {
-	if o.MaxRecordBytes == 0 {
-		o.MaxRecordBytes = defaultMaxRecordBytes
-	}
-	switch o.MaxMalformed {
-	case 0:
-		o.MaxMalformed = defaultMaxMalformed
-	case -1:
-		o.MaxMalformed = 0
-	}
+	o = o.Defaults()
+	err := errors.Join(
+		option.Within("MaxRecordBytes", o.MaxRecordBytes, 1<<10, 256<<20),
+		option.Within("MaxMalformed", o.MaxMalformed, -1, 1_000_000),
+	)
+	o.MaxMalformed = max(o.MaxMalformed, 0)
 	if o.Permanent == nil {
 		o.Permanent = func(err error) error { return err }
 	}
-	return o, o.validate()
-}
-
-func (o Options) validate() error {
-	if o.MaxRecordBytes < 1<<10 || o.MaxRecordBytes > 256<<20 {
-		return fmt.Errorf("analysis: MaxRecordBytes is %d: it must be between %d and %d", o.MaxRecordBytes, 1<<10, 256<<20)
-	}
-	if o.MaxMalformed < 0 || o.MaxMalformed > 1_000_000 {
-		return fmt.Errorf("analysis: MaxMalformed is %d: it must be between -1 and 1000000", o.MaxMalformed)
-	}
-	return nil
+	return o, err
 }
