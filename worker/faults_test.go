@@ -15,94 +15,20 @@ import (
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
-// A fault is what befalls the Redis of workers that are well.
-type fault struct {
-	name string
-	// rounds are how often it strikes: in tests, and in soak.
-	rounds, full int
-	// loses: what Redis had acknowledged may be gone, and jobs with it.
-	loses bool
-	// begin starts a Redis, and returns its URL and a strike, which returns when the fault is
-	// over.
-	begin func(t *testing.T, d *drawer) (url string, strike func(round int))
-}
-
-// refusing is a server that answers reads and refuses writes for a while: for longer than
-// workers take to be called silent, and for less.
-func refusing(why redistest.Refusal, spelling string) fault {
-	return fault{name: "refused writes: " + why.String() + spelling, rounds: 2, full: 20, begin: func(t *testing.T, d *drawer) (string, func(int)) {
-		s := redistest.Server(t)
-		proxy := redistest.NewProxy(t, s.Addr())
-		if spelling != "" {
-			proxy.RewriteReplies("-READONLY ", "-ERR READONLY ")
-		}
-		return proxy.URL(), func(int) {
-			s.RefuseWrites(why)
-			pause(t.Context(), 500*time.Millisecond+d.within(1500*time.Millisecond))
-			s.TakeWrites()
-		}
-	}}
-}
-
-// powerLoss cuts a server's append-only file at a random byte.
-var powerLoss = fault{name: "power loss", rounds: 2, full: 20, loses: true, begin: func(t *testing.T, d *drawer) (string, func(int)) {
-	s := redistest.Server(t, redistest.WithAOF())
-	return s.URL(), func(int) { s.LosePower(int64(d.below(8 << 10))) }
-}}
-
-// failover kills the primary of a group, and the old one becomes its replica.
-var failover = fault{name: "failover", rounds: 2, full: 20, loses: true, begin: func(t *testing.T, _ *drawer) (string, func(int)) {
-	g := redistest.Sentinel(t, 1)
-	return g.URL(), func(round int) {
-		if round > 0 {
-			g.Rejoin()
-		}
-		g.Failover()
-	}
-}}
-
-// moving takes shards of a Cluster to other nodes, and rests when half of their keys are there.
-var moving = fault{name: "moving slots", rounds: 4, full: 60, begin: func(t *testing.T, d *drawer) (string, func(int)) {
-	nodes := redistest.Cluster(t)
-	return nodes.URL(), func(int) {
-		tag := fmt.Sprintf("{%02d}", d.below(16))
-		home := nodes.Home(t, tag)
-		var others []*redistest.Redis
-		for _, node := range nodes.Each {
-			if node != home {
-				others = append(others, node)
-			}
-		}
-		m := nodes.BeginMove(t, tag, others[d.below(len(others))])
-		keys := m.Keys()
-		for _, key := range keys[:len(keys)/2] {
-			m.Carry(key)
-		}
-		pause(t.Context(), d.within(500*time.Millisecond))
-		m.Finish()
-	}
-}}
-
 // TestJobsUnderFaults has jobs come, run and end while Redis is struck, with workers that
 // are well all the time.
 func TestJobsUnderFaults(t *testing.T) {
 	t.Parallel()
-	faults := []fault{
-		refusing(redistest.OutOfMemory, ""), refusing(redistest.FewReplicas, ""), refusing(redistest.CannotSave, ""),
-		refusing(redistest.Demoted, ""), refusing(redistest.Demoted, ", as a proxy says it"),
-		powerLoss, failover, moving,
-	}
-	for _, f := range faults {
-		t.Run(f.name, func(t *testing.T) {
+	for _, f := range redistest.Faults {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
-			f.run(t)
+			underFault(t, f)
 		})
 	}
 }
 
-func (f fault) run(t *testing.T) {
-	d := draws(t)
-	url, strike := f.begin(t, d)
+func underFault(t *testing.T, f redistest.Fault) {
+	url, strike := f.Begin(t, draws(t).below)
 	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
 	e := openIn(t, url, namespace)
 	for range 2 {
@@ -138,7 +64,7 @@ func (f fault) run(t *testing.T) {
 				made.Add(1)
 				all, err := settled(ctx, e, topic, job)
 				switch {
-				case errors.Is(err, engine.ErrNotFound) && f.loses:
+				case errors.Is(err, engine.ErrNotFound) && f.Loses:
 					gone.Add(1)
 				case err != nil:
 					problems <- fmt.Sprintf("job %s: %v", job, err)
@@ -159,7 +85,7 @@ func (f fault) run(t *testing.T) {
 			pause(ctx, 10*time.Millisecond)
 		}
 	}
-	for round := range scale(f.rounds, f.full) {
+	for round := range scale(f.Rounds, f.Full) {
 		more(6)
 		strike(round)
 	}
