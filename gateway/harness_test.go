@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/worker"
 )
 
 const topic = engine.Topic("user:42")
@@ -204,3 +205,49 @@ func redisURL(t testing.TB) string {
 
 // lastNamespace is that of the engine that was opened last.
 func lastNamespace() string { return fmt.Sprintf("t%d", namespaces.Load()) }
+
+// count runs a worker whose jobs count to the number that is their payload.
+func count(t *testing.T, e *engine.Engine) {
+	t.Helper()
+	w, err := worker.New(worker.Options{
+		Engine: e, Concurrency: 6, TickInterval: 20 * time.Millisecond, CheckpointInterval: 50 * time.Millisecond,
+		HeartbeatInterval: 500 * time.Millisecond, Lease: 1500 * time.Millisecond, SweepInterval: 50 * time.Millisecond,
+		ReconcileInterval: 200 * time.Millisecond, Logger: quiet(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker.Handle(w, "count", func(ctx context.Context, run *worker.Run, steps int64) error {
+		var done int64
+		if _, err := run.Resume(&done); err != nil {
+			return err
+		}
+		for ; done < steps && ctx.Err() == nil; sleep(ctx, 10*time.Millisecond) {
+			done++
+			run.Progress(done, steps)
+			if run.CheckpointDue() {
+				if err := run.Checkpoint(done); err != nil {
+					return err
+				}
+			}
+		}
+		return context.Cause(ctx)
+	})
+	if err := w.Start(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := w.Stop(ctx); err != nil {
+			t.Errorf("stop worker: %v", err)
+		}
+	})
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -69,7 +69,7 @@ func underFault(t *testing.T, f redistest.Fault) {
 				case err != nil:
 					problems <- fmt.Sprintf("job %s: %v", job, err)
 					return
-				case f.loses && len(all) == 1 && all[0].Type == engine.JobFailed && all[0].Job.Error.Code == "record_lost":
+				case f.Loses && len(all) == 1 && all[0].Type == engine.JobFailed && all[0].Job.Error.Code == "record_lost":
 					gone.Add(1) // Redis lost its acceptance, and kept its task
 				default:
 					ended.Add(1)
