@@ -10,7 +10,8 @@ import (
 // Ready asks Redis, every node of a Cluster, for a write. An error, which wraps
 // ErrUnreachable, says that it gives no answer, or is a replica: nothing works here. writes
 // is false when it answers and takes no write, for want of memory, disk or replicas: then
-// reading works, here as anywhere else.
+// reading works, here as anywhere else. A slot that moves to another node changes nothing: a
+// write of one key is redirected, where a script, which has two, is refused.
 func (e *Engine) Ready(ctx context.Context) (writes bool, err error) {
 	pipe := e.redis.Pipeline()
 	for shard := range e.opts.Shards {

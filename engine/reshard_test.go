@@ -91,7 +91,7 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 				hash := pipe.HGetAll(ctx, k) // which has no order of its own
 				pipe.Do(ctx, "ASKING")
 				value := pipe.Dump(ctx, k)
-				_, _ = pipe.Exec(ctx)
+				_, _ = pipe.Exec(ctx) // each command's own error is read below
 				must(t, value.Err())
 				if union[k] = value.Val(); hash.Err() == nil {
 					union[k] = fmt.Sprint(hash.Val())
@@ -280,4 +280,37 @@ func TestSlotsMoveUnderLoad(t *testing.T) {
 		}
 	}
 	t.Logf("%d records", l.ledger.len())
+}
+
+// A slot that moves makes no process unready: its probe has one key, which is written
+// wherever it is.
+func TestASlotThatMovesLeavesAProcessReady(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.Cluster(t)
+	options := sharing(nil)
+	options.Shards = 2
+	e := with(t, nodes.URL(), options)
+	ctx := minutes(t)
+	probe := fmt.Sprintf("%s:{00}:probe", e.Namespace())
+	ready := func(when string) {
+		t.Helper()
+		for range 3 {
+			if writes, err := e.Ready(ctx); err != nil || !writes {
+				t.Errorf("%s: writes %t, %v", when, writes, err)
+			}
+		}
+	}
+	for _, there := range []bool{false, true} { // the probe, when the move begins
+		if there {
+			ready("before the move")
+		}
+		move := nodes.BeginMove(t, probe, other(t, nodes, probe))
+		ready(fmt.Sprintf("the probe there: %t; no key has moved", there))
+		for _, key := range move.Keys() {
+			move.Carry(key)
+		}
+		ready(fmt.Sprintf("the probe there: %t; all keys have moved", there))
+		move.Finish()
+		ready("the slot has moved")
+	}
 }
