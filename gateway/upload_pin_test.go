@@ -10,6 +10,14 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway"
 )
 
+// lapse removes a job's record, as Redis does once retention has passed.
+func lapse(t testing.TB, e *engine.Engine, job engine.JobID) {
+	t.Helper()
+	if err := e.Redis().Del(soon(t), lastNamespace()+":{"+string(job[:2])+"}:j:"+string(job)).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Bytes stay while somebody refers to them, whatever became of the job that brought them:
 // a retry of a retry, a job that names them, a schedule that will.
 func TestBytesStayWhileSomebodyRefersToThem(t *testing.T) {
@@ -17,12 +25,7 @@ func TestBytesStayWhileSomebodyRefersToThem(t *testing.T) {
 	s := d.serve(t, e, func(o *gateway.Options) { o.SweepInterval = time.Hour })
 	file := csv(1000)
 	ctx := soon(t)
-	forget := func(job engine.JobID) { // as its record goes once retention has passed
-		t.Helper()
-		if err := e.Redis().Del(ctx, lastNamespace()+":{"+string(job[:2])+"}:j:"+string(job)).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	forget := func(job engine.JobID) { t.Helper(); lapse(t, e, job) }
 	retry := func(job engine.JobID) engine.JobID {
 		t.Helper()
 		if err := e.Cancel(ctx, job); err != nil {
@@ -143,5 +146,36 @@ func TestBytesOfAnEndedJobThatWasNotSettled(t *testing.T) {
 	}
 	if a := s.tus(t, http.MethodHead, "/v1/uploads/"+string(job), nil); a.status != http.StatusOK {
 		t.Errorf("head: %+v", a)
+	}
+}
+
+// Its ticket may stay open for longer than the job's record is kept, when no gateway runs
+// meanwhile. The bytes stay while a retry of the job needs them.
+func TestBytesOfALapsedJobThatWasNotSettled(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, func(o *gateway.Options) { o.SweepInterval = time.Hour })
+	file := csv(1000)
+	job := s.announce(t, len(file))
+	s.patch(t, job, 0, file)
+	if err := os.Rename(d.ticket("settled", job), d.ticket("open", job)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Cancel(soon(t), job); err != nil {
+		t.Fatal(err)
+	}
+	retry, err := e.Retry(soon(t), job, engine.RetryQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapse(t, e, job)
+	later := time.Now().Add(e.Retention() + 25*time.Hour)
+	s.SweepAt(soon(t), later)
+	if !there(d.data(job)) || !there(d.ticket("open", job)) {
+		t.Errorf("bytes there: %v, open: %v, while a retry needs them", there(d.data(job)), there(d.ticket("open", job)))
+	}
+	lapse(t, e, retry.Job)
+	s.SweepAt(soon(t), later)
+	if there(d.data(job)) || there(d.ticket("open", job)) {
+		t.Errorf("bytes there: %v, open: %v, when nothing refers to them", there(d.data(job)), there(d.ticket("open", job)))
 	}
 }
