@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -428,6 +429,35 @@ func TestAnyOrderWithASlowClient(t *testing.T) {
 	if told == 0 || given == 0 {
 		t.Errorf("%d records given, %d snapshots because of trims: want both", given, told)
 	}
+}
+
+// While a frame waits for room in the window, records wait in the stream and not behind it.
+func TestRecordsQueueBehindNoFrame(t *testing.T) {
+	st := newStage(t, stageEngine(t, redistest.Server(t).URL(), 5000), Options{}, true, burst(20, 1))
+	for !st.client.live {
+		for _, what := range []string{"read", "apply", "take"} {
+			if slices.Contains(st.steps(true), what) {
+				st.step(what)
+			}
+		}
+	}
+	st.s.g.opts.WindowBytes = 4 << 10 // less than the options allow
+	st.client.strict = false // ticks that it missed give way to the end
+	long := make([]byte, 2500)
+	st.s.send(long)
+	st.s.send(long) // waits: it does not fit beside the first
+	for range st.batches {
+		st.step("append")
+		st.step("tail")
+	}
+	if len(st.s.queue) != 1 || len(st.window) != 1 {
+		t.Errorf("%d frames are queued and %d in the window, want one each", len(st.s.queue), len(st.window))
+	}
+	for range 2 {
+		st.window = st.window[1:]
+		st.s.sent(long)
+	}
+	st.finish([]string{"records behind a frame"})
 }
 
 func stageEngine(t *testing.T, url string, entries int) *engine.Engine {

@@ -1,7 +1,11 @@
 package worker
 
 import (
+	"context"
+	"time"
+
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
@@ -12,4 +16,16 @@ func OwnGate(w *Worker) { w.gate = newGate() }
 // AsynqClient is the client of a worker's asynq servers.
 func AsynqClient(e *engine.Engine) redis.UniversalClient {
 	return asynqClient{byRedisClock{e.Redis(), e}}
+}
+
+// Rescue is what w's sweep does about a run whose last heartbeat is beat and that it takes
+// for silent.
+func Rescue(ctx context.Context, w *Worker, job engine.JobID, beat string) error {
+	return w.rescue(ctx, job, beat, rate.NewLimiter(rate.Inf, 1))
+}
+
+// WatchedDequeues gives a watch over the tasks that asynq has handed out, and that w does not
+// begin by itself: each call looks as if it were now.
+func WatchedDequeues(w *Worker) (look func(ctx context.Context, now time.Time) error) {
+	return (&dequeues{w: w}).look
 }

@@ -175,3 +175,34 @@ func TestTopicThatTakesNoRecords(t *testing.T) {
 		t.Errorf("the log tells %d times", got)
 	}
 }
+
+// A task of an attempt that is over is acknowledged. It hands the next attempt, which waits in
+// its own queue until it is due, over to no other.
+func TestATaskThatComesLateLeavesTheNextAttemptAlone(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	job := enqueue(t, e, "export")
+	awaitDispatch(t, e, job)
+	report := engine.Report{Type: engine.JobStarted, Job: job, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
+	failed := report
+	failed.Type, failed.Fence.Seq, failed.Retries, failed.RetryAt = engine.JobRetrying, 2, 1, e.Now().Add(time.Hour)
+	failed.Error = &engine.JobError{Code: "error", Message: "not yet"}
+	acks, err := e.Commit(soon(t), report, failed)
+	if err != nil || acks[0].Err != nil || acks[1].Err != nil {
+		t.Fatal(err, acks)
+	}
+	a, err := e.Current(soon(t), job)
+	if err != nil || !a.Waiting || a.Attempt != 2 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if err := e.Dispatch(soon(t), a, a.Queue); err != nil {
+		t.Fatal(err)
+	}
+	o := brief(e)
+	o.ReconcileInterval = 10 * time.Minute // not the reconciler
+	start(t, build(t, o))
+	awaitNoTask(t, e, job, 1)
+	if got := tasksOf(t, e, job); got.Own != engine.TaskWaits || got.Rescue != engine.TaskNone {
+		t.Errorf("of the second attempt asynq has %+v", got)
+	}
+}

@@ -161,6 +161,46 @@ func TestLostDequeueIsRescued(t *testing.T) {
 	}
 }
 
+// A task that asynq has handed out is handed over again after a whole lease, and not before:
+// its taker may be about to start it.
+func TestADequeueIsLostAfterALease(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	job := enqueue(t, e, "export")
+	awaitDispatch(t, e, job)
+	hold(t, e, job)
+	o := brief(e)
+	o.Lease = time.Minute
+	look, now := worker.WatchedDequeues(build(t, o)), time.Now()
+	for _, c := range []struct {
+		after time.Duration
+		want  engine.TaskState
+	}{
+		{0, engine.TaskNone}, {o.Lease / 4, engine.TaskNone}, {o.Lease / 2, engine.TaskNone}, {o.Lease - 1, engine.TaskNone}, {o.Lease, engine.TaskWaits},
+	} {
+		if err := look(soon(t), now.Add(c.after)); err != nil {
+			t.Fatal(err)
+		}
+		if got := tasksOf(t, e, job); got.Own != engine.TaskActive || got.Rescue != c.want {
+			t.Fatalf("%s after the first look: %+v, want %v in the rescue queue", c.after, got, c.want)
+		}
+	}
+}
+
+// tasksOf is what asynq has of a job's current attempt.
+func tasksOf(t testing.TB, e *engine.Engine, job engine.JobID) engine.Tasks {
+	t.Helper()
+	a, err := e.Current(soon(t), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := e.Tasks(soon(t), []engine.Attempt{a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[0]
+}
+
 // A task whose job has no record makes the job visible.
 func TestTaskWithoutARecordIsTold(t *testing.T) {
 	t.Parallel()

@@ -93,6 +93,40 @@ func TestARunningJobWithoutAHeartbeatIsWatched(t *testing.T) {
 	}
 }
 
+// A worker claims no run of its own, however late its heartbeats are: it knows that the run is
+// alive. Another worker, which has only the heartbeats, does.
+func TestAWorkerClaimsNoRunOfItsOwn(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	o := brief(e)
+	o.HeartbeatInterval, o.Lease = time.Minute, 10*time.Minute // none comes in between
+	own, other := build(t, o), build(t, o)
+	running := make(chan struct{})
+	worker.Handle(own, "export", func(ctx context.Context, _ *worker.Run, _ struct{}) error {
+		close(running)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	start(t, own)
+	job := enqueue(t, e, "export")
+	wait(t, "the job to run", running)
+	for _, c := range []struct {
+		by      *worker.Worker
+		attempt int
+	}{{own, 1}, {other, 2}} {
+		beats, err := beating(soon(t), e)
+		if err != nil || beats[job] == "" {
+			t.Fatalf("heartbeats %v, %v", beats, err)
+		}
+		if err := worker.Rescue(soon(t), c.by, job, beats[job]); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := e.Current(soon(t), job); err != nil || a.Attempt != c.attempt {
+			t.Fatalf("after the claim attempt %d is the current one, want %d; %v", a.Attempt, c.attempt, err)
+		}
+	}
+}
+
 // A job that kills its process takes its neighbours along twice at most. It fails for the
 // crashes in which it ran alone; they succeed.
 func TestPoisonJobFailsAlone(t *testing.T) {
