@@ -30,6 +30,7 @@ type audience struct {
 	bell     *sync.Cond
 	topics   map[string]*listener // by sid
 	over     int                  // jobs that were heard to end
+	lost     int                  // jobs of which Redis lost all but a task
 	struck   int
 	enough   bool
 	outages  int
@@ -226,7 +227,7 @@ func followUnder(t *testing.T, f redistest.Fault) {
 	if ctx.Err() != nil {
 		t.Error("time is up, or the test had failed")
 	}
-	t.Logf("%d jobs were heard to end; verdicts %v, unavailable %d times", a.over, a.verdicts, a.outages)
+	t.Logf("%d jobs were heard to end, and %d to be lost; verdicts %v, unavailable %d times", a.over, a.lost, a.verdicts, a.outages)
 	cancel()
 	hangUp(c.conn)
 	<-heard
@@ -236,8 +237,9 @@ func followUnder(t *testing.T, f redistest.Fault) {
 // those whose end Redis had lost, and for each what owes checks.
 func (a *audience) settle(ctx context.Context, e *engine.Engine, topic engine.Topic, l *listener) {
 	var found []string
+	var all []engine.Job
 	settled := a.await(ctx, func() bool {
-		var all []engine.Job
+		all = nil
 		for q := (engine.JobsQuery{}); ; {
 			page, err := e.Jobs(ctx, topic, q)
 			if err != nil {
@@ -260,5 +262,10 @@ func (a *audience) settle(ctx context.Context, e *engine.Engine, topic engine.To
 	})
 	if !settled {
 		a.t.Errorf("%s: %q", topic, found)
+	}
+	for _, j := range all {
+		if l.lost(j) {
+			a.lost++
+		}
 	}
 }

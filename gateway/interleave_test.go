@@ -442,7 +442,7 @@ func TestRecordsQueueBehindNoFrame(t *testing.T) {
 		}
 	}
 	st.s.g.opts.WindowBytes = 4 << 10 // less than the options allow
-	st.client.strict = false // ticks that it missed give way to the end
+	st.client.strict = false          // ticks that it missed give way to the end
 	long := make([]byte, 2500)
 	st.s.send(long)
 	st.s.send(long) // waits: it does not fit beside the first
