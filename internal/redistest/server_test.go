@@ -135,6 +135,29 @@ func TestRestartFromLosesTheTailOfTheHistory(t *testing.T) {
 	t.Logf("of %d writes, %d survived", end, n)
 }
 
+// Of a script that a power cut has halved nothing is left, also after one more restart.
+func TestAPowerCutLeavesNoHalfOfAScript(t *testing.T) {
+	t.Parallel()
+	r := Server(t, WithAOF())
+	script := redis.NewScript(`redis.call('SET', KEYS[1], ARGV[1]); redis.call('SET', KEYS[2], ARGV[1])`)
+	run := func(one, other string, value int) {
+		t.Helper()
+		if err := script.Run(t.Context(), r.Client(t), []string{one, other}, value).Err(); err != nil && !errors.Is(err, redis.Nil) {
+			t.Fatal(err)
+		}
+	}
+	for _, lost := range []int64{1, 15, 25, 40, 50} { // in EXEC, between commands, in and before the second SET
+		run("a", "b", 1)
+		run("a", "b", 2)
+		r.LosePower(lost)
+		run("c", "d", 1) // with which Redis would execute the half
+		r.Kill()
+		r.Restart()
+		wantValue(t, r.Client(t), "a", "1")
+		wantValue(t, r.Client(t), "b", "1")
+	}
+}
+
 func TestMiniredisAnswers(t *testing.T) {
 	c := Dial(t, Miniredis(t).Addr())
 	set(t, c, "k", "v")
