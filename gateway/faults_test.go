@@ -55,13 +55,13 @@ func (a *audience) await(ctx context.Context, holds func() bool) bool {
 	defer context.AfterFunc(ctx, func() { a.change(func() {}) })()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for !holds() {
-		if ctx.Err() != nil {
-			return false
+	for ctx.Err() == nil {
+		if holds() {
+			return true
 		}
 		a.bell.Wait()
 	}
-	return true
+	return false
 }
 
 // listen reads the connection, which the gateway never closes, until the test does.
@@ -236,6 +236,8 @@ func followUnder(t *testing.T, f redistest.Fault) {
 // settle waits until the client knows of every job of a topic that it has ended, also of
 // those whose end Redis had lost, and for each what owes checks.
 func (a *audience) settle(ctx context.Context, e *engine.Engine, topic engine.Topic, l *listener) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	var found []string
 	var all []engine.Job
 	settled := a.await(ctx, func() bool {

@@ -32,6 +32,12 @@ func (l *listener) hear(f frame) error {
 	}
 	views := f.Jobs
 	for _, r := range l.records {
+		switch r.Type {
+		case engine.JobStalled, engine.JobRetrying, engine.JobFailed, engine.JobCanceled:
+			if !l.lost(*r.Job) {
+				return fmt.Errorf("%s, and all workers are well", r.Type)
+			}
+		}
 		views = append(views, *r.Job)
 	}
 	for _, j := range views {
@@ -78,11 +84,12 @@ func TestListenerSeesMistakes(t *testing.T) {
 	view := func(n int, state engine.State, percent float64) engine.Job {
 		return engine.Job{ID: "j", Title: "0", Rev: uint64(n), State: state, Percent: percent}
 	}
+	kind := engine.JobProgress
 	records := func(after int, views ...engine.Job) frame {
 		f := frame{Type: "records", After: at(after)}
 		for _, j := range views {
 			f.Cursor = at(int(j.Rev))
-			text, err := json.Marshal(engine.Record{ID: f.Cursor, Type: engine.JobProgress, Topic: topic, Job: &j})
+			text, err := json.Marshal(engine.Record{ID: f.Cursor, Type: kind, Topic: topic, Job: &j})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -142,6 +149,12 @@ func TestListenerSeesMistakes(t *testing.T) {
 		},
 		"an end before the one of the snapshot": func(f []frame, l []engine.Job) ([]frame, []engine.Job) {
 			f[9] = records(93, view(94, engine.Succeeded, 100))
+			return f, l
+		},
+		"a worker that was taken for lost": func(f []frame, l []engine.Job) ([]frame, []engine.Job) {
+			kind = engine.JobStalled
+			defer func() { kind = engine.JobProgress }()
+			f[3] = records(12, view(13, engine.Queued, 60), view(14, engine.Succeeded, 100))
 			return f, l
 		},
 		"the bar falls": func(f []frame, l []engine.Job) ([]frame, []engine.Job) {
