@@ -182,7 +182,7 @@ func followUnder(t *testing.T, f redistest.Fault) {
 	t.Logf("seed %d", seed)
 	url, strike := f.Begin(t, rand.New(rand.NewPCG(seed, 0)).IntN)
 	e := open(t, url, func(o *engine.Options) { o.CommitTimeout = time.Second })
-	count(t, e)
+	inside := count(t, e)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(scale(3, 30))*time.Minute)
 	defer cancel()
 	a := &audience{
@@ -198,7 +198,7 @@ func followUnder(t *testing.T, f redistest.Fault) {
 	for lane := range 8 {
 		sid := fmt.Sprint(lane)
 		a.topics[sid] = newListener()
-		a.topics[sid].loses = f.Loses
+		a.topics[sid].loses, a.topics[sid].inside = f.Loses, inside
 		c.send(fmt.Sprintf(`{"type":"subscribe","sid":%q,"topic":"user:%s"}`, sid, sid))
 		work.Go(func() { a.produce(ctx, sid) })
 	}

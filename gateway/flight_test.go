@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -116,5 +117,24 @@ func TestLateComerDoesNotShare(t *testing.T) {
 	for i, c := range all {
 		c.spans, c.head = st.spans, st.head
 		c.check([]string{fmt.Sprintf("client %d", i)})
+	}
+}
+
+// The pages of snapshots that are kept for others are few, and go with their time.
+func TestPagesKeptAreBounded(t *testing.T) {
+	p := pages{age: pageAge, held: map[need]*reading{}}
+	now := time.Now()
+	keep := func(i int, at time.Time) {
+		p.keep(&reading{need: need{topic: engine.Topic(fmt.Sprint("user:", i))}, began: at, ended: at})
+	}
+	for i := range 2 * pagesKept {
+		keep(i, now)
+	}
+	if len(p.held) != pagesKept {
+		t.Errorf("%d pages are kept, want %d", len(p.held), pagesKept)
+	}
+	keep(0, now.Add(pageAge))
+	if len(p.held) != 1 {
+		t.Errorf("%d pages are kept when all but one are too old", len(p.held))
 	}
 }

@@ -107,6 +107,26 @@ func TestTrimmedStreamGetsASnapshot(t *testing.T) {
 	}
 }
 
+// A snapshot in place of records that were trimmed has every job that ended after the cursor,
+// also beyond the newest ended ones, which any snapshot has.
+func TestTrimmedStreamGetsAllThatEnded(t *testing.T) {
+	e := open(t, redisURL(t), func(o *engine.Options) { o.TopicEntries = 20 })
+	s := serve(t, e, nil)
+	p := start(t, e, topic)
+	at := p.tick(1)
+	const ended = 110
+	var end engine.Cursor
+	for range ended {
+		end = start(t, e, topic).succeed()
+	}
+	c := s.client(t)
+	h := c.subscribe("a", topic, at, "")
+	c.untilLive("a")
+	if !slices.Equal(h.snapshots, []string{"trimmed"}) || h.cursor != end || len(h.jobs) != ended+1 {
+		t.Errorf("snapshots %v at %s, want trimmed at %s; %d jobs, want %d", h.snapshots, h.cursor, end, len(h.jobs), ended+1)
+	}
+}
+
 func TestOneJobsRecordsAlone(t *testing.T) {
 	e := real(t)
 	s := serve(t, e, func(o *gateway.Options) { o.FilterLag = 50 * time.Millisecond })

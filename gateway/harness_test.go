@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -206,9 +207,15 @@ func redisURL(t testing.TB) string {
 // lastNamespace is that of the engine that was opened last.
 func lastNamespace() string { return fmt.Sprintf("t%d", namespaces.Load()) }
 
-// count runs a worker whose jobs count to the number that is their payload.
-func count(t *testing.T, e *engine.Engine) {
+// count runs a worker whose jobs count to the number that is their payload. inside reports
+// whether the handler of an attempt has not returned.
+func count(t *testing.T, e *engine.Engine) (inside func(job engine.JobID, attempt int) bool) {
 	t.Helper()
+	type attempt struct {
+		job engine.JobID
+		n   int
+	}
+	var handlers sync.Map // of attempt
 	w, err := worker.New(worker.Options{
 		Engine: e, Concurrency: 6, TickInterval: 20 * time.Millisecond, CheckpointInterval: 50 * time.Millisecond,
 		HeartbeatInterval: 500 * time.Millisecond, Lease: 1500 * time.Millisecond, SweepInterval: 50 * time.Millisecond,
@@ -218,6 +225,9 @@ func count(t *testing.T, e *engine.Engine) {
 		t.Fatal(err)
 	}
 	worker.Handle(w, "count", func(ctx context.Context, run *worker.Run, steps int64) error {
+		own := attempt{run.Job(), run.Attempt()}
+		handlers.Store(own, true)
+		defer handlers.Delete(own)
 		var done int64
 		if _, err := run.Resume(&done); err != nil {
 			return err
@@ -243,6 +253,10 @@ func count(t *testing.T, e *engine.Engine) {
 			t.Errorf("stop worker: %v", err)
 		}
 	})
+	return func(job engine.JobID, n int) bool {
+		_, found := handlers.Load(attempt{job, n})
+		return found
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {

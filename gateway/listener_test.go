@@ -12,9 +12,11 @@ import (
 // A listener is a subscription, and what it has heard of how jobs end.
 type listener struct {
 	held
-	loses bool                    // Redis may lose what it has acknowledged
-	ends  map[engine.JobID]uint64 // the rev of each end, in the history that stands
-	ended map[engine.JobID]bool   // in any history, unless it was heard to live in a later one
+	loses bool // Redis may lose what it has acknowledged
+	// inside reports whether the handler of an attempt has not returned.
+	inside func(job engine.JobID, attempt int) bool
+	ends   map[engine.JobID]uint64 // the rev of each end, in the history that stands
+	ended  map[engine.JobID]bool   // in any history, unless it was heard to live in a later one
 }
 
 func newListener() *listener {
@@ -33,9 +35,14 @@ func (l *listener) hear(f frame) error {
 	views := f.Jobs
 	for _, r := range l.records {
 		switch r.Type {
-		case engine.JobStalled, engine.JobRetrying, engine.JobFailed, engine.JobCanceled:
+		case engine.JobRetrying, engine.JobFailed, engine.JobCanceled:
 			if !l.lost(*r.Job) {
-				return fmt.Errorf("%s, and all workers are well", r.Type)
+				return fmt.Errorf("%s of a job that nothing ails", r.Type)
+			}
+		case engine.JobStalled:
+			// A run whose end Redis has lost is over, and is claimed like a lost worker's.
+			if !l.loses || l.inside(r.Job.ID, r.Job.Attempt) {
+				return fmt.Errorf("%s of a worker that is well", r.Type)
 			}
 		}
 		views = append(views, *r.Job)
@@ -116,10 +123,10 @@ func TestListenerSeesMistakes(t *testing.T) {
 		}
 	}
 	list := func() []engine.Job { return []engine.Job{view(95, engine.Succeeded, 100)} }
-	loses := false
+	loses, runs := false, true
 	seen := func(frames []frame, list []engine.Job) []string {
 		l := newListener()
-		l.loses = loses
+		l.loses, l.inside = loses, func(engine.JobID, int) bool { return runs }
 		for _, f := range frames {
 			if err := l.hear(f); err != nil {
 				return []string{err.Error()}
@@ -135,9 +142,22 @@ func TestListenerSeesMistakes(t *testing.T) {
 		j.Title, j.Error = "", &engine.JobError{Code: "record_lost"}
 		return []engine.Job{j}
 	}
+	stalled := func(f []frame, l []engine.Job) ([]frame, []engine.Job) {
+		kind = engine.JobStalled
+		defer func() { kind = engine.JobProgress }()
+		f[3] = records(12, view(13, engine.Queued, 60), view(14, engine.Succeeded, 100))
+		return f, l
+	}
 	loses = true
 	if found := seen(frames(), recordLost()); len(found) > 0 {
 		t.Fatalf("a job that Redis lost is found to have flaws: %q", found)
+	}
+	if len(seen(stalled(frames(), list()))) == 0 {
+		t.Error("not seen: a worker that was taken for lost when Redis had lost something")
+	}
+	runs = false
+	if found := seen(stalled(frames(), list())); len(found) > 0 {
+		t.Fatalf("a run whose end Redis lost is found to have flaws: %q", found)
 	}
 	loses = false
 	for what, plant := range map[string]func(f []frame, list []engine.Job) ([]frame, []engine.Job){
@@ -151,12 +171,7 @@ func TestListenerSeesMistakes(t *testing.T) {
 			f[9] = records(93, view(94, engine.Succeeded, 100))
 			return f, l
 		},
-		"a worker that was taken for lost": func(f []frame, l []engine.Job) ([]frame, []engine.Job) {
-			kind = engine.JobStalled
-			defer func() { kind = engine.JobProgress }()
-			f[3] = records(12, view(13, engine.Queued, 60), view(14, engine.Succeeded, 100))
-			return f, l
-		},
+		"a worker that was taken for lost": stalled,
 		"the bar falls": func(f []frame, l []engine.Job) ([]frame, []engine.Job) {
 			f[3] = records(12, view(13, engine.Running, 39), view(14, engine.Succeeded, 100))
 			return f, l

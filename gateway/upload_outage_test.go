@@ -53,7 +53,16 @@ func TestUploadWithoutRedis(t *testing.T) {
 
 	proxy.Refuse()
 	proxy.CutAll()
+	// A PATCH that is over before Redis is back: no other brings its report along.
+	s.patch(t, job, half, file[half:half+1000])
+	d.arrived(t, job, int64(half+1000))
+	proxy.Accept()
+	eventually(t, "the bar to follow a PATCH that is over", func() bool { return view(t, watcher, job).Progress.Done == int64(half+1000) })
+
+	proxy.Refuse()
+	proxy.CutAll()
 	// A PATCH that begins without Redis, and is the last.
+	half += 1000
 	a := s.patch(t, job, half, file[half:])
 	a.is(t, "finish without Redis", http.StatusServiceUnavailable, "upload_not_queued")
 	if a.header.Get("Retry-After") == "" {
