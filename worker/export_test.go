@@ -24,6 +24,15 @@ func Rescue(ctx context.Context, w *Worker, job engine.JobID, beat string) error
 	return w.rescue(ctx, job, beat, rate.NewLimiter(rate.Inf, 1))
 }
 
+// Seated reports whether w finds a seat for a task's attempt, which it leaves at once.
+func Seated(ctx context.Context, w *Worker, p engine.TaskPayload) bool {
+	s, ok := w.seat(ctx, p)
+	if ok {
+		s.leave()
+	}
+	return ok
+}
+
 // WatchedDequeues gives a watch over the tasks that asynq has handed out, and that w does not
 // begin by itself: each call looks as if it were now.
 func WatchedDequeues(w *Worker) (look func(ctx context.Context, now time.Time) error) {

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -124,6 +125,78 @@ func TestAWorkerClaimsNoRunOfItsOwn(t *testing.T) {
 		if a, err := e.Current(soon(t), job); err != nil || a.Attempt != c.attempt {
 			t.Fatalf("after the claim attempt %d is the current one, want %d; %v", a.Attempt, c.attempt, err)
 		}
+	}
+}
+
+// crash has a job lose its worker n times, and leaves the next attempt waiting.
+func crash(t *testing.T, e *engine.Engine, job engine.JobID, n int) {
+	t.Helper()
+	w := build(t, brief(e))
+	for attempt := 1; attempt <= n; attempt++ {
+		lose(t, e, job, attempt)
+		beats, err := beating(soon(t), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := worker.Rescue(soon(t), w, job, beats[job]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A suspect whose task does not say that it is one, as that of an older version, does not run
+// beside others: its next task says so.
+func TestASuspectsOldTaskIsReplaced(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	job := enqueue(t, e, "export")
+	crash(t, e, job, engine.SuspectAfter)
+	suspect := engine.SuspectAfter + 1
+	payload, err := json.Marshal(engine.TaskPayload{Job: job, Attempt: suspect, Topic: topic, At: time.Now().UnixMilli()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := e.QueueName(engine.RescueQueue(engine.DefaultQueue))
+	if err := inspect(e).DeleteTask(queue, engine.TaskID(job, suspect)); err != nil {
+		t.Fatal(err)
+	}
+	old := asynq.NewTask("export", payload, asynq.TaskID(engine.TaskID(job, suspect)), asynq.Queue(queue), asynq.MaxRetry(0))
+	if _, err := asynq.NewClientFromRedisClient(e.Redis()).Enqueue(old); err != nil {
+		t.Fatal(err)
+	}
+	w := build(t, brief(e))
+	worker.Handle(w, "export", func(_ context.Context, run *worker.Run, _ []byte) error {
+		if run.Attempt() == suspect {
+			t.Error("it ran beside others")
+		}
+		return nil
+	})
+	start(t, w)
+	if end := last(history(t, e, job, nil)); end.State != engine.Succeeded || end.Attempt != suspect+1 {
+		t.Errorf("it is %s in attempt %d", end.State, end.Attempt)
+	}
+}
+
+// The second task of a suspect's attempt, which has begun or is over, holds nothing up.
+func TestASuspectsSecondTaskFindsNoSeat(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	job := enqueue(t, e, "export")
+	crash(t, e, job, engine.SuspectAfter)
+	w := build(t, brief(e))
+	task := func(attempt int) engine.TaskPayload {
+		return engine.TaskPayload{Job: job, Attempt: attempt, Topic: topic, Alone: true}
+	}
+	suspect := engine.SuspectAfter + 1
+	if worker.Seated(soon(t), w, task(suspect-1)) {
+		t.Error("an attempt that is over has a seat")
+	}
+	if !worker.Seated(soon(t), w, task(suspect)) {
+		t.Error("the attempt that waits has no seat")
+	}
+	lose(t, e, job, suspect)
+	if worker.Seated(soon(t), w, task(suspect)) {
+		t.Error("an attempt that has begun has a second seat")
 	}
 }
 

@@ -105,6 +105,7 @@ func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
 		{name: "more is a gap, and no silence", seen: append(watched(0), after(2*s+ms)), want: 4 * s},
 		{name: "a gap forgets nothing", seen: append(watched(s), after(10*s)), want: 3 * s},
 		{name: "after a gap half a lease is watched", seen: append(watched(3500*ms), after(10*s)), want: 2 * s},
+		{name: "after a gap what is asked now may change, too", seen: append(watched(3500*ms), after(10*s)), then: slow(400 * ms), want: 2500 * ms},
 		{name: "after a gap there is time for two beats", beats: 1500 * ms, seen: append(watched(3500*ms), after(10*s)), want: 3 * s},
 		{name: "after a gap rare beats have a whole lease", beats: 2 * s, seen: append(watched(3500*ms), after(10*s)), want: 4 * s},
 		{name: "after a second gap as well", seen: join(watched(3*s), []look{after(10 * s)}, looks(3, calm), []look{after(3 * s)}), want: 2 * s},
