@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // A handler answers a request of a principal. The error that it returns is answered
@@ -23,22 +28,23 @@ type handler func(w http.ResponseWriter, r *http.Request, p *auth.Principal) err
 // site's checks.
 func (g *Gateway) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
-	api := func(pattern string, h handler) { mux.Handle(pattern, g.counted(pattern, g.timed(g.authenticated(h)))) }
+	plain := func(pattern string, h handler) { mux.Handle(pattern, g.counted(pattern, g.timed(g.authenticated(h)))) }
+	api := func(pattern string, h handler, params ...string) { plain(pattern, taking(h, params...)) }
 	api("POST /v1/jobs", g.enqueueJob)
-	api("GET /v1/jobs", g.listJobs)
+	api("GET /v1/jobs", g.listJobs, "topic", "after", "limit")
 	api("GET /v1/jobs/{id}", g.showJob)
 	api("POST /v1/jobs/{id}/cancel", g.controlJob(g.opts.Engine.Cancel))
 	api("POST /v1/jobs/{id}/pause", g.controlJob(g.opts.Engine.Pause))
 	api("POST /v1/jobs/{id}/resume", g.controlJob(g.opts.Engine.Resume))
 	api("POST /v1/jobs/{id}/retry", g.retryJob)
-	api("GET /v1/topics/{topic}/snapshot", g.showSnapshot)
+	api("GET /v1/topics/{topic}/snapshot", g.showSnapshot, "after", "limit", "page")
 	api("GET /v1/topics/{topic}/schedules", g.listSchedules)
 	api("PUT /v1/topics/{topic}/schedules/{name}", g.putSchedule)
 	api("DELETE /v1/topics/{topic}/schedules/{name}", g.deleteSchedule)
-	api("GET /metrics", g.adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry})))
+	plain("GET /metrics", g.adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry})))
 	mux.HandleFunc("GET /v1/ws", g.serveWebSocket)
 	// Without a bound in time: what they carry may be large.
-	mux.Handle("GET /v1/artifacts/{id}", g.counted("GET /v1/artifacts/{id}", g.authenticated(g.showArtifact)))
+	mux.Handle("GET /v1/artifacts/{id}", g.counted("GET /v1/artifacts/{id}", g.authenticated(taking(g.showArtifact))))
 	g.uploads.route(mux)
 	page, err := newPage(g.opts.PageTopic)
 	if err != nil {
@@ -52,7 +58,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 		return nil, err
 	}
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-		api(method+" "+asynqPath+"/", admin.serve)
+		plain(method+" "+asynqPath+"/", admin.serve)
 	}
 
 	guarded, err := g.guard(g.answered(mux))
@@ -67,6 +73,28 @@ func (g *Gateway) routes() (http.Handler, error) {
 	mux.Handle("GET /readyz", http.NotFoundHandler())
 	outer.Handle("/", guarded)
 	return g.recovered(g.hastened(g.headed(outer))), nil
+}
+
+// taking refuses a request whose query has another parameter than those, or one of them
+// twice: what is ignored looks as if it had been heeded.
+func taking(h handler, params ...string) handler {
+	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return fmt.Errorf("%w: the query is malformed", errRequest)
+		}
+		for _, name := range slices.Sorted(maps.Keys(query)) {
+			switch {
+			case len(params) == 0:
+				return fmt.Errorf("%w: query parameter %q: none is taken here", errRequest, excerpt.Of(name, 80))
+			case !slices.Contains(params, name):
+				return fmt.Errorf("%w: query parameter %q: want %s", errRequest, excerpt.Of(name, 80), strings.Join(params, ", "))
+			case len(query[name]) > 1:
+				return fmt.Errorf("%w: query parameter %s: it is there %d times", errRequest, name, len(query[name]))
+			}
+		}
+		return h(w, r, p)
+	}
 }
 
 // maxHeaderBytes bounds a request's header. The server has a bound of its own above it, at

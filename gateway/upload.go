@@ -87,7 +87,7 @@ func (u *uploads) route(mux *http.ServeMux) {
 	}
 	one := uploadsPath + "{id}"
 	api := func(pattern string, h handler) {
-		mux.Handle(pattern, u.g.counted(pattern, u.g.authenticated(u.answering(h))))
+		mux.Handle(pattern, u.g.counted(pattern, u.g.authenticated(u.answering(taking(h)))))
 	}
 	api("POST /v1/uploads", u.create)
 	api("HEAD "+one, u.existing)
