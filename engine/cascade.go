@@ -79,7 +79,7 @@ func (e *Engine) tend(ctx context.Context, id JobID) error {
 	return nil
 }
 
-// goOn runs a cascade to its end, and again while somebody has asked for it meanwhile.
+// goOn runs a cascade to its end, and again while another call has asked for it meanwhile.
 func (e *Engine) goOn(ctx context.Context, id JobID, c *cascade) {
 	for again := true; again; c = e.newCascade(id) {
 		err := c.run(ctx, math.MaxInt)
@@ -101,7 +101,7 @@ func (e *Engine) goOn(ctx context.Context, id JobID, c *cascade) {
 type cascade struct {
 	e     *Engine
 	stack []generation
-	stale []Attempt // whose tasks nobody is to run
+	stale []Attempt // whose tasks are not to run
 }
 
 // A generation is the children of a job, and how many of them have followed.
@@ -115,7 +115,7 @@ func (e *Engine) newCascade(of JobID) *cascade {
 	return &cascade{e: e, stack: []generation{{parent: of}}}
 }
 
-// run goes on until everybody has followed, or most children were looked at.
+// run goes on until all have followed, or most children were looked at.
 func (c *cascade) run(ctx context.Context, most int) error {
 	for len(c.stack) > 0 && most > 0 {
 		n, err := c.page(ctx)

@@ -96,7 +96,7 @@ func (c *crowd) all(state engine.State, tasks int) {
 }
 
 // Whatever is asked of a parent reaches all of its children, and none of their tasks is left or
-// missing, nor anybody else's.
+// missing, nor is another job's.
 func TestManyChildrenFollowTheirParent(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)
@@ -117,7 +117,7 @@ func TestManyChildrenFollowTheirParent(t *testing.T) {
 	})
 }
 
-// Where the process that was asked dies on the way, whoever comes by the parent goes on: it shows
+// Where the process that was asked dies on the way, a reconciler that comes by the parent goes on: the parent shows
 // that its children have not all followed, until they have.
 func TestChildrenFollowAfterACrash(t *testing.T) {
 	s := redistest.Server(t)
@@ -151,7 +151,7 @@ func TestChildrenFollowAfterACrash(t *testing.T) {
 	}
 }
 
-// A process that is behind asks nobody to rest whose parent was resumed since, and where it takes
+// A process that is behind pauses no child whose parent was resumed since, and where it takes
 // the task of a child that waits again, the child has another.
 func TestACascadeThatIsBehindDoesNoHarm(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {

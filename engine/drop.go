@@ -12,7 +12,7 @@ const (
 	fewTasks = 16
 )
 
-// drop takes the tasks of attempts that nobody is to run out of asynq. It is a tidying: a task
+// drop takes the tasks of attempts that are not to run out of asynq. It is a tidying: a task
 // that stays, as where the call is cut short, acknowledges itself.
 func (e *Engine) drop(ctx context.Context, attempts []Attempt) error {
 	if len(attempts) <= fewTasks {

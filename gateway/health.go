@@ -36,7 +36,7 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A storage remembers for a moment whether Redis is ready, since whoever asks is not known.
+// A storage remembers for a moment whether Redis is ready, since anyone may ask, at any rate.
 type storage struct {
 	mu     sync.Mutex
 	asked  time.Time
@@ -54,7 +54,7 @@ func (s *storage) ready(ctx context.Context, e *engine.Engine) (writes bool, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.asked) >= readinessAge {
-		// For all who ask: one who hangs up ends it for nobody.
+		// For all who ask: a client that hangs up does not end it for the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessTimeout)
 		defer cancel()
 		s.writes, s.err = e.Ready(ctx)

@@ -43,7 +43,7 @@ func (p *pages) keep(r *reading) {
 	}
 }
 
-// expire lets go of what nobody will be given any more.
+// expire lets go of pages that are too old to be given.
 func (p *pages) expire(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -116,7 +116,7 @@ func TestSocketThatNeverReadsASnapshot(t *testing.T) {
 			t.Errorf("it holds %d bytes of a window of %d", c.most, o.WindowBytes)
 		}
 		if c.sub.snapshot == nil {
-			t.Error("its snapshot is over: the test stops nobody")
+			t.Error("its snapshot is over: the test stops no client")
 		}
 	}
 	w.must(w.settle()) // it reads after all

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// forgetAfter is how much longer an upload stays than somebody refers to it: a Redis that
-	// is the wrong one, or empty, must not cost data while somebody may still notice.
+	// forgetAfter is how much longer an upload stays than jobs and schedules refer to it: a Redis
+	// that is the wrong one, or empty, must not cost data while an operator may still notice.
 	forgetAfter = 24 * time.Hour
 	// voidAfter is the age at which an announcement that failed has no job any more that
 	// could still appear.
@@ -21,7 +21,7 @@ const (
 	// settledInterval is the time between two looks at settled uploads; they stay for
 	// days.
 	settledInterval = time.Hour
-	// sweepLock is how long the sweep waits for an upload that somebody works at.
+	// sweepLock is how long the sweep waits for an upload that a request works at.
 	sweepLock = 2 * time.Second
 )
 
@@ -227,8 +227,8 @@ func (u *uploads) sweepVoid(ctx context.Context, now time.Time) {
 	}
 }
 
-// sweepSettled removes uploads that nobody refers to, and tickets that were never whole. A
-// ticket is first moved to orphaned, and taken back from there if somebody refers to its
+// sweepSettled removes uploads that nothing refers to, and tickets that were never whole. A
+// ticket is first moved to orphaned, and taken back from there if something refers to its
 // upload again. Only those are looked at that are old enough, and those that are referred to
 // not again for forgetAfter: the ticket's time says when they were.
 func (u *uploads) sweepSettled(ctx context.Context, now time.Time) {
@@ -259,7 +259,7 @@ func (u *uploads) sweepSettled(ctx context.Context, now time.Time) {
 }
 
 // sweepReferred decides about each upload at a place that is due to be looked at, with
-// whether somebody refers to it.
+// whether a job or a schedule refers to it.
 func (u *uploads) sweepReferred(ctx context.Context, at place, due func(engine.JobID) bool, decide func(up *upload, referred bool) error) {
 	jobs, err := u.folder.list(at)
 	u.trouble(ctx, "", err)

@@ -21,7 +21,7 @@ import (
 //	<BlobDir>/incoming/.uploads/open/<job>.json     its ticket, while bytes are expected
 //	<BlobDir>/incoming/.uploads/settled/<job>.json  its ticket, once the job is queued; without
 //	                                             bytes: it ended before
-//	<BlobDir>/incoming/.uploads/orphaned/<job>.json its ticket, once nobody refers to the bytes
+//	<BlobDir>/incoming/.uploads/orphaned/<job>.json its ticket, once nothing refers to the bytes
 //	<BlobDir>/incoming/.uploads/void/<job>.json     its ticket, if its announcement failed and
 //	                                             there may be a job nevertheless
 //

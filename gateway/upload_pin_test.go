@@ -18,7 +18,7 @@ func lapse(t testing.TB, e *engine.Engine, job engine.JobID) {
 	}
 }
 
-// Bytes stay while somebody refers to them, whatever became of the job that brought them:
+// Bytes stay while something refers to them, whatever became of the job that brought them:
 // a retry of a retry, a job that names them, a schedule that will.
 func TestBytesStayWhileSomebodyRefersToThem(t *testing.T) {
 	e, d := real(t), newDepot(t)
@@ -92,7 +92,7 @@ func TestBytesStayWhileSomebodyRefersToThem(t *testing.T) {
 			}
 			s.SweepAt(ctx, now.Add(4*day))
 			if there(d.data(job)) || there(d.ticket("settled", job)) || there(d.ticket("orphaned", job)) {
-				t.Error("the bytes stay when nobody refers to them any more")
+				t.Error("the bytes stay when nothing refers to them any more")
 			}
 		})
 	}

@@ -140,7 +140,7 @@ func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence
 // still the current one and waits, as when a failover has lost its start, it waits on, for
 // so long, in the other of its two queues, since in this one its task is still active, and
 // the name taken. Where that does not succeed the task goes to asynq's archive with a word: a
-// task that is acknowledged while its attempt waits looks as if somebody had deleted it. So
+// task that is acknowledged while its attempt waits looks as if an operator had deleted it. So
 // it does where the other queue has a task already, which may be about to be put back into
 // this one.
 func (w *Worker) release(base context.Context, from, jobType string, p engine.TaskPayload, wait time.Duration) error {

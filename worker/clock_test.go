@@ -86,7 +86,7 @@ func TestAScheduleThatIsAheadOfTheClockIsMended(t *testing.T) {
 }
 
 // Redis's clock is an hour behind this machine's, which is a worker whose clock is an hour
-// ahead: it fails nobody's job, and tells times by Redis's clock.
+// ahead: it fails no other worker's job, and tells times by Redis's clock.
 func TestAWorkerWhoseClockIsAheadGoesByRedis(t *testing.T) {
 	t.Parallel()
 	clock := redistest.NewClock(t)
@@ -122,7 +122,7 @@ func TestAWorkerWhoseClockIsAheadGoesByRedis(t *testing.T) {
 		// Half to all of an hour from now, by Redis's clock, which is half an hour ago to now
 		// by this machine's.
 		if at := time.Until(*job.RetryAt); at < -31*time.Minute || at > 2*time.Minute {
-			t.Errorf("the next attempt is told for %s from now, by this machine's clock", at)
+			t.Errorf("the next attempt is said to be due %s from now, by this machine's clock", at)
 		}
 		return true
 	})

@@ -53,7 +53,7 @@
 // beats with them: before a claim, the shard must have taken writes of the sweeper's for at
 // least half a lease and the time of two beats, and a refused one begins the lease anew. The
 // claim holds only if the beat is still that one. So a Redis that is restarted, freezes or
-// refuses writes rescues nobody who is alive.
+// refuses writes costs no living worker a run.
 //
 // # Ticks
 //
@@ -80,7 +80,7 @@
 //     waits for others' runs for 10 seconds, then goes back to its queue, where another process
 //     may take it; each time in vain doubles that, up to an hour, and costs the process at most
 //     a tenth of its time. Where every process always has a run of more than an hour, a
-//     suspect waits. Handlers of adopted tasks wait for nobody, also not for a suspect.
+//     suspect waits. Handlers of adopted tasks do not wait, not even for a suspect.
 //   - The worker is frozen, and wakes: its first report or heartbeat is refused; the
 //     run's context ends with ErrSuperseded.
 //   - Redis is away: the same numbered reports are sent again until they are answered.

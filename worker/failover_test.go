@@ -175,7 +175,7 @@ func TestRollbackBehindADequeue(t *testing.T) {
 	}
 }
 
-// deletionIsTold checks that a deletion is told for one, on the history that Redis is on now.
+// deletionIsTold checks that a deletion ends a job as one, on the history that Redis is on now.
 func deletionIsTold(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	later := func(s *engine.Spec) { s.Delay = time.Hour }
@@ -221,7 +221,7 @@ func run(t *testing.T, w *worker.Worker) {
 }
 
 // An adopted job whose end Redis lost, and whose task asynq has acknowledged since, was not
-// canceled by anybody.
+// canceled.
 func TestRollbackBehindAnAdoptedTasksDequeue(t *testing.T) {
 	t.Parallel()
 	for name, how := range rollbacks {

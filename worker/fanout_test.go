@@ -317,7 +317,7 @@ func TestChildrenFollowAPauseByThemselves(t *testing.T) {
 	job := enqueue(t, e, "parent")
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobAwaiting })
 	for _, ask := range []struct{ order, became string }{{"p1", "paused"}, {"r2", "queued"}} {
-		// Whoever asked has died before it came to the children: the parent's order is left, see family.lua.
+		// The process that asked has died before it came to the children: the parent's order is left, see family.lua.
 		if err := e.Redis().HSet(soon(t), jobKey(e, job), "ko", ask.order).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -102,7 +102,7 @@ func underFault(t *testing.T, f redistest.Fault) {
 	}
 }
 
-// insist enqueues until it is answered, as whoever enqueues with a key may.
+// insist enqueues until it is answered, as a producer with a key may.
 func insist(ctx context.Context, e *engine.Engine, s engine.Spec) (engine.JobID, error) {
 	for {
 		got, err := e.Enqueue(ctx, s)

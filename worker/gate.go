@@ -8,7 +8,7 @@ import (
 
 // A gate lets handlers run beside each other, or one of them alone. A job that has lost its
 // worker twice may be what kills the process, and the others' workers with it; alone it harms
-// nobody, and a crash then is its own. All workers of a process share a gate.
+// no other job, and a crash then is its own. All workers of a process share a gate.
 //
 // A suspect waits until the others have ended, and nothing else begins meanwhile. That is
 // bounded: what runs for longer than the gate's patience sends the suspect away, which goes
@@ -73,7 +73,7 @@ func (g *gate) enter(ctx context.Context) (*seat, bool) {
 	return &seat{gate: g}, ok
 }
 
-// join begins a handler that waits for nobody.
+// join begins a handler that does not wait.
 func (g *gate) join() *seat {
 	g.change(func() { g.inside++ })
 	return &seat{gate: g}

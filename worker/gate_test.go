@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A suspect begins when the last of the others has ended, nobody begins before it has made a
+// A suspect begins when the last of the others has ended, none begins before it has made a
 // checkpoint or ended, and a second suspect comes after it.
 func TestGateLetsASuspectBeAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

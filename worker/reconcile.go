@@ -74,7 +74,7 @@ func (c *crew) reconcile(ctx context.Context) {
 			err = r.pass(ctx)
 		}
 		if errors.Is(err, engine.ErrUnreachable) {
-			clear(r.suspects) // nobody could mend what it was about
+			clear(r.suspects) // no reconciler could mend what it was about
 		}
 		if err != nil && ctx.Err() == nil {
 			c.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)

@@ -307,7 +307,7 @@ func TestSchedulesOfOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// So is one whose jobs nobody takes. Its ticks are skipped, and the others' are not.
+// So is one whose jobs no worker takes. Its ticks are skipped, and the others' are not.
 func TestAScheduleIntoAQueueThatIsNotServedIsNamedOnce(t *testing.T) {
 	t.Parallel()
 	e := real(t)

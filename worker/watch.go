@@ -8,7 +8,7 @@ import (
 )
 
 // watch is what a sweeper has seen of other workers' runs. Silence is observed, not
-// computed from anybody's clock: it is the time between good reads that this process,
+// computed from a clock that others set: it is the time between good reads that this process,
 // on its monotonic clock, has watched a beat stand still, and a claim needs a whole
 // lease of it.
 //
@@ -19,31 +19,31 @@ import (
 // a lease, and nothing else.
 //
 // Good reads follow each other closely. What lies between them is watched time, and
-// whoever is alive beats in it: beats are at most half a lease apart. There are two
+// a run that is alive beats in it: beats are at most half a lease apart. There are two
 // ways for it to be otherwise.
 //
-//   - A read failed, or another Redis answered, or one whose count went back: nobody knows
-//     what happened to beats, so all is forgotten, and everybody alive has a whole lease.
+//   - A read failed, or another Redis answered, or one whose count went back: what
+//     happened to beats is unknown, so all is forgotten, and each run has a whole lease.
 //   - Two good reads are more than half a lease apart, a gap. Either this process was
 //     held up and all others went on, or Redis was, or all of them were: from here they
 //     look alike. So a gap is no silence, but what was seen before it stays true, since
 //     the same Redis answers.
 //
-// Is that enough for whoever is alive? With beats H apart, no more than H was watched of
+// Is that enough for a run that is alive? With beats H apart, no more than H was watched of
 // its silence before the gap, so L-H is left to watch. Where that is short, as with an H
 // of half a lease, it is not long enough to tell, for the gap may have taken a beat with
 // it. Hence the second condition: after a gap, the time of two beats and at least half a
-// lease must be watched, without another gap. So whoever is alive has
+// lease must be watched, without another gap. So a living run has
 // max(L-H, 2H, L/2) after Redis answers again, needs H, and has at least L/3 to spare.
-// Whoever is dead is claimed after the lease and the gap, or max(2H, L/2) after the gap,
+// A dead run is claimed after the lease and the gap, or max(2H, L/2) after the gap,
 // whichever is later, where it used to be a whole lease after it.
 //
 // A Redis that answers reads may refuse writes: it is short of memory or of replicas, it
-// cannot save, or it is a replica for a while. Then nobody beats. So once a beat has stood
+// cannot save, or it is a replica for a while. Then no run beats. So once a beat has stood
 // still for so long that only max(2H, L/2) of its lease is left, its shard must take a write
 // of the sweeper's after each reading until the claim. A refusal begins the lease of all its runs anew.
-// With beats at most a third of a lease apart, nobody alive and able to write gets there, so
-// it costs a write only where somebody is silent.
+// With beats at most a third of a lease apart, no run that is alive and able to write gets there,
+// so it costs a write only where a run is silent.
 type watch struct {
 	lease time.Duration
 	beats time.Duration // between two of a worker's heartbeats
@@ -140,7 +140,7 @@ func (h *watch) wrote(shard int, taken bool, at time.Time) {
 	s, now := &h.shards[shard], h.watched+at.Sub(h.last)
 	switch last := h.readings[len(h.readings)-1]; {
 	case !taken:
-		// Whoever was silent at the last reading is so from now on.
+		// What was silent at the last reading is so from now on.
 		s.refused, s.written = now, 0
 		if last.at < now {
 			h.readings = append(h.readings, reading{last.marks, now})

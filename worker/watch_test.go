@@ -116,7 +116,7 @@ func TestWatchCallsSilentOnlyWhatItHasWatched(t *testing.T) {
 		{name: "a refused write begins the lease anew", seen: append(watched(2*s), refused(calm)), want: 4 * s},
 		{name: "each refused write does", seen: join(watched(2*s), looks(9, refused(calm))), want: 4 * s},
 		{name: "a refused write after one that was taken does", seen: append(watched(3*s), refused(calm)), want: 4 * s},
-		{name: "nobody asks for writes while a beat is young", seen: append(watched(s), refused(calm)), want: 2500 * ms},
+		{name: "no write is asked for while a beat is young", seen: append(watched(s), refused(calm)), want: 2500 * ms},
 		{name: "writes are known to be taken for half a lease", seen: append(watched(1500*ms), after(2*s)), want: 2 * s},
 		{name: "writes are known to be taken for two beats", beats: 1500 * ms, seen: append(watched(500*ms), after(2*s)), want: 3 * s},
 		{name: "rare beats have a whole lease after a refused write", beats: 2 * s, seen: append(watched(s), refused(calm)), want: 4500 * ms},
@@ -172,8 +172,8 @@ func TestWatchTellsOfGaps(t *testing.T) {
 
 // Redis is frozen at random, for longer than half a lease each time, and takes the beats
 // with it that fall into that. It refuses writes at random, and beats with them, while it
-// answers reads. In between it answers for any time, and so does whoever looks. Somebody who
-// is alive is never called silent, whatever the heartbeat interval, and somebody who is dead
+// answers reads. In between it answers for any time, and so does the watch. A run that
+// is alive is never called silent, whatever the heartbeat interval, and one that is dead
 // is, by a lease of calm.
 func TestWatchNeverCallsTheLivingSilent(t *testing.T) {
 	const lease = 4 * time.Second

@@ -80,7 +80,7 @@ local function operated(j, rule, with)
   local asked = not attempt and live(j.state) and ((rule.cancel and j.canceling) or
     (rule.pause and (j.pausing or j.state == "paused")) or (rule.resume and not j.pausing and j.state ~= "paused"))
   if asked and parental(j.view) and not together(j) then
-    -- Whoever asked first may not have come as far as the children, or they were asked otherwise.
+    -- The process that asked first may not have come as far as the children, or they were asked otherwise.
     if not rule.cancel then
       order(j, rule.pause, get(j, "r"))
     end

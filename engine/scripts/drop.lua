@@ -1,4 +1,4 @@
--- drop takes tasks that nobody is to run out of one of asynq's queues. asynq's own way is a search
+-- drop takes tasks that are not to run out of one of asynq's queues. asynq's own way is a search
 -- of the whole list of pending tasks for each; this is one for many.
 --
 -- KEYS: the list of pending tasks, the set of scheduled ones, then each task's hash.

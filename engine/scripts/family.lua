@@ -89,7 +89,7 @@ local function mark(key, name, value)
 end
 
 -- order keeps that a parent's children are to follow it, "p<n>" into a pause and "r<n>" out of
--- it, until somebody has seen to all of them.
+-- it, until a cascade has seen to all of them.
 local function order(j, pause, n)
   mark(j.key, "ko", (pause and "p" or "r") .. n)
 end
