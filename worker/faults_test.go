@@ -31,11 +31,23 @@ func underFault(t *testing.T, f redistest.Fault) {
 	url, strike := f.Begin(t, draws(t).below)
 	namespace := fmt.Sprintf("t%d", namespaces.Add(1))
 	e := openIn(t, url, namespace)
+	type attempt struct {
+		job engine.JobID
+		n   int
+	}
+	var overtaken, claimed sync.Map // of attempt: while its handler ran, and by a sweep
+	tallying := countUp(nil)
 	for range 2 {
 		o := brief(openIn(t, url, namespace))
 		o.HeartbeatInterval, o.Lease, o.SweepInterval = 500*time.Millisecond, 1500*time.Millisecond, 50*time.Millisecond
 		w := build(t, o)
-		worker.Handle(w, "tally", countUp(nil))
+		worker.Handle(w, "tally", func(ctx context.Context, run *worker.Run, p tally) error {
+			err := tallying(ctx, run, p)
+			if errors.Is(context.Cause(ctx), worker.ErrSuperseded) {
+				overtaken.Store(attempt{run.Job(), run.Attempt()}, true)
+			}
+			return err
+		})
 		start(t, w)
 	}
 	work := tally{Steps: 100, Pace: 10 * time.Millisecond}
@@ -73,6 +85,15 @@ func underFault(t *testing.T, f redistest.Fault) {
 					gone.Add(1) // Redis lost its acceptance, and kept its task
 				default:
 					ended.Add(1)
+					if f.Loses {
+						// A run whose end Redis lost is over, and is claimed like a lost worker's.
+						all = slices.DeleteFunc(all, func(r engine.Record) bool {
+							if r.Type == engine.JobStalled {
+								claimed.Store(attempt{job, r.Job.Attempt}, true)
+							}
+							return r.Type == engine.JobStalled
+						})
+					}
 					if found := harmed(all, fmt.Append(nil, work.sum())); len(found) > 0 {
 						problems <- fmt.Sprintf("job %s: %q\n%s", job, found, tell(all))
 					}
@@ -96,6 +117,14 @@ func underFault(t *testing.T, f redistest.Fault) {
 	for p := range problems {
 		t.Error(p)
 	}
+	claims := 0
+	for of := range claimed.Range {
+		claims++
+		if _, ran := overtaken.Load(of); ran {
+			t.Errorf("attempt %+v of a worker that is well was claimed", of)
+		}
+	}
+	t.Logf("%d runs had ended, and Redis had lost that", claims)
 	t.Logf("%d jobs, %d ended, %d were lost before they had", made.Load(), ended.Load(), gone.Load())
 	if ctx.Err() != nil {
 		t.Error("time is up")
