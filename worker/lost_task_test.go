@@ -206,3 +206,18 @@ func TestATaskThatComesLateLeavesTheNextAttemptAlone(t *testing.T) {
 		t.Errorf("of the second attempt asynq has %+v", got)
 	}
 }
+
+// The name of the Redis that was there when asynq was given a task may be lost by itself. A
+// deletion is then taken for a loss, until a reconciler has met one and kept the name again.
+func TestDeletionsAreKnownAgainWhenTheirRedisWasForgotten(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	start(t, build(t, brief(e)))
+	eventually(t, "the reconciler to come by", forgotten(t, e))
+	shard := enqueue(t, e, "export", func(s *engine.Spec) { s.Delay = time.Hour })[:2]
+	namespace, _, _ := strings.Cut(e.QueueName("q"), ":")
+	if n, err := e.Redis().HDel(soon(t), fmt.Sprintf("%s:{%s}:head", namespace, shard), "redis").Result(); n != 1 || err != nil {
+		t.Fatalf("%d names were taken away, %v", n, err)
+	}
+	deletionIsTold(t, e)
+}
