@@ -97,21 +97,21 @@ type Beats struct {
 // Cluster one a shard, on connections that carry no reports. Its error wraps
 // ErrUnreachable; a reading that failed in part is an error.
 func (e *Engine) Silent(ctx context.Context, since []uint64) ([]Beats, error) {
-	answers, err := e.shards(ctx, e.vital, e.scripts.silent, func(shard int) []any {
+	answers := e.shards(ctx, e.vital, e.scripts.silent, func(shard int) []any {
 		if shard >= len(since) {
 			return []any{""}
 		}
 		return []any{since[shard]}
 	})
-	if err != nil {
-		return nil, failure("read heartbeats", err)
+	if err := failures("read heartbeats", answers); err != nil {
+		return nil, err
 	}
 	beats := make([]Beats, len(answers))
 	for i, a := range answers {
 		b := &beats[i]
-		b.Mark, _ = strconv.ParseUint(text(a[0]), 10, 64)
-		b.Oldest, _ = strconv.ParseUint(text(a[1]), 10, 64)
-		for run := range slices.Chunk(a[2:], 2) {
+		b.Mark, _ = strconv.ParseUint(text(a.list[0]), 10, 64)
+		b.Oldest, _ = strconv.ParseUint(text(a.list[1]), 10, 64)
+		for run := range slices.Chunk(a.list[2:], 2) {
 			if b.Silent == nil {
 				b.Silent = map[JobID]string{}
 			}
@@ -275,29 +275,10 @@ func (e *Engine) Outlived(queue string, p TaskPayload) (bool, error) {
 	return err == nil && info.LastErr != "", err
 }
 
-// Live returns the IDs of up to limit live jobs of a shard, oldest first, leaving out
-// the first from of them, and where the next page begins (0: there is none). Jobs that
-// end between two pages move the later ones up, so a sweep may pass some by, and finds
-// them the next time. Its cost grows with the answer. Its error wraps ErrUnreachable.
-func (e *Engine) Live(ctx context.Context, shard, from, limit int) ([]JobID, int, error) {
-	found, err := e.redis.ZRange(ctx, e.keys.live(shard), int64(from), int64(from+limit-1)).Result()
-	if err != nil {
-		return nil, 0, failure("list live jobs", err)
-	}
-	ids := make([]JobID, len(found))
-	for i, id := range found {
-		ids[i] = JobID(id)
-	}
-	if len(found) < limit {
-		return ids, 0, nil
-	}
-	return ids, from + len(found), nil
-}
-
-// Tidy brings the lists of live jobs and of heartbeats in line with a job's hash. A job whose
+// Tidy brings the lists of live jobs, of heartbeats and of deadlines in line with a job's hash. A job whose
 // hash is gone, as when it was deleted by hand, leaves both; one that does not run leaves the
 // heartbeats; one that runs without a heartbeat is given one, so that sweeps claim it unless
-// its worker beats. Its error wraps ErrUnreachable or ErrOutOfMemory.
+// its worker beats; one that waits is listed by its deadline. Its error wraps ErrUnreachable or ErrOutOfMemory.
 func (e *Engine) Tidy(ctx context.Context, id JobID) error {
 	if !e.keys.holds(id) {
 		return nil

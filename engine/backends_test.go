@@ -225,11 +225,16 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 	seen, err := beating(ctx, e)
 	must(t, err)
 	live := map[engine.JobID]bool{}
-	for shard := range e.Shards() {
-		ids, _, err := e.Live(ctx, shard, 0, 1000)
+	for w := e.Walk("test", time.Hour).Pages(1000, 0, time.Minute); ; {
+		pages, _, err := w.Next(ctx)
 		must(t, err)
-		for _, id := range ids {
-			live[id] = true
+		if len(pages) == 0 {
+			break
+		}
+		for _, p := range pages {
+			for _, id := range p.Jobs {
+				live[id] = true
+			}
 		}
 	}
 	for i, h := range hands {

@@ -48,9 +48,9 @@ func BenchmarkLongestHold(b *testing.B) {
 			_, err := e.States(ctx, ids[:2000])
 			must(b, err)
 		}},
-		{"live", func() {
-			for at := range 20 {
-				_, _, err := e.Live(ctx, 0, at*1000, 1000)
+		{"walk", func() {
+			for range 20 {
+				_, _, err := e.Walk("test", 0).Pages(250, 0, 0).Next(ctx)
 				must(b, err)
 			}
 		}},

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"strings"
+	"time"
 )
 
 // Rewrite replaces texts, each with the one behind it, in the scripts that the engine runs
@@ -10,7 +11,7 @@ import (
 // mistake; no call may be under way. Reports that nobody waits for may: they go out with the
 // scripts as they were.
 func (e *Engine) Rewrite(fromTo ...string) (n int) {
-	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua, &silentLua}
+	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua, &silentLua, &walkLua, &dueLua, &tidyLua}
 	saved := make([]string, len(texts))
 	for i, s := range texts {
 		saved[i] = *s
@@ -41,6 +42,13 @@ func ScriptFunction(name string) string {
 		panic("state.lua has no function " + name)
 	}
 	return commonLua + from + body + "\nend\n"
+}
+
+// Pages sets the most jobs of a walk's pages, how long after one there is no other, and for
+// how long it is claimed.
+func (w *Walk) Pages(jobs int, pause, lease time.Duration) *Walk {
+	w.page, w.pause, w.lease = jobs, pause, lease
+	return w
 }
 
 // Namespace is the prefix of the engine's keys.

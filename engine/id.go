@@ -38,6 +38,11 @@ func ParseJobID(s string) (JobID, error) {
 
 func digit(c byte) bool { return c >= '0' && c <= '9' }
 
+// Beside reports whether two jobs are kept by the same node of a Redis Cluster for sure.
+func (id JobID) Beside(other JobID) bool {
+	return len(id) > 2 && len(other) > 2 && id[:2] == other[:2]
+}
+
 // shard returns the number in the first two digits. The ID must be well-formed.
 func (id JobID) shard() int { return int(id[0]-'0')*10 + int(id[1]-'0') }
 

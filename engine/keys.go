@@ -19,6 +19,8 @@ import "fmt"
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
 //	{07}:w:<schedule> zset   the jobs of a schedule's ticks that have not ended, by tick: "<topic>|<name>"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
+//	{07}:due        zset     the jobs with a deadline that wait, by its ms: those that no worker runs
+//	{07}:walk:<who> hash     what is left of the round of workers (w) or adopters (a) over live, see walk.lua
 //	{07}:beats      zset     the running jobs, by the count at their last heartbeat
 //	{07}:probe               what a sweep writes nothing to, to see whether writes are taken
 //	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
@@ -53,7 +55,6 @@ func (k keys) ticks() string                        { return k.namespace + ":{sc
 func (k keys) log(shard int) string                 { return k.shards[shard] + "log" }
 func (k keys) head(shard int) string                { return k.shards[shard] + "head" }
 func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }
-func (k keys) live(shard int) string                { return k.shards[shard] + "live" }
 func (k keys) beats(shard int) string               { return k.shards[shard] + "beats" }
 func (k keys) none(shard int) string                { return k.shards[shard] + "none" }
 func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }

@@ -27,6 +27,10 @@ var (
 	beatLua string
 	//go:embed scripts/silent.lua
 	silentLua string
+	//go:embed scripts/walk.lua
+	walkLua string
+	//go:embed scripts/due.lua
+	dueLua string
 	//go:embed scripts/tidy.lua
 	tidyLua string
 	//go:embed scripts/outbox.lua
@@ -50,7 +54,7 @@ const ownOperationTTL = 10 * time.Minute
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, list, beat, silent, tidy, outbox, schedule, tie, drop *redis.Script
+	commit, replay, list, beat, silent, walk, due, tidy, outbox, schedule, tie, drop *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -67,7 +71,7 @@ local RETRY_FAILED_MS, RETRY_SUCCEEDED_MS, TOPIC_JOBS = %d, %d, %d
 	script := func(body string) *redis.Script { return redis.NewScript(limits + commonLua + body) }
 	return scripts{
 		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), list: script(listLua),
-		beat: script(beatLua), silent: script(silentLua), tidy: script(tidyLua), outbox: script(outboxLua),
+		beat: script(beatLua), silent: script(silentLua), walk: script(walkLua), due: script(dueLua), tidy: script(tidyLua), outbox: script(outboxLua),
 		schedule: redis.NewScript(scheduleLua), tie: redis.NewScript(tieLua), // of no shard
 		drop: redis.NewScript(dropLua), // of asynq's keys
 	}

@@ -2,41 +2,85 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
 
+// A shardAnswer is what a script has answered of one shard, or why it has not.
+type shardAnswer struct {
+	list []any
+	err  error
+}
+
 // shards runs a script that reads or marks something of every shard, and returns each
 // shard's own answer: one call of one server, one a shard on a Cluster, whose keys may
-// stand in different nodes. args are of a shard, and as many for each.
-func (e *Engine) shards(ctx context.Context, c redis.UniversalClient, script *redis.Script, args func(shard int) []any) ([][]any, error) {
-	if !e.Sharded() {
+// stand in different nodes. There the shards of a node that does not answer have its error,
+// and the others their answers. args are of a shard, and as many for each.
+func (e *Engine) shards(ctx context.Context, c redis.UniversalClient, script *redis.Script, args func(shard int) []any) []shardAnswer {
+	answers := make([]shardAnswer, e.opts.Shards)
+	cluster, ok := c.(*redis.ClusterClient)
+	if !ok {
 		var keys []string
 		var all []any
-		for shard := range e.opts.Shards {
+		for shard := range answers {
 			keys = append(keys, e.keys.declared(shard)...)
 			all = append(all, args(shard)...)
 		}
-		return lists(script.Run(ctx, c, keys, all...))
-	}
-	cmds := make([]*redis.Cmd, e.opts.Shards)
-	pipe := c.Pipeline()
-	for shard := range cmds {
-		cmds[shard] = pipe.EvalSha(ctx, script.Hash(), e.keys.declared(shard), args(shard)...)
-	}
-	_, _ = pipe.Exec(ctx) // each command's own error is read below
-	answers := make([][]any, len(cmds))
-	for shard, cmd := range cmds {
-		if err := cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			cmd = script.Eval(ctx, c, e.keys.declared(shard), args(shard)...)
+		lists, err := lists(script.Run(ctx, c, keys, all...))
+		for shard := range answers {
+			if answers[shard].err = err; err == nil {
+				answers[shard].list = lists[shard]
+			}
 		}
-		own, err := lists(cmd)
+		return answers
+	}
+	// A pipeline over all nodes fails as a whole when one of them lets its time pass.
+	var nodes sync.WaitGroup
+	for _, shards := range e.byNode(ctx, cluster) {
+		nodes.Go(func() {
+			cmds := make([]*redis.Cmd, len(shards))
+			pipe := c.Pipeline()
+			for i, shard := range shards {
+				cmds[i] = pipe.EvalSha(ctx, script.Hash(), e.keys.declared(shard), args(shard)...)
+			}
+			_, _ = pipe.Exec(ctx) // each command's own error is read below
+			for i, shard := range shards {
+				cmd := cmds[i]
+				if err := cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+					cmd = script.Eval(ctx, c, e.keys.declared(shard), args(shard)...)
+				}
+				own, err := lists(cmd)
+				if answers[shard].err = err; err == nil {
+					answers[shard].list = own[0]
+				}
+			}
+		})
+	}
+	nodes.Wait()
+	return answers
+}
+
+// byNode groups the shards of a Cluster by the address of the master that has them; those
+// of which that is not known are a group each.
+func (e *Engine) byNode(ctx context.Context, c *redis.ClusterClient) (groups [][]int) {
+	group := map[string]int{}
+	for shard := range e.opts.Shards {
+		node, err := c.MasterForKey(ctx, e.keys.log(shard))
 		if err != nil {
-			return nil, err
+			groups = append(groups, []int{shard})
+			continue
 		}
-		answers[shard] = own[0]
+		i, known := group[node.Options().Addr]
+		if !known {
+			i = len(groups)
+			group[node.Options().Addr] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], shard)
 	}
-	return answers, nil
+	return groups
 }
 
 // lists reads an answer that is a list of lists.
@@ -50,4 +94,17 @@ func lists(cmd *redis.Cmd) ([][]any, error) {
 		all[i], _ = a.([]any)
 	}
 	return all, nil
+}
+
+// failures joins the errors of shards that have no answer; do names what was attempted.
+func failures(do string, answers []shardAnswer) error {
+	var all error
+	seen := map[string]bool{}
+	for _, a := range answers {
+		if a.err != nil && !seen[a.err.Error()] {
+			seen[a.err.Error()] = true
+			all = errors.Join(all, failure(do, a.err))
+		}
+	}
+	return all
 }

@@ -90,8 +90,9 @@
 //     among what was lost, the run is superseded, and its worker puts the task back, which
 //     starts the attempt again. A task whose attempt is the current one and waits is never
 //     acknowledged.
-//   - The task is missing in asynq while the job waits: the reconciler of any worker finds
-//     it within two of its intervals. One that asynq was never given, gave up or lost is
+//   - The task is missing in asynq while the job waits: a reconciler finds it in
+//     the next round over all live jobs. Workers share the rounds: one begins each interval, and
+//     takes some seconds where many jobs live. One that asynq was never given, gave up or lost is
 //     handed over (again), with code "task_lost" where it was lost. One that somebody
 //     deleted ends its job as canceled with code "task_deleted", one that somebody archived
 //     as failed with "task_archived". A deletion is concluded only while the Redis behind is
@@ -121,7 +122,8 @@
 //   - The handler returns ErrAwaiting, which FanOut gave it: the attempt ends, and its slot
 //     is free. The last child's end queues the next attempt, in its own commit.
 //   - The deadline passes: the context ends with ErrDeadline, and the handler's error
-//     ends the job as failed with code "deadline". A waiting job fails likewise.
+//     ends the job as failed with code "deadline". A waiting job fails likewise, in the next pass
+//     of any worker's reconciler, however many jobs live.
 //   - The handler does not return: CancelGrace after a cancel or the deadline the job's
 //     end is committed without it. Its slot stays taken until it returns.
 //   - No worker is there when a schedule ticks: the next that is makes the job, if it is

@@ -38,3 +38,15 @@ func Seated(ctx context.Context, w *Worker, p engine.TaskPayload) bool {
 func WatchedDequeues(w *Worker) (look func(ctx context.Context, now time.Time) error) {
 	return (&dequeues{w: w}).look
 }
+
+// A Reconciler is one that a test has pass.
+type Reconciler struct{ r *reconciler }
+
+// ReconcilerOf makes a reconciler of a worker that need not have been started.
+func ReconcilerOf(w *Worker) Reconciler { return Reconciler{newReconciler(&w.crew)} }
+
+// Pass runs one pass.
+func (r Reconciler) Pass(ctx context.Context) error { return r.r.pass(ctx) }
+
+// Suspects is how many jobs it will look at again.
+func (r Reconciler) Suspects() int { return len(r.r.suspects) }

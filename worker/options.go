@@ -56,8 +56,9 @@ type Options struct {
 	// to a quarter of Lease. Defaults to 500 ms.
 	SweepInterval time.Duration
 
-	// ReconcileInterval is how often waiting jobs are compared with asynq, 10 ms to
-	// 10 minutes, up to 1,000 of them at a time. While there are no more, a job whose
+	// ReconcileInterval is how often waiting jobs are compared with asynq, and deadlines with
+	// the clock, 10 ms to 10 minutes. Workers share the rounds over all live jobs, so it is also
+	// the time between two looks at a job, where no more than some 30,000 live. A job whose
 	// task is missing has it again after two to three intervals. Defaults to 5 seconds.
 	ReconcileInterval time.Duration
 

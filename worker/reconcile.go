@@ -4,27 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// Bounds of one pass: the jobs that it looks at, and the suspects that it remembers.
-// What is left comes with the next pass.
-const (
-	reconcilePage = 250
-	reconcileJobs = 1000
-	maxSuspects   = 10_000
-)
+// maxSuspects is how many suspects a reconciler remembers.
+const maxSuspects = 10_000
 
-// settling is how long a job whose task asynq was given and does not have is left before
-// it is looked at again: its task may be between two queues.
-const settling = 500 * time.Millisecond
-
-// reconciler walks over the live jobs of all shards, round after round, and compares
-// those that wait with asynq.
+// reconciler walks over the live jobs of all shards, in rounds that it shares with those of
+// other workers (reconcile_walk.go), and compares jobs that wait with asynq.
 //
 //	asynq was never given the task: its maker did not come so far    handed over
 //	the task is gone, and nothing but a deletion explains it         job.canceled, "task_deleted"
@@ -44,9 +34,7 @@ const settling = 500 * time.Millisecond
 type reconciler struct {
 	c *crew
 
-	shard    int
-	from     int // how many of the shard's live jobs were looked at
-	round    int
+	walk     *engine.Walk
 	suspects map[engine.JobID]suspect
 	history  string                // as it was kept last
 	tended   map[engine.JobID]bool // parents, in this pass
@@ -54,32 +42,10 @@ type reconciler struct {
 
 // suspect is a waiting job that asynq was never given, as far as is known, or a receiving one
 // that was not heard of. One sight is not enough: its task, or its report, may be on its way.
+// Whose reconciler has come by it looks at it again in each pass.
 type suspect struct {
 	attempt int
 	since   time.Time
-	round   int
-}
-
-// reconcile runs a pass each ReconcileInterval, give or take a tenth, so that
-// workers that were started together do not all look at once.
-func (c *crew) reconcile(ctx context.Context) {
-	r := &reconciler{c: c, suspects: map[engine.JobID]suspect{}, tended: map[engine.JobID]bool{}}
-	for {
-		d := c.opts.ReconcileInterval
-		if !sleep(ctx, d-d/10+rand.N(d/10+1)) {
-			return
-		}
-		err := r.keepHistory(ctx)
-		if err == nil {
-			err = r.pass(ctx)
-		}
-		if errors.Is(err, engine.ErrUnreachable) {
-			clear(r.suspects) // no reconciler could mend what it was about
-		}
-		if err != nil && ctx.Err() == nil {
-			c.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)
-		}
-	}
 }
 
 // keepHistory keeps which Redis answers when that has changed, so that attempts that asynq
@@ -107,62 +73,6 @@ func (r *reconciler) deleted(ctx context.Context, a engine.Attempt) (bool, error
 		r.history = "" // what was kept may be gone too
 	}
 	return history == a.History, nil
-}
-
-// sleep waits, and reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
-// pass looks at up to reconcileJobs live jobs, and at each shard at most once. Those
-// whose task is gone are looked at once more before anything is made of it.
-func (r *reconciler) pass(ctx context.Context) error {
-	e := r.c.opts.Engine
-	clear(r.tended)
-	var gone []engine.JobID
-	for looked, shards := 0, 0; looked < reconcileJobs && shards < e.Shards(); {
-		jobs, next, err := e.Live(ctx, r.shard, r.from, reconcilePage)
-		if err != nil {
-			return err
-		}
-		found, err := r.look(ctx, jobs, false)
-		if err != nil {
-			return err
-		}
-		gone = append(gone, found...)
-		looked += len(jobs)
-		r.from = next
-		if next == 0 {
-			shards++
-			r.shard++
-		}
-		if r.shard == e.Shards() {
-			r.shard = 0
-			r.endRound()
-		}
-	}
-	if len(gone) == 0 || !sleep(ctx, settling) {
-		return nil
-	}
-	_, err := r.look(ctx, gone, true)
-	return err
-}
-
-// endRound forgets suspects that the round did not come by: they have ended.
-func (r *reconciler) endRound() {
-	for job, s := range r.suspects {
-		if s.round != r.round {
-			delete(r.suspects, job)
-		}
-	}
-	r.round++
 }
 
 // look compares jobs with asynq. It returns those whose task is gone, or, when it looks
@@ -267,13 +177,22 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphans map[eng
 		return true, e.Cancel(ctx, a.Job)
 	case orphan && !held:
 		return true, r.tend(ctx, parent.Job, "children are canceled, since their parent has ended")
-	case !held && !a.Deadline.IsZero() && r.c.opts.Engine.Past(a.Deadline):
-		return true, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
+	case !held && r.late(a):
+		return true, r.failLate(ctx, a)
 	}
 	if a.State == engine.Receiving {
 		return r.unheard(ctx, a)
 	}
 	return false, nil
+}
+
+// late tells whether a job's deadline has passed. That of one that runs is its run's to see to.
+func (r *reconciler) late(a engine.Attempt) bool {
+	return a.State != engine.Running && !a.Deadline.IsZero() && r.c.opts.Engine.Past(a.Deadline)
+}
+
+func (r *reconciler) failLate(ctx context.Context, a engine.Attempt) error {
+	return r.c.opts.Engine.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
 }
 
 // tend sees to a parent's children, all of them, at the first of them in a pass.
@@ -379,7 +298,6 @@ func (r *reconciler) suspected(a engine.Attempt, since time.Duration) bool {
 		delete(r.suspects, a.Job)
 		return true
 	}
-	s.round = r.round
 	r.suspects[a.Job] = s
 	return false
 }

@@ -116,8 +116,8 @@ local function make(j, rule, with, fence)
   if with["@op"] then
     put(j, "ky", with["@op"])
   end
-  j.child, j.inherits, j.adopted = with.pa ~= nil, with.cc ~= nil, with.ai ~= nil
-  if j.child or j.inherits or j.adopted then
+  j.child, j.inherits, j.adopted, j.dated = with.pa ~= nil, with.cc ~= nil, with.ai ~= nil, with.dl ~= nil
+  if j.child or j.inherits or j.adopted or j.dated then
     flag(j)
   end
   if rule.to == "receiving" then
@@ -300,7 +300,7 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
       flag(j)
     end
     state = rule.to
-    j.state = state
+    j.state, j.turned = state, true
     put(j, "st", state)
   end
   if j.state == "receiving" then

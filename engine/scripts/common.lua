@@ -25,6 +25,17 @@ local function flagged(flags, letter)
   return string.find(flags, letter, 1, true) ~= nil
 end
 
+-- before compares IDs byte by byte, as zsets do; < goes by Redis's locale.
+local function before(a, b)
+  for i = 1, #a do
+    local x, y = string.byte(a, i), string.byte(b, i) or -1
+    if x ~= y then
+      return x < y
+    end
+  end
+  return #a < #b
+end
+
 -- parts splits a cursor "<ms>-<n>" into its two numbers.
 local function parts(cursor)
   local dash = string.find(cursor, "-", 1, true)

@@ -21,7 +21,7 @@ local jobs, bytes, entries, on = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(
 local most, last = tonumber(ARGV[8]), ARGV[9]
 local since, newest, newer = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local index = prefix .. "x:" .. topic
-local call, floor, byte = redis.call, math.floor, string.byte
+local call, floor = redis.call, math.floor
 
 local answer = { head(topic, true).id, "", "" }
 local size, looked = 0, 0
@@ -50,17 +50,6 @@ local function take(id)
   size = size + more
   answer[#answer + 1] = { id, f }
   return true
-end
-
--- before compares IDs byte by byte, as the index does; < goes by Redis's locale.
-local function before(a, b)
-  for i = 1, #a do
-    local x, y = byte(a, i), byte(b, i) or -1
-    if x ~= y then
-      return x < y
-    end
-  end
-  return #a < #b
 end
 
 -- rank is how many of the live jobs stand before those behind an ID, which may have left.

@@ -99,7 +99,7 @@ local jobs, topics, touched, heads
 -- kl, what frees that; cc, percent of the checkpoint; s0, the first start. fl holds letters: c, it
 -- is to be canceled; p, it is to be paused; k, it is a child; i, it inherited a
 -- checkpoint; a, it is adopted: an asynq task that is not Tidemark's carries it; w, it was
--- paused while it awaited its children.
+-- paused while it awaited its children; d, it has a deadline.
 local function load(id)
   local j = jobs[id]
   if not j then
@@ -112,6 +112,7 @@ local function load(id)
       canceling = flags and flagged(flags, "c"), pausing = flags and flagged(flags, "p"),
       child = flags and flagged(flags, "k"), inherits = flags and flagged(flags, "i"),
       adopted = flags and flagged(flags, "a"), awaits = flags and flagged(flags, "w"),
+      dated = flags and flagged(flags, "d"), turned = false,
     }
     jobs[id] = j
   end
@@ -129,7 +130,7 @@ end
 -- flag keeps what was asked of a job, or what it is.
 local function flag(j)
   put(j, "fl", (j.canceling and "c" or "") .. (j.pausing and "p" or "") .. (j.child and "k" or "") ..
-    (j.inherits and "i" or "") .. (j.adopted and "a" or "") .. (j.awaits and "w" or ""))
+    (j.inherits and "i" or "") .. (j.adopted and "a" or "") .. (j.awaits and "w" or "") .. (j.dated and "d" or ""))
 end
 
 -- get reads a field that load leaves out.

@@ -225,6 +225,15 @@ local function trim(stream, h)
   end
 end
 
+-- date lists a job by its deadline while no worker runs it.
+local function date(j)
+  if j.ended or running(j.state) then
+    call("ZREM", prefix .. "due", j.id)
+  else
+    call("ZADD", prefix .. "due", get(j, "dl"), j.id)
+  end
+end
+
 -- settle is phase three: it moves the hashes, then trims.
 local function settle()
   for i = 1, #touched do
@@ -240,6 +249,9 @@ local function settle()
         call("ZADD", prefix .. "beats", call("HINCRBY", prefix .. "head", "beats", 1), j.id)
       elseif j.beat == false then
         call("ZREM", prefix .. "beats", j.id)
+      end
+      if j.dated and (j.turned or j.ended) then
+        date(j)
       end
       if j.made and j.adopted then
         call("SET", pointer(get(j, "q"), get(j, "ai")), j.id)
