@@ -68,6 +68,8 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 		"cancel":   func() error { return e.Cancel(ctx, kept.Job) },
 		"retry":    func() error { _, err := e.Retry(ctx, ended.job, engine.RetryQuery{}); return err },
 		"sweep":    func() error { _, err := e.Silent(ctx, nil); return err },
+		"walk":     func() error { _, _, err := e.Walk("w", time.Hour).Next(ctx); return err },
+		"due":      func() error { _, err := e.Due(ctx, 1); return err },
 		"stall":    func() error { _, err := e.Stall(ctx, d.job, "1"); return err },
 		"replay":   func() error { _, err := e.Replay(ctx, topic, engine.Beginning); return err },
 		"snapshot": func() error { _, err := e.Snapshot(ctx, topic, ""); return err },
