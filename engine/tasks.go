@@ -119,13 +119,24 @@ type ActiveTask struct {
 }
 
 // ActiveTasks lists the attempts that asynq has handed out of queues and of their rescue
-// queues; its cost grows with their number, which the workers' slots bound. Its error
-// wraps ErrUnreachable.
+// queues; its cost grows with their number, which the workers' slots bound. While there are
+// none it is one call of one server, and one a queue on a Cluster. Its error wraps
+// ErrUnreachable.
 func (e *Engine) ActiveTasks(ctx context.Context, queues []string) ([]ActiveTask, error) {
-	pipe := e.redis.Pipeline()
-	cmds := make([]*redis.StringSliceCmd, 0, 2*len(queues))
+	keys := make([]string, 0, 2*len(queues))
 	for _, q := range queues {
-		cmds = append(cmds, pipe.LRange(ctx, e.asynqKey(q, "active"), 0, -1), pipe.LRange(ctx, e.asynqKey(RescueQueue(q), "active"), 0, -1))
+		keys = append(keys, e.asynqKey(q, "active"), e.asynqKey(RescueQueue(q), "active"))
+	}
+	if !e.Sharded() {
+		n, err := e.redis.Exists(ctx, keys...).Result()
+		if err != nil || n == 0 {
+			return nil, failure("list asynq's active tasks", err)
+		}
+	}
+	pipe := e.redis.Pipeline()
+	cmds := make([]*redis.StringSliceCmd, len(keys))
+	for i, key := range keys {
+		cmds[i] = pipe.LRange(ctx, key, 0, -1)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, failure("list asynq's active tasks", err)

@@ -11,18 +11,45 @@ import (
 )
 
 // asynqClient is the engine's client as asynq's servers get it.
-type asynqClient struct{ redis.UniversalClient }
+type asynqClient struct {
+	redis.UniversalClient
+	polls map[string]*pollGroup // by the first key of the scripts that look into a queue
+}
 
 // refusedPause is how long asynq waits after an error before it asks again.
 const refusedPause = 250 * time.Millisecond
 
-// EvalSha holds errors back for a while. After one, asynq asks for the next task at once:
+// EvalSha runs a script of asynq's, unless it would look into keys that are empty. It holds
+// errors back for a while. After one, asynq asks for the next task at once:
 // a Redis that refuses writes would be asked thousands of times a second.
 func (c asynqClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	cmd := c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	cmd := c.evalSha(ctx, sha, keys, args...)
 	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "NOSCRIPT") {
 		sleep(ctx, refusedPause)
 	}
+	return cmd
+}
+
+func (c asynqClient) evalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	var group *pollGroup
+	if len(keys) > 0 {
+		group = c.polls[keys[0]]
+	}
+	if group == nil {
+		return c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	}
+	empty, err := group.empty(ctx, c.UniversalClient, args)
+	if err != nil {
+		cmd := redis.NewCmd(ctx)
+		cmd.SetErr(err)
+		return cmd
+	}
+	if empty {
+		return nothing(ctx, keys[0])
+	}
+	sent := time.Now()
+	cmd := c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	group.note(keys[0], sent, isNothing(cmd))
 	return cmd
 }
 

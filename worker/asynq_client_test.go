@@ -46,7 +46,7 @@ func TestAsynqIsHeldBackAfterErrors(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
-			if err := (asynqClient{answering{err: c.err}}).EvalSha(t.Context(), "", nil).Err(); !errors.Is(err, c.err) {
+			if err := (asynqClient{UniversalClient: answering{err: c.err}}).EvalSha(t.Context(), "", nil).Err(); !errors.Is(err, c.err) {
 				t.Errorf("%v became %v", c.err, err)
 			}
 			if got := time.Since(began); got != c.want {

@@ -41,8 +41,9 @@
 // elected for that.
 //
 // A worker says every HeartbeatInterval that its runs are alive, and hears in return
-// which were superseded or are to be canceled. Every worker asks each SweepInterval who has
-// not beaten for a lease, both on connections that carry no reports. Redis counts beats, and
+// which were superseded or are to be canceled. Every worker asks each SweepInterval, or each
+// quarter of a Lease while nothing runs, who has not beaten for a lease, both on connections
+// that carry no reports. Redis counts beats, and
 // an answer holds the count of the moment and the runs that have not beaten since an earlier
 // one, so it costs the same for ten runs and for ten thousand. Silence is observed, not
 // computed from clocks: a claim needs the same beat over a whole Lease of time that the

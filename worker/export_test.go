@@ -15,7 +15,7 @@ func OwnGate(w *Worker) { w.gate = newGate() }
 
 // AsynqClient is the client of a worker's asynq servers.
 func AsynqClient(e *engine.Engine) redis.UniversalClient {
-	return asynqClient{byRedisClock{e.Redis(), e}}
+	return asynqClient{UniversalClient: byRedisClock{e.Redis(), e}}
 }
 
 // Rescue is what w's sweep does about a run whose last heartbeat is beat and that it takes

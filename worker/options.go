@@ -52,8 +52,8 @@ type Options struct {
 	// its job: at least 2 heartbeats, at most 10 minutes. Defaults to 4 seconds.
 	Lease time.Duration
 
-	// SweepInterval is how often the heartbeats of all workers are read, from 10 ms
-	// to a quarter of Lease. Defaults to 500 ms.
+	// SweepInterval is how often the heartbeats of all workers are read while jobs run, from
+	// 10 ms to a quarter of Lease, which it is while nothing runs. Defaults to 500 ms.
 	SweepInterval time.Duration
 
 	// ReconcileInterval is how often waiting jobs are compared with asynq, and deadlines with

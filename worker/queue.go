@@ -11,13 +11,22 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// How often a worker has asynq look into its queues: for tasks when they were empty,
-// and for delayed ones that are due. The first of its servers does the latter; the
-// others, which cannot be told to leave it, do it rarely.
+// How often a worker has asynq look into its queues, when they were empty. These decide how
+// much an idle worker asks of Redis; a busy one does not wait for them. asynq waits for half
+// of an interval to one and a half.
 const (
-	taskCheck    = 100 * time.Millisecond
-	delayedCheck = 250 * time.Millisecond
-	seldom       = time.Minute
+	taskCheck = 100 * time.Millisecond
+	// rescueCheck is for the slots that are reserved for rescue queues. The others look into
+	// these too, while they are free.
+	rescueCheck = 250 * time.Millisecond
+	// delayedCheck is for tasks that come due, at whole seconds. The first server looks for
+	// those of all queues.
+	delayedCheck = 750 * time.Millisecond
+	// retryCheck is for asynq's own retries, on a Cluster. Tidemark's tasks have none.
+	retryCheck = 5 * time.Second
+	// seldom is for what a server cannot be told to leave: the others' look for tasks that come
+	// due, and the removal of results, of which Tidemark's tasks have none.
+	seldom = time.Minute
 )
 
 // maxTakers bounds takers: beyond it Redis is busy anyway.
@@ -49,14 +58,15 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		level = asynq.DebugLevel
 	}
-	add := func(queues map[string]int, slots, takers int) {
+	client := asynqClient{byRedisClock{e.Redis(), e}, pollGroups(all, rescue, e.Sharded())}
+	delayed := delayedCheck
+	add := func(queues map[string]int, slots, takers int, check time.Duration) {
 		l := &lane{slots: make(chan struct{}, slots)}
-		delayed := delayedCheck
 		for i := range takers {
 			lanes = append(lanes, l)
-			servers = append(servers, asynq.NewServerFromRedisClient(asynqClient{byRedisClock{e.Redis(), e}}, asynq.Config{
+			servers = append(servers, asynq.NewServerFromRedisClient(client, asynq.Config{
 				Concurrency: (slots + i) / takers, Queues: queues,
-				TaskCheckInterval: time.Duration(takers) * taskCheck, DelayedTaskCheckInterval: delayed,
+				TaskCheckInterval: check, DelayedTaskCheckInterval: delayed, JanitorInterval: seldom,
 				Logger: asynqLog{w.opts.Logger}, LogLevel: level,
 				// Runs end with the drain by themselves, so asynq has none to give up.
 				ShutdownTimeout: w.opts.DrainGrace + time.Minute,
@@ -64,8 +74,9 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 			delayed = seldom
 		}
 	}
-	add(all, w.opts.Concurrency, takers(w.opts.Concurrency))
-	add(rescue, w.opts.RescueSlots, takers(w.opts.RescueSlots))
+	n := takers(w.opts.Concurrency)
+	add(all, w.opts.Concurrency, n, time.Duration(n)*taskCheck)
+	add(rescue, w.opts.RescueSlots, takers(w.opts.RescueSlots), rescueCheck)
 	return servers, lanes
 }
 

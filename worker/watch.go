@@ -205,8 +205,12 @@ func (h *watch) wentBack(now reading) bool {
 
 // wait is how long after a reading the next one is due: an interval, or less where a
 // beat comes into doubt before that, or a whole lease of silence may be seen, which a
-// reading just too early would put off by an interval.
+// reading just too early would put off by an interval. While nothing runs it is the longest
+// that an interval may be.
 func (h *watch) wait(interval time.Duration) time.Duration {
+	if len(h.shards) > 0 && !slices.ContainsFunc(h.shards, func(s shardWatch) bool { return s.oldest > 0 }) {
+		return max(interval, h.lease/4)
+	}
 	wait := interval
 	for i, s := range h.shards {
 		at, still := h.silence(i)

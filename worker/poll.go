@@ -1,0 +1,177 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A pollGroup spares Redis asynq's looks into keys that hold nothing. asynq runs a script
+// for each queue at every look; while all keys of the group are known to have nothing for it,
+// one EXISTS for all of them takes the place of the scripts. Once there is something, asynq's
+// scripts run as they always did until each has found nothing.
+//
+// A group of one key costs a script a look. It has a longer hold instead.
+//
+// Its methods may be called concurrently: all servers of a worker share it.
+type pollGroup struct {
+	keys []string
+	// hold is how long what was found empty counts as empty.
+	hold time.Duration
+
+	mu      sync.Mutex
+	full    map[string]bool // keys that may have something
+	changed time.Time       // when a key was added to full
+	emptyAt time.Time       // when nothing was found in any key last
+	// scriptAt is when a script last ran although all keys were known to be empty.
+	scriptAt time.Time
+}
+
+const (
+	// pollHold spans one look of asynq's into all queues: its questions follow each other at once.
+	pollHold = 20 * time.Millisecond
+	// scriptEvery is how often one of asynq's scripts runs although nothing is there. It
+	// writes, and a Redis that was demoted shows itself only by refusing a write.
+	scriptEvery = 5 * time.Second
+)
+
+func newPollGroup(hold time.Duration, keys ...string) *pollGroup {
+	g := &pollGroup{keys: keys, hold: hold, full: map[string]bool{}}
+	for _, k := range keys {
+		g.full[k] = true
+	}
+	return g
+}
+
+// pollGroups are the groups of the keys that asynq's scripts look into, by key, for queues
+// and those of them that are rescue queues. On a Cluster queues stand in slots of their own,
+// so each key is a group; what may wait is looked into less often there.
+func pollGroups[V any](queues, rescue map[string]V, cluster bool) map[string]*pollGroup {
+	groups := map[string]*pollGroup{}
+	for _, set := range []string{"pending", "scheduled", "retry"} {
+		var keys []string
+		for queue := range queues {
+			key := "asynq:{" + queue + "}:" + set
+			keys = append(keys, key)
+			hold := pollHold
+			if _, ok := rescue[queue]; ok && set == "pending" {
+				hold = 2 * rescueCheck
+			} else if set == "retry" {
+				hold = retryCheck
+			}
+			groups[key] = newPollGroup(hold, key)
+		}
+		if !cluster {
+			all := newPollGroup(pollHold, keys...)
+			for _, key := range keys {
+				groups[key] = all
+			}
+		}
+	}
+	return groups
+}
+
+// empty reports whether asynq's script would find nothing, for which it may ask Redis. args
+// are the script's. Its error says that Redis did not answer.
+func (g *pollGroup) empty(ctx context.Context, c redis.UniversalClient, args []any) (bool, error) {
+	if known, sure := g.known(time.Now()); !known || sure {
+		return known, nil
+	}
+	ready := []any(nil)
+	n, err := c.Exists(ctx, g.keys...).Result()
+	if err == nil && n > 0 {
+		var answer any
+		answer, err = readyKeys.Run(ctx, c, g.keys, args...).Result()
+		ready, _ = answer.([]any)
+	}
+	if refused := redis.Error(nil); errors.As(err, &refused) {
+		for _, k := range g.keys { // asynq's scripts may fare better
+			ready = append(ready, k)
+		}
+	} else if err != nil {
+		return false, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	if len(ready) == 0 {
+		g.emptyAt = now
+	}
+	for _, k := range ready {
+		g.full[fmt.Sprint(k)], g.changed = true, now
+	}
+	return len(g.full) == 0, nil
+}
+
+// readyKeys are those of KEYS that asynq's scripts would take something from: not from a
+// queue that is paused, nor what is due later than ARGV[1].
+var readyKeys = redis.NewScript(`
+local ready = {}
+for _, key in ipairs(KEYS) do
+  local queue, kind = string.match(key, "^(.*}:)(%a+)$")
+  local found
+  if kind == "pending" then
+    found = redis.call("EXISTS", queue .. "paused") == 0 and redis.call("EXISTS", key) == 1
+  else
+    found = redis.call("ZRANGEBYSCORE", key, "-inf", ARGV[1], "LIMIT", 0, 1)[1]
+  end
+  if found then
+    ready[#ready + 1] = key
+  end
+end
+return ready`)
+
+// known reports whether all keys were empty when they were last looked into, and whether
+// that was within the hold.
+func (g *pollGroup) known(now time.Time) (known, sure bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case len(g.full) > 0:
+		return false, false
+	case now.Sub(g.emptyAt) < g.hold:
+		return true, true
+	case len(g.keys) == 1:
+		return false, false
+	case now.Sub(g.scriptAt) >= scriptEvery:
+		g.scriptAt = now
+		return false, false
+	}
+	return true, false
+}
+
+// note keeps what a script found in a key. A script that was sent before another one found
+// something may have run before it, so it does not tell that the key is empty now.
+func (g *pollGroup) note(key string, sent time.Time, empty bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case !empty:
+		g.full[key], g.changed = true, time.Now()
+	case !sent.Before(g.changed):
+		if delete(g.full, key); len(g.keys) == 1 {
+			g.emptyAt = sent
+		}
+	}
+}
+
+// nothing is what asynq's scripts answer for an empty key: the one that takes a task has
+// no answer, the one that forwards delayed tasks counts 0.
+func nothing(ctx context.Context, key string) *redis.Cmd {
+	cmd := redis.NewCmd(ctx)
+	if kindOf(key) == "pending" {
+		cmd.SetErr(redis.Nil)
+	} else {
+		cmd.SetVal(int64(0))
+	}
+	return cmd
+}
+
+// isNothing reports whether a script found nothing; an error is no such answer.
+func isNothing(cmd *redis.Cmd) bool {
+	return errors.Is(cmd.Err(), redis.Nil) || cmd.Err() == nil && cmd.Val() == int64(0)
+}
