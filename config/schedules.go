@@ -16,17 +16,17 @@ import (
 
 // scheduleItem is a schedule as a file has it.
 type scheduleItem struct {
-	Name       string            `json:"name"`
-	Topic      engine.Topic      `json:"topic"`
-	Type       string            `json:"type"`
-	Cron       string            `json:"cron"`
-	TimeZone   string            `json:"time_zone,omitempty"`
-	Missed     string            `json:"missed,omitempty"`
-	Title      string            `json:"title,omitempty"`
-	Queue      string            `json:"queue,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	MaxRetries *int              `json:"max_retries,omitempty"`
-	Payload    json.RawMessage   `json:"payload,omitempty"`
+	Name        string            `json:"name"`
+	Topic       engine.Topic      `json:"topic"`
+	Type        string            `json:"type"`
+	Cron        string            `json:"cron"`
+	TimeZone    string            `json:"time_zone,omitempty"`
+	Missed      string            `json:"missed,omitempty"`
+	Title       string            `json:"title,omitempty"`
+	Queue       string            `json:"queue,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	MaxAttempts int               `json:"max_attempts,omitempty"`
+	Payload     json.RawMessage   `json:"payload,omitempty"`
 }
 
 // schedules is a list in the file, and the same as one line of YAML or JSON elsewhere.
@@ -57,7 +57,7 @@ func schedules(at func(*Config) *[]engine.Schedule) codec {
 var scheduleWords = strings.NewReplacer(
 	"invalid Schedules: ", "", "invalid schedule Name", "name", "invalid topic", "topic", "invalid Cron", "cron", "invalid TimeZone", "time_zone",
 	"TimeZone", "time_zone", "invalid Missed", "missed", "invalid Type", "type", "invalid Title", "title", "invalid Labels", "labels",
-	"invalid label", "label", "invalid Queue", "queue", "invalid MaxRetries", "max_retries",
+	"invalid label", "label", "invalid Queue", "queue", "invalid MaxAttempts", "max_attempts",
 	"invalid Payload", "payload",
 )
 
@@ -108,14 +108,11 @@ func parseSchedule(raw any) (engine.Schedule, error) {
 		}
 		return engine.Schedule{}, errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
-	s := engine.Schedule{
+	return engine.Schedule{
 		Topic: item.Topic, Name: item.Name, Cron: item.Cron, TimeZone: item.TimeZone, Missed: engine.MissedPolicy(item.Missed),
 		Type: item.Type, Title: item.Title, Queue: item.Queue, Labels: item.Labels, Payload: item.Payload,
-	}
-	if n := item.MaxRetries; n != nil {
-		s.MaxRetries, err = engine.Retries("max_retries", *n)
-	}
-	return s, err
+		MaxAttempts: item.MaxAttempts,
+	}, nil
 }
 
 // printSchedules gives the list as one line of JSON; "" for none.
@@ -127,11 +124,7 @@ func printSchedules(list []engine.Schedule) string {
 	for i, s := range list {
 		items[i] = scheduleItem{
 			Name: s.Name, Topic: s.Topic, Type: s.Type, Cron: s.Cron, TimeZone: s.TimeZone, Missed: string(s.Missed), Title: s.Title,
-			Queue: s.Queue, Labels: s.Labels, Payload: s.Payload,
-		}
-		if s.MaxRetries != 0 {
-			n := max(s.MaxRetries, 0)
-			items[i].MaxRetries = &n
+			Queue: s.Queue, Labels: s.Labels, MaxAttempts: s.MaxAttempts, Payload: s.Payload,
 		}
 	}
 	text, _ := json.Marshal(items) // the payloads are JSON already

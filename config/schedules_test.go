@@ -20,7 +20,7 @@ const nightlyFile = `schedules:
     title: Nightly
     queue: exports
     labels: {region: eu}
-    max_retries: 0
+    max_attempts: 1
     payload: {Rows: 1000, Since: 2026-01-02, deep: [{Key: x}]}
   - {name: pulse, topic: "user:1", type: pulse, cron: "@every 30s"}
 `
@@ -28,7 +28,7 @@ const nightlyFile = `schedules:
 func TestSchedules(t *testing.T) {
 	want := []engine.Schedule{{
 		Name: "nightly", Topic: "team:7", Type: "export", Cron: "30 2 * * 1-5", TimeZone: "Europe/Berlin", Missed: engine.MissedAll,
-		Title: "Nightly", Queue: "exports", Labels: map[string]string{"region": "eu"}, MaxRetries: -1,
+		Title: "Nightly", Queue: "exports", Labels: map[string]string{"region": "eu"}, MaxAttempts: 1,
 		// Keys as they are written, which viper would not leave them.
 		Payload: []byte(`{"Rows":1000,"Since":"2026-01-02T00:00:00Z","deep":[{"Key":"x"}]}`),
 	}, {Name: "pulse", Topic: "user:1", Type: "pulse", Cron: "@every 30s"}}
@@ -65,7 +65,7 @@ func TestSchedulesThatAreRefused(t *testing.T) {
 		{"an unknown member", "[" + item("") + ", " + item(", corn: x") + "]", `schedules "2 items": item 2: unknown field "corn"` + form},
 		{"a number for a text", "[{name: 5}]", "item 1: name: a number where a text is wanted; put it into quotes" + form},
 		{"a number for a label", "[" + item(", labels: {a: 5}") + "]", "a number where a text is wanted; put it into quotes" + form},
-		{"fewer retries than none", "[" + item(", max_retries: -1") + "]", "item 1: invalid max_retries -1: want 0 to 1000" + form},
+		{"fewer attempts than one", "[" + item(", max_attempts: -1") + "]", "a of user:1: max_attempts -1: want 1 to 1000"},
 		{"a payload with a key that JSON lacks", "[" + item(", payload: {1: 2}") + "]", "item 1: a key that is no text" + ", which JSON does not have" + form},
 		{"a payload with a number that JSON lacks", "[" + item(", payload: {rows: .inf}") + "]", "item 1: +Inf, which is no number in JSON" + form},
 		{"no name", "[{topic: 'user:1', type: x, cron: '@daily'}]", `name "": want [a-z0-9]`},
@@ -74,7 +74,7 @@ func TestSchedulesThatAreRefused(t *testing.T) {
 		{"a zone of nowhere", "[" + item(", time_zone: Mars/Olympus") + "]", `a of user:1: time_zone "Mars/Olympus": want a name of the IANA database`},
 		{"a zone in the expression", "[{name: a, topic: 'user:1', type: x, cron: 'TZ=UTC @daily'}]", "a zone goes into time_zone"},
 		{"an unknown policy", "[" + item(", missed: never") + "]", `a of user:1: missed "never": want skip, latest or all`},
-		{"too many retries", "[" + item(", max_retries: 1001") + "]", "item 1: invalid max_retries 1001: want 0 to 1000" + form},
+		{"too many attempts", "[" + item(", max_attempts: 1001") + "]", "a of user:1: max_attempts 1001: want 1 to 1000"},
 		{"the same twice", "[" + item("") + ", " + item("") + "]", "a of user:1 is named twice"},
 		{"two problems", "[" + item(", missed: never") + ", {name: b}]", `missed "never": want skip, latest or all; b of : topic`},
 	} {

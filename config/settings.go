@@ -278,7 +278,7 @@ var settings = []Setting{
 			"@monthly, @yearly, or @every with a duration in whole seconds, in quotes, as YAML wants them. It may have a " +
 			"time_zone, which is UTC if absent; missed, for ticks that no worker was there for: skip, latest (a job for " +
 			"the newest of them, the default) or all (a job for each of the newest 100); and payload, title, queue, " +
-			"labels and max_retries, as a job has them. A payload is at most 16 KiB, and config print shows it.",
+			"labels and max_attempts, as a job has them. A payload is at most 16 KiB, and config print shows it.",
 		codec: schedules(func(c *Config) *[]engine.Schedule { return &c.Worker.Schedules }),
 	},
 

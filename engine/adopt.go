@@ -137,7 +137,7 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption, last Attempt) (JobID, er
 	o := operation{
 		kind: JobQueued, topic: a.Topic, job: newJobID(shardOf(a.Topic, e.opts.Shards), e.Now()), attempt: 1,
 		fields: []any{
-			"ty", a.Type, "c", constant, "pl", "", "q", a.Task.Queue, "mr", a.MaxRetries, "ai", a.Task.ID,
+			"ty", a.Type, "c", constant, "pl", "", "q", a.Task.Queue, "ma", a.MaxRetries + 1, "ai", a.Task.ID,
 			"@after", string(last.Job),
 		},
 	}

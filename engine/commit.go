@@ -38,8 +38,8 @@ type Started struct {
 	// Share is how much of the bar, in percent, the arrival of the job's input has
 	// filled; 0 for a job that was not received.
 	Share int
-	// MaxRetries may be used, Retries were.
-	MaxRetries, Retries int
+	// MaxAttempts may fail; Retries is how many have, and were tried again.
+	MaxAttempts, Retries int
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes  int
 	Deadline time.Time // zero: none
@@ -141,7 +141,7 @@ func readStarted(f []any) *Started {
 		return n
 	}
 	s := &Started{
-		Type: text(f[0]), Payload: []byte(text(f[1])), MaxRetries: number(3), Retries: number(4),
+		Type: text(f[0]), Payload: []byte(text(f[1])), MaxAttempts: number(3), Retries: number(4),
 		Crashes: number(5), Tenths: number(7), CheckpointTenths: number(8), Queue: text(f[9]),
 		Topic: Topic(text(f[10])), Share: number(11), Depth: number(12),
 	}

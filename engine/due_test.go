@@ -37,7 +37,7 @@ func dueLife(t testing.TB, e *engine.Engine) error {
 	ctx := soon(t)
 	deadline := time.Now().Add(time.Hour)
 	make := func(change func(*engine.Spec)) engine.JobID {
-		s := engine.Spec{Topic: "user:42", Type: "export", Deadline: deadline, MaxRetries: 3}
+		s := engine.Spec{Topic: "user:42", Type: "export", Deadline: deadline, MaxAttempts: 4}
 		if change != nil {
 			change(&s)
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,10 +45,10 @@ type Spec struct {
 	// Deadline ends the job as failed, with code "deadline", when it has not ended
 	// by itself. Zero: none.
 	Deadline time.Time
-	// MaxRetries is how many times a failed attempt is tried again, at most 1000.
-	// 0 means the default of 3, a negative number none. Crashes and drains cost
-	// no retry.
-	MaxRetries int
+	// MaxAttempts is how many attempts may fail before the job does, 1 to 1000; after a
+	// failed one of fewer the job is tried again. Crashes and drains do not count. Zero
+	// means the default of 4.
+	MaxAttempts int
 }
 
 // A KeyLife says how long a Key gives the job that it has made.
@@ -66,8 +67,8 @@ const maxLabels = 16
 // DefaultQueue is the queue of a job that names none.
 const DefaultQueue = "default"
 
-// DefaultMaxRetries is the number of retries of a job that names none.
-const DefaultMaxRetries = 3
+// DefaultMaxAttempts is the MaxAttempts of a job that names none.
+const DefaultMaxAttempts = 4
 
 // Enqueued is what Enqueue answers.
 type Enqueued struct {
@@ -82,17 +83,7 @@ var (
 	queueForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 )
 
-const mostRetries = 1000
-
-// Retries gives a plain number of retries, 0 to 1000, as MaxRetries of a Spec or a Schedule
-// has it, to which 0 is the default and -1 none. name is what its error calls it, which wraps
-// ErrInvalid.
-func Retries(name string, n int) (int, error) {
-	if n == 0 {
-		return -1, nil
-	}
-	return n, option.Within(name, n, 0, mostRetries)
-}
+const mostAttempts = 1000
 
 // Validate checks the specification as Enqueue does, but for whether its deadline leaves
 // time to start, which is for Redis's clock to say. Its error wraps ErrInvalid or
@@ -164,7 +155,7 @@ func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, err
 	s.complete()
 	o := operation{
 		kind: JobQueued, topic: s.Topic, job: id, attempt: 1,
-		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries}, pin(s.Topic, payload)...),
+		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "ma", s.MaxAttempts}, pin(s.Topic, payload)...),
 	}
 	t := task{job: id, topic: s.Topic, attempt: 1, kind: s.Type, queue: s.Queue}
 	o.fields = append(o.fields, s.keyLife()...)
@@ -203,15 +194,10 @@ func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error
 	return done, r.standing
 }
 
-// complete gives what s leaves open its default, and makes MaxRetries a plain number.
+// complete gives what s leaves open its default.
 func (s *Spec) complete() {
 	option.Default(&s.Queue, DefaultQueue)
-	switch {
-	case s.MaxRetries == 0:
-		s.MaxRetries = DefaultMaxRetries
-	case s.MaxRetries < 0:
-		s.MaxRetries = 0
-	}
+	option.Default(&s.MaxAttempts, DefaultMaxAttempts)
 }
 
 // keyLife is the field of the job's hash that says what frees its key.
@@ -261,7 +247,7 @@ func (s Spec) constant(from origin) (string, error) {
 	if err := errors.Join(
 		bounded("Key", len(s.Key), 256, "use a hash of it"),
 		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
-		option.Within("MaxRetries", s.MaxRetries, -1, mostRetries),
+		option.Within("MaxAttempts", cmp.Or(s.MaxAttempts, DefaultMaxAttempts), 1, mostAttempts),
 	); err != nil {
 		return "", err
 	}

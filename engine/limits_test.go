@@ -50,7 +50,7 @@ func TestAJobSpecificationIsBounded(t *testing.T) {
 		{"no topic", base(func(s *engine.Spec) { s.Topic = "" }), []string{"topic"}},
 		{"a queue of Tidemark's own", base(func(s *engine.Spec) { s.Queue = "default-rescue" }), []string{"Queue", "-rescue"}},
 		{"queue misnamed", base(func(s *engine.Spec) { s.Queue = "Ä" }), []string{"Queue", "Ä"}},
-		{"retries over the bound", base(func(s *engine.Spec) { s.MaxRetries = 1001 }), []string{"MaxRetries", "1001", "1000"}},
+		{"attempts over the bound", base(func(s *engine.Spec) { s.MaxAttempts = 1001 }), []string{"MaxAttempts", "1001", "1000"}},
 		{"delay below 0", base(func(s *engine.Spec) { s.Delay = -1 }), []string{"Delay"}},
 	} {
 		says(t, c.name, c.spec.Validate(), c.says)

@@ -337,7 +337,7 @@ func (j *modelJob) given() *engine.Started {
 	}
 	return &engine.Started{
 		Topic: j.spec.Topic, Type: j.spec.Type, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
-		CheckpointTenths: j.checkpointTenths, Share: j.share, MaxRetries: engine.DefaultMaxRetries, Retries: j.retries, Crashes: j.crashes,
+		CheckpointTenths: j.checkpointTenths, Share: j.share, MaxAttempts: engine.DefaultMaxAttempts, Retries: j.retries, Crashes: j.crashes,
 	}
 }
 

@@ -64,7 +64,7 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, idle 
 	fence := Fence{Token: NewToken()}
 	o := operation{
 		kind: JobReceiving, topic: s.Topic, job: id, attempt: 0, fence: "0." + fence.Token, shown: &shown,
-		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "mr", s.MaxRetries, "rs", share, "il", idle.Milliseconds()}, pin(s.Topic, payload)...),
+		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "ma", s.MaxAttempts, "rs", share, "il", idle.Milliseconds()}, pin(s.Topic, payload)...),
 	}
 	o.fields = append(o.fields, s.keyLife()...)
 	if s.Key != "" {

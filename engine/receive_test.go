@@ -59,7 +59,7 @@ func TestReceivedHandsOverOnce(t *testing.T) {
 	url := redistest.Server(t).URL()
 	ctx, shared := minutes(t), func(o *engine.Options) { o.Namespace = "received" }
 	one, two := open(t, url, shared), open(t, url, shared)
-	spec := engine.Spec{Topic: "user:42", Type: "analysis", Queue: "bulk", MaxRetries: -1}
+	spec := engine.Spec{Topic: "user:42", Type: "analysis", Queue: "bulk", MaxAttempts: 1}
 	id, err := one.NewJobID(spec.Topic)
 	must(t, err)
 	_, _, err = one.Receive(ctx, id, spec, 40, 0, engine.Shown{})

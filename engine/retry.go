@@ -50,7 +50,7 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 		return Enqueued{}, fmt.Errorf("%w: it is %s, and only a job that has ended is tried again; cancel it, or wait for its end", ErrState, old.State)
 	}
 	pipe := e.redis.Pipeline()
-	job := pipe.HMGet(ctx, e.keys.job(id), "pl", "q", "mr", "cp", "cc", "rs", "at", "ai", "pk")
+	job := pipe.HMGet(ctx, e.keys.job(id), "pl", "q", "ma", "cp", "cc", "rs", "at", "ai", "pk")
 	shelf := pipe.HMGet(ctx, e.keys.shelf(id), "pl", "cp")
 	if _, err := pipe.Exec(ctx); err != nil {
 		return Enqueued{}, failure("read job "+string(id), err)
@@ -75,10 +75,7 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 		n, _ := strconv.Atoi(text(f[i]))
 		return n
 	}
-	s := Spec{Topic: v.Topic, Type: old.Type, Title: old.Title, Labels: old.Labels, Payload: []byte(text(f[0])), Queue: text(f[1]), MaxRetries: number(2)}
-	if s.MaxRetries == 0 {
-		s.MaxRetries = -1
-	}
+	s := Spec{Topic: v.Topic, Type: old.Type, Title: old.Title, Labels: old.Labels, Payload: []byte(text(f[0])), Queue: text(f[1]), MaxAttempts: number(2)}
 	now := e.Now()
 	o, t, err := s.making(newJobID(id.shard(), now), now, origin{retryOf: id})
 	if err != nil {

@@ -58,12 +58,12 @@ type Schedule struct {
 	// MissedLatest.
 	Missed MissedPolicy
 
-	// Type, Title, Queue and MaxRetries are each job's, with the bounds and defaults of
+	// Type, Title, Queue and MaxAttempts are each job's, with the bounds and defaults of
 	// Spec. Type is required.
-	Type       string
-	Title      string
-	Queue      string
-	MaxRetries int
+	Type        string
+	Title       string
+	Queue       string
+	MaxAttempts int
 	// Labels are each job's: at most 15, or 16 with one named ScheduleLabel.
 	Labels map[string]string
 	// Payload is what the handler gets: JSON of at most 16 KiB. Defaults to null.
@@ -134,7 +134,7 @@ func (s *Schedule) complete() {
 	option.Default(&s.TimeZone, "UTC")
 	option.Default(&s.Missed, MissedLatest)
 	option.Default(&s.Queue, DefaultQueue)
-	option.Default(&s.MaxRetries, DefaultMaxRetries)
+	option.Default(&s.MaxAttempts, DefaultMaxAttempts)
 	if len(s.Payload) == 0 {
 		s.Payload = json.RawMessage("null")
 	}
@@ -153,7 +153,7 @@ func (s Schedule) spec() Spec {
 	labels := map[string]string{ScheduleLabel: s.Name}
 	maps.Copy(labels, s.Labels)
 	return Spec{
-		Topic: s.Topic, Type: s.Type, Payload: []byte(s.Payload), Title: s.Title, Labels: labels, Queue: s.Queue, MaxRetries: s.MaxRetries,
+		Topic: s.Topic, Type: s.Type, Payload: []byte(s.Payload), Title: s.Title, Labels: labels, Queue: s.Queue, MaxAttempts: s.MaxAttempts,
 	}
 }
 
@@ -163,20 +163,19 @@ func (s Schedule) times() string { return s.TimeZone + " " + s.Cron }
 // field is the schedule's in all hashes. No topic has the character between.
 func (s Schedule) field() string { return string(s.Topic) + "|" + s.Name }
 
-// scheduleJSON is a schedule as Redis and the protocol have it. MaxRetries is a plain
-// number there.
+// scheduleJSON is a schedule as Redis and the protocol have it.
 type scheduleJSON struct {
-	Topic      Topic             `json:"topic"`
-	Name       string            `json:"name"`
-	Cron       string            `json:"cron"`
-	TimeZone   string            `json:"time_zone"`
-	Missed     MissedPolicy      `json:"missed"`
-	Type       string            `json:"type"`
-	Payload    json.RawMessage   `json:"payload,omitempty"`
-	Title      string            `json:"title,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	Queue      string            `json:"queue"`
-	MaxRetries int               `json:"max_retries"`
+	Topic       Topic             `json:"topic"`
+	Name        string            `json:"name"`
+	Cron        string            `json:"cron"`
+	TimeZone    string            `json:"time_zone"`
+	Missed      MissedPolicy      `json:"missed"`
+	Type        string            `json:"type"`
+	Payload     json.RawMessage   `json:"payload,omitempty"`
+	Title       string            `json:"title,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Queue       string            `json:"queue"`
+	MaxAttempts int               `json:"max_attempts"`
 
 	LastAt *time.Time `json:"last_at,omitempty"`
 	NextAt *time.Time `json:"next_at,omitempty"`
@@ -186,19 +185,15 @@ type scheduleJSON struct {
 func (s Schedule) wire() scheduleJSON {
 	return scheduleJSON{
 		Topic: s.Topic, Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: s.Type, Payload: s.Payload,
-		Title: s.Title, Labels: s.Labels, Queue: s.Queue, MaxRetries: max(s.MaxRetries, 0),
+		Title: s.Title, Labels: s.Labels, Queue: s.Queue, MaxAttempts: s.MaxAttempts,
 	}
 }
 
 func (j scheduleJSON) schedule() Schedule {
-	s := Schedule{
+	return Schedule{
 		Topic: j.Topic, Name: j.Name, Cron: j.Cron, TimeZone: j.TimeZone, Missed: j.Missed, Type: j.Type, Payload: j.Payload,
-		Title: j.Title, Labels: j.Labels, Queue: j.Queue, MaxRetries: j.MaxRetries,
+		Title: j.Title, Labels: j.Labels, Queue: j.Queue, MaxAttempts: j.MaxAttempts,
 	}
-	if s.MaxRetries == 0 {
-		s.MaxRetries = -1
-	}
-	return s
 }
 
 // MarshalJSON implements json.Marshaler.

@@ -18,7 +18,7 @@ import (
 func nightly(topic engine.Topic) engine.Schedule {
 	return engine.Schedule{
 		Topic: topic, Name: "nightly", Cron: "30 2 * * *", TimeZone: "Europe/Berlin", Type: "report", Title: "Nightly",
-		Labels: map[string]string{"region": "eu"}, Payload: json.RawMessage(`{"Days": 1}`), MaxRetries: -1,
+		Labels: map[string]string{"region": "eu"}, Payload: json.RawMessage(`{"Days": 1}`), MaxAttempts: 1,
 	}
 }
 
@@ -92,7 +92,7 @@ func testSchedules(t *testing.T, ctx context.Context, e *engine.Engine) {
 	if listed, err = e.Schedules(ctx, topic); err != nil || names(listed) != "schedules:1/a.second/Nightly schedules:1/nightly/Hourly" {
 		t.Errorf("listed are %s, %v", names(listed), err)
 	}
-	if p := string(listed[0].Payload); p != `{"Days":1}` || listed[0].MaxRetries != -1 || listed[0].Labels["region"] != "eu" || listed[0].TimeZone != "Europe/Berlin" {
+	if p := string(listed[0].Payload); p != `{"Days":1}` || listed[0].MaxAttempts != 1 || listed[0].Labels["region"] != "eu" || listed[0].TimeZone != "Europe/Berlin" {
 		t.Errorf("read back: %+v, payload %s", listed[0], p)
 	}
 	a, err := e.Agenda(ctx, []engine.Schedule{configured, elsewhere})
@@ -291,7 +291,7 @@ func TestSchedulesThatAreRefused(t *testing.T) {
 		{"no type", func(s *engine.Schedule) { s.Type = "" }, "invalid Type"},
 		{"a queue of Tidemark's own", func(s *engine.Schedule) { s.Queue = "x-rescue" }, "invalid Queue"},
 		{"a long title", func(s *engine.Schedule) { s.Title = strings.Repeat("a", 201) }, "invalid Title"},
-		{"too many retries", func(s *engine.Schedule) { s.MaxRetries = 1001 }, "invalid MaxRetries"},
+		{"too many attempts", func(s *engine.Schedule) { s.MaxAttempts = 1001 }, "invalid MaxAttempts"},
 		{"15 labels", func(s *engine.Schedule) { s.Labels = labels(15) }, ""},
 		{"16 labels", func(s *engine.Schedule) { s.Labels = labels(16) }, "at most 15 beside the label schedule"},
 		{"16 labels with that one", func(s *engine.Schedule) { s.Labels = labels(15, "schedule") }, ""},
@@ -437,13 +437,13 @@ func TestScheduledAsJSON(t *testing.T) {
 	b, err := json.Marshal(s)
 	must(t, err)
 	const want = `{"topic":"user:42","name":"nightly","cron":"30 2 * * *","time_zone":"Europe/Berlin","missed":"skip","type":"report",` +
-		`"title":"Nightly","labels":{"region":"eu"},"queue":"reports","max_retries":0,"next_at":"2026-11-27T01:30:00Z"}`
+		`"title":"Nightly","labels":{"region":"eu"},"queue":"reports","max_attempts":1,"next_at":"2026-11-27T01:30:00Z"}`
 	if string(b) != want {
 		t.Errorf("%s\nwant\n%s", b, want)
 	}
 	var back engine.Scheduled
 	must(t, json.Unmarshal(b, &back))
-	if back.Name != "nightly" || back.MaxRetries != -1 || !back.NextAt.Equal(at) || !back.LastAt.IsZero() || back.Err != nil {
+	if back.Name != "nightly" || back.MaxAttempts != 1 || !back.NextAt.Equal(at) || !back.LastAt.IsZero() || back.Err != nil {
 		t.Errorf("read as %+v", back)
 	}
 }

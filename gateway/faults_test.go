@@ -130,7 +130,7 @@ func (a *audience) produce(ctx context.Context, lane string) {
 
 // post makes a job, and asks again while the gateway says that it may.
 func (a *audience) post(ctx context.Context, lane string, n int) engine.JobID {
-	body := fmt.Sprintf(`{"topic":"user:%s","type":"count","payload":40,"title":"%d","key":"%d","max_retries":0}`, lane, n, n)
+	body := fmt.Sprintf(`{"topic":"user:%s","type":"count","payload":40,"title":"%d","key":"%d","max_attempts":1}`, lane, n, n)
 	transport := &http.Transport{DisableKeepAlives: true}
 	for ; ; sleep(ctx, 20*time.Millisecond) {
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.s.url("/v1/jobs"), strings.NewReader(body))

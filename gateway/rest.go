@@ -21,17 +21,17 @@ const maxBodyBytes = engine.MaxPayloadBytes + 64<<10
 
 // A jobRequest is the body of POST /v1/jobs; engine.Spec has the bounds.
 type jobRequest struct {
-	Topic      string            `json:"topic"`
-	Type       string            `json:"type"`
-	Payload    json.RawMessage   `json:"payload"`
-	Title      string            `json:"title"`
-	Labels     map[string]string `json:"labels"`
-	Key        string            `json:"key"`
-	KeyLife    engine.KeyLife    `json:"key_life"`
-	Queue      string            `json:"queue"`
-	DelayMS    int64             `json:"delay_ms"`
-	Deadline   time.Time         `json:"deadline"`
-	MaxRetries *int              `json:"max_retries"`
+	Topic       string            `json:"topic"`
+	Type        string            `json:"type"`
+	Payload     json.RawMessage   `json:"payload"`
+	Title       string            `json:"title"`
+	Labels      map[string]string `json:"labels"`
+	Key         string            `json:"key"`
+	KeyLife     engine.KeyLife    `json:"key_life"`
+	Queue       string            `json:"queue"`
+	DelayMS     int64             `json:"delay_ms"`
+	Deadline    time.Time         `json:"deadline"`
+	MaxAttempts int               `json:"max_attempts"`
 }
 
 func (j jobRequest) spec() (engine.Spec, error) {
@@ -41,22 +41,12 @@ func (j jobRequest) spec() (engine.Spec, error) {
 	}
 	s := engine.Spec{
 		Topic: engine.Topic(j.Topic), Type: j.Type, Title: j.Title, Labels: j.Labels, Key: j.Key, KeyLife: j.KeyLife, Queue: j.Queue,
-		Delay: time.Duration(j.DelayMS) * time.Millisecond, Deadline: j.Deadline,
+		Delay: time.Duration(j.DelayMS) * time.Millisecond, Deadline: j.Deadline, MaxAttempts: j.MaxAttempts,
 	}
 	if len(j.Payload) > 0 {
 		s.Payload = j.Payload
 	}
-	var err error
-	s.MaxRetries, err = specRetries(j.MaxRetries)
-	return s, err
-}
-
-// specRetries is a request's max_retries as a Spec has it: the default if it has none.
-func specRetries(n *int) (int, error) {
-	if n == nil {
-		return 0, nil
-	}
-	return engine.Retries("max_retries", *n)
+	return s, nil
 }
 
 func (g *Gateway) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {

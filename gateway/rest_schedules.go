@@ -11,15 +11,15 @@ import (
 // A scheduleRequest is the body of PUT /v1/topics/{topic}/schedules/{name};
 // engine.Schedule has the bounds.
 type scheduleRequest struct {
-	Cron       string            `json:"cron"`
-	TimeZone   string            `json:"time_zone"`
-	Missed     string            `json:"missed"`
-	Type       string            `json:"type"`
-	Payload    json.RawMessage   `json:"payload"`
-	Title      string            `json:"title"`
-	Labels     map[string]string `json:"labels"`
-	Queue      string            `json:"queue"`
-	MaxRetries *int              `json:"max_retries"`
+	Cron        string            `json:"cron"`
+	TimeZone    string            `json:"time_zone"`
+	Missed      string            `json:"missed"`
+	Type        string            `json:"type"`
+	Payload     json.RawMessage   `json:"payload"`
+	Title       string            `json:"title"`
+	Labels      map[string]string `json:"labels"`
+	Queue       string            `json:"queue"`
+	MaxAttempts int               `json:"max_attempts"`
 }
 
 func (g *Gateway) listSchedules(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
@@ -50,13 +50,9 @@ func (g *Gateway) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	if err := readJSON(w, r, &body); err != nil {
 		return err
 	}
-	retries, err := specRetries(body.MaxRetries)
-	if err != nil {
-		return err
-	}
 	s, created, err := g.opts.Engine.PutSchedule(r.Context(), engine.Schedule{
 		Topic: topic, Name: r.PathValue("name"), Cron: body.Cron, TimeZone: body.TimeZone, Missed: engine.MissedPolicy(body.Missed),
-		Type: body.Type, Payload: body.Payload, Title: body.Title, Labels: body.Labels, Queue: body.Queue, MaxRetries: retries,
+		Type: body.Type, Payload: body.Payload, Title: body.Title, Labels: body.Labels, Queue: body.Queue, MaxAttempts: body.MaxAttempts,
 	})
 	if err != nil {
 		return err

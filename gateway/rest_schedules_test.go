@@ -13,7 +13,7 @@ import (
 )
 
 const scheduleBody = `{"cron":"30 2 * * *","time_zone":"Europe/Berlin","type":"export","title":"Nightly","payload":{"secret":2025},` +
-	`"labels":{"region":"eu"},"max_retries":0}`
+	`"labels":{"region":"eu"},"max_attempts":1}`
 
 func TestSchedulesOverHTTP(t *testing.T) {
 	e := real(t)
@@ -31,7 +31,7 @@ func TestSchedulesOverHTTP(t *testing.T) {
 	put.into(t, &answered)
 	got := answered.Schedule
 	if put.status != http.StatusCreated || answered.Topic != topic || got["name"] != "nightly" || got["missed"] != "latest" || got["queue"] != "default" ||
-		got["max_retries"] != 0.0 || got["last_at"] != nil {
+		got["max_attempts"] != 1.0 || got["last_at"] != nil {
 		t.Errorf("put: %+v", put)
 	}
 	next, err := time.Parse(time.RFC3339, got["next_at"].(string))
@@ -42,7 +42,7 @@ func TestSchedulesOverHTTP(t *testing.T) {
 		t.Errorf("put again: %+v, want as before: %s", again, put.body)
 	}
 	stored, err := e.Schedules(soon(t), topic)
-	if err != nil || len(stored) != 1 || string(stored[0].Payload) != `{"secret":2025}` || stored[0].MaxRetries != -1 || stored[0].Labels["region"] != "eu" {
+	if err != nil || len(stored) != 1 || string(stored[0].Payload) != `{"secret":2025}` || stored[0].MaxAttempts != 1 || stored[0].Labels["region"] != "eu" {
 		t.Errorf("stored are %+v, %v", stored, err)
 	}
 
@@ -114,8 +114,8 @@ func TestScheduleRequestsThatAreRefused(t *testing.T) {
 		{"put no zone", "PUT", one, with(map[string]any{"time_zone": "x"}), "producer", 400, "invalid", "TimeZone"},
 		{"put no policy", "PUT", one, with(map[string]any{"missed": "x"}), "producer", 400, "invalid", "Missed"},
 		{"put no type", "PUT", one, with(map[string]any{"type": ""}), "producer", 400, "invalid", "Type"},
-		{"put fewer retries than none", "PUT", one, with(map[string]any{"max_retries": -1}), "producer", 400, "invalid", "max_retries"},
-		{"put more retries than there may be", "PUT", one, with(map[string]any{"max_retries": 1001}), "producer", 400, "invalid", "max_retries 1001: want 0 to 1000"},
+		{"put fewer attempts than one", "PUT", one, with(map[string]any{"max_attempts": -1}), "producer", 400, "invalid", "MaxAttempts"},
+		{"put more attempts than there may be", "PUT", one, with(map[string]any{"max_attempts": 1001}), "producer", 400, "invalid", "MaxAttempts 1001: want 1 to 1000"},
 		{"put a large payload", "PUT", one, with(map[string]any{"payload": strings.Repeat("x", 20<<10)}), "producer", 400, "invalid", "Payload"},
 		{"put a body beyond all bounds", "PUT", one, with(map[string]any{"payload": strings.Repeat("x", 400<<10)}), "producer", 413, "too_large", ""},
 		{"delete without the right", "DELETE", one, "", "reader", 403, "forbidden", ""},

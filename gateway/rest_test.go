@@ -58,7 +58,7 @@ func (s *server) ask(t *testing.T, method, path, body string, change func(*http.
 func TestEnqueueShowCancel(t *testing.T) {
 	e := real(t)
 	s := serve(t, e, nil)
-	const body = `{"topic":"user:42","type":"export","title":"Orders","payload":{"year":2025},"labels":{"team":"sales"},"key":"k1","max_retries":0}`
+	const body = `{"topic":"user:42","type":"export","title":"Orders","payload":{"year":2025},"labels":{"team":"sales"},"key":"k1","max_attempts":1}`
 	made := s.ask(t, http.MethodPost, "/v1/jobs", body, nil)
 	var got struct {
 		ID       engine.JobID
@@ -366,7 +366,7 @@ func TestEnqueueBodies(t *testing.T) {
 		{"no topic", `{"type":"export"}`, nil, 400, "invalid"},
 		{"a long title", `{"topic":"user:42","type":"export","title":"` + strings.Repeat("x", 201) + `"}`, nil, 400, "invalid"},
 		{"a negative delay", `{"topic":"user:42","type":"export","delay_ms":-1}`, nil, 400, "invalid"},
-		{"negative retries", `{"topic":"user:42","type":"export","max_retries":-1}`, nil, 400, "invalid"},
+		{"negative attempts", `{"topic":"user:42","type":"export","max_attempts":-1}`, nil, 400, "invalid"},
 		{"a long payload", `{"topic":"user:42","type":"export","payload":"` + strings.Repeat("x", 256<<10) + `"}`, nil, 400, "invalid"},
 		{"a long body", `{"topic":"user:42","type":"export","payload":"` + strings.Repeat("x", 400<<10) + `"}`, nil, 413, "too_large"},
 		{"a form", `topic=user:42`, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 400, "invalid"},

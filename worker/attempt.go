@@ -326,7 +326,7 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 		return engine.Report{Type: engine.JobPaused}
 	case errors.Is(cause, ErrDraining):
 		return engine.Report{Type: engine.JobQueued}
-	case r.started.Retries >= r.started.MaxRetries:
+	case r.started.Retries+1 >= r.started.MaxAttempts:
 		return failed(code)
 	}
 	wait := backoff(r.started.Retries, w.opts.BackoffMin, w.opts.BackoffMax)

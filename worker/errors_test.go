@@ -52,7 +52,7 @@ func TestErrorsOfHandlersAreClipped(t *testing.T) {
 	start(t, w)
 	failures := 0
 	for name, want := range ends {
-		all := history(t, e, enqueue(t, e, name, func(s *engine.Spec) { s.MaxRetries = attempts - 1 }), nil)
+		all := history(t, e, enqueue(t, e, name, func(s *engine.Spec) { s.MaxAttempts = attempts }), nil)
 		failures += want.attempts
 		told := 0
 		for _, r := range all {

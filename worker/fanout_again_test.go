@@ -45,7 +45,7 @@ func TestFanOutsFollowEachOther(t *testing.T) {
 		return nil
 	})
 	start(t, w)
-	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxAttempts = 1 }), nil)
 	if end := last(all); end.State != engine.Succeeded || end.Attempt != 1+len(names) {
 		t.Errorf("it ended so:\n%s", tell(all))
 	}
@@ -76,7 +76,7 @@ func TestTwoFanOutsAtOnce(t *testing.T) {
 	})
 	worker.Handle(w, "child", func(context.Context, *worker.Run, int) error { return nil })
 	start(t, w)
-	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+	all := history(t, e, enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxAttempts = 1 }), nil)
 	if end := last(all); end.State != engine.Succeeded || count(all, engine.JobStalled) != 0 {
 		t.Errorf("it ended so:\n%s", tell(all))
 	}
@@ -144,7 +144,7 @@ func TestChildrenWithDeadlines(t *testing.T) {
 		return errors.New("too late")
 	})
 	start(t, w)
-	job := enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxRetries = -1 })
+	job := enqueue(t, e, "parent", func(s *engine.Spec) { s.MaxAttempts = 1 })
 	if all := history(t, e, job, nil); last(all).State != engine.Succeeded {
 		t.Errorf("it ended so:\n%s", tell(all))
 	}

@@ -174,7 +174,7 @@ func TestOptionalChildrenMayFail(t *testing.T) {
 	e := real(t)
 	w := build(t, brief(e))
 	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
-		outcomes, err := run.FanOut(ctx, "all", parts(6, "child", func(_ int, c *engine.Child) { c.Optional, c.Spec.MaxRetries = true, -1 }))
+		outcomes, err := run.FanOut(ctx, "all", parts(6, "child", func(_ int, c *engine.Child) { c.Optional, c.Spec.MaxAttempts = true, 1 }))
 		if err != nil {
 			return err
 		}

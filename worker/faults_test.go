@@ -68,7 +68,7 @@ func underFault(t *testing.T, f redistest.Fault) {
 				default:
 				}
 				topic := engine.Topic(fmt.Sprintf("user:%d-%d", lane, n))
-				job, err := insist(ctx, e, engine.Spec{Topic: topic, Type: "tally", Payload: work, Key: "once", MaxRetries: -1})
+				job, err := insist(ctx, e, engine.Spec{Topic: topic, Type: "tally", Payload: work, Key: "once", MaxAttempts: 1})
 				if err != nil {
 					problems <- fmt.Sprintf("enqueue: %v", err)
 					return

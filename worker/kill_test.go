@@ -61,7 +61,7 @@ func (s scene) killOnce(ctx context.Context, t testing.TB, url string, l leases,
 	}
 	defer func() { _, _ = survivor.kill() }()
 
-	jobs, err := enqueueAll(ctx, e, s.jobs, engine.Spec{Topic: "user:killed", Type: "tally", Payload: killed, MaxRetries: -1})
+	jobs, err := enqueueAll(ctx, e, s.jobs, engine.Spec{Topic: "user:killed", Type: "tally", Payload: killed, MaxAttempts: 1})
 	if err != nil {
 		return false, err
 	}

@@ -139,19 +139,19 @@ func TestErrorIsRetriedFromTheCheckpoint(t *testing.T) {
 func TestAttemptsThatEndTheJob(t *testing.T) {
 	broken := errors.New("no such customer")
 	for _, c := range []struct {
-		name    string
-		retries int
-		handler func(context.Context, *worker.Run, []byte) error
-		code    string
-		message string
+		name     string
+		attempts int
+		handler  func(context.Context, *worker.Run, []byte) error
+		code     string
+		message  string
 	}{
-		{"permanent", 3, func(context.Context, *worker.Run, []byte) error {
+		{"permanent", 4, func(context.Context, *worker.Run, []byte) error {
 			return fmt.Errorf("export: %w", worker.Permanent(broken))
 		}, "permanent", "export: no such customer"},
-		{"no retries", -1, func(context.Context, *worker.Run, []byte) error { return broken }, "error", "no such customer"},
-		{"panic", 3, func(context.Context, *worker.Run, []byte) error { panic("secret " + "sauce") }, "panic", "panic: secret sauce"},
-		{"panic of nil", 3, func(context.Context, *worker.Run, []byte) error { panic(nil) }, "panic", "panic called with nil argument"},
-		{"goexit", 3, func(context.Context, *worker.Run, []byte) error { runtime.Goexit(); return nil }, "panic", "runtime.Goexit"},
+		{"one attempt", 1, func(context.Context, *worker.Run, []byte) error { return broken }, "error", "no such customer"},
+		{"panic", 4, func(context.Context, *worker.Run, []byte) error { panic("secret " + "sauce") }, "panic", "panic: secret sauce"},
+		{"panic of nil", 4, func(context.Context, *worker.Run, []byte) error { panic(nil) }, "panic", "panic called with nil argument"},
+		{"goexit", 4, func(context.Context, *worker.Run, []byte) error { runtime.Goexit(); return nil }, "panic", "runtime.Goexit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -162,7 +162,7 @@ func TestAttemptsThatEndTheJob(t *testing.T) {
 			w := build(t, o)
 			worker.Handle(w, "export", c.handler)
 			start(t, w)
-			all := history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.MaxRetries = c.retries }), nil)
+			all := history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.MaxAttempts = c.attempts }), nil)
 			end := last(all)
 			if end.State != engine.Failed || end.Error == nil || end.Error.Code != c.code || !strings.Contains(end.Error.Message, c.message) || end.Attempt != 1 {
 				t.Errorf("ended as %s with %+v after %d attempts", end.State, end.Error, end.Attempt)
@@ -174,7 +174,7 @@ func TestAttemptsThatEndTheJob(t *testing.T) {
 				eventually(t, "the stack in the log", func() bool { return strings.Contains(log.String(), "life_test.go") })
 			}
 			// The worker lives on.
-			history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+			history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.MaxAttempts = 1 }), nil)
 		})
 	}
 }
@@ -223,7 +223,7 @@ func TestUnknownTypeIsLeftToAnotherWorker(t *testing.T) {
 	one := build(t, brief(e))
 	worker.Handle(one, "import", func(context.Context, *worker.Run, []byte) error { return nil })
 	start(t, one)
-	job := enqueue(t, e, "export", func(s *engine.Spec) { s.MaxRetries = 100 })
+	job := enqueue(t, e, "export", func(s *engine.Spec) { s.MaxAttempts = 101 })
 	r := awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobRetrying })
 	if r.Job.Error.Code != "no_handler" || !strings.Contains(r.Job.Error.Message, `"export"`) || !strings.Contains(r.Job.Error.Message, `["import"]`) {
 		t.Errorf("the attempt failed with %+v", r.Job.Error)

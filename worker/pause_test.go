@@ -28,7 +28,7 @@ func TestPauseFreesTheWorkerAndResumeGoesOn(t *testing.T) {
 		worker.Handle(w, "export", func(context.Context, *worker.Run, []byte) error { return nil })
 		start(t, w)
 		p := tally{Steps: 300}
-		job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxRetries = p, -1 })
+		job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxAttempts = p, 1 })
 		awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 10 })
 		for range 2 { // twice is no error
 			if err := e.Pause(soon(t), job); err != nil {
@@ -161,7 +161,7 @@ func TestResumeBeforeThePause(t *testing.T) {
 		return context.Cause(ctx)
 	})
 	start(t, w)
-	job := enqueue(t, e, "slow", func(s *engine.Spec) { s.MaxRetries = -1 })
+	job := enqueue(t, e, "slow", func(s *engine.Spec) { s.MaxAttempts = 1 })
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobStarted })
 	if err := e.Pause(soon(t), job); err != nil {
 		t.Fatal(err)

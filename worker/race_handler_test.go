@@ -117,7 +117,7 @@ func TestRacesOfHandlersHaveOneEnd(t *testing.T) {
 		if i%50 == 0 {
 			p.Outcome = flaky // its backoff takes up to a second
 		}
-		made, err := e.Enqueue(t.Context(), engine.Spec{Topic: engine.Topic(fmt.Sprint("user:", i)), Type: "raced", Payload: p, MaxRetries: 1})
+		made, err := e.Enqueue(t.Context(), engine.Spec{Topic: engine.Topic(fmt.Sprint("user:", i)), Type: "raced", Payload: p, MaxAttempts: 2})
 		if err != nil {
 			return err
 		}

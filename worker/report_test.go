@@ -26,7 +26,7 @@ func do(t *testing.T, change func(*worker.Options), h func(context.Context, *wor
 	w := build(t, o)
 	worker.Handle(w, "export", h)
 	start(t, w)
-	return history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.MaxRetries = -1 }), nil)
+	return history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.MaxAttempts = 1 }), nil)
 }
 
 func TestTextsAreCutAndTheJobIsTold(t *testing.T) {

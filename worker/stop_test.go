@@ -82,7 +82,7 @@ func TestDrainHandsBack(t *testing.T) {
 	worker.Handle(one, "tally", countUp(nil))
 	start(t, one)
 	p := tally{Steps: 500}
-	job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxRetries = p, -1 })
+	job := enqueue(t, e, "tally", func(s *engine.Spec) { s.Payload, s.MaxAttempts = p, 1 })
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 10 })
 	stop(t, one)
 	two := build(t, o)

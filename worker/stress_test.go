@@ -34,7 +34,7 @@ func TestStartAndStopUnderLoad(t *testing.T) {
 		w := next()
 		for range 4 {
 			jobs = append(jobs, enqueue(t, e, "tally", func(s *engine.Spec) {
-				s.Topic, s.Payload, s.MaxRetries = engine.Topic(fmt.Sprint("user:", len(jobs))), work, -1
+				s.Topic, s.Payload, s.MaxAttempts = engine.Topic(fmt.Sprint("user:", len(jobs))), work, 1
 			}))
 		}
 		if d.below(3) > 0 {

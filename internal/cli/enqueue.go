@@ -35,20 +35,18 @@ queue among them: give types of your own a queue of their own.`,
 	queue := f.String("queue", "", "the `QUEUE` (default "+engine.DefaultQueue+")")
 	delay := f.Duration("delay", 0, "how long the job waits before its first attempt")
 	deadline := f.String("deadline", "", "when the job is ended if it has not by itself: a `TIME`, as 2026-01-02T15:04:05Z, or a duration from now")
-	retries := f.Int("retries", engine.DefaultMaxRetries, "how many times a failed attempt is tried again")
+	attempts := f.Int("max-attempts", engine.DefaultMaxAttempts, "how many attempts may fail before the job does, 1 to 1000")
 	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, madeAsJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		spec := engine.Spec{
 			Type: args[0], Title: *caption, Key: *key, KeyLife: engine.KeyLife(*life), Queue: *queue, Delay: *delay,
 		}
-		if spec.MaxRetries, err = engine.Retries("--retries", *retries); err != nil {
-			return err
-		}
+		spec.MaxAttempts = *attempts
 		if spec.Payload, err = a.payload(*payload); err != nil {
 			return err
 		}
-		if spec.Deadline, err = deadlineAt(*deadline, time.Now()); err != nil {
+		if spec.Deadline, err = deadlineAt(*deadline, *delay, time.Now()); err != nil {
 			return err
 		}
 		if spec.Labels, err = parseLabels(*labels); err != nil {
@@ -131,11 +129,14 @@ func (a *app) payload(arg string) ([]byte, error) {
 	return b, nil
 }
 
-func deadlineAt(s string, now time.Time) (time.Time, error) {
+func deadlineAt(s string, delay time.Duration, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
 	if d, err := time.ParseDuration(s); err == nil {
+		if d <= delay {
+			return time.Time{}, usage("--deadline %s: it is before the job could start, after %s", s, delay)
+		}
 		return now.Add(d), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)

@@ -47,12 +47,12 @@ func TestMessageIsOneLine(t *testing.T) {
 func TestDeadlineIsATimeOrADuration(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for text, want := range map[string]time.Time{"": {}, "90m": now.Add(90 * time.Minute), "2026-02-01T00:00:00Z": time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)} {
-		got, err := deadlineAt(text, now)
+		got, err := deadlineAt(text, 0, now)
 		if err != nil || !got.Equal(want) {
 			t.Errorf("%q is %v (%v), want %v", text, got, err, want)
 		}
 	}
-	if _, err := deadlineAt("tomorrow", now); exitCode(err) != exitUsage {
+	if _, err := deadlineAt("tomorrow", 0, now); exitCode(err) != exitUsage {
 		t.Errorf("a word gives %v, want a usage error", err)
 	}
 }

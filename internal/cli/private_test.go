@@ -74,7 +74,7 @@ func TestPayloadsStayPrivate(t *testing.T) {
 		"no object":           `"` + big + `"`,
 		"a list":              `["` + big + `"]`,
 	} {
-		if status := request("POST", "/v1/jobs", nil, `{"topic":"user:demo","type":"`+analysis.JobType+`","queue":"analysis","title":"`+name+`","max_retries":5,"payload":`+payload+`}`); status != 201 {
+		if status := request("POST", "/v1/jobs", nil, `{"topic":"user:demo","type":"`+analysis.JobType+`","queue":"analysis","title":"`+name+`","max_attempts":6,"payload":`+payload+`}`); status != 201 {
 			t.Fatalf("%s is answered with %d", name, status)
 		}
 		jobs++

@@ -120,7 +120,7 @@ comes twice.`,
 	caption := f.String("title", "", "the jobs' `TITLE`, for people, at most 200 characters")
 	labels := f.StringArray("label", nil, "a label of the jobs, as `NAME=VALUE`; may be repeated, at most 15 times")
 	queue := f.String("queue", "", "the jobs' `QUEUE` (default "+engine.DefaultQueue+")")
-	retries := f.Int("retries", engine.DefaultMaxRetries, "how many times a failed attempt is tried again")
+	attempts := f.Int("max-attempts", engine.DefaultMaxAttempts, "how many attempts may fail before the job does, 1 to 1000")
 	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print the schedule as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
@@ -135,9 +135,7 @@ comes twice.`,
 		s := engine.Schedule{
 			Name: args[0], Cron: *cron, TimeZone: *zone, Missed: engine.MissedPolicy(*missed), Type: *jobType, Title: *caption, Queue: *queue,
 		}
-		if s.MaxRetries, err = engine.Retries("--retries", *retries); err != nil {
-			return err
-		}
+		s.MaxAttempts = *attempts
 		if s.Payload, err = a.payload(*payload); err != nil {
 			return err
 		}

@@ -22,20 +22,20 @@ func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, e
 		return engine.Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
 	}
 	body := struct {
-		Topic      engine.Topic      `json:"topic"`
-		Type       string            `json:"type"`
-		Payload    any               `json:"payload,omitempty"`
-		Title      string            `json:"title,omitempty"`
-		Labels     map[string]string `json:"labels,omitempty"`
-		Key        string            `json:"key,omitempty"`
-		KeyLife    engine.KeyLife    `json:"key_life,omitempty"`
-		Queue      string            `json:"queue,omitempty"`
-		DelayMS    int64             `json:"delay_ms,omitempty"`
-		Deadline   *time.Time        `json:"deadline,omitempty"`
-		MaxRetries *int              `json:"max_retries,omitempty"`
+		Topic       engine.Topic      `json:"topic"`
+		Type        string            `json:"type"`
+		Payload     any               `json:"payload,omitempty"`
+		Title       string            `json:"title,omitempty"`
+		Labels      map[string]string `json:"labels,omitempty"`
+		Key         string            `json:"key,omitempty"`
+		KeyLife     engine.KeyLife    `json:"key_life,omitempty"`
+		Queue       string            `json:"queue,omitempty"`
+		DelayMS     int64             `json:"delay_ms,omitempty"`
+		Deadline    *time.Time        `json:"deadline,omitempty"`
+		MaxAttempts int               `json:"max_attempts,omitempty"`
 	}{
 		Topic: s.Topic, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels, Key: s.Key, KeyLife: s.KeyLife, Queue: s.Queue,
-		DelayMS: s.Delay.Milliseconds(),
+		DelayMS: s.Delay.Milliseconds(), MaxAttempts: s.MaxAttempts,
 	}
 	if b, raw := s.Payload.([]byte); raw {
 		body.Payload = json.RawMessage(b)
@@ -45,11 +45,6 @@ func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, e
 	}
 	if !s.Deadline.IsZero() {
 		body.Deadline = &s.Deadline
-	}
-	if s.MaxRetries != 0 {
-		// Negative is none to a Spec, and zero its default.
-		n := max(s.MaxRetries, 0)
-		body.MaxRetries = &n
 	}
 	e, err := c.make(ctx, "/v1/jobs", body)
 	if err != nil {

@@ -27,7 +27,7 @@ func TestJobsAreThoseOfTheEngine(t *testing.T) {
 
 	spec := engine.Spec{
 		Topic: topic, Type: "export", Title: "<Orders> & “2025”", Payload: map[string]int{"year": 2025}, Labels: map[string]string{"region": "eu"},
-		Key: "november", KeyLife: engine.KeyUntilFailed, Queue: "nobody", Delay: time.Hour, Deadline: time.Now().Add(24 * time.Hour), MaxRetries: -1,
+		Key: "november", KeyLife: engine.KeyUntilFailed, Queue: "nobody", Delay: time.Hour, Deadline: time.Now().Add(24 * time.Hour), MaxAttempts: 1,
 	}
 	made, err := c.Enqueue(ctx, spec)
 	if err != nil || made.Existing || made.Topic != topic {

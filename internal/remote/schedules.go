@@ -23,23 +23,18 @@ func (c *Client) PutSchedule(ctx context.Context, s engine.Schedule) (_ engine.S
 		return fail(err)
 	}
 	body := struct {
-		Cron       string              `json:"cron"`
-		TimeZone   string              `json:"time_zone,omitempty"`
-		Missed     engine.MissedPolicy `json:"missed,omitempty"`
-		Type       string              `json:"type"`
-		Payload    json.RawMessage     `json:"payload,omitempty"`
-		Title      string              `json:"title,omitempty"`
-		Labels     map[string]string   `json:"labels,omitempty"`
-		Queue      string              `json:"queue,omitempty"`
-		MaxRetries *int                `json:"max_retries,omitempty"`
+		Cron        string              `json:"cron"`
+		TimeZone    string              `json:"time_zone,omitempty"`
+		Missed      engine.MissedPolicy `json:"missed,omitempty"`
+		Type        string              `json:"type"`
+		Payload     json.RawMessage     `json:"payload,omitempty"`
+		Title       string              `json:"title,omitempty"`
+		Labels      map[string]string   `json:"labels,omitempty"`
+		Queue       string              `json:"queue,omitempty"`
+		MaxAttempts int                 `json:"max_attempts,omitempty"`
 	}{
 		Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels,
-		Queue: s.Queue,
-	}
-	if s.MaxRetries != 0 {
-		// Negative is none to a Schedule, and zero its default.
-		n := max(s.MaxRetries, 0)
-		body.MaxRetries = &n
+		Queue: s.Queue, MaxAttempts: s.MaxAttempts,
 	}
 	var answer struct {
 		Schedule engine.Scheduled `json:"schedule"`

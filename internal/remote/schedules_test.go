@@ -21,7 +21,7 @@ func TestSchedulesAreThoseOfTheEngine(t *testing.T) {
 	}
 	s := engine.Schedule{
 		Topic: topic, Name: "nightly", Cron: "30 2 * * *", TimeZone: "Europe/Berlin", Missed: engine.MissedAll, Type: "export",
-		Title: "<Orders>", Queue: "exports", MaxRetries: -1, Labels: map[string]string{"region": "eu"}, Payload: json.RawMessage(`{"year":2025}`),
+		Title: "<Orders>", Queue: "exports", MaxAttempts: 1, Labels: map[string]string{"region": "eu"}, Payload: json.RawMessage(`{"year":2025}`),
 	}
 	put, created, err := c.PutSchedule(ctx, s)
 	if err != nil || !created {
@@ -35,7 +35,7 @@ func TestSchedulesAreThoseOfTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	want, err := e.Schedules(ctx, topic)
-	if err != nil || len(want) != 2 || string(want[0].Payload) != `{"year":2025}` || want[1].MaxRetries != engine.DefaultMaxRetries {
+	if err != nil || len(want) != 2 || string(want[0].Payload) != `{"year":2025}` || want[1].MaxAttempts != engine.DefaultMaxAttempts {
 		t.Fatalf("the engine has %+v, %v", want, err)
 	}
 	got, err := c.Schedules(ctx, topic)
