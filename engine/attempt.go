@@ -89,13 +89,18 @@ type Beats struct {
 	// Silent are the running jobs whose last heartbeat is no younger than was asked for,
 	// with what Stall takes as its name.
 	Silent map[JobID]string
+	// Redis names the server behind the shard, see Identities; Silent does not ask.
+	Redis string
+	// Err says why the shard was not read; then nothing else is told.
+	Err error
 }
 
 // Silent reads every shard's heartbeats, and which runs have sent none since an earlier
 // reading: since holds the marks of that one, by shard; nil asks for none. Its cost grows
 // with the silent runs, not with those that beat. On one server it is one call, on a
-// Cluster one a shard, on connections that carry no reports. Its error wraps
-// ErrUnreachable; a reading that failed in part is an error.
+// Cluster one a shard, on connections that carry no reports. On a Cluster where some nodes do
+// not answer, their shards have an Err; the error is that no shard was read. Both wrap
+// ErrUnreachable.
 func (e *Engine) Silent(ctx context.Context, since []uint64) ([]Beats, error) {
 	answers := e.shards(ctx, e.vital, e.scripts.silent, func(shard int) []any {
 		if shard >= len(since) {
@@ -103,12 +108,13 @@ func (e *Engine) Silent(ctx context.Context, since []uint64) ([]Beats, error) {
 		}
 		return []any{since[shard]}
 	})
-	if err := failures("read heartbeats", answers); err != nil {
-		return nil, err
-	}
-	beats := make([]Beats, len(answers))
+	beats, read := make([]Beats, len(answers)), false
 	for i, a := range answers {
 		b := &beats[i]
+		if b.Err = failure("read heartbeats", a.err); b.Err != nil {
+			continue
+		}
+		read = true
 		b.Mark, _ = strconv.ParseUint(text(a.list[0]), 10, 64)
 		b.Oldest, _ = strconv.ParseUint(text(a.list[1]), 10, 64)
 		for run := range slices.Chunk(a.list[2:], 2) {
@@ -117,6 +123,9 @@ func (e *Engine) Silent(ctx context.Context, since []uint64) ([]Beats, error) {
 			}
 			b.Silent[JobID(text(run[0]))] = text(run[1])
 		}
+	}
+	if !read {
+		return nil, beats[0].Err
 	}
 	return beats, nil
 }

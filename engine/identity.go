@@ -17,6 +17,26 @@ import (
 // tell. Its error wraps ErrUnreachable.
 func (e *Engine) Identity(ctx context.Context) (string, error) { return identityBy(ctx, e.vital) }
 
+// Identities tells the Redis behind each shard whose beats were read, as Identity does, or
+// sets why it is not known. Each server is asked once, all at the same time.
+func (e *Engine) Identities(ctx context.Context, beats []Beats) {
+	var servers sync.WaitGroup
+	for _, shards := range e.byNode(ctx, e.vital) {
+		if !slices.ContainsFunc(shards, func(shard int) bool { return beats[shard].Err == nil }) {
+			continue
+		}
+		servers.Go(func() {
+			id, err := e.identityOf(ctx, e.vital, shards[0])
+			for _, shard := range shards {
+				if b := &beats[shard]; b.Err == nil {
+					b.Redis, b.Err = id, failure("ask Redis who it is", err)
+				}
+			}
+		})
+	}
+	servers.Wait()
+}
+
 func identityBy(ctx context.Context, c redis.UniversalClient) (string, error) {
 	cluster, ok := c.(*redis.ClusterClient)
 	if !ok {
@@ -60,10 +80,10 @@ func (e *Engine) KeepHistory(ctx context.Context, history string) error {
 }
 
 // identityOf names the Redis that holds a shard.
-func (e *Engine) identityOf(ctx context.Context, shard int) (string, error) {
-	cluster, ok := e.redis.(*redis.ClusterClient)
+func (e *Engine) identityOf(ctx context.Context, c redis.UniversalClient, shard int) (string, error) {
+	cluster, ok := c.(*redis.ClusterClient)
 	if !ok {
-		return identify(ctx, e.redis)
+		return identify(ctx, c)
 	}
 	node, err := cluster.MasterForKey(ctx, e.keys.log(shard))
 	if err != nil {

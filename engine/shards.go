@@ -20,8 +20,7 @@ type shardAnswer struct {
 // and the others their answers. args are of a shard, and as many for each.
 func (e *Engine) shards(ctx context.Context, c redis.UniversalClient, script *redis.Script, args func(shard int) []any) []shardAnswer {
 	answers := make([]shardAnswer, e.opts.Shards)
-	cluster, ok := c.(*redis.ClusterClient)
-	if !ok {
+	if !e.Sharded() {
 		var keys []string
 		var all []any
 		for shard := range answers {
@@ -38,7 +37,7 @@ func (e *Engine) shards(ctx context.Context, c redis.UniversalClient, script *re
 	}
 	// A pipeline over all nodes fails as a whole when one of them lets its time pass.
 	var nodes sync.WaitGroup
-	for _, shards := range e.byNode(ctx, cluster) {
+	for _, shards := range e.byNode(ctx, c) {
 		nodes.Go(func() {
 			cmds := make([]*redis.Cmd, len(shards))
 			pipe := c.Pipeline()
@@ -62,23 +61,18 @@ func (e *Engine) shards(ctx context.Context, c redis.UniversalClient, script *re
 	return answers
 }
 
-// byNode groups the shards of a Cluster by the address of the master that has them; those
-// of which that is not known are a group each.
-func (e *Engine) byNode(ctx context.Context, c *redis.ClusterClient) (groups [][]int) {
-	group := map[string]int{}
+// byNode groups the shards by the address of the master of a Cluster that has them; those
+// of which that is not known are a group. Elsewhere all are one.
+func (e *Engine) byNode(ctx context.Context, c redis.UniversalClient) map[string][]int {
+	groups := map[string][]int{}
 	for shard := range e.opts.Shards {
-		node, err := c.MasterForKey(ctx, e.keys.log(shard))
-		if err != nil {
-			groups = append(groups, []int{shard})
-			continue
+		addr := ""
+		if cluster, ok := c.(*redis.ClusterClient); ok {
+			if node, err := cluster.MasterForKey(ctx, e.keys.log(shard)); err == nil {
+				addr = node.Options().Addr
+			}
 		}
-		i, known := group[node.Options().Addr]
-		if !known {
-			i = len(groups)
-			group[node.Options().Addr] = i
-			groups = append(groups, nil)
-		}
-		groups[i] = append(groups[i], shard)
+		groups[addr] = append(groups[addr], shard)
 	}
 	return groups
 }

@@ -269,7 +269,7 @@ func (r *tailReader) take(i int, messages []redis.XMessage) {
 // verify checks that Redis is the one that the positions are from, and that they
 // are not beyond the ends of their logs.
 func (r *tailReader) verify(ctx context.Context) error {
-	identity, err := r.tail.e.identityOf(ctx, r.shards[0])
+	identity, err := r.tail.e.identityOf(ctx, r.tail.e.redis, r.shards[0])
 	if err != nil {
 		return err
 	}

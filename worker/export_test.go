@@ -50,3 +50,6 @@ func (r Reconciler) Pass(ctx context.Context) error { return r.r.pass(ctx) }
 
 // Suspects is how many jobs it will look at again.
 func (r Reconciler) Suspects() int { return len(r.r.suspects) }
+
+// Sweep claims silent runs as w does, until ctx ends.
+func Sweep(ctx context.Context, w *Worker) { w.sweep(ctx) }

@@ -18,18 +18,19 @@ func (c *crew) sweep(ctx context.Context) {
 	limit := rate.NewLimiter(rate.Limit(c.opts.RescuesPerSecond), max(1, int(c.opts.RescuesPerSecond)))
 	for sleep(ctx, h.wait(c.opts.SweepInterval)) {
 		began := time.Now()
-		beats, identity, err := c.readBeats(ctx, h.since(began))
+		beats, err := c.readBeats(ctx, h.since(began))
 		if err != nil {
 			h.failed()
 			continue
 		}
-		silent, gap := h.read(beats, identity, began, time.Now())
+		ended := time.Now()
+		silent, gap := h.read(beats, began, ended)
 		if gap > 0 {
 			c.opts.Logger.Warn("the sweep of heartbeats was held up; silent workers are noticed later", "for", gap, "lease", c.opts.Lease)
 		}
 		for job, beat := range silent {
 			// The rest waits for the next sweep, so that reads stay close together.
-			if ctx.Err() != nil || time.Since(began) > c.opts.SweepInterval {
+			if ctx.Err() != nil || time.Since(ended) > c.opts.SweepInterval {
 				break
 			}
 			if err := c.rescue(ctx, job, beat, limit); err != nil {
@@ -57,16 +58,25 @@ func (c *crew) tryWrites(ctx context.Context, h *watch) {
 }
 
 // readBeats reads who is silent, and then which Redis told it: a change between this
-// reading and the last one shows.
-func (c *crew) readBeats(ctx context.Context, since []uint64) ([]engine.Beats, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
-	defer cancel()
-	beats, err := c.opts.Engine.Silent(ctx, since)
-	if err != nil || !slices.ContainsFunc(beats, func(b engine.Beats) bool { return b.Oldest > 0 }) {
-		return beats, "", err
+// reading and the last one shows. On a Cluster a node that keeps it waiting leaves time for
+// the next reading to come within half a lease.
+func (c *crew) readBeats(ctx context.Context, since []uint64) ([]engine.Beats, error) {
+	e, most := c.opts.Engine, c.opts.Lease/2
+	if e.Sharded() {
+		most = c.opts.Lease / 8
 	}
-	identity, err := c.opts.Engine.Identity(ctx)
-	return beats, identity, err
+	reading, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	beats, err := e.Silent(reading, since)
+	if err == nil && slices.ContainsFunc(beats, func(b engine.Beats) bool { return b.Oldest > 0 }) {
+		asking, cancel := context.WithTimeout(ctx, most)
+		defer cancel()
+		e.Identities(asking, beats)
+	}
+	if err == nil && !slices.ContainsFunc(beats, func(b engine.Beats) bool { return b.Err == nil }) {
+		err = beats[0].Err
+	}
+	return beats, err
 }
 
 // rescue claims a silent run's job and hands its next attempt to asynq, unless its

@@ -51,7 +51,6 @@ type watch struct {
 	// readings are the good ones, oldest first: of those that lie a lease back only the
 	// newest is kept.
 	readings []reading
-	redis    string        // the Redis behind
 	last     time.Time     // the last good read; zero: there is nothing to go on from
 	watched  time.Duration // in all, up to last
 	settled  time.Duration // the watched time at which claims may follow the last gap
@@ -73,6 +72,8 @@ type shardWatch struct {
 	// written is the watched time from which on the shard is known to take writes. Zero: it
 	// is not known.
 	written time.Duration
+	redis   string // the Redis behind
+	unread  bool   // the last reading did not read it
 }
 
 // enough is the least time for which a Redis must have been well before a claim.
@@ -153,7 +154,7 @@ func (h *watch) wrote(shard int, taken bool, at time.Time) {
 // read takes a reading that began and ended at the times given, and that asked for since.
 // It returns the jobs whose beat has not changed for a whole lease, with that beat, and how
 // long the gap before the reading was, 0 if there was none.
-func (h *watch) read(shards []engine.Beats, redis string, began, ended time.Time) (silent map[engine.JobID]string, gap time.Duration) {
+func (h *watch) read(shards []engine.Beats, began, ended time.Time) (silent map[engine.JobID]string, gap time.Duration) {
 	apart, now := ended.Sub(h.last), reading{marks: make([]uint64, len(shards))}
 	for i, s := range shards {
 		if now.marks[i] = s.Mark; s.Oldest == 0 && len(h.readings) > 0 {
@@ -161,7 +162,7 @@ func (h *watch) read(shards []engine.Beats, redis string, began, ended time.Time
 		}
 	}
 	switch {
-	case h.last.IsZero() || redis != h.redis || h.wentBack(now):
+	case h.last.IsZero() || h.wentBack(now) || h.another(shards):
 		h.readings, h.settled = nil, 0
 		h.shards = make([]shardWatch, len(shards))
 		apart = 0
@@ -169,12 +170,15 @@ func (h *watch) read(shards []engine.Beats, redis string, began, ended time.Time
 		h.settled = h.watched + h.enough()
 		apart, gap = 0, apart
 	}
-	h.redis, h.last = redis, ended
+	h.last = ended
 	h.watched += apart
 	sure := h.watched - ended.Sub(began)
 	for i, s := range shards {
 		own := &h.shards[i]
-		own.oldest = s.Oldest
+		if s.Err != nil || own.unread || s.Redis != own.redis {
+			own.refused, own.written = h.watched, 0
+		}
+		own.oldest, own.unread, own.redis = s.Oldest, s.Err != nil, s.Redis
 		if gap > 0 || sure < h.settled || own.written == 0 || sure-own.written < h.enough() {
 			continue
 		}
@@ -188,6 +192,16 @@ func (h *watch) read(shards []engine.Beats, redis string, began, ended time.Time
 	now.at = h.watched
 	h.readings = append(h.readings[max(0, h.newest(h.watched)):], now)
 	return silent, gap
+}
+
+// another tells whether all shards that were read are of another Redis than before.
+func (h *watch) another(shards []engine.Beats) bool {
+	for i, s := range shards {
+		if s.Err == nil && s.Redis == h.shards[i].redis {
+			return false
+		}
+	}
+	return true
 }
 
 // wentBack tells whether a shard has counted fewer beats than before.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -55,14 +56,14 @@ func (h *seer) see(l look) (bool, time.Duration) {
 	h.beat = l.beat
 	began := h.at.Add(-l.took)
 	since := h.since(began)
-	h.shard.Oldest, h.shard.Silent = 0, nil
+	h.shard.Oldest, h.shard.Silent, h.shard.Redis = 0, nil, l.redis
 	if l.beat != "" {
 		h.shard.Oldest = h.mark
 		if since != nil && h.mark <= since[0] {
 			h.shard.Silent = map[engine.JobID]string{"j": l.beat}
 		}
 	}
-	silent, gap := h.read([]engine.Beats{h.shard}, l.redis, began, h.at)
+	silent, gap := h.read([]engine.Beats{h.shard}, began, h.at)
 	for _, shard := range h.doubted() {
 		h.wrote(shard, !l.refused, h.at)
 	}
@@ -271,5 +272,62 @@ func TestWatchForgetsWhenTheCountGoesBack(t *testing.T) {
 	h.see(l)
 	if silent, _ := h.see(l); !silent {
 		t.Error("not silent a lease after the count went back")
+	}
+}
+
+// On a Cluster a shard that could not be read, or that has moved to another Redis, costs the
+// runs of the others nothing; its own have a whole lease from then on.
+func TestWatchForgetsOnlyTheShardThatIsInDoubt(t *testing.T) {
+	const lease, every = 4 * time.Second, 500 * time.Millisecond
+	lost := errors.New("its node is away")
+	// claimed is at which reading each shard's run is called silent.
+	claimed := func(doubt func(reading int, b *engine.Beats)) (at [2]int) {
+		h, now := &watch{lease: lease, beats: time.Second}, time.Now()
+		for n := 1; n < 100 && (at[0] == 0 || at[1] == 0); n++ {
+			now = now.Add(every)
+			since, beats := h.since(now), make([]engine.Beats, 2)
+			for i := range beats {
+				beats[i] = engine.Beats{Mark: 9, Oldest: 5, Redis: "a"}
+				if since != nil && since[i] >= 5 {
+					beats[i].Silent = map[engine.JobID]string{engine.JobID(strconv.Itoa(i)): "5"}
+				}
+			}
+			doubt(n, &beats[1])
+			silent, _ := h.read(beats, now, now)
+			for i := range at {
+				if silent[engine.JobID(strconv.Itoa(i))] != "" && at[i] == 0 {
+					at[i] = n
+				}
+			}
+			for _, shard := range h.doubted() {
+				h.wrote(shard, true, now)
+			}
+		}
+		return at
+	}
+	calm := claimed(func(int, *engine.Beats) {})
+	for name, c := range map[string]struct {
+		doubt func(reading int, b *engine.Beats)
+		good  int // the first reading after it
+	}{
+		"unread": {func(n int, b *engine.Beats) {
+			if n >= 5 && n < 7 {
+				*b = engine.Beats{Err: lost}
+			}
+		}, 7},
+		"unread when the others are claimed": {func(n int, b *engine.Beats) {
+			if n >= calm[0]-1 && n <= calm[0] {
+				*b = engine.Beats{Err: lost}
+			}
+		}, calm[0] + 1},
+		"another Redis": {func(n int, b *engine.Beats) {
+			if n >= 5 {
+				b.Redis = "b"
+			}
+		}, 5},
+	} {
+		if at := claimed(c.doubt); at[0] != calm[0] || at[1] != c.good+calm[1]-1 {
+			t.Errorf("%s: claimed at readings %v, want %d and %d", name, at, calm[0], c.good+calm[1]-1)
+		}
 	}
 }
