@@ -68,13 +68,13 @@ func TestCancelingADelayedJobTakesItsTaskOutOfAsynq(t *testing.T) {
 		t.Fatal(err)
 	}
 	task := func() error {
-		_, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName("default"), engine.TaskID(made.Job, 1))
+		_, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName("default"), engine.TaskID(made.ID, 1))
 		return err
 	}
 	if err := task(); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Cancel(soon(t), made.Job); err != nil {
+	if err := e.Cancel(soon(t), made.ID); err != nil {
 		t.Fatal(err)
 	}
 	if err := task(); !errors.Is(err, asynq.ErrTaskNotFound) {

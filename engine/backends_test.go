@@ -129,11 +129,11 @@ func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
 		first, err1 := e.Enqueue(ctx, spec)
 		again, err2 := e.Enqueue(ctx, spec)
 		must(t, err1, err2)
-		if first.Existing || !again.Existing || again.Job != first.Job {
+		if first.Existing || !again.Existing || again.ID != first.ID {
 			t.Fatalf("enqueued twice with a key: %+v, %+v", first, again)
 		}
-		shards[string(first.Job[:2])] = true
-		r := engine.Report{Type: engine.JobStarted, Job: first.Job, Fence: engine.Fence{Attempt: 1, Token: "a", Seq: 1}}
+		shards[string(first.ID[:2])] = true
+		r := engine.Report{Type: engine.JobStarted, Job: first.ID, Fence: engine.Fence{Attempt: 1, Token: "a", Seq: 1}}
 		acks, err := e.Commit(ctx, r)
 		must(t, err, acks[0].Err)
 		if s := acks[0].Started; s == nil || s.Type != "export" || string(s.Payload) != "rows" || s.Checkpoint != nil {
@@ -176,7 +176,7 @@ func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
 		end.Type, end.Fence.Seq, end.Result = engine.JobFailed, 3, nil
 		refused(t, ctx, e, end, engine.ErrEnded)
 
-		v, err := e.Job(ctx, first.Job)
+		v, err := e.Job(ctx, first.ID)
 		must(t, err)
 		j, err := v.Job()
 		must(t, err)

@@ -40,7 +40,7 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 		if taken.Load() != most-1 || full.Load() != 51 {
 			t.Fatalf("%d were taken beside the first, %d refused", taken.Load(), full.Load())
 		}
-		if again, err := e.Enqueue(ctx, export); err != nil || again.Job != first.Job {
+		if again, err := e.Enqueue(ctx, export); err != nil || again.ID != first.ID {
 			t.Errorf("a call again: %+v, %v", again, err)
 		}
 		if _, err := e.Enqueue(ctx, engine.Spec{Topic: "user:43", Type: "export"}); err != nil {
@@ -52,7 +52,7 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 			t.Errorf("an upload: %v", err)
 		}
 		// A run of the topic makes no children.
-		d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: first.Job}}, topic: "user:42", job: first.Job, held: engine.Beginning}
+		d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: first.ID}}, topic: "user:42", job: first.ID, held: engine.Beginning}
 		d.start(1)
 		children, plan, err := engine.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
 		must(t, err, d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
@@ -70,7 +70,7 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 		}
 		// There is room once one has ended.
 		must(t, d.write(engine.Report{Type: engine.JobSucceeded}).Err)
-		if _, err := e.Retry(ctx, first.Job, engine.RetryQuery{}); !errors.Is(err, engine.ErrLimit) {
+		if _, err := e.Retry(ctx, first.ID, engine.RetryQuery{}); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("with the adopted one it is still full: %v", err)
 		}
 		page, err := e.Jobs(ctx, "user:42", engine.JobsQuery{})
@@ -80,7 +80,7 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if _, err := e.Retry(ctx, first.Job, engine.RetryQuery{}); err != nil {
+		if _, err := e.Retry(ctx, first.ID, engine.RetryQuery{}); err != nil {
 			t.Errorf("once others have ended: %v", err)
 		}
 	})
@@ -142,7 +142,7 @@ func newDeskIn(t testing.TB, e *engine.Engine, queue string) *desk {
 	t.Helper()
 	got, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:44", Type: "export", Queue: queue})
 	must(t, err)
-	return &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.Job}}, topic: "user:44", job: got.Job, held: engine.Beginning}
+	return &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: "user:44", job: got.ID, held: engine.Beginning}
 }
 
 // A schedule whose jobs are left waiting skips its ticks and says so, until fewer wait. Whoever

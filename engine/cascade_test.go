@@ -30,7 +30,7 @@ func newCrowd(t testing.TB, e *engine.Engine, n int) *crowd {
 	other := func() {
 		got, err := e.Enqueue(minutes(t), engine.Spec{Topic: "user:2", Type: "export", Queue: crowded})
 		must(t, err)
-		c.others = append(c.others, got.Job)
+		c.others = append(c.others, got.ID)
 	}
 	children := make([]engine.Child, n)
 	for i := range children {

@@ -36,7 +36,7 @@ func newDesk(t testing.TB, e *engine.Engine, topic engine.Topic) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.Job}}, topic: topic, job: got.Job, held: engine.Beginning}
+	d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: topic, job: got.ID, held: engine.Beginning}
 	d.news()
 	return d
 }
@@ -319,16 +319,16 @@ func TestEnqueueWithAKeyGivesTheSameJobAfterItsEnd(t *testing.T) {
 		again := func(when string) {
 			t.Helper()
 			got, err := e.Enqueue(soon(t), s)
-			if err != nil || got.Job != first.Job || !got.Existing {
-				t.Errorf("%s: %+v, %v; want job %s again", when, got, err, first.Job)
+			if err != nil || got.ID != first.ID || !got.Existing {
+				t.Errorf("%s: %+v, %v; want job %s again", when, got, err, first.ID)
 			}
 		}
 		again("while it waits")
-		if err := e.Cancel(soon(t), first.Job); err != nil {
+		if err := e.Cancel(soon(t), first.ID); err != nil {
 			t.Fatal(err)
 		}
 		again("after its end")
-		if err := e.Redis().Del(soon(t), keyOf(t, e, "j:"+string(first.Job))).Err(); err != nil {
+		if err := e.Redis().Del(soon(t), keyOf(t, e, "j:"+string(first.ID))).Err(); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := e.Enqueue(soon(t), s); err != nil || got.Existing {

@@ -66,7 +66,7 @@ func testOutbox(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 	want := map[engine.Topic][]engine.Cursor{}
 	for i, topic := range topics {
-		run, _ := (&turn{t: t, ctx: ctx, e: e, r: engine.Report{Job: before[i].Job}}).next(1)
+		run, _ := (&turn{t: t, ctx: ctx, e: e, r: engine.Report{Job: before[i].ID}}).next(1)
 		run.accepted(engine.Report{Type: engine.JobProgress, Tenths: 100}, engine.Report{Type: engine.JobStage},
 			engine.Report{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("x")})
 		must(t, e.Notify(ctx, topic, "", []byte(`{"n":1}`)))

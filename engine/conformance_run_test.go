@@ -24,7 +24,7 @@ func begun(t *testing.T, ctx context.Context, e *engine.Engine, topic engine.Top
 	t.Helper()
 	got, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Payload: []byte("rows")})
 	must(t, err)
-	return (&turn{t: t, ctx: ctx, e: e, r: engine.Report{Job: got.Job}}).next(1)
+	return (&turn{t: t, ctx: ctx, e: e, r: engine.Report{Job: got.ID}}).next(1)
 }
 
 // next begins an attempt of the turn's job.

@@ -74,7 +74,7 @@ func TestConnectionsLeaveADemotedServer(t *testing.T) {
 			if flags, err := e.Heartbeat(ctx, []engine.Beat{beat}); err != nil || flags[0] != engine.FlagNone {
 				t.Errorf("a heartbeat was answered %q, %v", flags, err)
 			}
-			if _, u := await(t, follow, engine.UpdateRecord); u.Entry.Job() != job {
+			if _, u := await(t, follow, engine.UpdateRecord); u.Entry.JobID() != job {
 				t.Errorf("the reader was given %+v", u)
 			}
 		})

@@ -43,7 +43,7 @@ func dueLife(t testing.TB, e *engine.Engine) error {
 		}
 		made, err := e.Enqueue(ctx, s)
 		must(t, err)
-		return made.Job
+		return made.ID
 	}
 	make(func(s *engine.Spec) { s.Deadline = time.Time{} })
 	job, other := make(nil), make(func(s *engine.Spec) { s.Deadline = deadline.Add(time.Minute) })

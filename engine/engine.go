@@ -139,9 +139,9 @@ func (e *Engine) Redis() redis.UniversalClient { return e.redis }
 // Retention is how long an ended job can be looked up.
 func (e *Engine) Retention() time.Duration { return e.opts.Retention }
 
-// Sharded says that jobs and asynq's tasks may stand in different servers, one of which
+// Cluster says that jobs and asynq's tasks may stand in different servers, one of which
 // may lose what the other keeps.
-func (e *Engine) Sharded() bool {
+func (e *Engine) Cluster() bool {
 	_, cluster := e.redis.(*redis.ClusterClient)
 	return cluster
 }

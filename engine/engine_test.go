@@ -50,7 +50,7 @@ func enqueue(t testing.TB, e *engine.Engine) engine.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got.Job
+	return got.ID
 }
 
 // A pen writes as one attempt of a job.

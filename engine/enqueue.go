@@ -72,7 +72,7 @@ const DefaultMaxAttempts = 4
 
 // Enqueued is what Enqueue answers.
 type Enqueued struct {
-	Job   JobID
+	ID    JobID
 	Topic Topic
 	// Existing says that a call with the same Key had made the job before.
 	Existing bool
@@ -179,17 +179,17 @@ func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error
 	if err != nil {
 		return Enqueued{}, err
 	}
-	done := Enqueued{Job: r.job, Topic: o.topic, Existing: r.job != o.job}
+	done := Enqueued{ID: r.job, Topic: o.topic, Existing: r.job != o.job}
 	queued := error(nil)
 	if r.duplicate {
 		// Whoever made it may not have come as far as asynq.
-		queued = e.dispatchAgain(ctx, done.Job)
+		queued = e.dispatchAgain(ctx, done.ID)
 	} else {
 		queued = e.dispatch(ctx, t)
 	}
 	if queued != nil && !errors.Is(queued, ErrEnded) && !errors.Is(queued, ErrNotFound) {
 		// The job stands; the reconciler of any worker will hand it over.
-		e.opts.Logger.Warn("job is not yet handed to asynq", "job", done.Job, "error", queued)
+		e.opts.Logger.Warn("job is not yet handed to asynq", "job", done.ID, "error", queued)
 	}
 	return done, r.standing
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// A producer makes a job and follows it to its end.
+// A producer makes a job and waits for its end.
 func Example() {
 	ctx := context.Background()
 	e, err := engine.Open(ctx, engine.Options{URL: os.Getenv("REDIS_URL")})
@@ -25,12 +25,33 @@ func Example() {
 	job, err := e.Enqueue(ctx, engine.Spec{
 		Topic: "user:42", Type: "export", Title: "Orders 2025",
 		Payload: map[string]int{"year": 2025},
-		Key:     "export-orders-2025", // a second call within a day gives the same job
+		Key:     "export-orders-2025", // a second call gives the same job while it is kept
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	for update, err := range e.Follow(ctx, engine.FollowQuery{Job: job.Job}) {
+	ended, err := e.Wait(ctx, job.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ended.State, string(ended.Result))
+}
+
+// A reader shows what happens to a topic's jobs. It goes on from where it was when it keeps
+// the cursor.
+func ExampleEngine_Follow() {
+	ctx := context.Background()
+	e, err := engine.Open(ctx, engine.Options{URL: os.Getenv("REDIS_URL")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			log.Print(err)
+		}
+	}()
+
+	for update, err := range e.Follow(ctx, engine.FollowQuery{Topic: "user:42"}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -39,7 +60,7 @@ func Example() {
 			if err != nil {
 				log.Fatal(err)
 			}
-			fmt.Printf("%s %.1f %%\n", r.Type, r.Job.Percent)
+			fmt.Printf("%s: %s\n", update.Cursor, r.Type)
 		}
 	}
 }

@@ -237,7 +237,7 @@ func TestASnapshotHasAllThatEndedSince(t *testing.T) {
 	const jobs = 120
 	each(jobs, func(int) {
 		got, err := e.Enqueue(minutes(t), engine.Spec{Topic: "user:42", Type: "export"})
-		if err := errors.Join(err, e.Cancel(minutes(t), got.Job)); err != nil {
+		if err := errors.Join(err, e.Cancel(minutes(t), got.ID)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -302,8 +302,8 @@ func TestFollowEndsAsItSays(t *testing.T) {
 				if err == nil {
 					if u.Kind == engine.UpdateRecord {
 						records++
-						if c.q.Job != "" && u.Entry.Job() != c.q.Job {
-							t.Errorf("a record of job %s was given", u.Entry.Job())
+						if c.q.Job != "" && u.Entry.JobID() != c.q.Job {
+							t.Errorf("a record of job %s was given", u.Entry.JobID())
 						}
 					}
 					continue

@@ -131,7 +131,7 @@ func (e *Engine) tick(ctx context.Context, s Schedule, at time.Time) (JobID, err
 	if err != nil && !errors.Is(err, ErrUnreplicated) {
 		return "", err
 	}
-	return done.Job, nil
+	return done.ID, nil
 }
 
 // tickID is the ID of a tick's job: the time is the tick's, and the rest is of a hash

@@ -287,7 +287,7 @@ func (f *follower) ended(ctx context.Context, cursor Cursor) error {
 }
 
 func (f *follower) give(e Entry) error {
-	if f.job != "" && e.Job() != f.job {
+	if f.job != "" && e.JobID() != f.job {
 		return nil
 	}
 	if err := f.yield(Update{Kind: UpdateRecord, Cursor: e.ID, Entry: e}); err != nil {

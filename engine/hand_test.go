@@ -57,8 +57,8 @@ func (h *hand) open(ctx context.Context) error {
 		if err != nil && !errors.Is(err, engine.ErrUnreplicated) {
 			return err
 		}
-		h.r = engine.Report{Job: got.Job}
-		h.ledger.add(fact{topic: h.topic, job: got.Job, kind: engine.JobQueued, asked: asked})
+		h.r = engine.Report{Job: got.ID}
+		h.ledger.add(fact{topic: h.topic, job: got.ID, kind: engine.JobQueued, asked: asked})
 		return nil
 	}
 }

@@ -9,7 +9,7 @@ func (e *Engine) SubmitMake(s Spec, id JobID, done chan<- Enqueued) error {
 		return err
 	}
 	o.key = "enqueue:" + string(s.Topic) + ":" + s.Key
-	return e.submit(o, func(r result) { done <- Enqueued{Job: r.job, Topic: s.Topic, Existing: r.job != id} })
+	return e.submit(o, func(r result) { done <- Enqueued{ID: r.job, Topic: s.Topic, Existing: r.job != id} })
 }
 
 // SubmitCancel is Cancel without waiting.

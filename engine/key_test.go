@@ -28,8 +28,8 @@ func TestAKeyLivesAsLongAsItSays(t *testing.T) {
 				must(t, err)
 				key := shardKey(e, "op:enqueue:user:42:"+spec.Key)
 				goes(t, e, key, 0)
-				p, _ := start(t, e, first.Job, 1)
-				if again, err := e.Enqueue(soon(t), spec); err != nil || !again.Existing || again.Job != first.Job {
+				p, _ := start(t, e, first.ID, 1)
+				if again, err := e.Enqueue(soon(t), spec); err != nil || !again.Existing || again.ID != first.ID {
 					t.Errorf("%q, while the job runs: %+v, %v", life, again, err)
 				}
 				must(t, p.write(end).Err)
@@ -37,7 +37,7 @@ func TestAKeyLivesAsLongAsItSays(t *testing.T) {
 					goes(t, e, key, time.Hour)
 				}
 				again, err := e.Enqueue(soon(t), spec)
-				if err != nil || again.Existing == freed[name] || (again.Job == first.Job) == freed[name] {
+				if err != nil || again.Existing == freed[name] || (again.ID == first.ID) == freed[name] {
 					t.Errorf("%q, after the job has %s: %+v, %v", life, name, again, err)
 				}
 			}
@@ -61,8 +61,8 @@ func TestAKeyThatIsFreedWithinACall(t *testing.T) {
 			must(t, e.SubmitMake(spec, ids[0], answers), e.SubmitMake(spec, ids[1], answers),
 				e.SubmitCancel("user:42", ids[0]), e.SubmitMake(spec, ids[2], answers))
 		})
-		for i, want := range []engine.Enqueued{{Job: ids[0]}, {Job: ids[0], Existing: true}, {Job: ids[2]}} {
-			if got := <-answers; got.Job != want.Job || got.Existing != want.Existing {
+		for i, want := range []engine.Enqueued{{ID: ids[0]}, {ID: ids[0], Existing: true}, {ID: ids[2]}} {
+			if got := <-answers; got.ID != want.ID || got.Existing != want.Existing {
 				t.Errorf("call %d: %+v, want %+v", i, got, want)
 			}
 		}
@@ -70,7 +70,7 @@ func TestAKeyThatIsFreedWithinACall(t *testing.T) {
 		// The first call once more, as a client repeats what it has no answer to: it has
 		// made its job, and makes no other.
 		must(t, e.SubmitMake(spec, ids[0], answers))
-		if got := <-answers; got.Job != ids[0] {
+		if got := <-answers; got.ID != ids[0] {
 			t.Errorf("repeated: %+v, want job %s", got, ids[0])
 		}
 	})
@@ -112,11 +112,11 @@ func TestAnEndedJobCanBeTriedAgainForAWhile(t *testing.T) {
 			}
 			again, err := e.Retry(soon(t), d.job, engine.RetryQuery{})
 			must(t, err)
-			if _, s := start(t, e, again.Job, 1); string(s.Payload) != `"x"` || string(s.Checkpoint) != c.checkpoint {
+			if _, s := start(t, e, again.ID, 1); string(s.Payload) != `"x"` || string(s.Checkpoint) != c.checkpoint {
 				t.Errorf("%s: a retry is given %q and %q", name, s.Payload, s.Checkpoint)
 			}
 			able := func() bool {
-				able, err := e.Retryable(soon(t), []engine.JobID{d.job, "nothing", again.Job})
+				able, err := e.Retryable(soon(t), []engine.JobID{d.job, "nothing", again.ID})
 				if err != nil || able[1] || !able[2] {
 					t.Errorf("%s: retryable %v, %v", name, able, err)
 				}

@@ -174,7 +174,7 @@ func TestARecordHasAtMost32KiB(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.Job}}, topic: topic, job: got.Job, held: engine.Beginning}
+			d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: topic, job: got.ID, held: engine.Beginning}
 			d.start(1)
 			shown := &engine.Shown{Message: times(unit, 1024/len(unit)), Stage: engine.Stage{Name: times(unit, 64/len(unit))}}
 			for _, r := range []engine.Report{
@@ -219,7 +219,7 @@ func TestAnyStringMakesAValidRecord(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.Job}}, topic: topic, job: got.Job}
+			d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: topic, job: got.ID}
 			d.start(1)
 			short := s[:min(len(s), 30)]
 			d.write(engine.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: short, Text: s}, Shown: &engine.Shown{
@@ -243,8 +243,8 @@ func TestAnyStringMakesAValidRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			j, clean := failed.Job, valid(s)
-			if page.Entries[3].Type() != engine.JobFailed || page.Entries[3].Job() != got.Job {
-				t.Errorf("%q: reads as %s of %s", s, page.Entries[3].Type(), page.Entries[3].Job())
+			if page.Entries[3].Type() != engine.JobFailed || page.Entries[3].JobID() != got.ID {
+				t.Errorf("%q: reads as %s of %s", s, page.Entries[3].Type(), page.Entries[3].JobID())
 			}
 			// An error's text has no control characters either.
 			if j.Title != clean || j.Message != clean || j.Labels["l"] != clean || j.Error.Message != excerpt.Of(clean, 4096) {

@@ -99,7 +99,7 @@ func begin(b *testing.B, e *engine.Engine, topic engine.Topic) engine.Report {
 		b.Fatal(err)
 	}
 	r := engine.Report{
-		Type: engine.JobStarted, Job: job.Job,
+		Type: engine.JobStarted, Job: job.ID,
 		Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1},
 	}
 	commit(b, e, r)

@@ -104,8 +104,8 @@ func (w *modelWorld) entries(t *modelTopic, pos int, page engine.Page) {
 		if e.ID != r.id || e.Prev != r.prev || e.Topic != t.name || !bytes.Equal(e.JSON, r.json) {
 			w.t.Fatalf("%s: after %s comes %s\n%s, want %s\n%s", t.name, e.Prev, e.ID, e.JSON, r.id, r.json)
 		}
-		if e.Type() != r.kind || e.Job() != r.view.ID {
-			w.t.Fatalf("%s: %s reads as %s of %q, want %s of %q", t.name, e.ID, e.Type(), e.Job(), r.kind, r.view.ID)
+		if e.Type() != r.kind || e.JobID() != r.view.ID {
+			w.t.Fatalf("%s: %s reads as %s of %q, want %s of %q", t.name, e.ID, e.Type(), e.JobID(), r.kind, r.view.ID)
 		}
 	}
 }

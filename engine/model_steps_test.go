@@ -119,11 +119,11 @@ func (w *modelWorld) enqueueStep() {
 	if err != nil {
 		w.t.Fatalf("enqueue with key %q of %q: %v", spec.Key, want, err)
 	}
-	if got.Existing != existing || (existing && got.Job != want) {
+	if got.Existing != existing || (existing && got.ID != want) {
 		w.t.Fatalf("enqueue with key %q gives %+v, want the job %q", spec.Key, got, want)
 	}
 	if !existing {
-		s.enqueue(got.Job, spec)
+		s.enqueue(got.ID, spec)
 		w.settle()
 	}
 }
@@ -389,11 +389,11 @@ func (w *modelWorld) retryStep() {
 	if refused != nil {
 		return
 	}
-	if got.Existing != existing || (existing && got.Job != want) {
+	if got.Existing != existing || (existing && got.ID != want) {
 		w.t.Fatalf("retry of job %s gives %+v, want the job %q", id, got, want)
 	}
 	if !existing {
-		s.retry(id, got.Job, q)
+		s.retry(id, got.ID, q)
 		w.settle()
 	}
 }

@@ -57,7 +57,7 @@ func newPagingWorld(t *testing.T, e *engine.Engine, seed uint64) *pagingWorld {
 func (w *pagingWorld) enqueue() {
 	got, err := w.e.Enqueue(soon(w.t), engine.Spec{Topic: w.topic, Type: "export"})
 	must(w.t, err)
-	w.jobs, w.queue = append(w.jobs, got.Job), append(w.queue, got.Job)
+	w.jobs, w.queue = append(w.jobs, got.ID), append(w.queue, got.ID)
 }
 
 func (w *pagingWorld) start() *pen {
@@ -416,7 +416,7 @@ func TestPagesAreBoundedInBytesToo(t *testing.T) {
 		for range 40 {
 			got, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:42", Type: "export", Labels: labels})
 			must(t, err)
-			want = append(want, got.Job)
+			want = append(want, got.ID)
 		}
 		slices.Sort(want)
 		slices.Reverse(want)

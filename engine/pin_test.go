@@ -51,7 +51,7 @@ func TestPins(t *testing.T) {
 	for range 3 {
 		made, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "analysis", Payload: naming(engine.UploadKey(topic, upload))})
 		must(t, err)
-		jobs = append(jobs, made.Job)
+		jobs = append(jobs, made.ID)
 	}
 	key := e.PinsKey(topic, upload)
 	for i, job := range jobs {
@@ -68,7 +68,7 @@ func TestPins(t *testing.T) {
 	if ttl, err := e.Redis().TTL(ctx, key).Result(); err != nil || ttl != -1 || !pinned() {
 		t.Errorf("with a retry the pins go in %s, %v; pinned: %v", ttl, err, pinned())
 	}
-	for _, job := range append(jobs, again.Job) {
+	for _, job := range append(jobs, again.ID) {
 		if !pinned() {
 			t.Errorf("with job %s it is not pinned", job)
 		}

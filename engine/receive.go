@@ -82,9 +82,9 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, idle 
 		return fail(err)
 	}
 	if r.job != id {
-		return Enqueued{Job: r.job, Topic: s.Topic, Existing: true}, Fence{}, nil
+		return Enqueued{ID: r.job, Topic: s.Topic, Existing: true}, Fence{}, nil
 	}
-	return Enqueued{Job: id, Topic: s.Topic}, fence, r.standing
+	return Enqueued{ID: id, Topic: s.Topic}, fence, r.standing
 }
 
 func checkIdle(idle time.Duration) error {

@@ -95,9 +95,9 @@ var (
 // Type reads the record's type without decoding the record.
 func (e Entry) Type() RecordType { return RecordType(e.after(typeMark)) }
 
-// Job reads the ID of the record's job without decoding the record; "" for a
+// JobID reads the ID of the record's job without decoding the record; "" for a
 // notification.
-func (e Entry) Job() JobID {
+func (e Entry) JobID() JobID {
 	if !bytes.HasPrefix(e.after(typeMark), []byte("job.")) {
 		return ""
 	}

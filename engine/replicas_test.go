@@ -20,10 +20,10 @@ func TestUnreplicatedCommitStands(t *testing.T) {
 	})
 	ctx := soon(t)
 	got, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export"})
-	if !errors.Is(err, engine.ErrUnreplicated) || got.Job == "" {
+	if !errors.Is(err, engine.ErrUnreplicated) || got.ID == "" {
 		t.Fatalf("enqueue: %+v, %v; want the job and ErrUnreplicated", got, err)
 	}
-	r := engine.Report{Type: engine.JobStarted, Job: got.Job, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}}
+	r := engine.Report{Type: engine.JobStarted, Job: got.ID, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}}
 	acks, err := e.Commit(ctx, r)
 	if !errors.Is(err, engine.ErrUnreplicated) || len(acks) != 1 || acks[0].Err != nil || acks[0].Started == nil {
 		t.Fatalf("start: %+v, %v; want its answer and ErrUnreplicated", acks, err)
@@ -36,7 +36,7 @@ func TestUnreplicatedCommitStands(t *testing.T) {
 	if err := e.Notify(ctx, "user:42", "", []byte(`1`)); !errors.Is(err, engine.ErrUnreplicated) {
 		t.Errorf("notify: %v, want ErrUnreplicated", err)
 	}
-	if err := e.Cancel(ctx, got.Job); !errors.Is(err, engine.ErrUnreplicated) {
+	if err := e.Cancel(ctx, got.ID); !errors.Is(err, engine.ErrUnreplicated) {
 		t.Errorf("cancel: %v, want ErrUnreplicated", err)
 	}
 	if page, err := e.Replay(ctx, "user:42", engine.Beginning); err != nil || len(page.Entries) != 5 {
@@ -64,12 +64,12 @@ func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
 	parts, plan, err := engine.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
 	must(t, err)
 	fence := engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}
-	start := engine.Report{Type: engine.JobStarted, Job: parent.Job, Fence: fence}
+	start := engine.Report{Type: engine.JobStarted, Job: parent.ID, Fence: fence}
 	fence.Seq++
-	_, err = e.Commit(ctx, start, engine.Report{Type: engine.JobProgress, Job: parent.Job, Fence: fence, FanOut: &plan})
+	_, err = e.Commit(ctx, start, engine.Report{Type: engine.JobProgress, Job: parent.ID, Fence: fence, FanOut: &plan})
 	stands(err)
-	must(t, e.Spawn(ctx, parent.Job, fence, 0, "all", parts))
-	child := engine.ChildID(parent.Job, "all", "a")
+	must(t, e.Spawn(ctx, parent.ID, fence, 0, "all", parts))
+	child := engine.ChildID(parent.ID, "all", "a")
 	holds := func(state engine.State, task engine.TaskState) {
 		t.Helper()
 		stand, err := e.Attempts(ctx, []engine.JobID{child})
@@ -81,14 +81,14 @@ func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
 		}
 	}
 	holds(engine.Queued, engine.TaskWaits)
-	stands(e.Pause(ctx, parent.Job))
+	stands(e.Pause(ctx, parent.ID))
 	holds(engine.Paused, engine.TaskNone)
-	stands(e.Resume(ctx, parent.Job))
+	stands(e.Resume(ctx, parent.ID))
 	holds(engine.Queued, engine.TaskWaits)
-	if next, err := e.Stall(ctx, parent.Job, lastBeat(t, e, parent.Job)); err != nil || !next.Waiting || next.Attempt != 2 {
+	if next, err := e.Stall(ctx, parent.ID, lastBeat(t, e, parent.ID)); err != nil || !next.Waiting || next.Attempt != 2 {
 		t.Errorf("a rescue: %+v, %v; want the second attempt", next, err)
 	}
-	stands(e.Cancel(ctx, parent.Job))
+	stands(e.Cancel(ctx, parent.ID))
 	holds(engine.Canceled, engine.TaskNone)
 }
 

@@ -65,7 +65,7 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 			return err
 		},
 		"notify":   func() error { return e.Notify(ctx, topic, "", []byte(`{}`)) },
-		"cancel":   func() error { return e.Cancel(ctx, kept.Job) },
+		"cancel":   func() error { return e.Cancel(ctx, kept.ID) },
 		"retry":    func() error { _, err := e.Retry(ctx, ended.job, engine.RetryQuery{}); return err },
 		"sweep":    func() error { _, err := e.Silent(ctx, nil); return err },
 		"walk":     func() error { _, _, err := e.Walk("w", time.Hour).Next(ctx); return err },

@@ -20,7 +20,7 @@ type shardAnswer struct {
 // and the others their answers. args are of a shard, and as many for each.
 func (e *Engine) shards(ctx context.Context, c redis.UniversalClient, script *redis.Script, args func(shard int) []any) []shardAnswer {
 	answers := make([]shardAnswer, e.opts.Shards)
-	if !e.Sharded() {
+	if !e.Cluster() {
 		var keys []string
 		var all []any
 		for shard := range answers {

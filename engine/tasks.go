@@ -127,7 +127,7 @@ func (e *Engine) ActiveTasks(ctx context.Context, queues []string) ([]ActiveTask
 	for _, q := range queues {
 		keys = append(keys, e.asynqKey(q, "active"), e.asynqKey(RescueQueue(q), "active"))
 	}
-	if !e.Sharded() {
+	if !e.Cluster() {
 		n, err := e.redis.Exists(ctx, keys...).Result()
 		if err != nil || n == 0 {
 			return nil, failure("list asynq's active tasks", err)

@@ -36,7 +36,7 @@ const (
 // get it. It makes no call to Redis.
 func (e *Engine) Walk(who string, interval time.Duration) *Walk {
 	w := &Walk{e: e, who: who, interval: interval, lease: max(2*interval, walkLease), page: walkPage, pause: walkPause, claims: make([]string, e.opts.Shards)}
-	if e.Sharded() {
+	if e.Cluster() {
 		w.pause *= walkNodes
 	}
 	return w

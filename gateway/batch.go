@@ -46,7 +46,7 @@ func (b *batch) job(i int) engine.JobID {
 	if b.jobs == nil {
 		b.jobs = make([]engine.JobID, len(b.entries))
 		for k, e := range b.entries {
-			b.jobs[k] = e.Job()
+			b.jobs[k] = e.JobID()
 		}
 	}
 	return b.jobs[i]

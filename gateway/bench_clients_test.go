@@ -84,7 +84,7 @@ func newSource(ctx context.Context, e *engine.Engine, topic string) (*source, er
 	if err != nil {
 		return nil, err
 	}
-	s := &source{e: e, job: got.Job, fence: engine.Fence{Attempt: 1, Token: engine.NewToken()}}
+	s := &source{e: e, job: got.ID, fence: engine.Fence{Attempt: 1, Token: engine.NewToken()}}
 	s.first, err = s.write(ctx, engine.Report{Type: engine.JobStarted})
 	return s, err
 }

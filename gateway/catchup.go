@@ -209,7 +209,7 @@ func (sub *subscription) choose(page engine.Page) (keep []int, taken []engine.En
 	last := map[engine.JobID]int{}
 	if !whole {
 		for i, e := range entries {
-			last[e.Job()] = i
+			last[e.JobID()] = i
 		}
 	}
 	keep = make([]int, 0, len(entries))
@@ -217,7 +217,7 @@ func (sub *subscription) choose(page engine.Page) (keep []int, taken []engine.En
 	for i, e := range entries {
 		job := engine.JobID("")
 		if !whole || sub.job != "" {
-			job = e.Job()
+			job = e.JobID()
 		}
 		if sub.job != "" && job != sub.job {
 			continue

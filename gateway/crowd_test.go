@@ -119,7 +119,7 @@ func (w *crowd) heard() {
 func (w *crowd) begin() {
 	got, err := w.e.Enqueue(w.t.Context(), engine.Spec{Topic: w.tp.name, Type: "export", Labels: bulky})
 	w.must(err)
-	w.jobs, w.live = append(w.jobs, got.Job), append(w.live, got.Job)
+	w.jobs, w.live = append(w.jobs, got.ID), append(w.live, got.ID)
 	w.heard()
 }
 

@@ -136,7 +136,7 @@ func enqueue(t testing.TB, e *engine.Engine, topic engine.Topic) engine.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got.Job
+	return got.ID
 }
 
 // A pen writes as the first attempt of a job.
@@ -225,7 +225,7 @@ func count(t *testing.T, e *engine.Engine) (inside func(job engine.JobID, attemp
 		t.Fatal(err)
 	}
 	worker.Handle(w, "count", func(ctx context.Context, run *worker.Run, steps int64) error {
-		own := attempt{run.Job(), run.Attempt()}
+		own := attempt{run.ID(), run.Attempt()}
 		handlers.Store(own, true)
 		defer handlers.Delete(own)
 		var done int64

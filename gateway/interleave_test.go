@@ -147,7 +147,7 @@ func newStage(t *testing.T, e *engine.Engine, o Options, fresh bool, batches [][
 	for _, b := range append([][]engine.Report{{{Type: engine.JobStarted}}}, batches...) {
 		for i := range b {
 			fence.Seq++
-			b[i].Job, b[i].Fence = got.Job, fence
+			b[i].Job, b[i].Fence = got.ID, fence
 		}
 		if b[0].Type == engine.JobStarted {
 			st.commit(b)

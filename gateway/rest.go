@@ -79,13 +79,13 @@ func (g *Gateway) answerMade(w http.ResponseWriter, got engine.Enqueued, err err
 	if got.Existing {
 		status = http.StatusOK
 	}
-	w.Header().Set("Location", "/v1/jobs/"+string(got.Job))
+	w.Header().Set("Location", "/v1/jobs/"+string(got.ID))
 	g.answer(w, status, struct {
 		ID           engine.JobID `json:"id"`
 		Topic        engine.Topic `json:"topic"`
 		Existing     bool         `json:"existing"`
 		Unreplicated bool         `json:"unreplicated,omitempty"`
-	}{got.Job, got.Topic, got.Existing, unreplicated})
+	}{got.ID, got.Topic, got.Existing, unreplicated})
 	return nil
 }
 

@@ -177,8 +177,8 @@ func TestRequestsThatAJobsStateRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.control(t, upload.Job, "cancel")
-	wantProblem(t, s.ask(t, "POST", "/v1/jobs/"+string(upload.Job)+"/retry", "", nil), http.StatusBadRequest, "invalid")
+	s.control(t, upload.ID, "cancel")
+	wantProblem(t, s.ask(t, "POST", "/v1/jobs/"+string(upload.ID)+"/retry", "", nil), http.StatusBadRequest, "invalid")
 	for _, body := range []string{`{`, `{"from":"start"}`, `{"key":"` + strings.Repeat("k", 257) + `"}`} {
 		wantProblem(t, s.ask(t, "POST", "/v1/jobs/"+string(over.job)+"/retry", body, nil), http.StatusBadRequest, "invalid")
 	}

@@ -195,7 +195,7 @@ func TestSnapshotInParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		live = append(live, got.Job)
+		live = append(live, got.ID)
 	}
 	for range 60 {
 		begin()

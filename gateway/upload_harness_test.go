@@ -246,7 +246,7 @@ func historyOf(t testing.TB, e *engine.Engine, job engine.JobID) []engine.Record
 		t.Fatal(err)
 	}
 	for _, entry := range page.Entries {
-		if entry.Job() != job {
+		if entry.JobID() != job {
 			continue
 		}
 		r, err := entry.Record()

@@ -36,7 +36,7 @@ func TestBytesStayWhileSomebodyRefersToThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		forget(job)
-		return made.Job
+		return made.ID
 	}
 	naming := func(job engine.JobID) []byte {
 		return []byte(`{"blob":"incoming/` + string(topic) + "/" + string(job) + `"}`)
@@ -59,7 +59,7 @@ func TestBytesStayWhileSomebodyRefersToThem(t *testing.T) {
 				t.Fatal(err)
 			}
 			forget(job)
-			return made.Job
+			return made.ID
 		}, forget},
 		"a schedule": {func(job engine.JobID) engine.JobID {
 			if _, _, err := e.PutSchedule(ctx, engine.Schedule{Topic: topic, Name: "nightly", Cron: "0 3 * * *", Type: "analysis", Payload: naming(job)}); err != nil {
@@ -173,7 +173,7 @@ func TestBytesOfALapsedJobThatWasNotSettled(t *testing.T) {
 	if !there(d.data(job)) || !there(d.ticket("open", job)) {
 		t.Errorf("bytes there: %v, open: %v, while a retry needs them", there(d.data(job)), there(d.ticket("open", job)))
 	}
-	lapse(t, e, retry.Job)
+	lapse(t, e, retry.ID)
 	s.SweepAt(soon(t), later)
 	if there(d.data(job)) || there(d.ticket("open", job)) {
 		t.Errorf("bytes there: %v, open: %v, when nothing refers to them", there(d.data(job)), there(d.ticket("open", job)))

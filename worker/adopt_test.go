@@ -287,8 +287,8 @@ func TestRunFromElsewhereGoesNowhere(t *testing.T) {
 	if _, err := run.FanOut(t.Context(), "parts", []engine.Child{{Name: "a"}}); !errors.Is(err, engine.ErrState) {
 		t.Errorf("FanOut: %v", err)
 	}
-	if run.Job() != "" || run.Topic() != "" || run.Attempt() != 0 {
-		t.Errorf("it is of %q, %q, %d", run.Job(), run.Topic(), run.Attempt())
+	if run.ID() != "" || run.Topic() != "" || run.Attempt() != 0 {
+		t.Errorf("it is of %q, %q, %d", run.ID(), run.Topic(), run.Attempt())
 	}
 }
 
@@ -314,7 +314,7 @@ func TestTasksWithoutATopicAreLeftAlone(t *testing.T) {
 	types := []string{"secret", "odd", "worse"}
 	for _, taskType := range types {
 		mux.HandleFunc(taskType, func(ctx context.Context, _ *asynq.Task) error {
-			ran <- worker.RunFrom(ctx).Job()
+			ran <- worker.RunFrom(ctx).ID()
 			return nil
 		})
 		send(t, e, taskType)

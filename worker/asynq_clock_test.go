@@ -32,7 +32,7 @@ func TestDelayedJobsGoByRedisClock(t *testing.T) {
 			leased := make(chan float64, 10)
 			w := build(t, brief(e))
 			worker.Handle(w, "export", func(ctx context.Context, run *worker.Run, _ []byte) error {
-				at, err := e.Redis().ZScore(ctx, lease, engine.TaskID(run.Job(), 1)).Result()
+				at, err := e.Redis().ZScore(ctx, lease, engine.TaskID(run.ID(), 1)).Result()
 				leased <- at
 				return err
 			})

@@ -95,8 +95,8 @@ func multiply(b *testing.B, e *engine.Engine, n int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		awaitDispatch(b, e, made.Job)
-		key := jobKey(e, made.Job)
+		awaitDispatch(b, e, made.ID)
+		key := jobKey(e, made.ID)
 		prefix, _, _ := strings.Cut(key, "j:")
 		fields, err := c.HGetAll(ctx, key).Result()
 		if err != nil {
@@ -105,7 +105,7 @@ func multiply(b *testing.B, e *engine.Engine, n int) {
 		for from := 0; from < n/40; from += 500 {
 			pipe := c.Pipeline()
 			for i := from; i < from+500; i++ {
-				id := string(made.Job[:12]) + fmt.Sprintf("%02d%014d", shard, i)
+				id := string(made.ID[:12]) + fmt.Sprintf("%02d%014d", shard, i)
 				pipe.HSet(ctx, prefix+"j:"+id, fields)
 				pipe.ZAdd(ctx, prefix+"live", redis.Z{Score: float64(1_700_000_000_000 + i), Member: id})
 				pipe.HSet(ctx, asynqKey(e, "elsewhere", "t:"+engine.TaskID(engine.JobID(id), 1)), "state", "pending")

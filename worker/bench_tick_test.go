@@ -177,7 +177,7 @@ func tickEach(b *testing.B, s *redistest.Redis, runs int) {
 		if err != nil {
 			return err
 		}
-		fences[i] = engine.Report{Type: engine.JobStarted, Job: made.Job, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
+		fences[i] = engine.Report{Type: engine.JobStarted, Job: made.ID, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
 		acks, err := e.Commit(ctx, fences[i])
 		if err != nil {
 			return err

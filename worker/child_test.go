@@ -124,11 +124,11 @@ func (r role) work(ctx context.Context, e *engine.Engine) error {
 		return err
 	}
 	worker.Handle(w, "tally", func(ctx context.Context, run *worker.Run, p tally) error {
-		fmt.Println(saysRunning+string(run.Job()), run.Attempt())
+		fmt.Println(saysRunning+string(run.ID()), run.Attempt())
 		return ledger.of(run).run(ctx, run, p)
 	})
 	worker.Handle(w, "haunted", func(ctx context.Context, run *worker.Run, p tally) error {
-		fmt.Println(saysRunning+string(run.Job()), run.Attempt())
+		fmt.Println(saysRunning+string(run.ID()), run.Attempt())
 		return haunt(ctx, e, r.Namespace, run, p)
 	})
 	worker.Handle(w, "brief", func(ctx context.Context, _ *worker.Run, d time.Duration) error {
@@ -136,7 +136,7 @@ func (r role) work(ctx context.Context, e *engine.Engine) error {
 		return nil
 	})
 	worker.Handle(w, "hold", func(ctx context.Context, run *worker.Run, _ []byte) error {
-		fmt.Println(saysRunning+string(run.Job()), run.Attempt())
+		fmt.Println(saysRunning+string(run.ID()), run.Attempt())
 		<-ctx.Done() // until it is canceled
 		return context.Cause(ctx)
 	})
@@ -207,7 +207,7 @@ func (l ledger) of(run *worker.Run) counting {
 		return counting{}
 	}
 	write := func(what string, n int) error {
-		_, err := fmt.Fprintf(l.f, "%s %s %d %d\n", what, run.Job(), run.Attempt(), n)
+		_, err := fmt.Fprintf(l.f, "%s %s %d %d\n", what, run.ID(), run.Attempt(), n)
 		return err
 	}
 	return counting{

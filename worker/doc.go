@@ -150,7 +150,7 @@
 // after the checkpoint that it goes on from. Three ways to bear that:
 //
 //   - Do it under a name that repetition hits again: a file, row or object named for
-//     [Run.Job] and the step, written whole and then renamed or upserted.
+//     [Run.ID] and the step, written whole and then renamed or upserted.
 //   - Ask before doing: send with an idempotency key made of the job's ID and the step, as
 //     payment and mail services take one.
 //   - Make it the last thing before a checkpoint that says it is done, where doing it twice

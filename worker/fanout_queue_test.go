@@ -24,7 +24,7 @@ func TestChildrenGoToTheirParentsQueue(t *testing.T) {
 	})
 	var queues [2]string
 	worker.Handle(w, "queue", func(ctx context.Context, run *worker.Run, i int) error {
-		a, err := e.Current(ctx, run.Job())
+		a, err := e.Current(ctx, run.ID())
 		queues[i] = a.Queue
 		return err
 	})

@@ -44,7 +44,7 @@ func underFault(t *testing.T, f redistest.Fault) {
 		worker.Handle(w, "tally", func(ctx context.Context, run *worker.Run, p tally) error {
 			err := tallying(ctx, run, p)
 			if errors.Is(context.Cause(ctx), worker.ErrSuperseded) {
-				overtaken.Store(attempt{run.Job(), run.Attempt()}, true)
+				overtaken.Store(attempt{run.ID(), run.Attempt()}, true)
 			}
 			return err
 		})
@@ -136,7 +136,7 @@ func insist(ctx context.Context, e *engine.Engine, s engine.Spec) (engine.JobID,
 	for {
 		got, err := e.Enqueue(ctx, s)
 		if err == nil || ctx.Err() != nil || (!errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, engine.ErrOutOfMemory)) {
-			return got.Job, err
+			return got.ID, err
 		}
 		pause(ctx, 20*time.Millisecond)
 	}

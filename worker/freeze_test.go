@@ -24,7 +24,7 @@ var errWoken = errors.New("this process was frozen")
 // that a handler can, and whatever somebody could who knows its fence, and says what
 // it heard; in the end it claims to have done the job.
 func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.Run, p tally) error {
-	key := fmt.Sprintf("%s:{%s}:j:%s", namespace, run.Job()[:2], run.Job())
+	key := fmt.Sprintf("%s:{%s}:j:%s", namespace, run.ID()[:2], run.ID())
 	fence, err := e.Redis().HGet(ctx, key, "fk").Result()
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.
 		{Type: engine.JobCanceled},
 		{Type: engine.JobStarted},
 	} {
-		r.Job, r.Fence = run.Job(), engine.Fence{Attempt: run.Attempt(), Token: token, Seq: seq + 1}
+		r.Job, r.Fence = run.ID(), engine.Fence{Attempt: run.Attempt(), Token: token, Seq: seq + 1}
 		acks, err := e.Commit(context.Background(), r)
 		if err == nil && acks[0].Err == nil {
 			say("Commit of "+string(r.Type), "accepted as "+acks[0].ID)
@@ -87,7 +87,7 @@ func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.
 		}
 		say("Commit of "+string(r.Type), err)
 	}
-	flags, err := e.Heartbeat(context.Background(), []engine.Beat{{Job: run.Job(), Attempt: run.Attempt(), Token: token}})
+	flags, err := e.Heartbeat(context.Background(), []engine.Beat{{Job: run.ID(), Attempt: run.Attempt(), Token: token}})
 	if err == nil && flags[0] == engine.FlagSuperseded {
 		err = engine.ErrSuperseded
 	}

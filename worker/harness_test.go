@@ -114,7 +114,7 @@ func enqueue(t testing.TB, e *engine.Engine, jobType string, change ...func(*eng
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got.Job
+	return got.ID
 }
 
 // enqueueAll makes n jobs of a specification, many at a time, each in a topic of its
@@ -125,7 +125,7 @@ func enqueueAll(ctx context.Context, e *engine.Engine, n int, s engine.Spec) ([]
 		own := s
 		own.Topic = engine.Topic(fmt.Sprintf("%s-%d", s.Topic, i))
 		got, err := e.Enqueue(ctx, own)
-		jobs[i] = got.Job
+		jobs[i] = got.ID
 		return err
 	})
 	return jobs, err

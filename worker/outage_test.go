@@ -47,7 +47,7 @@ func healthy(t *testing.T, s *redistest.Redis, l leases, n int, step func()) (e 
 	jobs = make([]engine.JobID, n)
 	err := each(n, 16, func(i int) error {
 		got, err := e.Enqueue(t.Context(), engine.Spec{Topic: engine.Topic(fmt.Sprint("user:", i)), Type: "hold", Payload: i, MaxAttempts: 1})
-		jobs[i] = got.Job
+		jobs[i] = got.ID
 		return err
 	})
 	if err != nil {

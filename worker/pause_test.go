@@ -261,10 +261,10 @@ func TestRetryOfAnEndedJob(t *testing.T) {
 				t.Fatal(err)
 			}
 			again, err := e.Retry(soon(t), old, c.query)
-			if err != nil || !again.Existing || again.Job != got.Job {
-				t.Errorf("once more: %+v, %v; want %s", again, err, got.Job)
+			if err != nil || !again.Existing || again.ID != got.ID {
+				t.Errorf("once more: %+v, %v; want %s", again, err, got.ID)
 			}
-			all := history(t, e, got.Job, nil)
+			all := history(t, e, got.ID, nil)
 			end := last(all)
 			if end.State != engine.Succeeded || string(end.Result) != fmt.Sprint(p.sum()) || end.RetryOf != old || end.Title != "Orders" || end.Labels["year"] != "2025" {
 				t.Errorf("the retry ended as %+v", end)

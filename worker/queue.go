@@ -58,7 +58,7 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		level = asynq.DebugLevel
 	}
-	client := asynqClient{byRedisClock{e.Redis(), e}, pollGroups(all, rescue, e.Sharded())}
+	client := asynqClient{byRedisClock{e.Redis(), e}, pollGroups(all, rescue, e.Cluster())}
 	delayed := delayedCheck
 	add := func(queues map[string]int, slots, takers int, check time.Duration) {
 		l := &lane{slots: make(chan struct{}, slots)}

@@ -138,20 +138,20 @@ func TestRacesOfHandlersHaveOneEnd(t *testing.T) {
 					<-started
 				}
 				pause(t.Context(), after)
-				if err := what.do(t.Context(), e, made.Job); err == nil {
+				if err := what.do(t.Context(), e, made.ID); err == nil {
 					asked[k] = what.name
 				} else if !refused(err) {
 					errs[k] = fmt.Errorf("%s: %w", what.name, err)
 				}
 			})
 		}
-		records, err := trace(t.Context(), e, made.Job, func(r engine.Record) {
+		records, err := trace(t.Context(), e, made.ID, func(r engine.Record) {
 			switch r.Type {
 			case engine.JobStarted:
 				see()
 			case engine.JobPaused:
 				all.Go(func() {
-					if err := e.Resume(t.Context(), made.Job); err != nil && !refused(err) {
+					if err := e.Resume(t.Context(), made.ID); err != nil && !refused(err) {
 						resumed <- err
 					}
 				})

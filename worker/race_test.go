@@ -159,7 +159,7 @@ func race(ctx context.Context, engines []*engine.Engine, r *rand.Rand, i int) (w
 	if err != nil {
 		return nil, "", err
 	}
-	c.id = made.Job
+	c.id = made.ID
 	if err := commit(ctx, engines[0], engine.Report{Type: engine.JobStarted, Job: c.id, Fence: c.by(1)}); err != nil {
 		return nil, "", err
 	}

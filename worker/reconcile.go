@@ -227,7 +227,7 @@ func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tas
 	case !again:
 		return true, nil
 	}
-	deleted := t.Queue && !e.Sharded()
+	deleted := t.Queue && !e.Cluster()
 	if deleted {
 		if deleted, err = r.deleted(ctx, a); err != nil {
 			return false, err

@@ -41,25 +41,25 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%3 == 1 {
-			forgetDispatch(t, e, made.Job, "elsewhere")
+			forgetDispatch(t, e, made.ID, "elsewhere")
 		}
 		if i%3 == 2 {
-			started := engine.Report{Type: engine.JobStarted, Job: made.Job, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
+			started := engine.Report{Type: engine.JobStarted, Job: made.ID, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
 			if acks, err := e.Commit(soon(t), started); err != nil || acks[0].Err != nil {
 				t.Fatal(acks, err)
 			}
 		}
-		if nodes.Home(t, jobKey(e, made.Job)) == victim {
+		if nodes.Home(t, jobKey(e, made.ID)) == victim {
 			gone++
 			continue
 		}
 		switch i % 3 {
 		case 0:
-			late = append(late, made.Job)
+			late = append(late, made.ID)
 		case 1:
-			waiting = append(waiting, made.Job)
+			waiting = append(waiting, made.ID)
 		default:
-			running = append(running, made.Job)
+			running = append(running, made.ID)
 		}
 	}
 	if gone == 0 || len(late) == 0 || len(waiting) == 0 || len(running) == 0 {

@@ -109,7 +109,7 @@ func (r *reconciler) pass(ctx context.Context) error {
 
 // ends tells whether an error ends a pass: on a Cluster it is some node's, and the jobs of the
 // others are seen to all the same.
-func (r *reconciler) ends(err error) bool { return err != nil && !r.c.opts.Engine.Sharded() }
+func (r *reconciler) ends(err error) bool { return err != nil && !r.c.opts.Engine.Cluster() }
 
 // overdue ends jobs that wait although their deadline has passed, until there is none or a
 // time has come. Adopted jobs have no deadline.
@@ -183,7 +183,7 @@ func (r *reconciler) walkOn(ctx context.Context, until time.Time, may func() boo
 
 // together are pages that are looked at together: all of one server, of a Cluster each.
 func (r *reconciler) together(pages []engine.WalkPage) iter.Seq[[]engine.WalkPage] {
-	if r.c.opts.Engine.Sharded() {
+	if r.c.opts.Engine.Cluster() {
 		return slices.Chunk(pages, 1)
 	}
 	return slices.Chunk(pages, max(1, len(pages)))
@@ -199,7 +199,7 @@ func rested(began time.Time) time.Duration {
 func (r *reconciler) lookAt(ctx context.Context, jobs []engine.JobID, again bool) (gone []engine.JobID, problem error) {
 	for len(jobs) > 0 {
 		began, n := time.Now(), 1
-		for n < min(len(jobs), reconcilePage) && (!r.c.opts.Engine.Sharded() || jobs[n].Beside(jobs[0])) {
+		for n < min(len(jobs), reconcilePage) && (!r.c.opts.Engine.Cluster() || jobs[n].Beside(jobs[0])) {
 			n++
 		}
 		found, err := r.look(ctx, jobs[:n], again)

@@ -176,7 +176,7 @@ func TestManyDeadlinesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i >= 300 {
-			late = append(late, made.Job)
+			late = append(late, made.ID)
 		}
 	}
 	stuck := e.StreamKey("team:2")

@@ -168,7 +168,7 @@ func TestWhatCannotBeKeptIsRefused(t *testing.T) {
 			"a result over 16 KiB":     run.Result(strings.Repeat("x", 16<<10)),
 			"a result that is no JSON": run.Result(make(chan int)),
 		} {
-			if !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), string(run.Job())) {
+			if !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), string(run.ID())) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}

@@ -62,7 +62,7 @@ func (c *crew) tryWrites(ctx context.Context, h *watch) {
 // the next reading to come within half a lease.
 func (c *crew) readBeats(ctx context.Context, since []uint64) ([]engine.Beats, error) {
 	e, most := c.opts.Engine, c.opts.Lease/2
-	if e.Sharded() {
+	if e.Cluster() {
 		most = c.opts.Lease / 8
 	}
 	reading, cancel := context.WithTimeout(ctx, most)

@@ -355,19 +355,19 @@ func TestOneBrokenTopicDoesNotStopTheReconciler(t *testing.T) {
 	}
 	<-time.After(time.Until(deadline))
 	var good engine.JobID // of a later shard
-	for i := 0; good < bad.Job[:2]+"A"; i++ {
+	for i := 0; good < bad.ID[:2]+"A"; i++ {
 		made, err := e.Enqueue(ctx, engine.Spec{Topic: engine.Topic(fmt.Sprint("team:", i)), Type: "export", Queue: "elsewhere"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		good = made.Job
+		good = made.ID
 	}
 	forgetDispatch(t, e, good, "elsewhere")
 	o := brief(e)
 	o.Queues = []worker.Queue{{Name: "elsewhere"}}
 	w := build(t, o)
 	ran := make(chan engine.JobID, 1000)
-	worker.Handle(w, "export", func(_ context.Context, r *worker.Run, _ []byte) error { ran <- r.Job(); return nil })
+	worker.Handle(w, "export", func(_ context.Context, r *worker.Run, _ []byte) error { ran <- r.ID(); return nil })
 	start(t, w)
 	for {
 		select {
@@ -376,7 +376,7 @@ func TestOneBrokenTopicDoesNotStopTheReconciler(t *testing.T) {
 				return
 			}
 		case <-ctx.Done():
-			t.Fatalf("job %s, whose task was lost, is not handed over while job %s cannot be ended", good, bad.Job)
+			t.Fatalf("job %s, whose task was lost, is not handed over while job %s cannot be ended", good, bad.ID)
 		}
 	}
 }

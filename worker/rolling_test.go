@@ -51,7 +51,7 @@ func TestRollingRestartLosesAndRepeatsNothing(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				all, err := trace(ctx, e, got.Job, nil)
+				all, err := trace(ctx, e, got.ID, nil)
 				if err != nil {
 					t.Error(err)
 					return

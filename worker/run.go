@@ -52,8 +52,8 @@ func (c *crew) newRun(job engine.JobID, fence engine.Fence, started *engine.Star
 	return r
 }
 
-// Job returns the job's ID.
-func (r *Run) Job() engine.JobID { return r.job }
+// ID returns the job's ID.
+func (r *Run) ID() engine.JobID { return r.job }
 
 // Topic returns whom the job's records are for.
 func (r *Run) Topic() engine.Topic { return r.topic }

@@ -31,7 +31,7 @@ func pulsing(t testing.TB, o worker.Options, ran chan<- engine.JobID) *worker.Wo
 	w := build(t, o)
 	worker.Handle(w, "pulse", func(ctx context.Context, run *worker.Run, _ []byte) error {
 		select {
-		case ran <- run.Job():
+		case ran <- run.ID():
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -270,7 +270,7 @@ func TestAScheduleWithoutAWritableTopicIsNamedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := fmt.Sprintf("%s:{%s}:s:%s", namespace, first.Job[:2], stuck.Topic)
+	stream := fmt.Sprintf("%s:{%s}:s:%s", namespace, first.ID[:2], stuck.Topic)
 	if err := errors.Join(e.Redis().Del(soon(t), stream).Err(), e.Redis().Set(soon(t), stream, "x", 0).Err()); err != nil {
 		t.Fatal(err)
 	}

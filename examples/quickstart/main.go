@@ -1,4 +1,4 @@
-// Command quickstart is a producer, a handler and a reader in one process. It takes
+// Command quickstart is a producer and a handler in one process. It takes
 // the Redis of TIDEMARK_REDIS_URL, or that on 127.0.0.1:6379.
 package main
 
@@ -67,13 +67,10 @@ func quickstart(ctx context.Context, url string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	for u, err := range e.Follow(ctx, engine.FollowQuery{Job: job.Job, After: engine.Beginning}) {
-		if err != nil {
-			return err
-		}
-		if r, err := u.Entry.Record(); u.Kind == engine.UpdateRecord && err == nil {
-			fmt.Fprintf(out, "%-14s %5.1f%% %s\n", r.Type, r.Job.Percent, r.Job.Result)
-		}
+	ended, err := e.Wait(ctx, job.ID)
+	if err != nil {
+		return err
 	}
+	fmt.Fprintf(out, "%s at %.1f%%: %s\n", ended.State, ended.Percent, ended.Result)
 	return nil
 }

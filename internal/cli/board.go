@@ -200,7 +200,7 @@ func viewOf(e engine.Entry) (engine.View, error) {
 		Job json.RawMessage `json:"job"`
 	}
 	err := json.Unmarshal(e.JSON, &r)
-	return engine.View{ID: e.Job(), Topic: e.Topic, JSON: r.Job}, err
+	return engine.View{ID: e.JobID(), Topic: e.Topic, JSON: r.Job}, err
 }
 
 // knows reports whether the job has been shown.

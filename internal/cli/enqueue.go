@@ -91,10 +91,10 @@ func (a *app) made(made engine.Enqueued, err error, existing string, asJSON bool
 			Job      engine.JobID `json:"job"`
 			Topic    engine.Topic `json:"topic"`
 			Existing bool         `json:"existing"`
-		}{made.Job, made.Topic, made.Existing})
+		}{made.ID, made.Topic, made.Existing})
 		return nil
 	}
-	fmt.Fprintln(a.out, oneLine(string(made.Job)))
+	fmt.Fprintln(a.out, oneLine(string(made.ID)))
 	if made.Existing {
 		fmt.Fprintln(a.err, existing)
 	}

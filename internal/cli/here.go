@@ -118,7 +118,7 @@ func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(cont
 	if err != nil {
 		return "", nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return made.Job, nil, nil
+	return made.ID, nil, nil
 }
 
 // liveAnalysis finds the topic's analysis that has not ended, has a label, and is one

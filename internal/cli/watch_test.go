@@ -53,7 +53,7 @@ func enqueue(t *testing.T, e *engine.Engine) engine.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made.Job
+	return made.ID
 }
 
 func TestWatchGoesOnAfterAnOutage(t *testing.T) {

@@ -40,7 +40,7 @@ func (h hand) enqueue(title string) engine.JobID {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return made.Job
+	return made.ID
 }
 
 // attempt begins an attempt of a job, and reports.

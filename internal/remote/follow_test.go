@@ -144,13 +144,13 @@ func TestFollowOfAJobEndsWithIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snapshot := follow(t, c, engine.FollowQuery{Job: made.Job})
-	if u := snapshot.one(engine.UpdateSnapshot); len(u.Jobs) != 1 || u.Jobs[0].ID != made.Job || u.Jobs[0].Topic != topic {
+	snapshot := follow(t, c, engine.FollowQuery{Job: made.ID})
+	if u := snapshot.one(engine.UpdateSnapshot); len(u.Jobs) != 1 || u.Jobs[0].ID != made.ID || u.Jobs[0].Topic != topic {
 		t.Fatalf("it begins with %+v", u)
 	}
 	snapshot.one(engine.UpdateLive)
 	notify(t, e, 0) // is not the job's
-	if err := e.Cancel(ctx, made.Job); err != nil {
+	if err := e.Cancel(ctx, made.ID); err != nil {
 		t.Fatal(err)
 	}
 	last := snapshot.one(engine.UpdateRecord)
@@ -160,13 +160,13 @@ func TestFollowOfAJobEndsWithIt(t *testing.T) {
 	snapshot.ends(nil)
 
 	// From the beginning, after the end, and with nothing left to come.
-	all := follow(t, c, engine.FollowQuery{Job: made.Job, After: engine.Beginning})
+	all := follow(t, c, engine.FollowQuery{Job: made.ID, After: engine.Beginning})
 	all.one(engine.UpdateRecord)
 	all.one(engine.UpdateRecord)
 	all.ends(nil)
-	held := follow(t, c, engine.FollowQuery{Job: made.Job, After: last.Cursor})
+	held := follow(t, c, engine.FollowQuery{Job: made.ID, After: last.Cursor})
 	held.ends(nil)
-	ended := follow(t, c, engine.FollowQuery{Job: made.Job})
+	ended := follow(t, c, engine.FollowQuery{Job: made.ID})
 	ended.one(engine.UpdateSnapshot)
 	ended.ends(nil)
 

@@ -64,7 +64,7 @@ func (c *Client) make(ctx context.Context, path string, body any) (engine.Enqueu
 	if err := c.call(ctx, http.MethodPost, path, body, &made); err != nil {
 		return engine.Enqueued{}, err
 	}
-	e := engine.Enqueued{Job: made.ID, Topic: made.Topic, Existing: made.Existing}
+	e := engine.Enqueued{ID: made.ID, Topic: made.Topic, Existing: made.Existing}
 	if made.Unreplicated {
 		return e, engine.ErrUnreplicated
 	}

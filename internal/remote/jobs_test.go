@@ -33,8 +33,8 @@ func TestJobsAreThoseOfTheEngine(t *testing.T) {
 	if err != nil || made.Existing || made.Topic != topic {
 		t.Fatalf("enqueue: %+v, %v", made, err)
 	}
-	if again, err := c.Enqueue(ctx, spec); err != nil || !again.Existing || again.Job != made.Job {
-		t.Errorf("the same key gives %+v, %v, want job %s", again, err, made.Job)
+	if again, err := c.Enqueue(ctx, spec); err != nil || !again.Existing || again.ID != made.ID {
+		t.Errorf("the same key gives %+v, %v, want job %s", again, err, made.ID)
 	}
 	for i := range 4 {
 		if _, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Title: fmt.Sprint(i), Payload: []byte(`{"raw":true}`), Queue: "nobody"}); err != nil {
@@ -42,11 +42,11 @@ func TestJobsAreThoseOfTheEngine(t *testing.T) {
 		}
 	}
 
-	want, err := e.Job(ctx, made.Job)
+	want, err := e.Job(ctx, made.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Job(ctx, made.Job)
+	got, err := c.Job(ctx, made.ID)
 	if err != nil || got.ID != want.ID || got.Topic != want.Topic || !sameJSON(t, got.JSON, want.JSON) {
 		t.Errorf("the job is\n%s %s, %v\nwant\n%s %s", got.Topic, got.JSON, err, want.Topic, want.JSON)
 	}
@@ -84,25 +84,25 @@ func TestControlIsThatOfTheEngine(t *testing.T) {
 		ask  func(context.Context, engine.JobID) error
 		want engine.State
 	}{{c.Pause, engine.Paused}, {c.Resume, engine.Queued}, {c.Cancel, engine.Canceled}} {
-		if err := step.ask(ctx, made.Job); err != nil {
+		if err := step.ask(ctx, made.ID); err != nil {
 			t.Error(err)
 		}
-		if v, err := e.Job(ctx, made.Job); err != nil || !bytes.Contains(v.JSON, []byte(`"state":"`+step.want+`"`)) {
+		if v, err := e.Job(ctx, made.ID); err != nil || !bytes.Contains(v.JSON, []byte(`"state":"`+step.want+`"`)) {
 			t.Errorf("it is %s, %v, want it %s", v.JSON, err, step.want)
 		}
 	}
-	again, err := c.Retry(ctx, made.Job, engine.RetryQuery{})
+	again, err := c.Retry(ctx, made.ID, engine.RetryQuery{})
 	if err != nil || again.Existing || again.Topic != topic {
 		t.Fatalf("retry: %+v, %v", again, err)
 	}
-	if twice, err := c.Retry(ctx, made.Job, engine.RetryQuery{}); err != nil || !twice.Existing || twice.Job != again.Job {
-		t.Errorf("retry twice: %+v, %v, want job %s", twice, err, again.Job)
+	if twice, err := c.Retry(ctx, made.ID, engine.RetryQuery{}); err != nil || !twice.Existing || twice.ID != again.ID {
+		t.Errorf("retry twice: %+v, %v, want job %s", twice, err, again.ID)
 	}
-	anew, err := c.Retry(ctx, made.Job, engine.RetryQuery{FromStart: true, Key: "anew"})
-	if err != nil || anew.Existing || anew.Job == again.Job {
+	anew, err := c.Retry(ctx, made.ID, engine.RetryQuery{FromStart: true, Key: "anew"})
+	if err != nil || anew.Existing || anew.ID == again.ID {
 		t.Errorf("retry with a key: %+v, %v", anew, err)
 	}
-	if v, err := e.Job(ctx, anew.Job); err != nil || !bytes.Contains(v.JSON, []byte(`"retry_of":"`+made.Job+`"`)) {
+	if v, err := e.Job(ctx, anew.ID); err != nil || !bytes.Contains(v.JSON, []byte(`"retry_of":"`+made.ID+`"`)) {
 		t.Errorf("tried again it is %s, %v", v.JSON, err)
 	}
 }
@@ -124,7 +124,7 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Cancel(ctx, made.Job); err != nil {
+	if err := c.Cancel(ctx, made.ID); err != nil {
 		t.Fatal(err)
 	}
 	live, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "nobody"})
@@ -141,15 +141,15 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	}{
 		"a job that there is not":      {func() error { _, err := c.Job(ctx, unknown); return err }, engine.ErrNotFound},
 		"canceling one":                {func() error { return c.Cancel(ctx, unknown) }, engine.ErrNotFound},
-		"canceling one that has ended": {func() error { return c.Cancel(ctx, made.Job) }, engine.ErrEnded},
+		"canceling one that has ended": {func() error { return c.Cancel(ctx, made.ID) }, engine.ErrEnded},
 		"pausing one":                  {func() error { return c.Pause(ctx, unknown) }, engine.ErrNotFound},
-		"pausing one that has ended":   {func() error { return c.Pause(ctx, made.Job) }, engine.ErrEnded},
-		"resuming one that has ended":  {func() error { return c.Resume(ctx, made.Job) }, engine.ErrEnded},
+		"pausing one that has ended":   {func() error { return c.Pause(ctx, made.ID) }, engine.ErrEnded},
+		"resuming one that has ended":  {func() error { return c.Resume(ctx, made.ID) }, engine.ErrEnded},
 		"resuming a malformed ID":      {func() error { return c.Resume(ctx, "x/cancel?") }, engine.ErrInvalidJobID},
 		"retrying one":                 {retry(unknown, engine.RetryQuery{}), engine.ErrNotFound},
-		"retrying one that lives":      {retry(live.Job, engine.RetryQuery{}), engine.ErrState},
+		"retrying one that lives":      {retry(live.ID, engine.RetryQuery{}), engine.ErrState},
 		"retrying a malformed ID":      {retry("x", engine.RetryQuery{}), engine.ErrInvalidJobID},
-		"retrying with a long key":     {retry(made.Job, engine.RetryQuery{Key: strings.Repeat("k", 257)}), engine.ErrInvalid},
+		"retrying with a long key":     {retry(made.ID, engine.RetryQuery{Key: strings.Repeat("k", 257)}), engine.ErrInvalid},
 		"a malformed job ID":           {func() error { _, err := c.Job(ctx, "../healthz"); return err }, engine.ErrInvalidJobID},
 		"a malformed topic":            {func() error { _, err := c.Jobs(ctx, "me", engine.JobsQuery{}); return err }, engine.ErrInvalidTopic},
 		"a limit out of bounds":        {func() error { _, err := c.Jobs(ctx, topic, engine.JobsQuery{Limit: 501}); return err }, engine.ErrInvalid},
@@ -163,18 +163,18 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	if _, err := c.Job(ctx, unknown); err.Error() != "job "+string(unknown)+": no such job" {
 		t.Errorf("the engine words it otherwise than %q", err)
 	}
-	_, direct := e.Retry(ctx, live.Job, engine.RetryQuery{})
-	lives := [2]error{retry(live.Job, engine.RetryQuery{})(), direct}
-	begun := engine.Report{Job: live.Job, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}, Type: engine.JobStarted}
+	_, direct := e.Retry(ctx, live.ID, engine.RetryQuery{})
+	lives := [2]error{retry(live.ID, engine.RetryQuery{})(), direct}
+	begun := engine.Report{Job: live.ID, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}, Type: engine.JobStarted}
 	if _, err := e.Commit(ctx, begun); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Cancel(ctx, live.Job); err != nil {
+	if err := c.Cancel(ctx, live.ID); err != nil {
 		t.Fatal(err)
 	}
 	for _, both := range [][2]error{
 		lives,
-		{c.Pause(ctx, live.Job), e.Pause(ctx, live.Job)},
+		{c.Pause(ctx, live.ID), e.Pause(ctx, live.ID)},
 	} {
 		if got, want := both[0], both[1]; !errors.Is(got, engine.ErrState) || got.Error() != want.Error() {
 			t.Errorf("the gateway refuses with %q, and the engine with %q", got, want)

@@ -28,7 +28,7 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 		if err := readable(p.Blob, run.Topic()); err != nil {
 			return o.Permanent(err)
 		}
-		return Run(ctx, run, string(run.Job()), bucket, p, o)
+		return Run(ctx, run, string(run.ID()), bucket, p, o)
 	})
 }
 
