@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +30,9 @@ type street struct {
 	e   *engine.Engine
 	c   redis.UniversalClient
 	now int64
-	err error // of the first call that failed
+
+	mu  sync.Mutex // walkers call at once
+	err error      // of the first call that failed
 }
 
 // newStreet has the script take the time from a key; plant is a text of it and what takes
@@ -95,7 +98,9 @@ func (s *street) walker(page int, pause time.Duration) *engine.Walk {
 func (s *street) next(w *engine.Walk) []engine.JobID {
 	s.t.Helper()
 	pages, _, err := w.Next(soon(s.t))
+	s.mu.Lock()
 	s.err = cmp.Or(s.err, err)
+	s.mu.Unlock()
 	var jobs []engine.JobID
 	for _, p := range pages {
 		jobs = append(jobs, p.Jobs...)
