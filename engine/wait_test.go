@@ -46,17 +46,13 @@ func TestWait(t *testing.T) {
 	cancel(cause)
 	unknown, err := e.NewJobID("user:42")
 	must(t, err)
-	for name, c := range map[string]struct {
-		ctx  context.Context
-		id   engine.JobID
-		want error
-	}{
-		"no ID":           {soon(t), "x", engine.ErrInvalidJobID},
-		"no such job":     {soon(t), unknown, engine.ErrNotFound},
-		"out of patience": {gone, live.ID, cause},
-	} {
-		if _, err := e.Wait(c.ctx, c.id); !errors.Is(err, c.want) {
-			t.Errorf("%s: %v, want %v", name, err, c.want)
+	refused := func(ctx context.Context, what string, id engine.JobID, want error) {
+		t.Helper()
+		if _, err := e.Wait(ctx, id); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
 		}
 	}
+	refused(soon(t), "no ID", "x", engine.ErrInvalidJobID)
+	refused(soon(t), "no such job", unknown, engine.ErrNotFound)
+	refused(gone, "out of patience", live.ID, cause)
 }

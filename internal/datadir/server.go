@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 )
@@ -90,6 +93,9 @@ func (s *server) arrive(ctx context.Context) (err error) {
 		if own != nil {
 			started = true
 			s.pid, err = redisproc.Detach(ctx, s.config(), own.file, s.alive)
+			if err == nil {
+				err = s.dropHalf(ctx)
+			}
 			return s.startError(err)
 		}
 		s.pid, err = redisproc.Await(ctx, "unix", s.addr, s.opts.StartTimeout, s.alive)
@@ -111,6 +117,30 @@ func (s *server) config() redisproc.Config {
 	return redisproc.Config{
 		Path: s.opts.ServerPath, Dir: s.dir, Socket: socketName, StartTimeout: s.opts.StartTimeout,
 		AppendOnly: true, Fsync: redisproc.FsyncEverySecond, Policy: "noeviction",
+	}
+}
+
+// dropHalf has a server write its append-only file anew that has just taken the end off it,
+// as after a power cut. Redis 7.0 drops a transaction or script that was cut from memory, but
+// leaves most of it in the file, and executes that when it loads the file once more.
+func (s *server) dropHalf(ctx context.Context) (err error) {
+	if !strings.Contains(redisproc.LogTail(s.dir), "Truncating the AOF") {
+		return nil
+	}
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.addr})
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.BgRewriteAOF(ctx).Err(); err != nil && !strings.Contains(err.Error(), "in progress") {
+		return fmt.Errorf("writing the append-only file anew after a power cut: %w", err)
+	}
+	for {
+		info, err := c.Info(ctx, "persistence").Result()
+		switch {
+		case err != nil:
+			return fmt.Errorf("writing the append-only file anew after a power cut: %w", err)
+		case strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0"):
+			return nil
+		}
+		<-time.After(20 * time.Millisecond) // Redis has no signal for it
 	}
 }
 

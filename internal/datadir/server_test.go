@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 )
 
@@ -127,6 +129,57 @@ func TestServerThatWasKilledIsStartedAgain(t *testing.T) {
 	}
 	if got, err := client(t, r.URL()).Get(testContext(t), "k").Result(); err != nil || got != "v" {
 		t.Fatalf("after kill -9 of the server: %q, %v", got, err)
+	}
+}
+
+// A power cut takes the end of a transaction. What is left of it is in no later life of the
+// folder either, in which other transactions follow it in the file.
+func TestServerHasNoHalfOfATransaction(t *testing.T) {
+	dir := t.TempDir()
+	life := func(name string, use func(c *redis.Client)) {
+		t.Helper()
+		u := newUser(t, dir)
+		use(client(t, u.url))
+		u.kill()
+		s := &server{dir: redisDir(dir)}
+		var pid int
+		if _, err := fmt.Sscan(s.lastPID(), &pid); err != nil {
+			t.Fatal(name, err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(name, err)
+		}
+	}
+	set := func(c *redis.Client, keys ...string) {
+		t.Helper()
+		if err := c.ConfigSet(testContext(t), "appendfsync", "always").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.TxPipelined(testContext(t), func(p redis.Pipeliner) error {
+			for _, k := range keys {
+				p.Set(testContext(t), k, k, 0)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	life("first", func(c *redis.Client) { set(c, "half", "other half") })
+	files, err := filepath.Glob(filepath.Join(redisDir(dir), "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	info, err := os.Stat(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(files[0], info.Size()-20); err != nil { // into the second SET
+		t.Fatal(err)
+	}
+	life("second", func(c *redis.Client) { set(c, "whole") })
+	got, err := client(t, open(t, Options{Dir: dir}).URL()).MGet(testContext(t), "half", "other half", "whole").Result()
+	if err != nil || got[0] != nil || got[1] != nil || got[2] != "whole" {
+		t.Errorf("the folder holds %v, %v", got, err)
 	}
 }
 
