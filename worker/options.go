@@ -187,7 +187,7 @@ func (o Options) Validate() error {
 		}
 		seen[q.Name] = true
 		if option.Within("Weight", q.Weight, 1, 1000) != nil {
-			problems = append(problems, option.Invalid("Queues", nil, "weight of %.80s is %d: want 1 to 1000", q.Name, q.Weight))
+			problems = append(problems, option.Invalid("Queues", nil, "weight of %.80s %d: want 1 to 1000", q.Name, q.Weight))
 		}
 	}
 	named := map[[2]string]bool{}
