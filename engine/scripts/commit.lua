@@ -113,7 +113,7 @@ local function make(j, rule, with, fence)
   put(j, "v", constant)
   put(j, "g", "")
   put(j, "e", "")
-  if with["@op"] then
+  if with["@op"] and string.byte(with["@op"]) ~= OWN then
     put(j, "ky", with["@op"])
   end
   j.child, j.inherits, j.adopted, j.dated = with.pa ~= nil, with.cc ~= nil, with.ai ~= nil, with.dl ~= nil

@@ -5,6 +5,9 @@ local call = redis.call
 local clock = call("TIME")
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
+-- OWN is the byte that begins the key of an operation which its caller did not name.
+local OWN = string.byte("~")
+
 -- Days to a civil date: Howard Hinnant, "chrono-Compatible Low-Level Date
 -- Algorithms", civil_from_days.
 local function rfc3339(ms)

@@ -141,13 +141,13 @@ end
 
 -- shelve moves what only a retry of an ended job needs to a key of its own, which goes
 -- before the job does.
-local function shelve(j)
-  local ms, f = j.state == "succeeded" and RETRY_SUCCEEDED_MS or RETRY_FAILED_MS, call("HMGET", j.key, "pl", "cp")
-  if f[1] and not j.adopted and get(j, "at") ~= "0" then -- its input has arrived
+local function shelve(j, payload, checkpoint, attempt)
+  local ms = j.state == "succeeded" and RETRY_SUCCEEDED_MS or RETRY_FAILED_MS
+  if payload and not j.adopted and attempt ~= "0" then -- its input has arrived
     local key = prefix .. "p:" .. j.id
-    call("HSET", key, "pl", f[1])
-    if f[2] and j.state ~= "succeeded" then
-      call("HSET", key, "cp", f[2])
+    call("HSET", key, "pl", payload)
+    if checkpoint and j.state ~= "succeeded" then
+      call("HSET", key, "cp", checkpoint)
     end
     call("PEXPIRE", key, ms)
     call("HSET", j.key, "pk", int(now + ms))
@@ -156,8 +156,8 @@ local function shelve(j)
 end
 
 -- unkey lets the key that an ended job was made with go, at once or with the job.
-local function unkey(j)
-  local key = prefix .. "op:" .. (get(j, "ky") or "")
+local function unkey(j, named)
+  local key = prefix .. "op:" .. named
   local done = call("GET", key)
   if done and string.match(done, "^%S+") == j.id then
     call("PEXPIRE", key, frees(j) and 0 or RETENTION_MS)
@@ -176,12 +176,14 @@ local function finish(j)
   else
     call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl")
   end
-  local upload = get(j, "bl")
-  if upload then
-    pin(j, upload)
+  local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky")
+  if f[4] then
+    pin(j, f[4])
   end
-  shelve(j)
-  unkey(j)
+  shelve(j, f[1], f[2], f[3])
+  if f[5] then
+    unkey(j, f[5])
+  end
   if parental(j.view) then
     call("PEXPIRE", prefix .. "k:" .. j.id, RETENTION_MS)
   end
@@ -279,8 +281,10 @@ local function settle()
   for key, result in pairs(ops) do
     if not failed[owners[key]] then
       local j, name = jobs[string.match(result, "^%S+")], prefix .. "op:" .. key
-      if not (j and j.made and get(j, "ky") == key) then
-        call("SET", name, result, "PX", string.byte(key) == 126 and OWN_OP_TTL_MS or OP_TTL_MS)
+      if string.byte(key) == OWN then
+        call("SET", name, result, "PX", OWN_OP_TTL_MS)
+      elseif not (j and j.made and get(j, "ky") == key) then
+        call("SET", name, result, "PX", OP_TTL_MS)
       elseif not j.ended then
         call("SET", name, result)
       elseif not frees(j) then
