@@ -22,7 +22,7 @@ type Walk struct {
 // given by the same server, so that all walkers together are a small part of its work.
 const (
 	walkPage  = 250
-	walkPause = 40 * time.Millisecond
+	walkPause = 100 * time.Millisecond
 	// walkLease is the least time for which a page is claimed.
 	walkLease = 2 * time.Second
 	// walkNodes is by how much longer the pause of a shard is on a Cluster, where each shard
