@@ -91,7 +91,7 @@ type Beats struct {
 	Silent map[JobID]string
 	// Redis names the server behind the shard, see Identities; Silent does not ask.
 	Redis string
-	// Err says why the shard was not read; then nothing else is told.
+	// Err says why the shard was not read; the other fields are zero then.
 	Err error
 }
 
