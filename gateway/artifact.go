@@ -6,24 +6,14 @@ import (
 	"mime"
 	"net/http"
 	"path"
-	"regexp"
-	"strings"
 	"time"
 
 	"gocloud.dev/gcerrors"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
-
-// artifactName is what may stand behind a job's ID: no path, and no hidden file.
-var artifactName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
-
-// reservedSuffix is of names that a blob store of files has for its own, and takes from
-// nobody.
-const reservedSuffix = ".attrs"
-
-const jobIDBytes = 28
 
 // showArtifact streams a file that a job has written, "<job>.<name>", to whoever may read
 // the job. A browser is to keep it, not to show it: a job writes what its input made it
@@ -31,11 +21,10 @@ const jobIDBytes = 28
 func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	id := r.PathValue("id")
 	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)
-	if g.opts.Blobs == nil || len(id) < jobIDBytes+2 || id[jobIDBytes] != '.' || !artifactName.MatchString(id[jobIDBytes+1:]) ||
-		strings.HasSuffix(id, reservedSuffix) {
+	job, name, ok := blobs.ParseArtifactID(id)
+	if g.opts.Blobs == nil || !ok {
 		return unknown
 	}
-	job, name := id[:jobIDBytes], id[jobIDBytes+1:]
 	v, err := g.opts.Engine.Job(r.Context(), engine.JobID(job))
 	if err != nil {
 		return err
@@ -43,7 +32,7 @@ func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.P
 	if !p.May(auth.Read, v.Topic) {
 		return unknown
 	}
-	file, err := g.opts.Blobs.NewReader(r.Context(), "artifacts/"+job+"/"+name, nil)
+	file, err := g.opts.Blobs.NewReader(r.Context(), blobs.Artifact(job, name), nil)
 	if err != nil {
 		if gcerrors.Code(err) == gcerrors.NotFound {
 			return unknown

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
 // A folder is where uploads stand: inside the folder of the blob store, so that what
@@ -60,7 +61,7 @@ const (
 )
 
 func openFolder(blobDir string) (folder, error) {
-	root, err := filepath.Abs(filepath.Join(blobDir, "incoming"))
+	root, err := filepath.Abs(filepath.Join(blobDir, blobs.Incoming))
 	if err != nil {
 		return folder{}, fmt.Errorf("prepare the folder of uploads: %w", err)
 	}
@@ -122,7 +123,7 @@ func likeEscape(s string) bool {
 }
 
 // blobKey is the bytes' key in the blob store.
-func blobKey(up *upload) string { return engine.UploadKey(up.Topic, up.Job) }
+func blobKey(up *upload) string { return blobs.Upload(string(up.Topic), string(up.Job)) }
 
 // find reads a ticket that clients may know of. Its error wraps engine.ErrNotFound.
 func (f folder) find(job engine.JobID) (*upload, error) {

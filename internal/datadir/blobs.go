@@ -11,15 +11,14 @@ import (
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
+
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
 // strandedAfter is the age at which a half-written file counts as left behind by
 // a process that was killed: a writer at work touches its file all the time. One
 // that was suspended for as long fails, and its blob does not appear.
 const strandedAfter = time.Hour
-
-// artifacts is where jobs write, each in a folder of its own.
-const artifacts = "artifacts"
 
 // sweptFolders is the most folders of jobs that one opening looks into, which takes
 // milliseconds however many there are.
@@ -48,7 +47,7 @@ func Blobs(ctx context.Context, dir string) (*blob.Bucket, error) {
 		return nil, err
 	}
 	sweep(filepath.Join(root, uploads))
-	sweepJobs(filepath.Join(root, artifacts), rand.Float64())
+	sweepJobs(filepath.Join(root, blobs.Artifacts), rand.Float64())
 	bucket, err := fileblob.OpenBucket(root, &fileblob.Options{
 		DirFileMode: 0o700,
 		// The system's temporary folder may be on another file system, from

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
+
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
 func openBlobs(t *testing.T, dir string) *blob.Bucket {
@@ -322,7 +324,7 @@ func TestSweepOfManyJobsIsBoundedAndReachesAll(t *testing.T) {
 		writeAged(t, dir, fmt.Sprintf("artifacts/%04d/profile.json.1.tmp", i), 2*time.Hour)
 	}
 	for i, left := range []int{jobs - sweptFolders, jobs - 2*sweptFolders, 0} {
-		sweepJobs(filepath.Join(dir, "blobs", artifacts), float64(i*sweptFolders)/jobs+1e-9)
+		sweepJobs(filepath.Join(dir, "blobs", blobs.Artifacts), float64(i*sweptFolders)/jobs+1e-9)
 		if got := len(stored(t, dir)); got != left {
 			t.Errorf("sweep %d has left %d stranded files, want %d", i+1, got, left)
 		}

@@ -4,35 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
-	"strings"
 	"syscall"
-	"unicode"
-	"unicode/utf8"
 
 	"gocloud.dev/gcerrors"
 )
-
-// maxKeyBytes is the longest key that every store takes; S3's bound.
-const maxKeyBytes = 1024
-
-// checkKey refuses keys that some store refuses, or takes for another key, as a store of
-// files does with "./incoming/…" for "incoming/…". None at all is not its to refuse.
-func checkKey(key string) error {
-	switch {
-	case key == "":
-		return nil
-	case len(key) > maxKeyBytes:
-		return fmt.Errorf("%w: payload blob of %d bytes: at most %d", ErrInput, len(key), maxKeyBytes)
-	case !utf8.ValidString(key) || strings.ContainsFunc(key, unicode.IsControl):
-		return fmt.Errorf("%w: payload blob: want UTF-8 without control characters", ErrInput)
-	case path.Clean(key) != key || key == "." || key == ".." || strings.HasPrefix(key, "/") || strings.HasPrefix(key, "../") || strings.Contains(key, `\`):
-		return fmt.Errorf("%w: payload blob: want a key of plain segments, such as uploads/orders.csv", ErrInput)
-	case strings.HasSuffix(key, ".attrs"):
-		return fmt.Errorf("%w: payload blob: a store of files has names that end in .attrs for itself", ErrInput)
-	}
-	return nil
-}
 
 // refused tells a blob that is not there, or whose name the store does not take, which is
 // for good, from a store that fails now.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -44,7 +45,10 @@ func (p Payload) validate() error {
 	case p.Size < 0:
 		return fmt.Errorf("%w: payload size %d: it must be at least 0", ErrInput, p.Size)
 	}
-	return checkKey(p.Blob)
+	if err := blobs.Check(p.Blob); err != nil {
+		return fmt.Errorf("%w: payload blob: %w", ErrInput, err)
+	}
+	return nil
 }
 
 // Options bound an analysis. The zero value works.

@@ -2,9 +2,11 @@ package analysis
 
 import (
 	"context"
+	"fmt"
 
 	"gocloud.dev/blob"
 
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -25,8 +27,8 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 	}
 	worker.Handle(w, JobType, func(ctx context.Context, run *worker.Run, p Payload) error {
 		run.Stages(stages...)
-		if err := readable(p.Blob, run.Topic()); err != nil {
-			return o.Permanent(err)
+		if err := blobs.Readable(p.Blob, string(run.Topic())); err != nil {
+			return o.Permanent(fmt.Errorf("%w: payload blob: %w", ErrInput, err))
 		}
 		return Run(ctx, run, string(run.ID()), bucket, p, o)
 	})

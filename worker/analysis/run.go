@@ -9,6 +9,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"gocloud.dev/blob"
+
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
 // The stages of a run, in order. Reading is nearly all of it: 95 to 5 is a fair
@@ -32,10 +34,10 @@ type Reporter interface {
 }
 
 // ProfileKey is where in the bucket the profile of a job is written.
-func ProfileKey(jobID string) string { return "artifacts/" + jobID + "/" + profileName }
+func ProfileKey(jobID string) string { return blobs.Artifact(jobID, profileName) }
 
 // profileID is the profile's as an artifact.
-func profileID(jobID string) string { return jobID + "." + profileName }
+func profileID(jobID string) string { return blobs.ArtifactID(jobID, profileName) }
 
 const profileName = "profile.json"
 

@@ -33,7 +33,7 @@ type SummaryColumn struct {
 }
 
 // Artifact names a file that a job has written, as a gateway knows it:
-// "<job>.<name>", which stands in the bucket as "artifacts/<job>/<name>".
+// "<job>.<name>". Package blobs says where it stands.
 type Artifact struct {
 	ID   string `json:"id"`
 	Size int64  `json:"size"` // bytes

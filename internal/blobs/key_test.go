@@ -1,12 +1,14 @@
-package analysis
+package blobs_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
+
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
 func TestBlobsOfOthersAreRefused(t *testing.T) {
+	t.Parallel()
 	for key, refused := range map[string]string{
 		"":                                 "",
 		"uploads/0123abcd":                 "",
@@ -29,13 +31,38 @@ func TestBlobsOfOthersAreRefused(t *testing.T) {
 		"incoming/user:42/":                "plain segments",
 		"artifacts/0701JD/profile.json":    "is an artifact",
 		"ARTIFACTS/0701JD/profile.json":    "is an artifact",
+		"x\x00y":                           "control characters",
+		"x\xff":                            "UTF-8",
+		"orders.attrs":                     ".attrs",
+		strings.Repeat("x", 1025):          "at most 1024",
 	} {
-		err := readable(key, "user:42")
+		err := blobs.Readable(key, "user:42")
 		switch {
 		case refused == "" && err == nil:
-		case refused != "" && errors.Is(err, ErrInput) && strings.Contains(err.Error(), refused):
+		case refused != "" && err != nil && strings.Contains(err.Error(), refused):
 		default:
 			t.Errorf("%q: %v, want %q", key, err, refused)
+		}
+	}
+}
+
+func TestKeysAndIDs(t *testing.T) {
+	t.Parallel()
+	const job = "0701JD8V3QZ4T9M2K6W0X5Y7B1CA"
+	if got, want := blobs.Upload("user:42", job), "incoming/user:42/"+job; got != want {
+		t.Errorf("an upload stands at %q, want %q", got, want)
+	}
+	if got, want := blobs.Artifact(job, "profile.json"), "artifacts/"+job+"/profile.json"; got != want {
+		t.Errorf("an artifact stands at %q, want %q", got, want)
+	}
+	if gotJob, name, ok := blobs.ParseArtifactID(blobs.ArtifactID(job, "a.b-c_D")); gotJob != job || name != "a.b-c_D" || !ok {
+		t.Errorf("got %q, %q, %v", gotJob, name, ok)
+	}
+	for _, id := range []string{
+		"", job, job + ".", job + "_x", job + "..hidden", job + ".a/b", job + "./etc", job + ".x.attrs", job + ".ä", job + "." + strings.Repeat("x", 129),
+	} {
+		if _, _, ok := blobs.ParseArtifactID(id); ok {
+			t.Errorf("%q is taken for an artifact's ID", id)
 		}
 	}
 }

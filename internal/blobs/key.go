@@ -1,0 +1,87 @@
+package blobs
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The first segments of keys.
+const (
+	Incoming  = "incoming"
+	Artifacts = "artifacts"
+)
+
+// maxKeyBytes is the longest key that every store takes; S3's bound.
+const maxKeyBytes = 1024
+
+// reservedSuffix ends the names that a store of files has for itself.
+const reservedSuffix = ".attrs"
+
+// Upload is the key of the bytes that were uploaded for a job.
+func Upload(topic, job string) string { return Incoming + "/" + topic + "/" + job }
+
+// Artifact is the key of a file that a job has written.
+func Artifact(job, name string) string { return Artifacts + "/" + job + "/" + name }
+
+// ArtifactID is what clients call the artifact.
+func ArtifactID(job, name string) string { return job + "." + name }
+
+// artifactName is what may stand behind a job's ID: no path, and no hidden file.
+var artifactName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+
+const jobIDBytes = 28
+
+// ParseArtifactID takes an artifact's ID apart. It reports false where no artifact can
+// have the ID. The job's ID is not checked further.
+func ParseArtifactID(id string) (job, name string, ok bool) {
+	if len(id) < jobIDBytes+2 || id[jobIDBytes] != '.' {
+		return "", "", false
+	}
+	job, name = id[:jobIDBytes], id[jobIDBytes+1:]
+	return job, name, artifactName.MatchString(name) && !strings.HasSuffix(name, reservedSuffix)
+}
+
+// Check refuses keys that some store refuses, or takes for another key, as a store of
+// files does with "./incoming/…" for "incoming/…". It passes the empty key. Its error does
+// not quote the key.
+func Check(key string) error {
+	switch {
+	case key == "":
+		return nil
+	case len(key) > maxKeyBytes:
+		return fmt.Errorf("a key of %d bytes: at most %d", len(key), maxKeyBytes)
+	case !utf8.ValidString(key) || strings.ContainsFunc(key, unicode.IsControl):
+		return errors.New("want UTF-8 without control characters")
+	case path.Clean(key) != key || key == "." || key == ".." || strings.HasPrefix(key, "/") || strings.HasPrefix(key, "../") || strings.Contains(key, `\`):
+		return errors.New("want a key of plain segments, such as uploads/orders.csv")
+	case strings.HasSuffix(key, reservedSuffix):
+		return fmt.Errorf("a store of files has names that end in %s for itself", reservedSuffix)
+	}
+	return nil
+}
+
+// Readable refuses blobs that a job of the topic may not read, and keys that Check
+// refuses. Every processor asks it about each key that it takes from a payload: whoever may
+// enqueue a job chooses its payload. Uploads belong to the topic that their key names. The
+// key of an artifact does not tell its topic, so no job reads any. Its error is for good
+// and does not quote the key.
+//
+// Some systems take "Incoming/…" for "incoming/…", so Readable ignores case.
+func Readable(key, topic string) error {
+	if err := Check(key); err != nil {
+		return err
+	}
+	folder, _, _ := strings.Cut(key, "/")
+	switch {
+	case strings.EqualFold(folder, Incoming) && !strings.HasPrefix(key, Upload(topic, "")):
+		return fmt.Errorf("it was uploaded for another topic, and this job is of topic %s; upload the file for this topic", topic)
+	case strings.EqualFold(folder, Artifacts):
+		return errors.New("it is an artifact of a job, and no job reads artifacts")
+	}
+	return nil
+}
