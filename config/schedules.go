@@ -14,21 +14,6 @@ import (
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
-// scheduleItem is a schedule as a file has it.
-type scheduleItem struct {
-	Name        string            `json:"name"`
-	Topic       engine.Topic      `json:"topic"`
-	Type        string            `json:"type"`
-	Cron        string            `json:"cron"`
-	TimeZone    string            `json:"time_zone,omitempty"`
-	Missed      string            `json:"missed,omitempty"`
-	Title       string            `json:"title,omitempty"`
-	Queue       string            `json:"queue,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	MaxAttempts int               `json:"max_attempts,omitempty"`
-	Payload     json.RawMessage   `json:"payload,omitempty"`
-}
-
 // schedules is a list in the file, and the same as one line of YAML or JSON elsewhere.
 func schedules(at func(*Config) *[]engine.Schedule) codec {
 	const form = "a list of schedules, each with a name, topic, type and cron"
@@ -95,10 +80,10 @@ func parseSchedule(raw any) (engine.Schedule, error) {
 	if err != nil {
 		return engine.Schedule{}, errors.New("a key that is no text, which JSON does not have")
 	}
-	var item scheduleItem
+	var s engine.Schedule
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&item); err != nil {
+	if err := d.Decode(&s); err != nil {
 		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
 			hint := ""
 			if wrong.Type.Kind() == reflect.String {
@@ -108,11 +93,7 @@ func parseSchedule(raw any) (engine.Schedule, error) {
 		}
 		return engine.Schedule{}, errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
-	return engine.Schedule{
-		Topic: item.Topic, Name: item.Name, Cron: item.Cron, TimeZone: item.TimeZone, Missed: engine.MissedPolicy(item.Missed),
-		Type: item.Type, Title: item.Title, Queue: item.Queue, Labels: item.Labels, Payload: item.Payload,
-		MaxAttempts: item.MaxAttempts,
-	}, nil
+	return s, nil
 }
 
 // printSchedules gives the list as one line of JSON; "" for none.
@@ -120,13 +101,6 @@ func printSchedules(list []engine.Schedule) string {
 	if len(list) == 0 {
 		return ""
 	}
-	items := make([]scheduleItem, len(list))
-	for i, s := range list {
-		items[i] = scheduleItem{
-			Name: s.Name, Topic: s.Topic, Type: s.Type, Cron: s.Cron, TimeZone: s.TimeZone, Missed: string(s.Missed), Title: s.Title,
-			Queue: s.Queue, Labels: s.Labels, MaxAttempts: s.MaxAttempts, Payload: s.Payload,
-		}
-	}
-	text, _ := json.Marshal(items) // the payloads are JSON already
+	text, _ := json.Marshal(list) // the payloads are JSON already
 	return string(text)
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // An asynq task that an application enqueued by itself may have a job: it is adopted.
@@ -123,14 +125,17 @@ func (e *Engine) Tie(ctx context.Context, t Task, job JobID) error {
 // stands and is returned.
 func (e *Engine) Adopt(ctx context.Context, a Adoption, last Attempt) (JobID, error) {
 	fail := func(err error) (JobID, error) {
-		return "", fmt.Errorf("adopt asynq's task %s of queue %s: %w", clip(a.Task.ID, 80), clip(a.Task.Queue, 80), err)
+		return "", fmt.Errorf("adopt asynq's task %s of queue %s: %w", excerpt.Of(a.Task.ID, 80), excerpt.Of(a.Task.Queue, 80), err)
 	}
 	var from origin
 	if last.State == Failed {
 		from.retryOf = last.Job
 	}
-	s := Spec{Topic: a.Topic, Type: a.Type, Title: a.Title}
-	constant, err := s.constant(from)
+	s, err := Spec{Topic: a.Topic, Type: a.Type, Title: a.Title}.Prepared()
+	if err != nil {
+		return fail(err)
+	}
+	constant, err := constantOf(s, from)
 	if err != nil {
 		return fail(err)
 	}

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/jsonerr"
+	"github.com/tidemark-dev/tidemark/internal/timetable"
 )
 
 // PutSchedule makes a schedule, or replaces the one that its topic has by that name, and
@@ -20,17 +22,17 @@ import (
 // branch on: ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory.
 func (e *Engine) PutSchedule(ctx context.Context, s Schedule) (_ Scheduled, created bool, err error) {
 	fail := func(err error) (Scheduled, bool, error) {
-		return Scheduled{}, false, fmt.Errorf("put schedule %s of %s: %w", clip(s.Name, 64), clip(string(s.Topic), 64), err)
+		return Scheduled{}, false, fmt.Errorf("put schedule %s of %s: %w", excerpt.Of(s.Name, 64), excerpt.Of(string(s.Topic), 64), err)
 	}
-	t, err := s.prepare()
+	s, t, err := prepare(s)
 	if err != nil {
 		return fail(err)
 	}
-	text, err := json.Marshal(s.wire())
+	text, err := json.Marshal(s)
 	if err != nil {
 		return fail(err)
 	}
-	now, rest, err := e.schedule(ctx, "put", s.field(), text, s.times(), string(s.Topic)+"|", MaxSchedules, MaxAllSchedules)
+	now, rest, err := e.schedule(ctx, "put", scheduleField(s), text, s.TimeZone+" "+s.Cron, string(s.Topic)+"|", MaxSchedules, MaxAllSchedules)
 	if err != nil {
 		return fail(err)
 	}
@@ -40,10 +42,10 @@ func (e *Engine) PutSchedule(ctx context.Context, s Schedule) (_ Scheduled, crea
 	case "full":
 		return fail(fmt.Errorf("%w Name %s: there are %d schedules, which is the most; delete some", ErrInvalid, s.Name, MaxAllSchedules))
 	}
-	if err := e.letGo(ctx, s.field()); err != nil {
+	if err := e.letGo(ctx, scheduleField(s)); err != nil {
 		return fail(err)
 	}
-	return s.standing(t, rest[1], now), rest[0] == "created", nil
+	return standing(s, t, rest[1], now), rest[0] == "created", nil
 }
 
 // DeleteSchedule ends a schedule. No tick makes a job once it has returned, except what a
@@ -57,12 +59,12 @@ func (e *Engine) DeleteSchedule(ctx context.Context, topic Topic, name string) e
 	if err := CheckScheduleName(name); err != nil {
 		return err
 	}
-	_, rest, err := e.schedule(ctx, "delete", Schedule{Topic: topic, Name: name}.field())
+	_, rest, err := e.schedule(ctx, "delete", scheduleField(Schedule{Topic: topic, Name: name}))
 	switch {
 	case err == nil && rest[0] == "0":
 		err = ErrNoSchedule
 	case err == nil:
-		err = e.letGo(ctx, Schedule{Topic: topic, Name: name}.field())
+		err = e.letGo(ctx, scheduleField(Schedule{Topic: topic, Name: name}))
 	}
 	if err != nil {
 		return fmt.Errorf("delete schedule %s of %s: %w", name, topic, err)
@@ -106,16 +108,16 @@ func (e *Engine) Agenda(ctx context.Context, configured []Schedule) (Agenda, err
 func (e *Engine) agenda(
 	ctx context.Context, how, topic string, configured []Schedule, read func(field, text, tick string, now time.Time) Scheduled,
 ) (Agenda, error) {
-	tables := map[string]timetable{}
+	tables := map[string]timetable.Timetable{}
 	own := map[string]Schedule{}
 	args := []any{how, topic}
 	for _, s := range configured {
-		t, err := s.prepare()
+		s, t, err := prepare(s)
 		if err != nil {
-			return Agenda{}, fmt.Errorf("schedule %s of %s: %w", clip(s.Name, 64), clip(string(s.Topic), 64), err)
+			return Agenda{}, fmt.Errorf("schedule %s of %s: %w", excerpt.Of(s.Name, 64), excerpt.Of(string(s.Topic), 64), err)
 		}
-		own[s.field()], tables[s.field()] = s, t
-		args = append(args, s.field())
+		own[scheduleField(s)], tables[scheduleField(s)] = s, t
+		args = append(args, scheduleField(s))
 	}
 	now, rest, err := e.schedule(ctx, args...)
 	if err != nil {
@@ -128,12 +130,12 @@ func (e *Engine) agenda(
 		switch {
 		case configured && text != "": // its own line follows
 		case configured:
-			a.Schedules = append(a.Schedules, s.standing(tables[field], tick, now))
+			a.Schedules = append(a.Schedules, standing(s, tables[field], tick, now))
 		default:
 			a.Schedules = append(a.Schedules, read(field, text, tick, now))
 		}
 	}
-	slices.SortFunc(a.Schedules, func(x, y Scheduled) int { return strings.Compare(x.field(), y.field()) })
+	slices.SortFunc(a.Schedules, func(x, y Scheduled) int { return strings.Compare(scheduleField(x.Schedule), scheduleField(y.Schedule)) })
 	return a, nil
 }
 
@@ -141,10 +143,10 @@ func (e *Engine) agenda(
 func stored(field, text, tick string, now time.Time) Scheduled {
 	s, t, err := decodeSchedule(field, text)
 	if err != nil {
-		return Scheduled{Schedule: s, Err: err, stored: true}
+		return Scheduled{Schedule: s, Err: err, Stored: true}
 	}
-	at := s.standing(t, tick, now)
-	at.stored = true
+	at := standing(s, t, tick, now)
+	at.Stored = true
 	return at
 }
 
@@ -153,33 +155,41 @@ func timed(field, times, tick string, now time.Time) Scheduled {
 	topic, name, _ := strings.Cut(field, "|")
 	zone, expression, known := strings.Cut(times, " ")
 	s := Schedule{Topic: Topic(topic), Name: name, Cron: expression, TimeZone: zone}
-	t, err := parseTimetable(expression, zone)
+	t, err := timetable.Parse(expression, zone)
 	if !known {
 		err = fmt.Errorf("%w schedule: Redis does not have when it ticks; put it again", ErrInvalid)
 	}
 	if err != nil {
-		return Scheduled{Schedule: s, Err: err, stored: true}
+		return Scheduled{Schedule: s, Err: err, Stored: true}
 	}
-	at := s.standing(t, tick, now)
-	at.stored = true
+	at := standing(s, t, tick, now)
+	at.Stored = true
 	return at
 }
 
-func decodeSchedule(field, text string) (Schedule, timetable, error) {
+func decodeSchedule(field, text string) (Schedule, timetable.Timetable, error) {
 	topic, name, _ := strings.Cut(field, "|")
-	var j scheduleJSON
-	err := json.Unmarshal([]byte(text), &j)
-	j.Topic, j.Name = Topic(topic), name
-	s := j.schedule()
+	var s Schedule
+	err := json.Unmarshal([]byte(text), &s)
+	s.Topic, s.Name = Topic(topic), name
 	if err != nil {
 		return s, nil, errors.New("it is not as this program stores schedules: " + jsonerr.Why(err))
 	}
-	t, err := s.prepare()
+	return prepare(s)
+}
+
+// prepare checks a schedule, completes it, and reads its expression.
+func prepare(s Schedule) (Schedule, timetable.Timetable, error) {
+	s, err := s.Prepared()
+	if err != nil {
+		return s, nil, err
+	}
+	t, err := timetable.Parse(s.Cron, s.TimeZone)
 	return s, t, err
 }
 
 // standing says where a schedule stands whose tick Redis has, "" for none.
-func (s Schedule) standing(t timetable, tick string, now time.Time) Scheduled {
+func standing(s Schedule, t timetable.Timetable, tick string, now time.Time) Scheduled {
 	at := Scheduled{Schedule: s}
 	after, was := readTick(tick)
 	if after.IsZero() {
@@ -192,17 +202,17 @@ func (s Schedule) standing(t timetable, tick string, now time.Time) Scheduled {
 		at.Err = fmt.Errorf("%w, %s; a worker brings it back", ErrAhead, after.Format(time.RFC3339))
 		after = now
 	}
-	at.NextAt = t.next(after)
+	at.NextAt = t.Next(after)
 	return at
 }
 
 // ahead tells whether ticks were seen to further than the clock has come, by more than the
 // next one: Redis's clock has been ahead.
-func ahead(t timetable, after, now time.Time) bool {
+func ahead(t timetable.Timetable, after, now time.Time) bool {
 	if !after.After(now) {
 		return false
 	}
-	next := t.next(now)
+	next := t.Next(now)
 	return !next.IsZero() && next.Before(after)
 }
 
@@ -229,7 +239,7 @@ func (e *Engine) schedule(ctx context.Context, args ...any) (now time.Time, rest
 	}
 	ms, err := strconv.ParseInt(rest[0], 10, 64)
 	if err != nil {
-		return time.Time{}, nil, errors.New("Redis's clock cannot be read: " + clip(rest[0], 40))
+		return time.Time{}, nil, errors.New("Redis's clock cannot be read: " + excerpt.Of(rest[0], 40))
 	}
 	now = time.UnixMilli(ms).UTC()
 	e.clock.look(now, began, time.Now())

@@ -48,7 +48,7 @@ func (e *Engine) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 			flags[i] = FlagSuperseded
 			continue
 		}
-		byShard[b.Job.shard()] = append(byShard[b.Job.shard()], i)
+		byShard[b.Job.Shard()] = append(byShard[b.Job.Shard()], i)
 	}
 	cmds := map[int]*redis.Cmd{}
 	args := map[int][]any{}
@@ -248,10 +248,10 @@ func (e *Engine) Lost(ctx context.Context, p TaskPayload, jobType string, why Jo
 	if _, err := ParseTopic(string(p.Topic)); err != nil {
 		return err
 	}
-	if p.Job.shard() != shardOf(p.Topic, e.opts.Shards) {
+	if p.Job.Shard() != shardOf(p.Topic, e.opts.Shards) {
 		return fmt.Errorf("%w topic %s: it is not job %s's", ErrInvalid, p.Topic, p.Job)
 	}
-	o, _, err := s.making(p.Job, time.Now(), origin{})
+	o, _, err := making(s, p.Job, time.Now(), origin{})
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (e *Engine) Tidy(ctx context.Context, id JobID) error {
 	if !e.keys.holds(id) {
 		return nil
 	}
-	return failure("tidy job "+string(id), e.scripts.tidy.Run(ctx, e.redis, e.keys.declared(id.shard()), string(id)).Err())
+	return failure("tidy job "+string(id), e.scripts.tidy.Run(ctx, e.redis, e.keys.declared(id.Shard()), string(id)).Err())
 }
 
 // Unwatched returns those of the jobs that have no heartbeat, in their order. All are read in
@@ -304,7 +304,7 @@ func (e *Engine) Unwatched(ctx context.Context, jobs []JobID) ([]JobID, error) {
 	pipe := e.redis.Pipeline()
 	marks := make([]*redis.FloatCmd, len(jobs))
 	for i, id := range jobs {
-		marks[i] = pipe.ZScore(ctx, e.keys.beats(id.shard()), string(id))
+		marks[i] = pipe.ZScore(ctx, e.keys.beats(id.Shard()), string(id))
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
 	var unwatched []JobID

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // A schedule's backlog is the jobs of its ticks that have not ended, a zset by tick in its
@@ -53,7 +55,7 @@ func (e *Engine) crowd(ctx context.Context, s Schedule, ticks []time.Time) error
 		return err
 	}
 	for _, at := range ticks { // another worker may have made them
-		delete(wait, tickID(shardOf(s.Topic, e.opts.Shards), s.field(), at))
+		delete(wait, tickID(shardOf(s.Topic, e.opts.Shards), scheduleField(s), at))
 	}
 	if len(wait) >= e.opts.ScheduleJobs {
 		return fmt.Errorf("%w: %d of the schedule's jobs wait in queue %s, which is the most; its ticks are skipped until fewer do", ErrLimit, e.opts.ScheduleJobs, s.Queue)
@@ -76,9 +78,9 @@ func (e *Engine) noteTicks(ctx context.Context, s Schedule, jobs []JobID, held e
 		pipe.PExpire(ctx, key, e.opts.Retention)
 	}
 	if held != nil {
-		pipe.HSet(ctx, e.keys.held(), s.field(), clip(held.Error(), 300))
+		pipe.HSet(ctx, e.keys.held(), scheduleField(s), excerpt.Of(held.Error(), 300))
 	} else {
-		pipe.HDel(ctx, e.keys.held(), s.field())
+		pipe.HDel(ctx, e.keys.held(), scheduleField(s))
 	}
 	_, err := pipe.Exec(ctx)
 	return failure("note the schedule's jobs", err)
@@ -92,7 +94,7 @@ func (e *Engine) heldBack(ctx context.Context, all []Scheduled) error {
 	}
 	fields := make([]string, len(all))
 	for i, s := range all {
-		fields[i] = s.field()
+		fields[i] = scheduleField(s.Schedule)
 	}
 	why, err := e.redis.HMGet(ctx, e.keys.held(), fields...).Result()
 	if err != nil {

@@ -200,7 +200,7 @@ func (c *cascade) follow(ctx context.Context, what string, children []Attempt) (
 	for len(children) > 0 {
 		slice := children[:min(sliceChildren, len(children))]
 		children = children[len(slice):]
-		s := &submission{shard: slice[0].Job.shard(), reports: len(slice)}
+		s := &submission{shard: slice[0].Job.Shard(), reports: len(slice)}
 		for _, a := range slice {
 			o := operation{kind: kind, topic: a.Topic, job: a.Job, key: newKey(), attempt: -1}
 			if kind != JobCanceling {

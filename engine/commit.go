@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // An Ack answers a report.
@@ -86,9 +88,9 @@ func (e *Engine) Submit(reports []Report, done func([]Ack, error)) error {
 		return fmt.Errorf("%w batch of %d reports: want 1 to %d", ErrInvalid, len(reports), maxBatch)
 	}
 	if job := reports[0].Job; !e.keys.holds(job) {
-		return fmt.Errorf("report of job %q: %w", clip(string(job), 80), ErrNotFound)
+		return fmt.Errorf("report of job %q: %w", excerpt.Of(string(job), 80), ErrNotFound)
 	}
-	s := &submission{shard: reports[0].Job.shard(), reports: len(reports), args: make([]any, 0, 14*len(reports))}
+	s := &submission{shard: reports[0].Job.Shard(), reports: len(reports), args: make([]any, 0, 14*len(reports))}
 	for i := range reports {
 		r := &reports[i]
 		if r.Job != reports[0].Job {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // Cancel asks a job to stop. One that no worker has yet ends at once, also while its
@@ -85,7 +87,7 @@ func (e *Engine) control(ctx context.Context, id JobID, kind RecordType, attempt
 	o := operation{kind: kind, topic: a.Topic, job: id, key: newKey(), attempt: attempt}
 	switch {
 	case a.Adopted() && kind == JobPausing:
-		return a, r, fmt.Errorf("%w: it is adopted, and asynq would try its task again instead of letting it rest; cancel it, or pause asynq's queue %s", ErrState, clip(a.Queue, 80))
+		return a, r, fmt.Errorf("%w: it is adopted, and asynq would try its task again instead of letting it rest; cancel it, or pause asynq's queue %s", ErrState, excerpt.Of(a.Queue, 80))
 	case a.Adopted() && kind == JobCanceling && a.Waiting:
 		// Before the job's end, so that a task that asynq has just handed out is known to be
 		// the job's, and not a new one of that name.

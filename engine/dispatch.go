@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // A task is an attempt, as asynq carries it: a task of its own for each attempt,
@@ -49,9 +51,7 @@ func (e *Engine) QueueName(queue string) string {
 
 // RescueQueue names the queue in which the jobs of a queue wait that lost their worker
 // or were handed back.
-func RescueQueue(queue string) string { return queue + rescueSuffix }
-
-const rescueSuffix = "-rescue"
+func RescueQueue(queue string) string { return queue + wire.RescueSuffix }
 
 // TaskID is the ID of an attempt's asynq task.
 func TaskID(job JobID, attempt int) string { return string(job) + "." + strconv.Itoa(attempt) }
@@ -96,7 +96,7 @@ func (e *Engine) mark(t task) { e.note(t.job, "dispatched", "@attempt", t.attemp
 // note sends an operation without a record with the next commit, fire and forget.
 func (e *Engine) note(job JobID, kind, name string, value any) {
 	_ = e.commits.add(&submission{ // the engine is closed: nobody is left who would look
-		shard: job.shard(), reports: 1, args: []any{kind, string(job), "", "", 0, "", 1, name, value},
+		shard: job.Shard(), reports: 1, args: []any{kind, string(job), "", "", 0, "", 1, name, value},
 		done: func([]any, error) {},
 	})
 }

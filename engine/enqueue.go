@@ -1,103 +1,17 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/tidemark-dev/tidemark/internal/option"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
-
-// MaxPayloadBytes bounds a job's payload: it names its input, it does not hold it.
-const MaxPayloadBytes = 256 << 10
-
-// Spec is a job to be enqueued.
-type Spec struct {
-	// Topic is whom the job's records are for. Required.
-	Topic Topic
-	// Type names the handler: [a-z][a-z0-9._-]{0,63}. Required.
-	Type string
-	// Payload is what the handler gets: a []byte as it is, anything else as JSON;
-	// at most 256 KiB. It never appears in a record.
-	Payload any
-	// Title is for people, at most 200 characters.
-	Title string
-	// Labels are for programs and searches: at most 16, names
-	// [a-z][a-z0-9._-]{0,63}, values at most 256 bytes.
-	Labels map[string]string
-	// Key makes Enqueue idempotent: calls with the same topic and key give the same
-	// job, whatever else they say, for as long as that job is kept. At most 256 bytes.
-	Key string
-	// KeyLife says which ends of the job free its Key before that, so that the next call
-	// makes another job. Zero: none.
-	KeyLife KeyLife
-	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue", which
-	// are queues of Tidemark's own. Defaults to "default".
-	Queue string
-	// Delay is how long the job waits before its first attempt, at most 1 year.
-	Delay time.Duration
-	// Deadline ends the job as failed, with code "deadline", when it has not ended
-	// by itself. Zero: none.
-	Deadline time.Time
-	// MaxAttempts is how many attempts may fail before the job does, 1 to 1000; after a
-	// failed one of fewer the job is tried again. Crashes and drains do not count. Zero
-	// means the default of 4.
-	MaxAttempts int
-}
-
-// A KeyLife says how long a Key gives the job that it has made.
-type KeyLife string
-
-// The lives of a key that are shorter than its job is kept.
-const (
-	// KeyUntilFailed: until the job fails or is canceled.
-	KeyUntilFailed KeyLife = "until_failed"
-	// KeyWhileLive: until the job ends in any way.
-	KeyWhileLive KeyLife = "while_live"
-)
-
-const maxLabels = 16
-
-// DefaultQueue is the queue of a job that names none.
-const DefaultQueue = "default"
-
-// DefaultMaxAttempts is the MaxAttempts of a job that names none.
-const DefaultMaxAttempts = 4
-
-// Enqueued is what Enqueue answers.
-type Enqueued struct {
-	ID    JobID
-	Topic Topic
-	// Existing says that a call with the same Key had made the job before.
-	Existing bool
-}
-
-var (
-	nameForm  = regexp.MustCompile(`^[a-z][a-z0-9._-]{0,63}$`)
-	queueForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-)
-
-const mostAttempts = 1000
-
-// Validate checks the specification as Enqueue does, but for whether its deadline leaves
-// time to start, which is for Redis's clock to say. Its error wraps ErrInvalid or
-// ErrInvalidTopic, and names the field and the bound.
-func (s Spec) Validate() error {
-	_, err := s.constant(origin{})
-	if err == nil {
-		_, err = s.payload()
-	}
-	return err
-}
 
 // inTime checks that the job could start before its deadline.
-func (s Spec) inTime(now time.Time) error {
+func inTime(s Spec, now time.Time) error {
 	if s.Deadline.IsZero() || s.Deadline.After(now.Add(s.Delay)) {
 		return nil
 	}
@@ -115,7 +29,7 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	if s.Delay != 0 || !s.Deadline.IsZero() {
 		now = e.readNow(ctx)
 	}
-	o, t, err := s.making(newJobID(shardOf(s.Topic, e.opts.Shards), now), now, origin{})
+	o, t, err := making(s, newJobID(shardOf(s.Topic, e.opts.Shards), now), now, origin{})
 	if s.Key != "" {
 		o.key = "enqueue:" + string(s.Topic) + ":" + s.Key
 	}
@@ -127,7 +41,7 @@ func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 		})
 	}
 	if err != nil {
-		err = fmt.Errorf("enqueue %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
+		err = fmt.Errorf("enqueue %s for %s: %w", excerpt.Of(s.Type, 64), excerpt.Of(string(s.Topic), 64), err)
 	}
 	return done, err
 }
@@ -138,27 +52,22 @@ type origin struct {
 	parent  JobID
 }
 
-// making is the operation that makes a job of the specification, and its first task. Delay
+// making is the operation that makes a job of a specification, and its first task. Delay
 // counts from now.
-func (s Spec) making(id JobID, now time.Time, from origin) (operation, task, error) {
-	constant, err := s.constant(from)
-	if err != nil {
-		return operation{}, task{}, err
-	}
-	payload, err := s.payload()
+func making(s Spec, id JobID, now time.Time, from origin) (operation, task, error) {
+	s, err := s.Prepared()
 	if err == nil {
-		err = s.inTime(now)
+		err = inTime(s, now)
 	}
 	if err != nil {
 		return operation{}, task{}, err
 	}
-	s.complete()
-	o := operation{
-		kind: JobQueued, topic: s.Topic, job: id, attempt: 1,
-		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "ma", s.MaxAttempts}, pin(s.Topic, payload)...),
+	fields, err := specFields(s, from)
+	if err != nil {
+		return operation{}, task{}, err
 	}
+	o := operation{kind: JobQueued, topic: s.Topic, job: id, attempt: 1, fields: fields}
 	t := task{job: id, topic: s.Topic, attempt: 1, kind: s.Type, queue: s.Queue}
-	o.fields = append(o.fields, s.keyLife()...)
 	if s.Delay > 0 {
 		t.at = now.Add(s.Delay)
 		o.fields = append(o.fields, "ra", t.at.UnixMilli())
@@ -194,63 +103,23 @@ func (e *Engine) make(ctx context.Context, o operation, t task) (Enqueued, error
 	return done, r.standing
 }
 
-// complete gives what s leaves open its default.
-func (s *Spec) complete() {
-	option.Default(&s.Queue, DefaultQueue)
-	option.Default(&s.MaxAttempts, DefaultMaxAttempts)
+// specFields are the fields of a job's hash that a prepared specification sets.
+func specFields(s Spec, from origin) ([]any, error) {
+	constant, err := constantOf(s, from)
+	if err != nil {
+		return nil, err
+	}
+	payload := s.Payload.([]byte)
+	fields := append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "ma", s.MaxAttempts}, pin(s.Topic, payload)...)
+	if s.KeyLife != "" {
+		fields = append(fields, "kl", string(s.KeyLife)) // what frees its key
+	}
+	return fields, nil
 }
 
-// keyLife is the field of the job's hash that says what frees its key.
-func (s *Spec) keyLife() []any {
-	if s.KeyLife == "" {
-		return nil
-	}
-	return []any{"kl", string(s.KeyLife)}
-}
-
-// constant checks everything but the payload, and gives the part of the job's view
-// that never changes, as commit.lua wants it: members that begin with a comma.
-func (s Spec) constant(from origin) (string, error) {
-	if _, err := ParseTopic(string(s.Topic)); err != nil {
-		return "", err
-	}
-	if !nameForm.MatchString(s.Type) {
-		return "", fmt.Errorf("%w Type %q: want [a-z][a-z0-9._-]{0,63}", ErrInvalid, clip(s.Type, 80))
-	}
-	if n := utf8.RuneCountInString(s.Title); n > MaxTitleRunes {
-		return "", fmt.Errorf("%w Title of %d characters: at most %d; put the rest into the payload", ErrInvalid, n, MaxTitleRunes)
-	}
-	if len(s.Labels) > maxLabels {
-		return "", fmt.Errorf("%w Labels: %d of them, at most %d", ErrInvalid, len(s.Labels), maxLabels)
-	}
-	for name, value := range s.Labels {
-		if !nameForm.MatchString(name) {
-			return "", fmt.Errorf("%w label name %q: want [a-z][a-z0-9._-]{0,63}", ErrInvalid, clip(name, 80))
-		}
-		if err := bounded("label "+name, len(value), 256, "put it into the payload"); err != nil {
-			return "", err
-		}
-	}
-	switch s.KeyLife {
-	case "", KeyUntilFailed, KeyWhileLive:
-	default:
-		return "", fmt.Errorf("%w KeyLife %q: want %q, %q or none", ErrInvalid, clip(string(s.KeyLife), 40), KeyUntilFailed, KeyWhileLive)
-	}
-	if s.KeyLife != "" && s.Key == "" {
-		return "", fmt.Errorf("%w KeyLife %q: there is no Key", ErrInvalid, s.KeyLife)
-	}
-	if s.Queue != "" {
-		if err := CheckQueue(s.Queue); err != nil {
-			return "", err
-		}
-	}
-	if err := errors.Join(
-		bounded("Key", len(s.Key), 256, "use a hash of it"),
-		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
-		option.Within("MaxAttempts", cmp.Or(s.MaxAttempts, DefaultMaxAttempts), 1, mostAttempts),
-	); err != nil {
-		return "", err
-	}
+// constantOf gives the part of a job's view that never changes, as commit.lua wants it: members
+// that begin with a comma.
+func constantOf(s Spec, from origin) (string, error) {
 	b, err := json.Marshal(struct {
 		Type    string            `json:"type"`
 		Title   string            `json:"title,omitempty"`
@@ -261,31 +130,6 @@ func (s Spec) constant(from origin) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := bounded("Title and Labels, as JSON,", len(b), maxConstantBytes, "put some of it into the payload"); err != nil {
-		return "", err
-	}
 	b[0] = ','
 	return string(b[:len(b)-1]), nil
-}
-
-// CheckQueue checks the name of a queue. Its error wraps ErrInvalid.
-func CheckQueue(name string) error {
-	if !queueForm.MatchString(name) || strings.HasSuffix(name, rescueSuffix) {
-		return fmt.Errorf("%w Queue %q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", ErrInvalid, clip(name, 80), rescueSuffix)
-	}
-	return nil
-}
-
-func (s Spec) payload() ([]byte, error) {
-	b, raw := s.Payload.([]byte)
-	if !raw {
-		var err error
-		if b, err = json.Marshal(s.Payload); err != nil {
-			return nil, fmt.Errorf("%w Payload: it does not encode to JSON: %s", ErrInvalid, clip(err.Error(), 200))
-		}
-	}
-	if b == nil {
-		b = []byte{}
-	}
-	return b, bounded("Payload", len(b), MaxPayloadBytes, "store it as a blob and name that")
 }

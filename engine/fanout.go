@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -57,7 +58,7 @@ type FanOut struct {
 
 func (f *FanOut) validate() error {
 	if !fanOutForm.MatchString(f.Name) {
-		return fmt.Errorf("%w fan-out name %q: want [a-z0-9][a-z0-9._-]{0,63}", ErrInvalid, clip(f.Name, 80))
+		return fmt.Errorf("%w fan-out name %q: want [a-z0-9][a-z0-9._-]{0,63}", ErrInvalid, excerpt.Of(f.Name, 80))
 	}
 	return errors.Join(
 		option.Within("number of children", f.Count, 1, MaxChildren),
@@ -94,7 +95,7 @@ func PlanFanOut(name string, topic Topic, queue string, children []Child) ([]Chi
 	names := make(map[string]bool, len(children))
 	for i, c := range children {
 		fail := func(err error) ([]Child, FanOut, error) {
-			return nil, FanOut{}, fmt.Errorf("child %d, %q: %w", i, clip(c.Name, 80), err)
+			return nil, FanOut{}, fmt.Errorf("child %d, %q: %w", i, excerpt.Of(c.Name, 80), err)
 		}
 		option.Default(&c.Weight, 1)
 		option.Default(&c.Spec.Topic, topic)
@@ -109,7 +110,7 @@ func PlanFanOut(name string, topic Topic, queue string, children []Child) ([]Chi
 		case names[c.Name]:
 			return fail(fmt.Errorf("%w Name: another child has it", ErrInvalid))
 		case c.Spec.Topic != topic:
-			return fail(fmt.Errorf("%w Topic %q: want the parent's, %s, or none", ErrInvalid, clip(string(c.Spec.Topic), 80), topic))
+			return fail(fmt.Errorf("%w Topic %q: want the parent's, %s, or none", ErrInvalid, excerpt.Of(string(c.Spec.Topic), 80), topic))
 		case c.Spec.Key != "":
 			return fail(fmt.Errorf("%w Key: a child's name is its key", ErrInvalid))
 		}
@@ -132,5 +133,5 @@ func PlanFanOut(name string, topic Topic, queue string, children []Child) ([]Chi
 // ChildID is the ID of a parent's child: its parent, the fan-out and its name decide it, so
 // a fan-out that is repeated makes no child twice. parent must be well-formed.
 func ChildID(parent JobID, fanOut, name string) JobID {
-	return derivedJobID(parent.shard(), parent.Time(), "child\x00"+string(parent)+"\x00"+fanOut+"\x00"+name)
+	return derivedJobID(parent.Shard(), parent.Time(), "child\x00"+string(parent)+"\x00"+fanOut+"\x00"+name)
 }

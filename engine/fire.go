@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/timetable"
 )
 
 // A Fired is what Fire did.
@@ -42,15 +45,15 @@ type Fired struct {
 func (e *Engine) Fire(ctx context.Context, s Scheduled, grace time.Duration) (Fired, error) {
 	f, err := e.fire(ctx, s, grace)
 	if err != nil {
-		return f, fmt.Errorf("schedule %s of %s: %w", clip(s.Name, 64), clip(string(s.Topic), 64), err)
+		return f, fmt.Errorf("schedule %s of %s: %w", excerpt.Of(s.Name, 64), excerpt.Of(string(s.Topic), 64), err)
 	}
 	return f, nil
 }
 
 func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fired, error) {
 	none := Fired{Wait: -1}
-	field, known := s.field(), 0
-	if s.stored {
+	field, known := scheduleField(s.Schedule), 0
+	if s.Stored {
 		known = 1
 	}
 	now, rest, err := e.schedule(ctx, "see", field, known)
@@ -61,10 +64,10 @@ func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fi
 		return none, err
 	}
 	text, tick := rest[0], rest[1]
-	var t timetable
+	var t timetable.Timetable
 	switch {
-	case !s.stored:
-		t, err = s.prepare()
+	case !s.Stored:
+		s.Schedule, t, err = prepare(s.Schedule)
 	case text == "":
 		return none, nil // deleted
 	default:
@@ -81,20 +84,20 @@ func (e *Engine) fire(ctx context.Context, s Scheduled, grace time.Duration) (Fi
 		}
 		mended, after = after, now
 	}
-	r := due(t, after, now, s.Missed, grace)
-	fired := Fired{Passed: r.passed, Mended: mended, Wait: -1}
-	if len(r.ticks) > 0 {
-		if err := e.fireTicks(ctx, s.Schedule, r.ticks, &fired); err != nil {
+	r := timetable.Due(t, after, now, s.Missed.Jobs(), grace)
+	fired := Fired{Passed: r.Passed, Mended: mended, Wait: -1}
+	if len(r.Ticks) > 0 {
+		if err := e.fireTicks(ctx, s.Schedule, r.Ticks, &fired); err != nil {
 			return fired, err
 		}
 	}
-	if !r.last.IsZero() {
-		if _, _, err := e.schedule(ctx, "move", field, r.last.UnixMilli()); err != nil {
+	if !r.Last.IsZero() {
+		if _, _, err := e.schedule(ctx, "move", field, r.Last.UnixMilli()); err != nil {
 			return fired, err
 		}
-		after = r.last
+		after = r.Last
 	}
-	if next := t.next(after); !next.IsZero() {
+	if next := t.Next(after); !next.IsZero() {
 		fired.Wait = max(0, next.Sub(now))
 	}
 	return fired, nil
@@ -123,7 +126,7 @@ func (e *Engine) fireTicks(ctx context.Context, s Schedule, ticks []time.Time, f
 
 // tick makes a tick's job, or finds it.
 func (e *Engine) tick(ctx context.Context, s Schedule, at time.Time) (JobID, error) {
-	o, t, err := s.spec().making(tickID(shardOf(s.Topic, e.opts.Shards), s.field(), at), at, origin{})
+	o, t, err := making(s.Spec(), tickID(shardOf(s.Topic, e.opts.Shards), scheduleField(s), at), at, origin{})
 	if err != nil {
 		return "", err
 	}

@@ -8,63 +8,9 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
-
-// FollowQuery says what to follow.
-type FollowQuery struct {
-	// Topic is whose records. Not needed with Job.
-	Topic Topic
-	// Job narrows it to one job's records; the iterator then ends after the job's
-	// last one.
-	Job JobID
-	// After is the cursor of the last record held; "" begins with a snapshot.
-	After Cursor
-	// Limit bounds the live jobs of a snapshot, of which the newest are given, 1 to
-	// MaxSnapshotLimit; 0: all are.
-	Limit int
-}
-
-// UpdateKind says what an Update brings.
-type UpdateKind string
-
-// The kinds of updates.
-const (
-	// UpdateRecord: Entry is the next record.
-	UpdateRecord UpdateKind = "record"
-	// UpdateSnapshot: Jobs are a part of the present state of the topic's jobs; Reason
-	// says why the records themselves could not be given. Part 1 begins a snapshot, whether
-	// or not the one before it came to its end. With the part that is Final, a job that the
-	// reader holds and that none of its parts had is no longer the topic's, or has ended
-	// long ago; with More, that is not true of live jobs behind More.
-	UpdateSnapshot UpdateKind = "snapshot"
-	// UpdateLive: everything up to now has been given.
-	UpdateLive UpdateKind = "live"
-	// UpdateInterrupted: Redis is away for the reason Err; the iterator goes on by
-	// itself.
-	UpdateInterrupted UpdateKind = "interrupted"
-)
-
-// Fresh is the reason of the snapshot that a reader without a cursor begins with;
-// the other reasons are Trimmed and Rewritten.
-const Fresh Verdict = "fresh"
-
-// An Update is one step of Follow.
-type Update struct {
-	Kind UpdateKind
-	// Cursor is the reader's after this update. A part of a snapshot that is not the
-	// final one leaves it as it was.
-	Cursor Cursor
-	Entry  Entry
-	Reason Verdict
-	Jobs   []View
-	// Part counts the parts of a snapshot from 1; Final says that it ends with this one.
-	Part  int
-	Final bool
-	// More is there with Final if live jobs were left out for their number: it is the
-	// After with which Jobs lists them. IDs of jobs behind it are below the one in it.
-	More string
-	Err  error
-}
 
 // Follow gives every record of a topic or of a job after a cursor, in order, as
 // they are committed; where the stream no longer holds them it says so with a
@@ -107,7 +53,7 @@ func (e *Engine) follow(ctx context.Context, q FollowQuery, yield func(Update, e
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("follow job %s: %w", clip(string(q.Job), 80), err)
+			return fmt.Errorf("follow job %s: %w", excerpt.Of(string(q.Job), 80), err)
 		}
 	}
 	if _, err := ParseTopic(string(q.Topic)); err != nil {

@@ -4,7 +4,7 @@ import "time"
 
 // SubmitMake is the first half of Enqueue, with an ID of the caller's, without waiting.
 func (e *Engine) SubmitMake(s Spec, id JobID, done chan<- Enqueued) error {
-	o, _, err := s.making(id, time.Now(), origin{})
+	o, _, err := making(s, id, time.Now(), origin{})
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (k keys) schema() string                       { return k.namespace + ":sch
 func (k keys) served() string                       { return k.namespace + ":queues" }
 func (k keys) schedules() string                    { return k.namespace + ":{schedules}" }
 func (k keys) held() string                         { return k.namespace + ":{schedules}:held" }
-func (k keys) backlog(s Schedule) string            { return k.of(s.Topic) + "w:" + s.field() }
+func (k keys) backlog(s Schedule) string            { return k.of(s.Topic) + "w:" + scheduleField(s) }
 func (k keys) times() string                        { return k.namespace + ":{schedules}:times" }
 func (k keys) ticks() string                        { return k.namespace + ":{schedules}:ticks" }
 func (k keys) log(shard int) string                 { return k.shards[shard] + "log" }
@@ -59,11 +59,11 @@ func (k keys) beats(shard int) string               { return k.shards[shard] + "
 func (k keys) none(shard int) string                { return k.shards[shard] + "none" }
 func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }
 func (k keys) topicHead(t Topic) string             { return k.of(t) + "m:" + string(t) }
-func (k keys) job(id JobID) string                  { return k.shards[id.shard()] + "j:" + string(id) }
+func (k keys) job(id JobID) string                  { return k.shards[id.Shard()] + "j:" + string(id) }
 func (k keys) operation(t Topic, key string) string { return k.of(t) + "op:" + key }
-func (k keys) shelf(id JobID) string                { return k.shards[id.shard()] + "p:" + string(id) }
+func (k keys) shelf(id JobID) string                { return k.shards[id.Shard()] + "p:" + string(id) }
 
-func (k keys) children(id JobID) string      { return k.shards[id.shard()] + "k:" + string(id) }
+func (k keys) children(id JobID) string      { return k.shards[id.Shard()] + "k:" + string(id) }
 func (k keys) pins(t Topic, id JobID) string { return k.of(t) + "b:" + string(id) }
 func (k keys) of(t Topic) string             { return k.shards[shardOf(t, len(k.shards))] }
 
@@ -82,5 +82,8 @@ func (k keys) task(t Topic, of Task) string {
 
 // holds reports whether the ID could be of a job here. Only then it has a shard.
 func (k keys) holds(id JobID) bool {
-	return len(id) == jobIDLength && digit(id[0]) && digit(id[1]) && id.shard() < len(k.shards)
+	return id.WellFormed() && id.Shard() < len(k.shards)
 }
+
+// scheduleField is a schedule's in all hashes. No topic has the character between.
+func scheduleField(s Schedule) string { return string(s.Topic) + "|" + s.Name }

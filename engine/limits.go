@@ -2,16 +2,12 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
-)
 
-// ErrLimit says that there is no room for a job: its topic has Options.TopicJobs live ones, or
-// Redis knows Options.QueueNames queues, and the job's is none of them. Nothing was changed. The
-// text says which bound it is, and what makes room.
-var ErrLimit = errors.New("a limit is reached")
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
 
 // queueNames are the queues that this process has found admissible.
 type queueNames struct {
@@ -50,7 +46,7 @@ func (e *Engine) admitQueue(ctx context.Context, queue string) error {
 	if _, known := held.Val()[e.QueueName(queue)]; !known && !served.Val() {
 		n := 0
 		for name := range held.Val() {
-			if !strings.HasSuffix(name, rescueSuffix) {
+			if !strings.HasSuffix(name, wire.RescueSuffix) {
 				n++
 			}
 		}

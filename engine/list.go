@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -17,21 +19,6 @@ const (
 	// listEntries is how many jobs one call looks at, whether or not it gives them.
 	listEntries = 500
 )
-
-// JobsQuery says which of a topic's jobs are wanted.
-type JobsQuery struct {
-	// After is the Next of the page before; "" for the first.
-	After string
-	// Limit is the most jobs of a page, 1 to 500. Defaults to 100.
-	Limit int
-}
-
-// JobsPage is a page of a topic's jobs.
-type JobsPage struct {
-	Jobs []View
-	// Next asks for the page that follows; "" when this is the last.
-	Next string
-}
 
 // Jobs lists a topic's jobs: those that live, newest first, then those that have
 // ended, last ended first, and then the children that have ended, in the same way. A
@@ -64,10 +51,10 @@ func checkPlace(after string) error {
 		valid = err == nil
 	case kind == "ended":
 		n, err := strconv.ParseInt(place, 10, 64)
-		valid = after == "ended:" || err == nil && n >= -maxNumber && n <= maxNumber
+		valid = after == "ended:" || err == nil && n >= -wire.MaxNumber && n <= wire.MaxNumber
 	}
 	if !valid {
-		return fmt.Errorf("%w After %q: want the Next of another page", ErrInvalid, clip(after, 80))
+		return fmt.Errorf("%w After %q: want the Next of another page", ErrInvalid, excerpt.Of(after, 80))
 	}
 	return nil
 }

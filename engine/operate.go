@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // An operation is everything that is reported from outside a run. It is applied
@@ -121,7 +123,7 @@ func (e *Engine) Notify(ctx context.Context, topic Topic, key string, body json.
 	if err != nil {
 		return err
 	}
-	if err := bounded("notification", len(body), MaxResultBytes, "store the rest and name it"); err != nil {
+	if err := option.Bytes("notification", len(body), MaxResultBytes, "store the rest and name it"); err != nil {
 		return err
 	}
 	own := newKey()

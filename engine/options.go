@@ -110,10 +110,6 @@ type Options struct {
 // DefaultNamespace is the namespace of Options that name none.
 const DefaultNamespace = "tm"
 
-// ErrInvalid is what an error about a setting or an argument wraps. Its text names
-// the field and the bound.
-var ErrInvalid = option.ErrInvalid
-
 // An OptionError says which field of Options, or of another struct, has a value that it does
 // not take, and its bounds. It wraps ErrInvalid.
 type OptionError = option.Error

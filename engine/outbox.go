@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // The outbox of a shard holds its milestones and notifications for readers that
@@ -20,8 +22,8 @@ import (
 // The name has the form of a job's type. Errors to branch on: ErrInvalid,
 // ErrUnreachable; after the latter some shards may have it: declare it again.
 func (e *Engine) DeclareGroup(ctx context.Context, name string) error {
-	if !nameForm.MatchString(name) {
-		return fmt.Errorf("%w group %q: want [a-z][a-z0-9._-]{0,63}", ErrInvalid, clip(name, 80))
+	if err := wire.CheckName("group", name); err != nil {
+		return err
 	}
 	if err := e.redis.HSet(ctx, e.keys.schema(), "group:"+name, 1).Err(); err != nil {
 		return failure("declare group "+name, err)

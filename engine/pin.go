@@ -54,11 +54,11 @@ func (e *Engine) Pinned(ctx context.Context, topic Topic, uploads []JobID) (map[
 		return nil, err
 	}
 	for _, s := range schedules {
-		b, err := s.spec().payload()
+		full, err := s.Spec().Prepared()
 		if err != nil {
 			return nil, fmt.Errorf("schedule %s of %s: %w", s.Name, topic, err)
 		}
-		if job := pinned(topic, b); job != "" {
+		if job := pinned(topic, full.Payload.([]byte)); job != "" {
 			held[job] = true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -40,13 +41,13 @@ func (e *Engine) NewJobID(topic Topic) (JobID, error) {
 // which the job stands and the fence is returned.
 func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, idle time.Duration, shown Shown) (Enqueued, Fence, error) {
 	fail := func(err error) (Enqueued, Fence, error) {
-		return Enqueued{}, Fence{}, fmt.Errorf("receive %s for %s: %w", clip(s.Type, 64), clip(string(s.Topic), 64), err)
+		return Enqueued{}, Fence{}, fmt.Errorf("receive %s for %s: %w", excerpt.Of(s.Type, 64), excerpt.Of(string(s.Topic), 64), err)
 	}
-	constant, err := s.constant(origin{})
+	s, err := s.Prepared()
 	if err != nil {
 		return fail(err)
 	}
-	payload, err := s.payload()
+	fields, err := specFields(s, origin{})
 	if err != nil {
 		return fail(err)
 	}
@@ -57,16 +58,14 @@ func (e *Engine) Receive(ctx context.Context, id JobID, s Spec, share int, idle 
 	if s.Delay != 0 || !s.Deadline.IsZero() {
 		return fail(fmt.Errorf("%w Delay or Deadline: a job that is received has none", ErrInvalid))
 	}
-	if !e.keys.holds(id) || id.shard() != shardOf(s.Topic, e.opts.Shards) {
-		return fail(fmt.Errorf("%w ID %q: want one that NewJobID gave for the topic", ErrInvalid, clip(string(id), 80)))
+	if !e.keys.holds(id) || id.Shard() != shardOf(s.Topic, e.opts.Shards) {
+		return fail(fmt.Errorf("%w ID %q: want one that NewJobID gave for the topic", ErrInvalid, excerpt.Of(string(id), 80)))
 	}
-	s.complete()
 	fence := Fence{Token: NewToken()}
 	o := operation{
 		kind: JobReceiving, topic: s.Topic, job: id, attempt: 0, fence: "0." + fence.Token, shown: &shown,
-		fields: append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "ma", s.MaxAttempts, "rs", share, "il", idle.Milliseconds()}, pin(s.Topic, payload)...),
+		fields: append(fields, "rs", share, "il", idle.Milliseconds()),
 	}
-	o.fields = append(o.fields, s.keyLife()...)
 	if s.Key != "" {
 		o.key = receiveKey(s.Topic, s.Key)
 	}

@@ -16,16 +16,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
-
-// ErrUnreachable says that Redis gave no answer, or none that it gives while it
-// works: it is away, starting, failing over, or its answer was lost. What was
-// asked may have happened; everything that the engine writes may be sent again.
-var ErrUnreachable = errors.New("Redis is unreachable")
-
-// ErrOutOfMemory says that Redis has reached its maxmemory and refused the write.
-// Nothing of the call was applied.
-var ErrOutOfMemory = errors.New("Redis is out of memory: raise maxmemory, or lower the retention of jobs and topics")
 
 // ParseURL reads the address of a Redis:
 //
@@ -68,7 +61,7 @@ func parseURL(address string) (*redis.UniversalOptions, error) {
 		}, nil
 	}
 	if (secure != "redis" && secure != "rediss") || (kind != "sentinel" && kind != "cluster") {
-		return nil, fmt.Errorf("%w Redis URL: scheme %q: want redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster or rediss+cluster", ErrInvalid, clip(scheme, 40))
+		return nil, fmt.Errorf("%w Redis URL: scheme %q: want redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster or rediss+cluster", ErrInvalid, excerpt.Of(scheme, 40))
 	}
 
 	o := &redis.UniversalOptions{}
@@ -85,7 +78,7 @@ func parseURL(address string) (*redis.UniversalOptions, error) {
 	}
 	for host := range strings.SplitSeq(authority, ",") {
 		if _, _, err := net.SplitHostPort(host); err != nil {
-			return nil, fmt.Errorf("%w Redis URL: host %q: want host:port", ErrInvalid, clip(host, 80))
+			return nil, fmt.Errorf("%w Redis URL: host %q: want host:port", ErrInvalid, excerpt.Of(host, 80))
 		}
 		o.Addrs = append(o.Addrs, host)
 	}
@@ -94,7 +87,7 @@ func parseURL(address string) (*redis.UniversalOptions, error) {
 	}
 	if kind == "cluster" {
 		if path != "" {
-			return nil, fmt.Errorf("%w Redis URL: Redis Cluster has one database; drop %q", ErrInvalid, clip("/"+path, 40))
+			return nil, fmt.Errorf("%w Redis URL: Redis Cluster has one database; drop %q", ErrInvalid, excerpt.Of("/"+path, 40))
 		}
 		o.IsClusterMode = true
 		return o, nil
@@ -107,7 +100,7 @@ func parseURL(address string) (*redis.UniversalOptions, error) {
 	if db != "" {
 		n, err := strconv.Atoi(db)
 		if err != nil || n < 0 {
-			return nil, fmt.Errorf("%w Redis URL: database %q: want a number", ErrInvalid, clip(db, 40))
+			return nil, fmt.Errorf("%w Redis URL: database %q: want a number", ErrInvalid, excerpt.Of(db, 40))
 		}
 		o.DB = n
 	}

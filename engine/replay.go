@@ -5,20 +5,6 @@ import (
 	"encoding/json"
 )
 
-// A Verdict says whether a reader can go on from its cursor.
-type Verdict string
-
-// The verdicts.
-const (
-	// Resumed: every record after the cursor follows.
-	Resumed Verdict = "resumed"
-	// Trimmed: records after the cursor are gone from the stream.
-	Trimmed Verdict = "trimmed"
-	// Rewritten: the stream does not hold the history that the cursor is from, as
-	// after a failover that lost writes.
-	Rewritten Verdict = "rewritten"
-)
-
 // A Page is part of a topic's stream after a cursor.
 type Page struct {
 	Verdict Verdict

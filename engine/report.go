@@ -8,36 +8,19 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// Bounds of what a record carries.
 const (
-	MaxRecordBytes     = 32 << 10
-	MaxResultBytes     = 16 << 10
-	MaxMessageBytes    = 1 << 10
-	MaxTitleRunes      = 200
-	MaxErrorBytes      = 4 << 10
-	MaxCheckpointBytes = 1 << 20
-	maxUnitBytes       = 32
-	maxStageBytes      = 64
-	// As JSON, where a character may take six bytes: these keep a record within
-	// MaxRecordBytes whatever the texts are.
-	maxConstantBytes = 6 << 10
+	maxUnitBytes  = 32
+	maxStageBytes = 64
 )
 
-// Reasons for which a report is refused. None of them passes: the run must stop.
-var (
-	// ErrSuperseded: another attempt is the current one.
-	ErrSuperseded = errors.New("the attempt is superseded")
-	// ErrEnded: the job has ended.
-	ErrEnded = errors.New("the job has ended")
-	// ErrState: the job is in a state that does not allow it.
-	ErrState = errors.New("the job's state does not allow it")
-)
-
-// ErrUnreplicated says that a commit stands, but that fewer replicas than
-// Options.WaitReplicas acknowledged it in time.
-var ErrUnreplicated = errors.New("committed, but not acknowledged by enough replicas")
+// ErrSuperseded refuses a report: another attempt is the current one. It never passes, as ErrEnded
+// and ErrState do not: the run must stop.
+var ErrSuperseded = errors.New("the attempt is superseded")
 
 // A GapError refuses a report that skips sequence numbers. It means that Redis has
 // lost commits that it acknowledged, in a failover or a restart: the run goes on
@@ -101,7 +84,7 @@ func (r *Report) validate() error {
 	case JobReceiving, JobQueued, JobStarted, JobProgress, JobCheckpoint, JobStage, JobLog, JobPaused, JobAwaiting, JobRetrying,
 		JobSucceeded, JobFailed, JobCanceled:
 	default:
-		return fmt.Errorf("%w type %q: not one that a run reports", ErrInvalid, clip(string(r.Type), 80))
+		return fmt.Errorf("%w type %q: not one that a run reports", ErrInvalid, excerpt.Of(string(r.Type), 80))
 	}
 	if r.Result != nil {
 		var err error
@@ -119,21 +102,21 @@ func (r *Report) validate() error {
 	}
 	if s := r.Shown; s != nil {
 		if err := errors.Join(
-			bounded("message", len(s.Message), MaxMessageBytes, "log longer texts"),
-			bounded("unit", len(s.Progress.Unit), maxUnitBytes, "use a word"),
-			bounded("stage name", len(s.Stage.Name), maxStageBytes, "use a word"),
+			option.Bytes("message", len(s.Message), MaxMessageBytes, "log longer texts"),
+			option.Bytes("unit", len(s.Progress.Unit), maxUnitBytes, "use a word"),
+			option.Bytes("stage name", len(s.Stage.Name), maxStageBytes, "use a word"),
 		); err != nil {
 			return err
 		}
 	}
 	if err := errors.Join(
-		bounded("result", len(r.Result), MaxResultBytes, "store it as an artifact and name that"),
-		bounded("checkpoint", len(r.Checkpoint), MaxCheckpointBytes, "store the state as a blob and name that"),
+		option.Bytes("result", len(r.Result), MaxResultBytes, "store it as an artifact and name that"),
+		option.Bytes("checkpoint", len(r.Checkpoint), MaxCheckpointBytes, "store the state as a blob and name that"),
 	); err != nil {
 		return err
 	}
 	if r.Log != nil {
-		return bounded("log line", len(r.Log.Text), MaxMessageBytes, "write long texts to a file")
+		return option.Bytes("log line", len(r.Log.Text), MaxMessageBytes, "write long texts to a file")
 	}
 	return nil
 }
@@ -148,13 +131,6 @@ func oneLine(what string, raw json.RawMessage) (json.RawMessage, error) {
 		return nil, fmt.Errorf("%w %s: not JSON: %w", ErrInvalid, what, err)
 	}
 	return b.Bytes(), nil
-}
-
-func bounded(what string, size, most int, remedy string) error {
-	if size > most {
-		return fmt.Errorf("%w %s of %d bytes: at most %d; %s", ErrInvalid, what, size, most, remedy)
-	}
-	return nil
 }
 
 // encode appends the report in the form that commit.lua reads.
@@ -248,7 +224,7 @@ func (s *Shown) append(b []byte) []byte {
 func (r *Report) outcome() (b []byte) {
 	if e := r.Error; e != nil && r.Type != JobSucceeded {
 		b = append(b, `,"error":{"code":`...)
-		b = appendString(b, clip(e.Code, 64))
+		b = appendString(b, excerpt.Of(e.Code, 64))
 		b = append(b, `,"message":`...)
 		b = appendString(b, clipJSON(e.Message, MaxErrorBytes))
 		b = append(b, '}')
@@ -267,9 +243,9 @@ func (r *Report) outcome() (b []byte) {
 
 // clipJSON shortens s until it takes at most most bytes as a JSON string.
 func clipJSON(s string, most int) string {
-	s = clip(s, most)
+	s = excerpt.Of(s, most)
 	for len(appendString(nil, s)) > most+2 {
-		s = clip(s, len(s)*3/4)
+		s = excerpt.Of(s, len(s)*3/4)
 	}
 	return s
 }

@@ -7,18 +7,10 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
-)
 
-// RetryQuery says how an ended job is tried again.
-type RetryQuery struct {
-	// FromStart leaves the checkpoint behind. Otherwise the new job goes on from the old
-	// one's last, where there is one. What was uploaded is not uploaded again in either case.
-	FromStart bool
-	// Key makes Retry idempotent among calls with the same key, while the new job is kept.
-	// Without one all calls for a job give the same new job; try that again in turn.
-	// At most 256 bytes.
-	Key string
-}
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/option"
+)
 
 // Retry tries an ended job again: it makes a new one, its RetryOf, with the same type,
 // payload, title, labels, queue and number of retries, and without its deadline. Errors
@@ -43,7 +35,7 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	if err != nil {
 		return Enqueued{}, err
 	}
-	if err := bounded("Key", len(q.Key), 256, "use a hash of it"); err != nil {
+	if err := option.Bytes("Key", len(q.Key), 256, "use a hash of it"); err != nil {
 		return Enqueued{}, err
 	}
 	if !old.State.Ended() {
@@ -60,7 +52,7 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 		f[0], f[3] = kept[0], kept[1]
 	}
 	if f[7] != nil {
-		return Enqueued{}, fmt.Errorf("%w: it was adopted, and asynq has its payload; run task %s of queue %s with asynq's tools, or enqueue another", ErrState, clip(text(f[7]), 80), clip(text(f[1]), 80))
+		return Enqueued{}, fmt.Errorf("%w: it was adopted, and asynq has its payload; run task %s of queue %s with asynq's tools, or enqueue another", ErrState, excerpt.Of(text(f[7]), 80), excerpt.Of(text(f[1]), 80))
 	}
 	if text(f[6]) == "0" {
 		return Enqueued{}, fmt.Errorf("%w job: its input never arrived; upload it again", ErrInvalid)
@@ -77,7 +69,7 @@ func (e *Engine) retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	}
 	s := Spec{Topic: v.Topic, Type: old.Type, Title: old.Title, Labels: old.Labels, Payload: []byte(text(f[0])), Queue: text(f[1]), MaxAttempts: number(2)}
 	now := e.Now()
-	o, t, err := s.making(newJobID(id.shard(), now), now, origin{retryOf: id})
+	o, t, err := making(s, newJobID(id.Shard(), now), now, origin{retryOf: id})
 	if err != nil {
 		return Enqueued{}, err
 	}

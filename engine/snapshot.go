@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -16,10 +18,6 @@ const snapshotEnded = 100
 
 // MaxSnapshotLimit is the largest bound of a snapshot's live jobs.
 const MaxSnapshotLimit = 100_000
-
-// ErrRewritten says that a topic's history is not the one that a snapshot began with, as
-// after a failover that lost writes: the snapshot must begin anew.
-var ErrRewritten = errors.New("the topic's history is another one than when the snapshot began")
 
 // A Snapshot is the present state of a topic's jobs.
 type Snapshot struct {
@@ -161,7 +159,7 @@ func (p *Paging) Next() (SnapshotQuery, bool) {
 		q.limited, q.live = true, p.limit
 	}
 	if !live || q.on {
-		q.ending, q.since, q.newest = true, maxNumber, snapshotEnded
+		q.ending, q.since, q.newest = true, wire.MaxNumber, snapshotEnded
 		if p.begun {
 			q.since = p.cursor.N()
 		}
@@ -244,7 +242,7 @@ func (p Paging) String() string {
 func ParsePaging(s string) (Paging, error) {
 	f := strings.Split(s, ",")
 	if len(f) != 9 {
-		return Paging{}, fmt.Errorf("%w page %q: want the next of another part", ErrInvalid, clip(s, 80))
+		return Paging{}, fmt.Errorf("%w page %q: want the next of another part", ErrInvalid, excerpt.Of(s, 80))
 	}
 	_, wrong := ParseCursor(f[0])
 	limit, err := strconv.Atoi(f[3])
@@ -254,11 +252,16 @@ func ParsePaging(s string) (Paging, error) {
 		_, wrong = ParseJobID(f[7])
 		err = errors.Join(err, wrong)
 	}
-	if err != nil || !plain(f[6]) {
-		return Paging{}, fmt.Errorf("%w page %q: want the next of another part", ErrInvalid, clip(s, 80))
+	if err != nil || !decimal(f[6]) {
+		return Paging{}, fmt.Errorf("%w page %q: want the next of another part", ErrInvalid, excerpt.Of(s, 80))
 	}
 	p.cursor, p.begun, p.limit = Cursor(f[0]), true, limit
 	p.limited, p.within, p.over = f[2] == "1", f[4] == "1", f[5] == "1"
 	p.newer, p.last, p.after = number(f[6]), JobID(f[7]), f[8]
 	return p, nil
+}
+
+func decimal(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return err == nil && n <= wire.MaxNumber
 }

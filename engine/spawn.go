@@ -28,7 +28,7 @@ func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int
 		return fail(fmt.Errorf("%w depth %d: children of children end at %d", ErrInvalid, depth+1, MaxChildDepth))
 	}
 	now := e.Now()
-	slice, tasks := &submission{shard: parent.shard()}, make([]task, 0, sliceChildren)
+	slice, tasks := &submission{shard: parent.Shard()}, make([]task, 0, sliceChildren)
 	var late error
 	flush := func() error {
 		answers, err := e.submitAndWait(ctx, slice)
@@ -38,12 +38,12 @@ func (e *Engine) Spawn(ctx context.Context, parent JobID, fence Fence, depth int
 		if err := inParallel(ctx, spawners, tasks, e.dispatch); err != nil {
 			late = err
 		}
-		slice, tasks = &submission{shard: parent.shard()}, tasks[:0]
+		slice, tasks = &submission{shard: parent.Shard()}, tasks[:0]
 		return nil
 	}
 	size := 0
 	for _, c := range children {
-		o, t, err := c.Spec.making(ChildID(parent, fanOut, c.Name), now, origin{parent: parent})
+		o, t, err := making(c.Spec, ChildID(parent, fanOut, c.Name), now, origin{parent: parent})
 		if err != nil {
 			return fail(err)
 		}

@@ -69,3 +69,12 @@ func Within[T int | int64 | float64 | time.Duration](field string, v, least, mos
 	}
 	return &Error{Field: field, Value: v, Least: least, Most: most}
 }
+
+// Bytes checks that a text or a payload has at most most bytes. remedy says what to do with a
+// longer one. Its error wraps ErrInvalid.
+func Bytes(what string, size, most int, remedy string) error {
+	if size > most {
+		return fmt.Errorf("%w %s of %d bytes: at most %d; %s", ErrInvalid, what, size, most, remedy)
+	}
+	return nil
+}

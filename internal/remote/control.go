@@ -47,11 +47,7 @@ func (c *Client) Retry(ctx context.Context, id engine.JobID, q engine.RetryQuery
 	if _, err := engine.ParseJobID(string(id)); err != nil {
 		return engine.Enqueued{}, err
 	}
-	body := struct {
-		FromStart bool   `json:"from_start,omitempty"`
-		Key       string `json:"key,omitempty"`
-	}{q.FromStart, q.Key}
-	made, err := c.make(ctx, "/v1/jobs/"+string(id)+"/retry", body)
+	made, err := c.make(ctx, "/v1/jobs/"+string(id)+"/retry", q)
 	if err != nil && !errors.Is(err, engine.ErrInvalid) { // which says what was attempted, on which job
 		err = fmt.Errorf("retry %w", aboutJob(id, err))
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // Errors to branch on, beside those of the engine: ErrInvalid, ErrNotFound, ErrEnded,
@@ -59,7 +60,7 @@ func problemOf(r *http.Response) error {
 	e := &Error{Status: r.StatusCode}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // "" is none of ours
 	if kind == "application/problem+json" {
-		var p struct{ Code, Detail string }
+		var p wire.Problem
 		if err := json.NewDecoder(io.LimitReader(r.Body, maxProblemBytes)).Decode(&p); err == nil {
 			e.Code, e.Detail = p.Code, p.Detail
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // Follow gives every record of a topic or of a job after a cursor, as engine.Engine's
@@ -168,7 +169,7 @@ func (f *follower) connection(ctx context.Context) error {
 				return &lostError{fmt.Errorf("%w: its records do not follow the cursor", ErrProtocol), -1}
 			}
 			f.again = true
-			err := s.write(unsubscribeMessage{"unsubscribe", strconv.Itoa(f.sid)})
+			err := s.write(wire.Message{Type: "unsubscribe", SID: strconv.Itoa(f.sid)})
 			if err == nil {
 				err = f.subscribe(s)
 			}
@@ -181,11 +182,11 @@ func (f *follower) connection(ctx context.Context) error {
 
 func (f *follower) subscribe(s *socket) error {
 	f.sid++
-	return s.write(subscribeMessage{"subscribe", strconv.Itoa(f.sid), f.query.Topic, f.cursor, f.query.Job, f.query.Limit})
+	return s.write(wire.Message{Type: "subscribe", SID: strconv.Itoa(f.sid), Topic: f.query.Topic, After: f.cursor, Job: f.query.Job, Limit: f.query.Limit})
 }
 
 // take hands a frame on. What does not fit the cursor is not: something is lost between.
-func (f *follower) take(ctx context.Context, got frame) (fits bool, err error) {
+func (f *follower) take(ctx context.Context, got wire.Frame) (fits bool, err error) {
 	switch got.Type {
 	case "subscribed":
 		f.delay = 0
@@ -208,14 +209,11 @@ func (f *follower) take(ctx context.Context, got frame) (fits bool, err error) {
 }
 
 // snapshot hands a part on. Parts that are missing are lost between, as records may be.
-func (f *follower) snapshot(got frame) (fits bool, err error) {
+func (f *follower) snapshot(got wire.Frame) (fits bool, err error) {
 	if got.Part != f.part+1 {
 		return false, nil
 	}
-	views, err := viewsOf(f.query.Topic, got.Jobs)
-	if err != nil {
-		return true, err
-	}
+	views := within(f.query.Topic, got.Jobs)
 	f.part = got.Part
 	if got.Final {
 		f.cursor, f.again = got.Cursor, false
@@ -233,7 +231,7 @@ func (f *follower) snapshot(got frame) (fits bool, err error) {
 	return true, err
 }
 
-func (f *follower) records(got frame) error {
+func (f *follower) records(got wire.Frame) error {
 	for _, text := range got.Records {
 		var r struct {
 			ID engine.Cursor `json:"id"`
@@ -274,7 +272,7 @@ func (f *follower) live(ctx context.Context) error {
 }
 
 // refusal says what an error frame means.
-func (f *follower) refusal(got frame) error {
+func (f *follower) refusal(got wire.Frame) error {
 	e := &Error{Code: got.Code, Detail: "follow " + string(f.query.Topic) + ": " + got.Message}
 	switch got.Code {
 	case "unavailable": // the subscription stands

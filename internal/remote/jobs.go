@@ -2,15 +2,14 @@ package remote
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // Enqueue makes a job, as engine.Engine does. Errors to branch on: engine.ErrInvalid,
@@ -18,33 +17,9 @@ import (
 // not have been made, engine.ErrOutOfMemory, and engine.ErrUnreplicated, with which
 // the job stands and is returned.
 func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, error) {
-	if err := s.Validate(); err != nil {
+	body, err := wire.NewJobRequest(s)
+	if err != nil {
 		return engine.Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
-	}
-	body := struct {
-		Topic       engine.Topic      `json:"topic"`
-		Type        string            `json:"type"`
-		Payload     any               `json:"payload,omitempty"`
-		Title       string            `json:"title,omitempty"`
-		Labels      map[string]string `json:"labels,omitempty"`
-		Key         string            `json:"key,omitempty"`
-		KeyLife     engine.KeyLife    `json:"key_life,omitempty"`
-		Queue       string            `json:"queue,omitempty"`
-		DelayMS     int64             `json:"delay_ms,omitempty"`
-		Deadline    *time.Time        `json:"deadline,omitempty"`
-		MaxAttempts int               `json:"max_attempts,omitempty"`
-	}{
-		Topic: s.Topic, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels, Key: s.Key, KeyLife: s.KeyLife, Queue: s.Queue,
-		DelayMS: s.Delay.Milliseconds(), MaxAttempts: s.MaxAttempts,
-	}
-	if b, raw := s.Payload.([]byte); raw {
-		body.Payload = json.RawMessage(b)
-		if len(b) == 0 {
-			body.Payload = nil
-		}
-	}
-	if !s.Deadline.IsZero() {
-		body.Deadline = &s.Deadline
 	}
 	e, err := c.make(ctx, "/v1/jobs", body)
 	if err != nil {
@@ -55,20 +30,14 @@ func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, e
 
 // make sends a request that makes a job. With engine.ErrUnreplicated the job stands.
 func (c *Client) make(ctx context.Context, path string, body any) (engine.Enqueued, error) {
-	var made struct {
-		ID           engine.JobID `json:"id"`
-		Topic        engine.Topic `json:"topic"`
-		Existing     bool         `json:"existing"`
-		Unreplicated bool         `json:"unreplicated"`
-	}
+	var made wire.EnqueueAnswer
 	if err := c.call(ctx, http.MethodPost, path, body, &made); err != nil {
 		return engine.Enqueued{}, err
 	}
-	e := engine.Enqueued{ID: made.ID, Topic: made.Topic, Existing: made.Existing}
 	if made.Unreplicated {
-		return e, engine.ErrUnreplicated
+		return made.Enqueued, engine.ErrUnreplicated
 	}
-	return e, nil
+	return made.Enqueued, nil
 }
 
 // Job reads a job's view. Its error wraps engine.ErrInvalidJobID, engine.ErrNotFound,
@@ -77,14 +46,11 @@ func (c *Client) Job(ctx context.Context, id engine.JobID) (engine.View, error) 
 	if _, err := engine.ParseJobID(string(id)); err != nil {
 		return engine.View{}, err
 	}
-	var answer struct {
-		Topic engine.Topic    `json:"topic"`
-		Job   json.RawMessage `json:"job"`
-	}
+	var answer wire.JobAnswer
 	if err := c.call(ctx, http.MethodGet, "/v1/jobs/"+string(id), nil, &answer); err != nil {
 		return engine.View{}, aboutJob(id, err)
 	}
-	return engine.View{ID: id, Topic: answer.Topic, JSON: answer.Job}, nil
+	return engine.View{ID: id, Topic: answer.Topic, JSON: answer.Job.JSON}, nil
 }
 
 // Jobs lists a topic's jobs, as engine.Engine does. Errors to branch on:
@@ -100,15 +66,11 @@ func (c *Client) Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuer
 	if q.Limit != 0 {
 		query.Set("limit", strconv.Itoa(q.Limit))
 	}
-	var answer struct {
-		Jobs []json.RawMessage `json:"jobs"`
-		Next string            `json:"next"`
-	}
+	var answer wire.JobsAnswer
 	if err := c.call(ctx, http.MethodGet, "/v1/jobs?"+query.Encode(), nil, &answer); err != nil {
 		return engine.JobsPage{}, fmt.Errorf("list jobs of %s: %w", topic, err)
 	}
-	views, err := viewsOf(topic, answer.Jobs)
-	return engine.JobsPage{Jobs: views, Next: answer.Next}, err
+	return engine.JobsPage{Jobs: within(topic, answer.Jobs), Next: answer.Next}, nil
 }
 
 // Artifact reads what a job has left, by its ID, "<job>.<name>". It is of at most
@@ -138,16 +100,10 @@ func (c *Client) Artifact(ctx context.Context, id string, mostBytes int64) ([]by
 // ArtifactURL is where an artifact can be read.
 func (c *Client) ArtifactURL(id string) string { return c.at("/v1/artifacts/" + url.PathEscape(id)) }
 
-func viewsOf(topic engine.Topic, jobs []json.RawMessage) ([]engine.View, error) {
-	views := make([]engine.View, len(jobs))
-	for i, text := range jobs {
-		var j struct {
-			ID engine.JobID `json:"id"`
-		}
-		if err := json.Unmarshal(text, &j); err != nil {
-			return nil, fmt.Errorf("%w: a job: %w", ErrProtocol, err)
-		}
-		views[i] = engine.View{ID: j.ID, Topic: topic, JSON: text}
+// within gives views the topic that their JSON does not have.
+func within(topic engine.Topic, views []engine.View) []engine.View {
+	for i := range views {
+		views[i].Topic = topic
 	}
-	return views, nil
+	return views
 }

@@ -2,13 +2,13 @@ package remote
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // PutSchedule makes or replaces a schedule, as engine.Engine does. What it returns has no
@@ -22,23 +22,9 @@ func (c *Client) PutSchedule(ctx context.Context, s engine.Schedule) (_ engine.S
 	if err := s.Validate(); err != nil {
 		return fail(err)
 	}
-	body := struct {
-		Cron        string              `json:"cron"`
-		TimeZone    string              `json:"time_zone,omitempty"`
-		Missed      engine.MissedPolicy `json:"missed,omitempty"`
-		Type        string              `json:"type"`
-		Payload     json.RawMessage     `json:"payload,omitempty"`
-		Title       string              `json:"title,omitempty"`
-		Labels      map[string]string   `json:"labels,omitempty"`
-		Queue       string              `json:"queue,omitempty"`
-		MaxAttempts int                 `json:"max_attempts,omitempty"`
-	}{
-		Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: s.Type, Payload: s.Payload, Title: s.Title, Labels: s.Labels,
-		Queue: s.Queue, MaxAttempts: s.MaxAttempts,
-	}
-	var answer struct {
-		Schedule engine.Scheduled `json:"schedule"`
-	}
+	body := s
+	body.Topic, body.Name = "", "" // the path has them
+	var answer wire.ScheduleAnswer
 	status, err := c.exchange(ctx, http.MethodPut, schedulePath(s.Topic, s.Name), body, &answer)
 	if err != nil {
 		return fail(err)
@@ -72,9 +58,7 @@ func (c *Client) Schedules(ctx context.Context, topic engine.Topic) ([]engine.Sc
 	if _, err := engine.ParseTopic(string(topic)); err != nil {
 		return nil, err
 	}
-	var answer struct {
-		Schedules []engine.Scheduled `json:"schedules"`
-	}
+	var answer wire.SchedulesAnswer
 	if err := c.call(ctx, http.MethodGet, schedulePath(topic, ""), nil, &answer); err != nil {
 		return nil, fmt.Errorf("list schedules of %s: %w", topic, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 const subprotocol = "tidemark.v1"
@@ -118,18 +119,18 @@ func (s *socket) hold() {
 }
 
 // read waits for the next frame. A goodbye is an error, since nothing follows it.
-func (s *socket) read() (frame, error) {
+func (s *socket) read() (wire.Frame, error) {
 	s.hold()
 	_, text, err := s.conn.ReadMessage()
 	if err != nil {
-		return frame{}, err
+		return wire.Frame{}, err
 	}
-	var f frame
+	var f wire.Frame
 	if err := json.Unmarshal(text, &f); err != nil {
-		return frame{}, fmt.Errorf("%w: a frame: %w", ErrProtocol, err)
+		return wire.Frame{}, fmt.Errorf("%w: a frame: %w", ErrProtocol, err)
 	}
 	if f.Type == "goodbye" {
-		return frame{}, &lostError{fmt.Errorf("it says goodbye: %s", f.Reason), time.Duration(max(f.ReconnectAfterMS, 0)) * time.Millisecond}
+		return wire.Frame{}, &lostError{fmt.Errorf("it says goodbye: %s", f.Reason), time.Duration(max(f.ReconnectAfterMS, 0)) * time.Millisecond}
 	}
 	return f, nil
 }
@@ -175,3 +176,7 @@ func (c *Client) ended(ctx context.Context, err error) error {
 	}
 	return &lostError{fmt.Errorf("%w at %s: %w", ErrUnreachable, c.Address(), err), -1}
 }
+
+// maxFrameBytes is what the protocol allows a frame, and room for a gateway of
+// tomorrow.
+const maxFrameBytes = 256<<10 + 64<<10

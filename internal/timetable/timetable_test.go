@@ -1,4 +1,4 @@
-package engine_test
+package timetable_test
 
 import (
 	"errors"
@@ -11,7 +11,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/option"
+	"github.com/tidemark-dev/tidemark/internal/timetable"
 )
 
 const stamp = "2006-01-02 15:04"
@@ -56,7 +57,7 @@ func TestSundayIsZeroAndSeven(t *testing.T) {
 		{"*/7", "sun"},
 	} {
 		// From the Sunday at the end of November 2026, midday: a week later all have ticked.
-		found, err := engine.TicksAfter("0 12 * * "+c.field, "UTC", time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC), 8)
+		found, err := timetable.TicksAfter("0 12 * * "+c.field, "UTC", time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC), 8)
 		if err != nil {
 			t.Errorf("%s: %v", c.field, err)
 			continue
@@ -72,7 +73,7 @@ func TestSundayIsZeroAndSeven(t *testing.T) {
 		}
 	}
 	for _, field := range []string{"8", "5-8", "7-2", "-7", "7-", "07", "0-7/0", "7-7-7", "6-5"} {
-		if _, err := engine.TicksAfter("0 12 * * "+field, "UTC", time.Now(), 1); !errors.Is(err, engine.ErrInvalid) {
+		if _, err := timetable.TicksAfter("0 12 * * "+field, "UTC", time.Now(), 1); !errors.Is(err, option.ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", field, err)
 		}
 	}
@@ -85,7 +86,7 @@ func ticks(t *testing.T, cron, zone, after string, place *time.Location, n int) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := engine.TicksAfter(cron, zone, from, n)
+	found, err := timetable.TicksAfter(cron, zone, from, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestTicksAgainstAWatchedClock(t *testing.T) {
 
 		to := from.Add(60 * time.Hour)
 		want := watched(loc, minute, hour, weekday, from, to)
-		got, err := engine.TicksAfter(cron, zone, from, len(want)+1)
+		got, err := timetable.TicksAfter(cron, zone, from, len(want)+1)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -237,8 +238,8 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 		{"@daily", "Europe/./Berlin", "invalid TimeZone"},
 		{"@daily", strings.Repeat("x", 65), "invalid TimeZone"},
 	} {
-		_, err := engine.TicksAfter(c.cron, c.zone, time.Now(), 1)
-		if !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+		_, err := timetable.TicksAfter(c.cron, c.zone, time.Now(), 1)
+		if !errors.Is(err, option.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.40q in %q: %v, want an ErrInvalid with %q", c.cron, c.zone, err, c.want)
 		}
 	}
@@ -267,31 +268,31 @@ func TestMissedTicks(t *testing.T) {
 		cron   string
 		after  time.Time
 		now    time.Time
-		missed engine.MissedPolicy
+		keep   int
 		want   []time.Time
 		last   time.Time
 		passed int
 	}{
-		{"nothing is due", hourly, noon, noon.Add(time.Hour - 1), engine.MissedAll, nil, time.Time{}, 0},
-		{"at its time", hourly, ago(time.Hour), noon, engine.MissedSkip, hours(0, 0), noon, 0},
-		{"late, within the grace", hourly, ago(time.Hour), noon.Add(time.Minute), engine.MissedSkip, hours(0, 0), noon, 0},
-		{"a moment later", hourly, ago(time.Hour), noon.Add(time.Minute + 1), engine.MissedSkip, nil, noon, 1},
-		{"skip", hourly, ago(5 * time.Hour), noon.Add(time.Minute + 1), engine.MissedSkip, nil, noon, 5},
-		{"latest", hourly, ago(5 * time.Hour), noon.Add(time.Minute + 1), engine.MissedLatest, hours(0, 0), noon, 4},
-		{"all", hourly, ago(5 * time.Hour), noon.Add(time.Minute + 1), engine.MissedAll, hours(4, 0), noon, 0},
-		{"skip, and one at its time", hourly, ago(5 * time.Hour), noon, engine.MissedSkip, hours(0, 0), noon, 4},
-		{"latest, and one at its time", hourly, ago(5 * time.Hour), noon, engine.MissedLatest, hours(1, 0), noon, 3},
-		{"at most 100", hourly, ago(150 * time.Hour), noon.Add(time.Minute + 1), engine.MissedAll, hours(99, 0), noon, 50},
-		{"100 beside those at their time", hourly, ago(150 * time.Hour), noon, engine.MissedAll, hours(100, 0), noon, 49},
-		{"no further back than 366 days", "@daily", ago(4000 * 24 * time.Hour), noon, engine.MissedSkip, nil, ago(12 * time.Hour), 366},
-		{"every second of a year", "@every 1s", ago(366 * 24 * time.Hour), noon, engine.MissedLatest, seconds(61, 0), noon, 366*24*3600 - 62},
-		{"every second of an hour", "@every 1s", ago(time.Hour), noon, engine.MissedAll, seconds(160, 0), noon, 3600 - 161},
-		{"as many as there may be", "@every 1s", ago(161 * time.Second), noon, engine.MissedAll, seconds(160, 0), noon, 0},
-		{"every week of a year", "@every 168h", ago(366 * 24 * time.Hour), noon, engine.MissedSkip, nil, ago(12 * time.Hour), 53},
-		{"a clock that went back", hourly, noon.Add(time.Hour), noon, engine.MissedAll, nil, time.Time{}, 0},
+		{"nothing is due", hourly, noon, noon.Add(time.Hour - 1), timetable.MaxDue, nil, time.Time{}, 0},
+		{"at its time", hourly, ago(time.Hour), noon, 0, hours(0, 0), noon, 0},
+		{"late, within the grace", hourly, ago(time.Hour), noon.Add(time.Minute), 0, hours(0, 0), noon, 0},
+		{"a moment later", hourly, ago(time.Hour), noon.Add(time.Minute + 1), 0, nil, noon, 1},
+		{"skip", hourly, ago(5 * time.Hour), noon.Add(time.Minute + 1), 0, nil, noon, 5},
+		{"latest", hourly, ago(5 * time.Hour), noon.Add(time.Minute + 1), 1, hours(0, 0), noon, 4},
+		{"all", hourly, ago(5 * time.Hour), noon.Add(time.Minute + 1), timetable.MaxDue, hours(4, 0), noon, 0},
+		{"skip, and one at its time", hourly, ago(5 * time.Hour), noon, 0, hours(0, 0), noon, 4},
+		{"latest, and one at its time", hourly, ago(5 * time.Hour), noon, 1, hours(1, 0), noon, 3},
+		{"at most 100", hourly, ago(150 * time.Hour), noon.Add(time.Minute + 1), timetable.MaxDue, hours(99, 0), noon, 50},
+		{"100 beside those at their time", hourly, ago(150 * time.Hour), noon, timetable.MaxDue, hours(100, 0), noon, 49},
+		{"no further back than 366 days", "@daily", ago(4000 * 24 * time.Hour), noon, 0, nil, ago(12 * time.Hour), 366},
+		{"every second of a year", "@every 1s", ago(366 * 24 * time.Hour), noon, 1, seconds(61, 0), noon, 366*24*3600 - 62},
+		{"every second of an hour", "@every 1s", ago(time.Hour), noon, timetable.MaxDue, seconds(160, 0), noon, 3600 - 161},
+		{"as many as there may be", "@every 1s", ago(161 * time.Second), noon, timetable.MaxDue, seconds(160, 0), noon, 0},
+		{"every week of a year", "@every 168h", ago(366 * 24 * time.Hour), noon, 0, nil, ago(12 * time.Hour), 53},
+		{"a clock that went back", hourly, noon.Add(time.Hour), noon, timetable.MaxDue, nil, time.Time{}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ticks, last, passed, asked, err := engine.Due(c.cron, c.after, c.now, c.missed, time.Minute)
+			ticks, last, passed, asked, err := timetable.CountDue(c.cron, c.after, c.now, c.keep, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
-package engine
+package wire
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,11 +15,8 @@ type Cursor string
 // Beginning is the cursor of a reader that holds nothing.
 const Beginning Cursor = "0-0"
 
-// ErrInvalidCursor is what an error about a malformed cursor wraps.
-var ErrInvalidCursor = errors.New("invalid cursor")
-
-// maxNumber bounds both parts: scripts count in doubles, exact up to 2^53.
-const maxNumber = 1 << 53
+// MaxNumber bounds both parts of a cursor: scripts count in doubles, exact up to 2^53.
+const MaxNumber = 1 << 53
 
 // ParseCursor checks the form of s. Its error wraps ErrInvalidCursor.
 func ParseCursor(s string) (Cursor, error) {
@@ -38,12 +34,16 @@ func plain(s string) bool {
 		return false
 	}
 	v, err := strconv.ParseUint(s, 10, 64)
-	return err == nil && v <= maxNumber
+	return err == nil && v <= MaxNumber
 }
 
 // N returns the topic's own number of the record, 0 for Beginning and for a cursor
 // that ParseCursor would refuse.
 func (c Cursor) N() uint64 {
 	_, n, _ := strings.Cut(string(c), "-")
-	return number(n)
+	number, err := strconv.ParseUint(n, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return number
 }

@@ -1,20 +1,14 @@
-package engine
+package wire
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
-
-	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
 // A Topic says whom records are for, such as "user:42", "team:7" or "system:all".
 // It is the unit of permission and of order. Its form is kind:name; the kind is
 // [a-z][a-z0-9-]{0,31}, the name [A-Za-z0-9._@-]{1,128}.
 type Topic string
-
-// ErrInvalidTopic is what an error about a malformed topic wraps.
-var ErrInvalidTopic = errors.New("invalid topic")
 
 // TopicForm says in words what form a Topic has.
 const TopicForm = "kind:name, kind [a-z][a-z0-9-]{0,31} and name [A-Za-z0-9._@-]{1,128}, such as user:42"
@@ -28,6 +22,3 @@ func ParseTopic(s string) (Topic, error) {
 	}
 	return Topic(s), nil
 }
-
-// clip shortens s for an error text, so that input of any size makes a line.
-func clip(s string, most int) string { return excerpt.Of(s, most) }

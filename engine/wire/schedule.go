@@ -1,4 +1,4 @@
-package engine
+package wire
 
 import (
 	"encoding/json"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/internal/option"
+	"github.com/tidemark-dev/tidemark/internal/timetable"
 )
 
 // Bounds of schedules. Every worker looks at when all of them tick, every few seconds.
@@ -25,49 +26,41 @@ const (
 // schedule's own labels have one of that name.
 const ScheduleLabel = "schedule"
 
-// ErrNoSchedule says that there is no such schedule. It wraps ErrNotFound.
-var ErrNoSchedule error = noSchedule{}
-
-type noSchedule struct{}
-
-func (noSchedule) Error() string { return "no such schedule" }
-func (noSchedule) Unwrap() error { return ErrNotFound }
-
 // A Schedule makes a job each time it ticks. Any number of workers see to the ticks of
 // any number of schedules; a tick makes one job, whose ID is made of the topic, the name
 // and the tick's time, which JobID.Time gives back.
 type Schedule struct {
 	// Topic is whom the jobs' records are for. Required.
-	Topic Topic
+	Topic Topic `json:"topic,omitempty"`
 	// Name is the schedule's own within its topic: [a-z0-9][a-z0-9._-]{0,63}. Required.
-	Name string
+	Name string `json:"name,omitempty"`
 	// Cron says when it ticks: five fields (minute, hour, day of month, month, day of
 	// week, where Sunday is 0 or 7), @hourly, @daily, @weekly, @monthly or @yearly, or @every with a duration in
 	// whole seconds, 1s to 366 days, which ticks at the multiples of it since 1970-01-01
 	// UTC. Of a day of month and a day of week that are both not "*", one is enough.
 	// Required.
-	Cron string
+	Cron string `json:"cron"`
 	// TimeZone is where Cron's times are the clock's: a name of the IANA database, which a
 	// program that may run on a machine without it brings along by importing time/tzdata.
 	// Defaults to UTC. Where the clocks of a place are put forward or back, an hour field
 	// "*" is every hour that passes, so that a skipped hour has no ticks and a repeated
 	// one has them twice. Any other hour field names hours of the day: a time that is
 	// skipped ticks at the moment of the change, one that comes twice the first time.
-	TimeZone string
+	TimeZone string `json:"time_zone,omitempty"`
 	// Missed says what becomes of ticks that no worker was there for. Defaults to
 	// MissedLatest.
-	Missed MissedPolicy
+	Missed MissedPolicy `json:"missed,omitempty"`
 
 	// Type, Title, Queue and MaxAttempts are each job's, with the bounds and defaults of
 	// Spec. Type is required.
-	Type        string
-	Title       string
-	Queue       string
-	MaxAttempts int
+	Type  string `json:"type"`
+	Title string `json:"title,omitempty"`
 	// Labels are each job's: at most 15, or 16 with one named ScheduleLabel.
-	Labels map[string]string
+	Labels      map[string]string `json:"labels,omitempty"`
+	Queue       string            `json:"queue,omitempty"`
+	MaxAttempts int               `json:"max_attempts,omitempty"`
 	// Payload is what the handler gets: JSON of at most 16 KiB. Defaults to null.
-	Payload json.RawMessage
+	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
 // A Scheduled is a schedule and where it stands. As JSON it is what the protocol shows of
@@ -85,52 +78,21 @@ type Scheduled struct {
 	// many of its jobs wait.
 	Err error
 
-	// stored says that it is Redis that knows of it, and not a configuration.
-	stored bool
+	// Stored says that Redis keeps it; otherwise it is of a configuration.
+	Stored bool
 }
-
-// ErrAhead says that the ticks of a schedule were seen to up to a time that is still to come,
-// since Redis's clock was ahead. Fire mends that.
-var ErrAhead = errors.New("ticks were seen to up to a time that is still to come, by Redis's clock")
 
 var scheduleForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
 // Validate checks the schedule as PutSchedule does. Its error wraps ErrInvalid or
 // ErrInvalidTopic, and names the field and the bound.
 func (s Schedule) Validate() error {
-	_, err := s.prepare()
+	_, err := s.Prepared()
 	return err
 }
 
-// prepare completes the schedule, checks it, and reads its expression.
-func (s *Schedule) prepare() (timetable, error) {
-	s.complete()
-	if _, err := ParseTopic(string(s.Topic)); err != nil {
-		return nil, err
-	}
-	if err := CheckScheduleName(s.Name); err != nil {
-		return nil, err
-	}
-	t, err := parseTimetable(s.Cron, s.TimeZone)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Missed.validate(); err != nil {
-		return nil, err
-	}
-	if !json.Valid(s.Payload) {
-		return nil, fmt.Errorf("%w Payload: want JSON", ErrInvalid)
-	}
-	if err := bounded("Payload", len(s.Payload), MaxSchedulePayloadBytes, "store it as a blob and name that"); err != nil {
-		return nil, err
-	}
-	if _, own := s.Labels[ScheduleLabel]; !own && len(s.Labels) >= maxLabels {
-		return nil, fmt.Errorf("%w Labels: %d of them, at most %d beside the label %s", ErrInvalid, len(s.Labels), maxLabels-1, ScheduleLabel)
-	}
-	return t, s.spec().Validate()
-}
-
-func (s *Schedule) complete() {
+// Prepared checks s and returns it with its defaults. Its error is Validate's.
+func (s Schedule) Prepared() (Schedule, error) {
 	option.Default(&s.TimeZone, "UTC")
 	option.Default(&s.Missed, MissedLatest)
 	option.Default(&s.Queue, DefaultQueue)
@@ -138,6 +100,28 @@ func (s *Schedule) complete() {
 	if len(s.Payload) == 0 {
 		s.Payload = json.RawMessage("null")
 	}
+	if _, err := ParseTopic(string(s.Topic)); err != nil {
+		return s, err
+	}
+	if err := CheckScheduleName(s.Name); err != nil {
+		return s, err
+	}
+	if _, err := timetable.Parse(s.Cron, s.TimeZone); err != nil {
+		return s, err
+	}
+	if err := s.Missed.validate(); err != nil {
+		return s, err
+	}
+	if !json.Valid(s.Payload) {
+		return s, fmt.Errorf("%w Payload: want JSON", ErrInvalid)
+	}
+	if err := option.Bytes("Payload", len(s.Payload), MaxSchedulePayloadBytes, "store it as a blob and name that"); err != nil {
+		return s, err
+	}
+	if _, own := s.Labels[ScheduleLabel]; !own && len(s.Labels) >= maxLabels {
+		return s, fmt.Errorf("%w Labels: %d of them, at most %d beside the label %s", ErrInvalid, len(s.Labels), maxLabels-1, ScheduleLabel)
+	}
+	return s, s.Spec().Validate()
 }
 
 // CheckScheduleName checks the name of a schedule. Its error wraps ErrInvalid.
@@ -148,8 +132,8 @@ func CheckScheduleName(name string) error {
 	return nil
 }
 
-// spec is the job that a tick makes.
-func (s Schedule) spec() Spec {
+// Spec is the job that a tick makes.
+func (s Schedule) Spec() Spec {
 	labels := map[string]string{ScheduleLabel: s.Name}
 	maps.Copy(labels, s.Labels)
 	return Spec{
@@ -157,55 +141,18 @@ func (s Schedule) spec() Spec {
 	}
 }
 
-// times is when a complete schedule ticks, as Redis has it. No zone has a space.
-func (s Schedule) times() string { return s.TimeZone + " " + s.Cron }
-
-// field is the schedule's in all hashes. No topic has the character between.
-func (s Schedule) field() string { return string(s.Topic) + "|" + s.Name }
-
-// scheduleJSON is a schedule as Redis and the protocol have it.
-type scheduleJSON struct {
-	Topic       Topic             `json:"topic"`
-	Name        string            `json:"name"`
-	Cron        string            `json:"cron"`
-	TimeZone    string            `json:"time_zone"`
-	Missed      MissedPolicy      `json:"missed"`
-	Type        string            `json:"type"`
-	Payload     json.RawMessage   `json:"payload,omitempty"`
-	Title       string            `json:"title,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Queue       string            `json:"queue"`
-	MaxAttempts int               `json:"max_attempts"`
-
-	LastAt *time.Time `json:"last_at,omitempty"`
-	NextAt *time.Time `json:"next_at,omitempty"`
-	Error  string     `json:"error,omitempty"`
-}
-
-func (s Schedule) wire() scheduleJSON {
-	return scheduleJSON{
-		Topic: s.Topic, Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: s.Type, Payload: s.Payload,
-		Title: s.Title, Labels: s.Labels, Queue: s.Queue, MaxAttempts: s.MaxAttempts,
-	}
-}
-
-func (j scheduleJSON) schedule() Schedule {
-	return Schedule{
-		Topic: j.Topic, Name: j.Name, Cron: j.Cron, TimeZone: j.TimeZone, Missed: j.Missed, Type: j.Type, Payload: j.Payload,
-		Title: j.Title, Labels: j.Labels, Queue: j.Queue, MaxAttempts: j.MaxAttempts,
-	}
+// scheduledJSON is a Scheduled as the protocol has it.
+type scheduledJSON struct {
+	Schedule
+	LastAt time.Time `json:"last_at,omitzero"`
+	NextAt time.Time `json:"next_at,omitzero"`
+	Error  string    `json:"error,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (s Scheduled) MarshalJSON() ([]byte, error) {
-	j := s.wire()
+	j := scheduledJSON{Schedule: s.Schedule, LastAt: s.LastAt, NextAt: s.NextAt}
 	j.Payload = nil
-	if !s.LastAt.IsZero() {
-		j.LastAt = &s.LastAt
-	}
-	if !s.NextAt.IsZero() {
-		j.NextAt = &s.NextAt
-	}
 	if s.Err != nil {
 		j.Error = s.Err.Error()
 	}
@@ -214,19 +161,42 @@ func (s Scheduled) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *Scheduled) UnmarshalJSON(b []byte) error {
-	var j scheduleJSON
+	var j scheduledJSON
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*s = Scheduled{Schedule: j.schedule()}
-	if j.LastAt != nil {
-		s.LastAt = *j.LastAt
-	}
-	if j.NextAt != nil {
-		s.NextAt = *j.NextAt
-	}
+	*s = Scheduled{Schedule: j.Schedule, LastAt: j.LastAt, NextAt: j.NextAt}
 	if j.Error != "" {
 		s.Err = errors.New(j.Error)
 	}
 	return nil
+}
+
+// A MissedPolicy says what becomes of the ticks for which no worker was there.
+type MissedPolicy string
+
+// The policies.
+const (
+	// MissedSkip passes over them.
+	MissedSkip MissedPolicy = "skip"
+	// MissedLatest makes one job for the newest of them. It is the default.
+	MissedLatest MissedPolicy = "latest"
+	// MissedAll makes a job for each, for the newest MaxMissed of them.
+	MissedAll MissedPolicy = "all"
+)
+
+// MaxMissed is for how many missed ticks of a schedule MissedAll makes jobs at a time.
+const MaxMissed = timetable.MaxDue
+
+// Jobs is the most missed ticks that are to become jobs.
+func (p MissedPolicy) Jobs() int {
+	return map[MissedPolicy]int{MissedSkip: 0, MissedLatest: 1, MissedAll: MaxMissed}[p]
+}
+
+func (p MissedPolicy) validate() error {
+	switch p {
+	case MissedSkip, MissedLatest, MissedAll:
+		return nil
+	}
+	return fmt.Errorf("%w Missed %q: want %s, %s or %s", ErrInvalid, clip(string(p), 40), MissedSkip, MissedLatest, MissedAll)
 }

@@ -1,8 +1,8 @@
-package engine
+package wire
 
 import (
 	"encoding/json"
-	"errors"
+	"slices"
 	"time"
 )
 
@@ -31,9 +31,6 @@ const (
 
 // Ended reports whether a job in this state will never move again.
 func (s State) Ended() bool { return s == Succeeded || s == Failed || s == Canceled }
-
-// ErrNotFound says that there is no such job, or none that the caller may know of.
-var ErrNotFound = errors.New("no such job")
 
 // A Job is a job as its records show it: everything but its payload and its
 // checkpoint, which never appear in records.
@@ -118,11 +115,27 @@ type JobError struct {
 	Message string `json:"message"`
 }
 
-// A View is a job as JSON, byte for byte as a record of it would show it.
+// A View is a job as JSON, byte for byte as a record of it would show it. It encodes to that
+// JSON, which has no topic, and decodes from it.
 type View struct {
 	ID    JobID
 	Topic Topic
 	JSON  json.RawMessage
+}
+
+// MarshalJSON implements json.Marshaler.
+func (v View) MarshalJSON() ([]byte, error) { return v.JSON, nil }
+
+// UnmarshalJSON implements json.Unmarshaler. It leaves Topic as it is.
+func (v *View) UnmarshalJSON(b []byte) error {
+	var j struct {
+		ID JobID `json:"id"`
+	}
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	v.ID, v.JSON = j.ID, slices.Clone(b)
+	return nil
 }
 
 // Job decodes the view.

@@ -1,4 +1,6 @@
-package engine
+// Package timetable reads cron expressions and says when they tick. The parser is
+// robfig/cron's. The search for the next tick is ours, since the clocks of a place move.
+package timetable
 
 import (
 	"fmt"
@@ -8,13 +10,17 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// A timetable says when a schedule ticks. next gives the first tick after t, on a whole
-// second; the zero time when there is none within five years. Nobody's state and no
-// process's start goes into it: whoever asks gets the same ticks.
-type timetable interface {
-	next(t time.Time) time.Time
+// A Timetable says when a schedule ticks. It depends on the expression, the zone and the time
+// alone, so all processes get the same ticks. It may be used concurrently.
+type Timetable interface {
+	// Next returns the first tick after t, on a whole second; the zero time when none comes
+	// within five years.
+	Next(t time.Time) time.Time
 }
 
 const cronForm = "want five fields (minute, hour, day of month, month, day of week), such as \"30 2 * * 1-5\", " +
@@ -22,15 +28,15 @@ const cronForm = "want five fields (minute, hour, day of month, month, day of we
 
 var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-// parseTimetable reads a cron expression. Its error wraps ErrInvalid and names Cron or
-// TimeZone.
-func parseTimetable(expression, zone string) (timetable, error) {
+// Parse reads a cron expression whose times are those of the clocks of a zone, "" for UTC. Its
+// error wraps option.ErrInvalid and names Cron or TimeZone.
+func Parse(expression, zone string) (Timetable, error) {
 	loc, err := loadZone(zone)
 	if err != nil {
 		return nil, err
 	}
 	refuse := func(why string) error {
-		return fmt.Errorf("%w Cron %q: %s; %s", ErrInvalid, clip(expression, 80), why, cronForm)
+		return fmt.Errorf("%w Cron %q: %s; %s", option.ErrInvalid, excerpt.Of(expression, 80), why, cronForm)
 	}
 	switch {
 	case len(expression) > 256:
@@ -56,7 +62,7 @@ func parseTimetable(expression, zone string) (timetable, error) {
 	if spec.Minute == 0 || spec.Hour == 0 || spec.Dom == 0 || spec.Month == 0 || spec.Dow == 0 {
 		return nil, refuse("a field names no value")
 	}
-	if w.next(time.Now()).IsZero() { // 30 February
+	if w.Next(time.Now()).IsZero() { // 30 February
 		return nil, refuse("no such time comes within five years")
 	}
 	return w, nil
@@ -70,14 +76,14 @@ func loadZone(name string) (*time.Location, error) {
 	// "Local" would be another zone in each process. A name is a path, and has one spelling
 	// here: the zones that are kept are no more than there are.
 	if name == "Local" || len(name) > 64 || path.Clean(name) != name {
-		return nil, fmt.Errorf("%w TimeZone %q: %s", ErrInvalid, clip(name, 80), form)
+		return nil, fmt.Errorf("%w TimeZone %q: %s", option.ErrInvalid, excerpt.Of(name, 80), form)
 	}
 	if loc, known := zones.Load(name); known {
 		return loc.(*time.Location), nil
 	}
 	loc, err := time.LoadLocation(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w TimeZone %q: %s", ErrInvalid, name, form)
+		return nil, fmt.Errorf("%w TimeZone %q: %s", option.ErrInvalid, name, form)
 	}
 	zones.Store(name, loc)
 	return loc, nil
@@ -91,7 +97,7 @@ var zones sync.Map
 // agree on the ticks without having met.
 type every struct{ seconds int64 }
 
-func parseEvery(text string, refuse func(string) error) (timetable, error) {
+func parseEvery(text string, refuse func(string) error) (Timetable, error) {
 	const most = 366 * 24 * time.Hour
 	d, err := time.ParseDuration(text)
 	switch {
@@ -103,7 +109,7 @@ func parseEvery(text string, refuse func(string) error) (timetable, error) {
 	return every{int64(d / time.Second)}, nil
 }
 
-func (e every) next(t time.Time) time.Time {
+func (e every) Next(t time.Time) time.Time {
 	return time.Unix((t.Unix()/e.seconds+1)*e.seconds, 0).UTC()
 }
 
@@ -112,10 +118,10 @@ type skipper interface {
 	skip(after, before time.Time) (time.Time, int)
 }
 
-// skip passes over ticks after a moment, but for the last MaxMissed of those before another
+// skip passes over ticks after a moment, but for the last MaxDue of those before another
 // one, and says how many: of a year of seconds there are 31 million.
 func (e every) skip(after, before time.Time) (time.Time, int) {
-	n := before.Add(-1).Unix()/e.seconds - after.Unix()/e.seconds - MaxMissed
+	n := before.Add(-1).Unix()/e.seconds - after.Unix()/e.seconds - MaxDue
 	if n <= 0 {
 		return after, 0
 	}
@@ -140,7 +146,7 @@ const starBit = 1 << 63
 
 func has(field uint64, value int) bool { return field&(1<<uint(value)) != 0 }
 
-func (w wallClock) next(t time.Time) time.Time {
+func (w wallClock) Next(t time.Time) time.Time {
 	if w.spec.Hour&starBit != 0 {
 		return w.nextPassing(t)
 	}

@@ -1,0 +1,54 @@
+package wire
+
+// A JobAnswer answers a request about one job.
+type JobAnswer struct {
+	Topic Topic `json:"topic"`
+	Job   View  `json:"job"`
+}
+
+// An EnqueueAnswer answers a request that makes a job, or finds it made.
+type EnqueueAnswer struct {
+	Enqueued
+	// Unreplicated says that the job stands and ErrUnreplicated came with it.
+	Unreplicated bool `json:"unreplicated,omitempty"`
+}
+
+// A JobsAnswer answers a request for a list of jobs.
+type JobsAnswer struct {
+	Topic Topic `json:"topic"`
+	JobsPage
+}
+
+// A SnapshotAnswer answers a request for a part of a snapshot.
+type SnapshotAnswer struct {
+	Topic Topic `json:"topic"`
+	// Cursor, of the last part alone, is where to follow from.
+	Cursor Cursor `json:"cursor,omitempty"`
+	// More, of the last part alone, is the After of the live jobs that were left out.
+	More string `json:"more,omitempty"`
+	Jobs []View `json:"jobs"`
+	// Next asks for the part that follows; "" when this is the last.
+	Next string `json:"next,omitempty"`
+}
+
+// A ScheduleAnswer answers a request that puts a schedule.
+type ScheduleAnswer struct {
+	Topic    Topic     `json:"topic"`
+	Schedule Scheduled `json:"schedule"`
+}
+
+// A SchedulesAnswer answers a request for the schedules of a topic.
+type SchedulesAnswer struct {
+	Topic     Topic       `json:"topic"`
+	Schedules []Scheduled `json:"schedules"`
+}
+
+// A Problem is an error answer, in the form of RFC 9457. Code is what programs branch on; Type
+// is the same as a relative reference.
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"`
+}

@@ -1,0 +1,42 @@
+package wire
+
+import "encoding/json"
+
+// A Frame is any message of a gateway over a WebSocket. docs/protocol.md says which type has
+// which fields; those that a type does not have are zero.
+type Frame struct {
+	Type string `json:"type"`
+	SID  string `json:"sid"`
+	// Of welcome.
+	PingSeconds float64 `json:"ping_seconds"`
+	// Mode is of subscribed, Reason of subscribed and goodbye.
+	Mode   string  `json:"mode"`
+	Reason Verdict `json:"reason"`
+	// Cursor is of every frame of a subscription but error.
+	Cursor Cursor `json:"cursor"`
+	// Of snapshot.
+	Part  int    `json:"part"`
+	Final bool   `json:"final"`
+	More  string `json:"more"`
+	Jobs  []View `json:"jobs"`
+	// Of records.
+	After   Cursor            `json:"after"`
+	Records []json.RawMessage `json:"records"`
+	// Of error.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	// Of goodbye.
+	ReconnectAfterMS int64 `json:"reconnect_after_ms"`
+}
+
+// A Message is any message of a client over a WebSocket. Fields that its type does not have are
+// zero.
+type Message struct {
+	Type  string `json:"type"`
+	Token string `json:"token,omitempty"`
+	SID   string `json:"sid,omitempty"`
+	Topic Topic  `json:"topic,omitempty"`
+	After Cursor `json:"after,omitempty"`
+	Job   JobID  `json:"job,omitempty"`
+	Limit int    `json:"limit,omitempty"`
+}

@@ -1,0 +1,78 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// JobsQuery says which of a topic's jobs are wanted.
+type JobsQuery struct {
+	// After is the Next of the page before; "" for the first.
+	After string
+	// Limit is the most jobs of a page, 1 to 500. Defaults to 100.
+	Limit int
+}
+
+// JobsPage is a page of a topic's jobs.
+type JobsPage struct {
+	Jobs []View `json:"jobs"`
+	// Next asks for the page that follows; "" when this is the last.
+	Next string `json:"next,omitempty"`
+}
+
+// RetryQuery says how an ended job is tried again. As JSON it is the body of
+// POST /v1/jobs/{id}/retry.
+type RetryQuery struct {
+	// FromStart leaves the checkpoint behind. Otherwise the new job goes on from the old
+	// one's last, where there is one. What was uploaded is not uploaded again in either case.
+	FromStart bool `json:"from_start,omitempty"`
+	// Key makes Retry idempotent among calls with the same key, while the new job is kept.
+	// Without one all calls for a job give the same new job; try that again in turn.
+	// At most 256 bytes.
+	Key string `json:"key,omitempty"`
+}
+
+// A JobRequest is a Spec as JSON, the body of POST /v1/jobs.
+type JobRequest struct {
+	Topic       Topic             `json:"topic"`
+	Type        string            `json:"type"`
+	Payload     json.RawMessage   `json:"payload,omitempty"`
+	Title       string            `json:"title,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Key         string            `json:"key,omitempty"`
+	KeyLife     KeyLife           `json:"key_life,omitempty"`
+	Queue       string            `json:"queue,omitempty"`
+	DelayMS     int64             `json:"delay_ms,omitempty"`
+	Deadline    time.Time         `json:"deadline,omitzero"`
+	MaxAttempts int               `json:"max_attempts,omitempty"`
+}
+
+// NewJobRequest checks a specification and makes the request for it. A Payload of []byte must be
+// JSON, or empty. Its error is that of Spec.Validate.
+func NewJobRequest(s Spec) (JobRequest, error) {
+	full, err := s.Prepared()
+	if err != nil {
+		return JobRequest{}, err
+	}
+	return JobRequest{
+		Topic: s.Topic, Type: s.Type, Payload: full.Payload.([]byte), Title: s.Title, Labels: s.Labels, Key: s.Key, KeyLife: s.KeyLife,
+		Queue: s.Queue, DelayMS: s.Delay.Milliseconds(), Deadline: s.Deadline, MaxAttempts: s.MaxAttempts,
+	}, nil
+}
+
+// Spec gives the specification. Its error, about delay_ms alone, wraps ErrInvalid.
+func (r JobRequest) Spec() (Spec, error) {
+	const year = 365 * 24 * time.Hour
+	if r.DelayMS < 0 || r.DelayMS > year.Milliseconds() {
+		return Spec{}, fmt.Errorf("%w delay_ms %d: want 0 to %d", ErrInvalid, r.DelayMS, year.Milliseconds())
+	}
+	s := Spec{
+		Topic: r.Topic, Type: r.Type, Title: r.Title, Labels: r.Labels, Key: r.Key, KeyLife: r.KeyLife, Queue: r.Queue,
+		Delay: time.Duration(r.DelayMS) * time.Millisecond, Deadline: r.Deadline, MaxAttempts: r.MaxAttempts,
+	}
+	if len(r.Payload) > 0 {
+		s.Payload = r.Payload
+	}
+	return s, nil
+}

@@ -1,0 +1,194 @@
+package wire
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/internal/option"
+)
+
+// MaxPayloadBytes bounds a job's payload: it names its input, it does not hold it.
+const MaxPayloadBytes = 256 << 10
+
+// Spec is a job to be enqueued.
+type Spec struct {
+	// Topic is whom the job's records are for. Required.
+	Topic Topic
+	// Type names the handler: [a-z][a-z0-9._-]{0,63}. Required.
+	Type string
+	// Payload is what the handler gets: a []byte as it is, anything else as JSON;
+	// at most 256 KiB. It never appears in a record.
+	Payload any
+	// Title is for people, at most 200 characters.
+	Title string
+	// Labels are for programs and searches: at most 16, names
+	// [a-z][a-z0-9._-]{0,63}, values at most 256 bytes.
+	Labels map[string]string
+	// Key makes Enqueue idempotent: calls with the same topic and key give the same
+	// job, whatever else they say, for as long as that job is kept. At most 256 bytes.
+	Key string
+	// KeyLife says which ends of the job free its Key before that, so that the next call
+	// makes another job. Zero: none.
+	KeyLife KeyLife
+	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue", which
+	// are queues of Tidemark's own. Defaults to "default".
+	Queue string
+	// Delay is how long the job waits before its first attempt, at most 1 year.
+	Delay time.Duration
+	// Deadline ends the job as failed, with code "deadline", when it has not ended
+	// by itself. Zero: none.
+	Deadline time.Time
+	// MaxAttempts is how many attempts may fail before the job does, 1 to 1000; after a
+	// failed one of fewer the job is tried again. Crashes and drains do not count. Zero
+	// means the default of 4.
+	MaxAttempts int
+}
+
+// A KeyLife says how long a Key gives the job that it has made.
+type KeyLife string
+
+// The lives of a key that are shorter than its job is kept.
+const (
+	// KeyUntilFailed: until the job fails or is canceled.
+	KeyUntilFailed KeyLife = "until_failed"
+	// KeyWhileLive: until the job ends in any way.
+	KeyWhileLive KeyLife = "while_live"
+)
+
+const maxLabels = 16
+
+// DefaultQueue is the queue of a job that names none.
+const DefaultQueue = "default"
+
+// DefaultMaxAttempts is the MaxAttempts of a job that names none.
+const DefaultMaxAttempts = 4
+
+// Enqueued is what Enqueue answers.
+type Enqueued struct {
+	ID    JobID `json:"id"`
+	Topic Topic `json:"topic"`
+	// Existing says that a call with the same Key had made the job before.
+	Existing bool `json:"existing"`
+}
+
+var (
+	nameForm  = regexp.MustCompile(`^[a-z][a-z0-9._-]{0,63}$`)
+	queueForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+)
+
+const (
+	mostAttempts = 1000
+	// maxConstantBytes bounds what never changes of a job's view, as JSON, where a character may
+	// take six bytes: it keeps a record within MaxRecordBytes whatever the texts are.
+	maxConstantBytes = 6 << 10
+)
+
+// Validate checks the specification as Enqueue does, but for whether its deadline leaves
+// time to start, which is for Redis's clock to say. Its error wraps ErrInvalid or
+// ErrInvalidTopic, and names the field and the bound.
+func (s Spec) Validate() error {
+	_, err := s.Prepared()
+	return err
+}
+
+// Prepared checks s and returns it complete: with its defaults, and with its payload as
+// Payload, a []byte. Its error is Validate's.
+func (s Spec) Prepared() (Spec, error) {
+	if err := s.check(); err != nil {
+		return s, err
+	}
+	payload, err := s.payload()
+	if err != nil {
+		return s, err
+	}
+	s.Payload = payload
+	option.Default(&s.Queue, DefaultQueue)
+	option.Default(&s.MaxAttempts, DefaultMaxAttempts)
+	return s, nil
+}
+
+// check checks everything but the payload.
+func (s Spec) check() error {
+	if _, err := ParseTopic(string(s.Topic)); err != nil {
+		return err
+	}
+	if err := CheckName("Type", s.Type); err != nil {
+		return err
+	}
+	if n := utf8.RuneCountInString(s.Title); n > MaxTitleRunes {
+		return fmt.Errorf("%w Title of %d characters: at most %d; put the rest into the payload", ErrInvalid, n, MaxTitleRunes)
+	}
+	if len(s.Labels) > maxLabels {
+		return fmt.Errorf("%w Labels: %d of them, at most %d", ErrInvalid, len(s.Labels), maxLabels)
+	}
+	for name, value := range s.Labels {
+		if err := errors.Join(CheckName("label name", name), option.Bytes("label "+name, len(value), 256, "put it into the payload")); err != nil {
+			return err
+		}
+	}
+	switch s.KeyLife {
+	case "", KeyUntilFailed, KeyWhileLive:
+	default:
+		return fmt.Errorf("%w KeyLife %q: want %q, %q or none", ErrInvalid, clip(string(s.KeyLife), 40), KeyUntilFailed, KeyWhileLive)
+	}
+	if s.KeyLife != "" && s.Key == "" {
+		return fmt.Errorf("%w KeyLife %q: there is no Key", ErrInvalid, s.KeyLife)
+	}
+	if s.Queue != "" {
+		if err := CheckQueue(s.Queue); err != nil {
+			return err
+		}
+	}
+	texts, err := json.Marshal(struct {
+		Title  string            `json:"title"`
+		Labels map[string]string `json:"labels"`
+	}{s.Title, s.Labels})
+	return errors.Join(
+		err,
+		option.Bytes("Title and Labels, as JSON,", len(texts), maxConstantBytes, "put some of it into the payload"),
+		option.Bytes("Key", len(s.Key), 256, "use a hash of it"),
+		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
+		option.Within("MaxAttempts", cmp.Or(s.MaxAttempts, DefaultMaxAttempts), 1, mostAttempts),
+	)
+}
+
+// CheckName checks a name such as a job type's: [a-z][a-z0-9._-]{0,63}. what is what the error,
+// which wraps ErrInvalid, calls it.
+func CheckName(what, name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("%w %s %q: want [a-z][a-z0-9._-]{0,63}", ErrInvalid, what, clip(name, 80))
+	}
+	return nil
+}
+
+// CheckQueue checks the name of a queue. Its error wraps ErrInvalid.
+func CheckQueue(name string) error {
+	if !queueForm.MatchString(name) || strings.HasSuffix(name, RescueSuffix) {
+		return fmt.Errorf("%w Queue %q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", ErrInvalid, clip(name, 80), RescueSuffix)
+	}
+	return nil
+}
+
+// RescueSuffix ends the names of queues that are Tidemark's own: in them the jobs of a queue wait
+// that lost their worker or were handed back.
+const RescueSuffix = "-rescue"
+
+func (s Spec) payload() ([]byte, error) {
+	b, raw := s.Payload.([]byte)
+	if !raw {
+		var err error
+		if b, err = json.Marshal(s.Payload); err != nil {
+			return nil, fmt.Errorf("%w Payload: it does not encode to JSON: %s", ErrInvalid, clip(err.Error(), 200))
+		}
+	}
+	if b == nil {
+		b = []byte{}
+	}
+	return b, option.Bytes("Payload", len(b), MaxPayloadBytes, "store it as a blob and name that")
+}
