@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
 // asynqPath is where the asynq web UI is.
@@ -73,7 +74,7 @@ var adminKinds = map[string]string{
 
 func (a *asynqUI) serve(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	if !p.Admin {
-		return errForbidden
+		return problem.ErrForbidden
 	}
 	w.Header().Set("Content-Security-Policy", a.csp)
 	rest := strings.TrimPrefix(r.URL.Path, asynqPath)

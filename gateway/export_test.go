@@ -1,5 +1,10 @@
 package gateway
 
+import (
+	"context"
+	"time"
+)
+
 // Held is what sessions hold in memory for their clients: frames in windows and
 // queues, and their bytes.
 func (g *Gateway) Held() (frames, bytes int) {
@@ -19,3 +24,9 @@ func (g *Gateway) Held() (frames, bytes int) {
 
 // Sessions is how many there are.
 func (g *Gateway) Sessions() int { return int(g.sessionCount.Load()) }
+
+// OpenUploads is how many uploads count against a principal.
+func (g *Gateway) OpenUploads(subject string) int { return g.uploads.Open(subject) }
+
+// SweepAt looks at all uploads as if it were now.
+func (g *Gateway) SweepAt(ctx context.Context, now time.Time) { g.uploads.Sweep(ctx, now) }

@@ -18,6 +18,8 @@ import (
 	"github.com/olahol/melody"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+	"github.com/tidemark-dev/tidemark/gateway/internal/upload"
 )
 
 // ErrStopped says that the gateway was stopped; it cannot be started again.
@@ -26,14 +28,15 @@ var ErrStopped = errors.New("the gateway is stopped")
 // A Gateway serves clients. New makes one, Start and Stop bound its life. Its methods
 // may be called concurrently.
 type Gateway struct {
-	opts    Options
-	hub     *hub
-	melody  *melody.Melody
-	metrics *metrics
-	uploads *uploads // nil: there are none
-	storage storage
-	handler http.Handler
-	server  *http.Server
+	opts     Options
+	hub      *hub
+	melody   *melody.Melody
+	metrics  *metrics
+	problems *problem.Writer
+	uploads  *upload.Server // nil: there are none
+	storage  storage
+	handler  http.Handler
+	server   *http.Server
 
 	stopping chan struct{} // closed when the drain begins
 	stopped  chan struct{} // closed when it is over
@@ -76,7 +79,8 @@ func New(o Options) (*Gateway, error) {
 	if g.metrics, err = newMetrics(o.Registry); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
-	if g.uploads, err = newUploads(g); err != nil {
+	g.problems = problem.NewWriter(o.Logger, g.metrics.problems)
+	if g.uploads, err = newUploads(o, g.problems, g.stopping); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
 	g.hub = newHub(o, g.metrics)
@@ -93,6 +97,18 @@ func New(o Options) (*Gateway, error) {
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return g, nil
+}
+
+// newUploads makes what takes uploads; nil where there are none.
+func newUploads(o Options, problems *problem.Writer, stopping <-chan struct{}) (*upload.Server, error) {
+	if o.Blobs == nil || o.BlobDir == "" {
+		return nil, nil
+	}
+	return upload.New(upload.Options{
+		Engine: o.Engine, Dir: o.BlobDir, MaxBytes: o.UploadBytes, PerPrincipal: o.UploadsPerPrincipal, Idle: o.UploadIdle,
+		ReceiveShare: o.ReceiveShare, SweepInterval: o.SweepInterval, StallTimeout: o.StallTimeout, RequestTimeout: o.RequestTimeout,
+		Problems: problems, Registry: o.Registry, Logger: o.Logger, Stopping: stopping,
+	})
 }
 
 // Handler is the gateway's HTTP handler, for a server of one's own. It answers once
@@ -133,8 +149,7 @@ func (g *Gateway) start(l net.Listener) error {
 	g.phase = running
 	g.hub.start(runtime.GOMAXPROCS(0), g.opts.CatchUps)
 	if g.uploads != nil {
-		g.serving.Go(g.uploads.sweep)
-		g.serving.Go(g.uploads.reportLate)
+		g.serving.Go(g.uploads.Run)
 	}
 	if text := g.opts.Auth.Announcement(); text != "" {
 		g.opts.Logger.Warn(text)

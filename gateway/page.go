@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/gateway/web"
 )
 
@@ -22,7 +23,10 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 
 // A page is the browser side: one HTML page and its assets, all of which are in the
 // binary.
-type page map[string]asset // by path
+type page struct {
+	assets   map[string]asset // by path
+	problems *problem.Writer
+}
 
 type asset struct {
 	kind, etag string
@@ -41,8 +45,8 @@ var kinds = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-func newPage(topic engine.Topic) (page, error) {
-	p := page{}
+func newPage(topic engine.Topic, problems *problem.Writer) (*page, error) {
+	p := &page{map[string]asset{}, problems}
 	err := fs.WalkDir(web.Files, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -66,10 +70,10 @@ func newPage(topic engine.Topic) (page, error) {
 		if !known {
 			return fmt.Errorf("%s: a browser is not to guess what it is: give its kind a type", name)
 		}
-		p[address] = asset{kind, `"` + hex.EncodeToString(sum[:12]) + `"`, content}
+		p.assets[address] = asset{kind, `"` + hex.EncodeToString(sum[:12]) + `"`, content}
 		return nil
 	})
-	if err == nil && p["/"].content == nil {
+	if err == nil && p.assets["/"].content == nil {
 		err = errors.New("it has no index.html")
 	}
 	if err != nil {
@@ -79,9 +83,9 @@ func newPage(topic engine.Topic) (page, error) {
 }
 
 // patterns are where the page's files are, for a ServeMux.
-func (p page) patterns() []string {
+func (p *page) patterns() []string {
 	var all []string
-	for address := range p {
+	for address := range p.assets {
 		if address == "/" {
 			address = "/{$}"
 		}
@@ -91,8 +95,8 @@ func (p page) patterns() []string {
 }
 
 // serve answers with the file at the request's path.
-func (p page) serve(g *Gateway, w http.ResponseWriter, r *http.Request) {
-	a := p[r.URL.Path]
+func (p *page) serve(w http.ResponseWriter, r *http.Request) {
+	a := p.assets[r.URL.Path]
 	h := w.Header()
 	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -100,5 +104,5 @@ func (p page) serve(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", a.etag)
 	h.Set("Content-Type", a.kind)
-	g.serveContent(w, r, time.Time{}, bytes.NewReader(a.content))
+	p.problems.ServeContent(w, r, time.Time{}, bytes.NewReader(a.content))
 }

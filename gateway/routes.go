@@ -1,64 +1,54 @@
 package gateway
 
 import (
-	"bytes"
-	"cmp"
-	"context"
-	"fmt"
-	"maps"
 	"net/http"
-	"net/url"
-	"runtime/debug"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/tidemark-dev/tidemark/gateway/auth"
-	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
+	"github.com/tidemark-dev/tidemark/gateway/internal/api"
+	"github.com/tidemark-dev/tidemark/gateway/internal/upload"
 )
-
-// A handler answers a request of a principal. The error that it returns is answered
-// for it.
-type handler func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error
 
 // routes puts the handler together. In front of everything but the probes stand the
 // site's checks.
 func (g *Gateway) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
-	plain := func(pattern string, h handler) { mux.Handle(pattern, g.counted(pattern, g.timed(g.authenticated(h)))) }
-	api := func(pattern string, h handler, params ...string) { plain(pattern, taking(h, params...)) }
-	api("POST /v1/jobs", g.enqueueJob)
-	api("GET /v1/jobs", g.listJobs, "topic", "after", "limit")
-	api("GET /v1/jobs/{id}", g.showJob)
-	api("POST /v1/jobs/{id}/cancel", g.controlJob(g.opts.Engine.Cancel))
-	api("POST /v1/jobs/{id}/pause", g.controlJob(g.opts.Engine.Pause))
-	api("POST /v1/jobs/{id}/resume", g.controlJob(g.opts.Engine.Resume))
-	api("POST /v1/jobs/{id}/retry", g.retryJob)
-	api("GET /v1/topics/{topic}/snapshot", g.showSnapshot, "after", "limit", "page")
-	api("GET /v1/topics/{topic}/schedules", g.listSchedules)
-	api("PUT /v1/topics/{topic}/schedules/{name}", g.putSchedule)
-	api("DELETE /v1/topics/{topic}/schedules/{name}", g.deleteSchedule)
-	plain("GET /metrics", g.adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry})))
+	add := func(r access.Route) {
+		h := g.authenticated(r.Handler)
+		if !r.Long {
+			h = g.timed(h)
+		}
+		mux.Handle(r.Pattern, g.counted(r.Pattern, h))
+	}
+	for _, r := range api.New(api.Options{
+		Engine: g.opts.Engine, Blobs: g.opts.Blobs, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
+	}).Routes() {
+		add(r)
+	}
+	add(access.Route{Pattern: "GET /metrics", Handler: adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry}))})
 	mux.HandleFunc("GET /v1/ws", g.serveWebSocket)
-	// Without a bound in time: what they carry may be large.
-	mux.Handle("GET /v1/artifacts/{id}", g.counted("GET /v1/artifacts/{id}", g.authenticated(taking(g.showArtifact))))
-	g.uploads.route(mux)
-	page, err := newPage(g.opts.PageTopic)
+	if g.uploads != nil {
+		for _, r := range g.uploads.Routes() {
+			add(r)
+		}
+		for _, pattern := range []string{"OPTIONS /v1/uploads", "OPTIONS " + upload.Path + "{id}"} {
+			mux.Handle(pattern, g.counted(pattern, http.HandlerFunc(g.uploads.Discover)))
+		}
+	}
+	page, err := newPage(g.opts.PageTopic, g.problems)
 	if err != nil {
 		return nil, err
 	}
 	for _, pattern := range page.patterns() {
-		mux.Handle(pattern, g.counted(pattern, g.timed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { page.serve(g, w, r) }))))
+		mux.Handle(pattern, g.counted(pattern, g.timed(http.HandlerFunc(page.serve))))
 	}
 	admin, err := newAsynqUI(g.opts.Engine)
 	if err != nil {
 		return nil, err
 	}
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-		plain(method+" "+asynqPath+"/", admin.serve)
+		add(access.Route{Pattern: method + " " + asynqPath + "/", Handler: admin.serve})
 	}
 
 	guarded, err := g.guard(g.answered(mux))
@@ -74,202 +64,3 @@ func (g *Gateway) routes() (http.Handler, error) {
 	outer.Handle("/", guarded)
 	return g.recovered(g.hastened(g.headed(outer))), nil
 }
-
-// taking refuses a request whose query has another parameter than those, or one of them
-// twice: what is ignored looks as if it had been heeded.
-func taking(h handler, params ...string) handler {
-	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-		query, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			return fmt.Errorf("%w: the query is malformed", errRequest)
-		}
-		for _, name := range slices.Sorted(maps.Keys(query)) {
-			switch {
-			case len(params) == 0:
-				return fmt.Errorf("%w: query parameter %q: none is taken here", errRequest, excerpt.Of(name, 80))
-			case !slices.Contains(params, name):
-				return fmt.Errorf("%w: query parameter %q: want %s", errRequest, excerpt.Of(name, 80), strings.Join(params, ", "))
-			case len(query[name]) > 1:
-				return fmt.Errorf("%w: query parameter %s: it is there %d times", errRequest, name, len(query[name]))
-			}
-		}
-		return h(w, r, p)
-	}
-}
-
-// maxHeaderBytes bounds a request's header. The server has a bound of its own above it, at
-// which it answers without a problem document.
-const maxHeaderBytes = 32 << 10
-
-// headed refuses a request with too long a header.
-func (g *Gateway) headed(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		size := len(r.Method) + len(r.RequestURI) + len(r.Host)
-		for name, values := range r.Header {
-			for _, value := range values {
-				size += len(name) + len(": ") + len(value) + len("\r\n")
-			}
-		}
-		if size > maxHeaderBytes {
-			g.problem(w, http.StatusRequestHeaderFieldsTooLarge, "header_too_large", "address and header may have at most "+strconv.Itoa(maxHeaderBytes)+" bytes")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// recovered answers a request whose handler panicked, and logs where.
-func (g *Gateway) recovered(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s := &statusWriter{ResponseWriter: w}
-		defer func() {
-			switch p := recover(); p {
-			case nil:
-			case http.ErrAbortHandler:
-				panic(p)
-			default:
-				g.opts.Logger.Error("panic while answering a request", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-				if s.status != 0 {
-					panic(http.ErrAbortHandler) // the client is to see that its answer is not whole
-				}
-				g.problem(s, http.StatusInternalServerError, "internal", "internal error")
-			}
-		}()
-		next.ServeHTTP(s, r)
-	})
-}
-
-// hastened bounds the connection's part in every request, refused ones and their unread
-// bodies included. The server as a whole has no such bounds: uploads and artifacts move
-// them for as long as bytes do, and a WebSocket takes the connection over.
-func (g *Gateway) hastened(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, until := http.NewResponseController(w), time.Now().Add(g.opts.RequestTimeout+time.Second)
-		// Not every server of one's own supports them. To write there is a little longer,
-		// for the answer to a body that has not come.
-		_ = c.SetReadDeadline(until)
-		_ = c.SetWriteDeadline(until.Add(time.Second))
-		next.ServeHTTP(w, r)
-	})
-}
-
-// guard refuses what is not addressed to this gateway, what another site's page
-// sends, and tokens in URLs.
-func (g *Gateway) guard(next http.Handler) (http.Handler, error) {
-	site := g.opts.Auth.Site()
-	protection, err := site.Protect()
-	if err != nil {
-		return nil, err
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if err := site.Check(r); err != nil {
-			g.fail(w, r, err)
-			return
-		}
-		if err := protection.Check(r); err != nil {
-			g.problem(w, http.StatusForbidden, "origin", "a page of another site may not change anything here")
-			return
-		}
-		if err := auth.CheckQuery(r); err != nil {
-			g.fail(w, r, err)
-			return
-		}
-		next.ServeHTTP(w, r)
-	}), nil
-}
-
-// answered gives the mux's own refusals the form of all others.
-func (g *Gateway) answered(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, pattern := mux.Handler(r)
-		if pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		said := &saying{header: http.Header{}}
-		h.ServeHTTP(said, r)
-		if said.status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", said.header.Get("Allow"))
-			g.problem(w, said.status, "method", r.Method+" is not allowed here; see Allow")
-			return
-		}
-		g.problem(w, http.StatusNotFound, "not_found", "there is nothing at this address")
-	})
-}
-
-// saying takes in what a handler would answer.
-type saying struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (s *saying) Header() http.Header         { return s.header }
-func (s *saying) Write(b []byte) (int, error) { return s.body.Write(b) }
-func (s *saying) WriteHeader(status int)      { s.status = status }
-
-// timed bounds the work for a request in time.
-func (g *Gateway) timed(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), g.opts.RequestTimeout)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
-}
-
-func (g *Gateway) authenticated(h handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := g.opts.Auth.Authenticate(r)
-		if err == nil {
-			err = h(w, r, p)
-		}
-		if err != nil {
-			g.fail(w, r, err)
-		}
-	})
-}
-
-func (g *Gateway) adminsOnly(next http.Handler) handler {
-	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-		if !p.Admin {
-			return errForbidden
-		}
-		next.ServeHTTP(w, r)
-		return nil
-	}
-}
-
-// counted counts answers by route.
-func (g *Gateway) counted(pattern string, next http.Handler) http.Handler {
-	_, route, _ := strings.Cut(pattern, " ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s := &statusWriter{ResponseWriter: w}
-		next.ServeHTTP(s, r)
-		g.metrics.requests.WithLabelValues(route, strconv.Itoa(cmp.Or(s.status, http.StatusOK))).Inc()
-	})
-}
-
-// statusWriter remembers an answer's status, 0 before it has one.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (s *statusWriter) WriteHeader(status int) {
-	s.status = status
-	s.ResponseWriter.WriteHeader(status)
-}
-
-func (s *statusWriter) Write(b []byte) (int, error) {
-	s.status = cmp.Or(s.status, http.StatusOK)
-	return s.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }

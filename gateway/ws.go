@@ -90,17 +90,17 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Connection", "Upgrade")
-		g.problem(w, http.StatusUpgradeRequired, "upgrade_required", "this address speaks WebSocket, subprotocol "+subprotocol)
+		g.problems.Write(w, http.StatusUpgradeRequired, "upgrade_required", "this address speaks WebSocket, subprotocol "+subprotocol)
 		return
 	}
 	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) {
-		g.problem(w, http.StatusBadRequest, "handshake", "a WebSocket begins with GET over HTTP/1.1")
+		g.problems.Write(w, http.StatusBadRequest, "handshake", "a WebSocket begins with GET over HTTP/1.1")
 		return
 	}
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
 	if err != nil || len(key) != 16 || len(r.Header.Values("Sec-WebSocket-Key")) != 1 || r.Header.Get("Sec-WebSocket-Version") != "13" {
 		w.Header().Set("Sec-WebSocket-Version", "13")
-		g.problem(w, http.StatusBadRequest, "handshake", "want Sec-WebSocket-Version 13 and one Sec-WebSocket-Key of 16 bytes")
+		g.problems.Write(w, http.StatusBadRequest, "handshake", "want Sec-WebSocket-Version 13 and one Sec-WebSocket-Key of 16 bytes")
 		return
 	}
 	// A list of values may come in several lines, which the library does not look at.
@@ -115,13 +115,13 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	s.arrival.principal, s.arrival.err = g.opts.Auth.Authenticate(r)
 	if !g.enter(s) {
 		w.Header().Set("Retry-After", "2")
-		g.problem(w, http.StatusServiceUnavailable, "draining", "this gateway is stopping: try again")
+		g.problems.Write(w, http.StatusServiceUnavailable, "draining", "this gateway is stopping: try again")
 		return
 	}
 	raw, in, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		g.exit(s)
-		g.problem(w, http.StatusBadRequest, "handshake", "WebSocket needs HTTP/1.1")
+		g.problems.Write(w, http.StatusBadRequest, "handshake", "WebSocket needs HTTP/1.1")
 		return
 	}
 	if tcp, ok := raw.(*net.TCPConn); ok {

@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"errors"
@@ -18,21 +18,21 @@ import (
 // showArtifact streams a file that a job has written, "<job>.<name>", to whoever may read
 // the job. A browser is to keep it, not to show it: a job writes what its input made it
 // write.
-func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+func (s *Server) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	id := r.PathValue("id")
 	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)
 	job, name, ok := blobs.ParseArtifactID(id)
-	if g.opts.Blobs == nil || !ok {
+	if s.opts.Blobs == nil || !ok {
 		return unknown
 	}
-	v, err := g.opts.Engine.Job(r.Context(), engine.JobID(job))
+	v, err := s.opts.Engine.Job(r.Context(), engine.JobID(job))
 	if err != nil {
 		return err
 	}
 	if !p.May(auth.Read, v.Topic) {
 		return unknown
 	}
-	file, err := g.opts.Blobs.NewReader(r.Context(), blobs.Artifact(job, name), nil)
+	file, err := s.opts.Blobs.NewReader(r.Context(), blobs.Artifact(job, name), nil)
 	if err != nil {
 		if gcerrors.Code(err) == gcerrors.NotFound {
 			return unknown
@@ -41,7 +41,7 @@ func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.P
 	}
 	defer func() {
 		if err := file.Close(); err != nil {
-			g.opts.Logger.Debug("an artifact was not closed", "artifact", id, "error", err)
+			s.opts.Logger.Debug("an artifact was not closed", "artifact", id, "error", err)
 		}
 	}()
 	kind := mime.TypeByExtension(path.Ext(name))
@@ -53,7 +53,7 @@ func (g *Gateway) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.P
 	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	g.serveContent(&unhurried{ResponseWriter: w, stall: g.opts.StallTimeout}, r, file.ModTime(), file)
+	s.opts.Problems.ServeContent(&unhurried{ResponseWriter: w, stall: s.opts.StallTimeout}, r, file.ModTime(), file)
 	return nil
 }
 

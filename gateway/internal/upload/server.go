@@ -1,78 +1,94 @@
-package gateway
+package upload
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	tus "github.com/tus/tusd/v2/pkg/handler"
 	exp "golang.org/x/exp/slog"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
-// Uploads are tus 1.0, with creation, creation-with-upload and termination. An upload
-// is a job from its announcement, and its ID is the job's: tusd speaks the protocol,
-// upload_store.go keeps the bytes, receive.go reports them, sweep.go mends what a crash
-// left half done. upload_folder.go describes what is where.
-//
-// Every step is in an order in which the next process can go on from any crash:
-//
-//	create:  files, then the job      files alone are removed when they are old
-//	finish:  bytes, fsync, queue, settle   the sweep queues what is complete
-//	cancel:  job, bytes, settle       the sweep removes the bytes of ended jobs
-type uploads struct {
-	g       *Gateway
-	engine  *engine.Engine
+// Options say where uploads stand, and what a client may cost. All fields are required.
+type Options struct {
+	Engine *engine.Engine
+	// Dir is the local folder of the blob store.
+	Dir string
+
+	MaxBytes      int64         // of an upload
+	PerPrincipal  int           // uploads that one principal may have unfinished
+	Idle          time.Duration // after which an upload that receives nothing ends
+	ReceiveShare  int           // of an uploaded job's bar, in percent
+	SweepInterval time.Duration
+
+	StallTimeout   time.Duration // how long a request may bring nothing
+	RequestTimeout time.Duration // of the work for a request, but for its bytes
+
+	Problems *problem.Writer
+	Registry *prometheus.Registry
+	Logger   *slog.Logger
+	// Stopping is closed when the gateway begins to drain: requests then end, what has
+	// arrived is kept, and Run returns.
+	Stopping <-chan struct{}
+}
+
+// A Server takes uploads. Its methods may be called concurrently.
+type Server struct {
+	opts    Options
 	folder  folder
-	locks   uploadLocks
-	index   uploadIndex
+	locks   locks
+	index   index
 	late    lateReports
-	metrics *uploadMetrics
+	metrics *metrics
 	tusd    *tus.UnroutedHandler
 }
 
 const (
-	uploadsPath = "/v1/uploads/"
-	tusVersion  = "1.0.0"
-	uploadType  = "application/offset+octet-stream" // the Content-Type of a body that is taken
+	// Path is where uploads are; an upload's own address has the job behind it.
+	Path       = "/v1/uploads/"
+	tusVersion = "1.0.0"
+	uploadType = "application/offset+octet-stream" // the Content-Type of a body that is taken
 	// lookTimeout bounds a look at the job when bytes can do without it.
 	lookTimeout = 2 * time.Second
 )
 
-// newUploads prepares the folder. It returns nil where there are no uploads.
-func newUploads(g *Gateway) (*uploads, error) {
-	if g.opts.Blobs == nil || g.opts.BlobDir == "" {
-		return nil, nil
-	}
-	u := &uploads{g: g, engine: g.opts.Engine, index: newUploadIndex(), late: newLateReports()}
+// New prepares the folder.
+func New(o Options) (*Server, error) {
+	u := &Server{opts: o, index: newIndex(), late: newLateReports()}
 	var err error
-	if u.folder, err = openFolder(g.opts.BlobDir); err != nil {
+	if u.folder, err = openFolder(o.Dir); err != nil {
 		return nil, err
 	}
-	u.locks = newUploadLocks(u.folder, g.stopping)
-	if u.metrics, err = newUploadMetrics(g.opts.Registry); err != nil {
+	u.locks = newLocks(u.folder, o.Stopping)
+	if u.metrics, err = newMetrics(o.Registry); err != nil {
 		return nil, err
 	}
-	store := &uploadStore{u}
+	kept := &store{u}
 	composer := tus.NewStoreComposer()
-	composer.UseCore(store)
-	composer.UseTerminater(store)
+	composer.UseCore(kept)
+	composer.UseTerminater(kept)
 	composer.UseLocker(&u.locks)
 	u.tusd, err = tus.NewUnroutedHandler(tus.Config{
-		StoreComposer: composer, BasePath: uploadsPath, MaxSize: g.opts.UploadBytes,
+		StoreComposer: composer, BasePath: Path, MaxSize: o.MaxBytes,
 		Cors:            &tus.CorsConfig{Disable: true},
 		DisableDownload: true, DisableConcatenation: true,
-		NetworkTimeout: g.opts.StallTimeout, AcquireLockTimeout: g.opts.RequestTimeout,
+		NetworkTimeout: o.StallTimeout, AcquireLockTimeout: o.RequestTimeout,
 		// The store minds no context, so nothing is gained by keeping one for longer.
 		GracefulRequestCompletionTimeout: 50 * time.Millisecond,
-		PreUploadCreateCallback:          store.announce, PreFinishResponseCallback: store.finished, PreUploadTerminateCallback: store.terminating,
+		PreUploadCreateCallback:          kept.announce, PreFinishResponseCallback: kept.finished, PreUploadTerminateCallback: kept.terminating,
 		// What it has to say is said by answers and metrics; what it logs would name
 		// every request, and keep errors that are clients'.
 		Logger: exp.New(exp.NewTextHandler(io.Discard, nil)),
@@ -80,57 +96,65 @@ func newUploads(g *Gateway) (*uploads, error) {
 	return u, err
 }
 
-// route adds the uploads' addresses.
-func (u *uploads) route(mux *http.ServeMux) {
-	if u == nil {
-		return
+// Run sweeps, and reports late, until the gateway stops. Announcements wait for its first
+// look at the folder.
+func (u *Server) Run() {
+	var late sync.WaitGroup
+	late.Go(u.reportLate)
+	u.sweep()
+	late.Wait()
+}
+
+// Open is how many uploads count against a principal: announced, and not finished.
+func (u *Server) Open(subject string) int { return u.index.count(subject) }
+
+// Routes are the uploads' addresses, but for Discover's.
+func (u *Server) Routes() []access.Route {
+	one := Path + "{id}"
+	var all []access.Route
+	add := func(pattern string, h access.Handler) {
+		all = append(all, access.Route{Pattern: pattern, Handler: u.answering(access.Taking(h)), Long: true})
 	}
-	one := uploadsPath + "{id}"
-	api := func(pattern string, h handler) {
-		mux.Handle(pattern, u.g.counted(pattern, u.g.authenticated(u.answering(taking(h)))))
-	}
-	api("POST /v1/uploads", u.create)
-	api("HEAD "+one, u.existing)
-	api("PATCH "+one, u.existing)
-	api("DELETE "+one, u.existing)
-	api("POST "+one, u.overridden)
-	for _, pattern := range []string{"OPTIONS /v1/uploads", "OPTIONS " + one} {
-		mux.Handle(pattern, u.g.counted(pattern, http.HandlerFunc(u.discover)))
-	}
+	add("POST "+strings.TrimSuffix(Path, "/"), u.create)
+	add("HEAD "+one, u.existing)
+	add("PATCH "+one, u.existing)
+	add("DELETE "+one, u.existing)
+	add("POST "+one, u.overridden)
+	return all
 }
 
 // answering says which protocol this is, in errors too, and words the uploads' own.
-func (u *uploads) answering(h handler) handler {
+func (u *Server) answering(h access.Handler) access.Handler {
 	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 		w.Header().Set("Tus-Resumable", tusVersion)
 		err := h(w, r, p)
-		if own := (*uploadError)(nil); errors.As(err, &own) {
-			u.g.refuse(w, own)
+		if own := (*problem.Refusal)(nil); errors.As(err, &own) {
+			u.opts.Problems.Refuse(w, own)
 			return nil
 		}
 		return err
 	}
 }
 
-// discover answers OPTIONS, which a tus client may ask before anything else.
-func (u *uploads) discover(w http.ResponseWriter, _ *http.Request) {
+// Discover answers OPTIONS, which a tus client may ask before anything else.
+func (u *Server) Discover(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Tus-Resumable", tusVersion)
 	h.Set("Tus-Version", tusVersion)
 	h.Set("Tus-Extension", u.tusd.SupportedExtensions())
-	h.Set("Tus-Max-Size", strconv.FormatInt(u.g.opts.UploadBytes, 10))
+	h.Set("Tus-Max-Size", strconv.FormatInt(u.opts.MaxBytes, 10))
 	w.WriteHeader(http.StatusNoContent)
 }
 
 // overridden is for clients that can send POST alone. What the request is to be is
 // decided here, before any check, and nobody behind looks at the header again.
-func (u *uploads) overridden(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+func (u *Server) overridden(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	method := strings.ToUpper(r.Header.Get("X-HTTP-Method-Override"))
 	switch method {
 	case http.MethodHead, http.MethodPatch, http.MethodDelete:
 	default:
 		w.Header().Set("Allow", "HEAD, PATCH, DELETE, OPTIONS")
-		return &uploadError{http.StatusMethodNotAllowed, "method", "an upload takes POST only with X-HTTP-Method-Override: HEAD, PATCH or DELETE", 0}
+		return refusal(http.StatusMethodNotAllowed, "method", "an upload takes POST only with X-HTTP-Method-Override: HEAD, PATCH or DELETE", 0)
 	}
 	r = r.Clone(r.Context())
 	r.Method = method
@@ -139,7 +163,7 @@ func (u *uploads) overridden(w http.ResponseWriter, r *http.Request, p *auth.Pri
 
 // create makes an upload and its job, and takes the first bytes if the request has
 // some.
-func (u *uploads) create(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+func (u *Server) create(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	a, err := u.announced(r, p)
 	if err != nil {
 		return err
@@ -149,7 +173,7 @@ func (u *uploads) create(w http.ResponseWriter, r *http.Request, p *auth.Princip
 			return err
 		}
 	}
-	if err := u.index.reserve(r.Context(), a.upload, u.g.opts.UploadsPerPrincipal); err != nil {
+	if err := u.index.reserve(r.Context(), a.upload, u.opts.PerPrincipal); err != nil {
 		return err
 	}
 	t := &transfer{u: u, upload: a.upload, spec: &a.spec}
@@ -160,10 +184,10 @@ func (u *uploads) create(w http.ResponseWriter, r *http.Request, p *auth.Princip
 
 // again answers an announcement whose key has an upload already: what the answer to the
 // first one said. Bytes that come with it are not taken.
-func (u *uploads) again(w http.ResponseWriter, r *http.Request, p *auth.Principal, spec engine.Spec) (bool, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), u.g.opts.RequestTimeout)
+func (u *Server) again(w http.ResponseWriter, r *http.Request, p *auth.Principal, spec engine.Spec) (bool, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), u.opts.RequestTimeout)
 	defer cancel()
-	job, err := u.engine.ReceivedAs(ctx, spec.Topic, spec.Key)
+	job, err := u.opts.Engine.ReceivedAs(ctx, spec.Topic, spec.Key)
 	if errors.Is(err, engine.ErrNotFound) {
 		return false, nil
 	}
@@ -184,14 +208,14 @@ func (u *uploads) again(w http.ResponseWriter, r *http.Request, p *auth.Principa
 	if up.place == settled && !there {
 		return false, errGone
 	}
-	w.Header().Set("Location", uploadsPath+string(job))
+	w.Header().Set("Location", Path+string(job))
 	w.Header().Set("Upload-Offset", strconv.FormatInt(n, 10))
 	w.WriteHeader(http.StatusCreated)
 	return true, nil
 }
 
 // existing is HEAD, PATCH and DELETE of an upload, for its owner.
-func (u *uploads) existing(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+func (u *Server) existing(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	up, err := u.visible(r.PathValue("id"), p)
 	if err != nil {
 		return err
@@ -203,7 +227,7 @@ func (u *uploads) existing(w http.ResponseWriter, r *http.Request, p *auth.Princ
 	}
 	if up.place == open {
 		ctx, cancel := context.WithTimeout(r.Context(), lookTimeout)
-		t.reception, err = u.engine.Receiver(ctx, up.Job)
+		t.reception, err = u.opts.Engine.Receiver(ctx, up.Job)
 		cancel()
 		switch {
 		case err == nil:
@@ -229,7 +253,7 @@ func (u *uploads) existing(w http.ResponseWriter, r *http.Request, p *auth.Princ
 
 // visible finds an upload of the principal. Any other is as unknown as one that never
 // was.
-func (u *uploads) visible(id string, p *auth.Principal) (*upload, error) {
+func (u *Server) visible(id string, p *auth.Principal) (*upload, error) {
 	job, err := engine.ParseJobID(id)
 	if err != nil {
 		return nil, err
@@ -245,7 +269,7 @@ func (u *uploads) visible(id string, p *auth.Principal) (*upload, error) {
 }
 
 // serve has tusd answer a request that is checked.
-func (u *uploads) serve(w http.ResponseWriter, r *http.Request, t *transfer, do http.HandlerFunc) {
+func (u *Server) serve(w http.ResponseWriter, r *http.Request, t *transfer, do http.HandlerFunc) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), transferKey{}, t))
 	defer cancel(nil)
 	t.cancel = cancel
@@ -257,7 +281,7 @@ func (u *uploads) serve(w http.ResponseWriter, r *http.Request, t *transfer, do 
 	}
 	said := &tusAnswer{ResponseWriter: w, t: t}
 	u.tusd.Middleware(do).ServeHTTP(said, r)
-	said.finish(u.g, r)
+	said.finish(r)
 }
 
 type transferKey struct{}

@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// uploadLocks give one request at a time an upload: within the process by a map, and
+// locks give one request at a time an upload: within the process by a map, and
 // between processes by a flock on the ticket, which the kernel gives up when its holder
 // is killed. (tusd's own file locks hold a process ID; after a crash in a container the
 // successor has the same one, and takes the lock for its own.)
@@ -21,7 +21,7 @@ import (
 // Whoever waits says so, since the holder may be a PATCH whose client has gone
 // unnoticed: within the process by closing wanted, to another one by touching the
 // ticket, which a PATCH looks at with every tick.
-type uploadLocks struct {
+type locks struct {
 	folder   folder
 	stopping <-chan struct{}
 	mu       *sync.Mutex
@@ -50,12 +50,12 @@ func (h *hold) look() {
 	}
 }
 
-func newUploadLocks(f folder, stopping <-chan struct{}) uploadLocks {
-	return uploadLocks{folder: f, stopping: stopping, mu: &sync.Mutex{}, held: map[engine.JobID]*hold{}}
+func newLocks(f folder, stopping <-chan struct{}) locks {
+	return locks{folder: f, stopping: stopping, mu: &sync.Mutex{}, held: map[engine.JobID]*hold{}}
 }
 
 // of is the hold under which its caller works.
-func (l *uploadLocks) of(job engine.JobID) *hold {
+func (l *locks) of(job engine.JobID) *hold {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held[job]
@@ -63,7 +63,7 @@ func (l *uploadLocks) of(job engine.JobID) *hold {
 
 // lock waits for an upload until ctx ends. Its errors are tusd's: ErrNotFound,
 // ErrLockTimeout, ErrServerShutdown.
-func (l *uploadLocks) lock(ctx context.Context, job engine.JobID) error {
+func (l *locks) lock(ctx context.Context, job engine.JobID) error {
 	h := &hold{wanted: make(chan struct{}), over: make(chan struct{}), released: make(chan struct{})}
 	for {
 		l.mu.Lock()
@@ -93,7 +93,7 @@ func (l *uploadLocks) lock(ctx context.Context, job engine.JobID) error {
 
 // flock keeps other processes away. A flock that waits could not be cancelled, so it
 // asks again and again.
-func (l *uploadLocks) flock(ctx context.Context, job engine.JobID, h *hold) error {
+func (l *locks) flock(ctx context.Context, job engine.JobID, h *hold) error {
 	path := l.folder.ticket(open, job)
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -140,14 +140,14 @@ func (l *uploadLocks) flock(ctx context.Context, job engine.JobID, h *hold) erro
 }
 
 // unlock ends a hold; the kernel drops the flock with the file.
-func (l *uploadLocks) unlock(job engine.JobID) error {
+func (l *locks) unlock(job engine.JobID) error {
 	h := l.of(job)
 	err := h.file.Close()
 	l.release(job, h)
 	return err
 }
 
-func (l *uploadLocks) release(job engine.JobID, h *hold) {
+func (l *locks) release(job engine.JobID, h *hold) {
 	l.mu.Lock()
 	delete(l.held, job)
 	l.mu.Unlock()
@@ -155,18 +155,18 @@ func (l *uploadLocks) release(job engine.JobID, h *hold) {
 }
 
 // NewLock implements tus.Locker.
-func (l *uploadLocks) NewLock(id string) (tus.Lock, error) {
-	return uploadLock{l, engine.JobID(id)}, nil
+func (l *locks) NewLock(id string) (tus.Lock, error) {
+	return lock{l, engine.JobID(id)}, nil
 }
 
-type uploadLock struct {
-	l   *uploadLocks
+type lock struct {
+	l   *locks
 	job engine.JobID
 }
 
 // Lock implements tus.Lock. tusd's own way to be asked for the lock is left alone: it
 // misses requests that it has not begun to read, and that are asked to stop.
-func (l uploadLock) Lock(ctx context.Context, _ func()) error { return l.l.lock(ctx, l.job) }
+func (l lock) Lock(ctx context.Context, _ func()) error { return l.l.lock(ctx, l.job) }
 
 // Unlock implements tus.Lock.
-func (l uploadLock) Unlock() error { return l.l.unlock(l.job) }
+func (l lock) Unlock() error { return l.l.unlock(l.job) }

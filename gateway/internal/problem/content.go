@@ -1,4 +1,4 @@
-package gateway
+package problem
 
 import (
 	"io"
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// serveContent is http.ServeContent with the refusals in the form of all others. A Range
+// ServeContent is http.ServeContent with the refusals in the form of all others. A Range
 // counts with GET and in bytes; every other one is ignored, as RFC 9110, section 14.2 has it.
-func (g *Gateway) serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, content io.ReadSeeker) {
+func (p *Writer) ServeContent(w http.ResponseWriter, r *http.Request, modified time.Time, content io.ReadSeeker) {
 	if unit, set, _ := strings.Cut(r.Header.Get("Range"), "="); r.Method == http.MethodGet && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
 		r.Header.Set("Range", "bytes="+set)
 	} else {
@@ -25,12 +25,12 @@ func (g *Gateway) serveContent(w http.ResponseWriter, r *http.Request, modified 
 	h.Set("Cache-Control", "no-store")
 	switch c.refused {
 	case http.StatusRequestedRangeNotSatisfiable:
-		g.problem(w, c.refused, "range", "Range: want bytes=FIRST-LAST within the length that Content-Range tells")
+		p.Write(w, c.refused, "range", "Range: want bytes=FIRST-LAST within the length that Content-Range tells")
 	case http.StatusPreconditionFailed:
-		g.problem(w, c.refused, "precondition", "the file is not the one that If-Match or If-Unmodified-Since names")
+		p.Write(w, c.refused, "precondition", "the file is not the one that If-Match or If-Unmodified-Since names")
 	default:
-		g.opts.Logger.Error("a file cannot be served", "path", r.URL.Path, "status", c.refused)
-		g.problem(w, http.StatusInternalServerError, "internal", "internal error")
+		p.log.Error("a file cannot be served", "path", r.URL.Path, "status", c.refused)
+		p.Write(w, http.StatusInternalServerError, "internal", "internal error")
 	}
 }
 

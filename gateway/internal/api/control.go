@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"context"
@@ -7,23 +7,25 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
 // controlJob makes the handler of a request that asks something of a job. It answers
 // with the job as it is then, which may not have done yet what it was asked.
-func (g *Gateway) controlJob(ask func(context.Context, engine.JobID) error) handler {
+func (s *Server) controlJob(ask func(context.Context, engine.JobID) error) access.Handler {
 	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-		v, err := g.permitted(r, p, auth.Control)
+		v, err := s.permitted(r, p, auth.Control)
 		if err != nil {
 			return err
 		}
 		if err := ask(r.Context(), v.ID); err != nil && !errors.Is(err, engine.ErrUnreplicated) {
 			return err
 		}
-		if v, err = g.visible(r, p); err != nil {
+		if v, err = s.visible(r, p); err != nil {
 			return err
 		}
-		g.answerJob(w, http.StatusAccepted, v)
+		s.answerJob(w, http.StatusAccepted, v)
 		return nil
 	}
 }
@@ -34,8 +36,8 @@ type retryRequest struct {
 	Key       string `json:"key"`
 }
 
-func (g *Gateway) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	v, err := g.permitted(r, p, auth.Enqueue)
+func (s *Server) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	v, err := s.permitted(r, p, auth.Enqueue)
 	if err != nil {
 		return err
 	}
@@ -45,15 +47,15 @@ func (g *Gateway) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Princ
 			return err
 		}
 	}
-	got, err := g.opts.Engine.Retry(r.Context(), v.ID, engine.RetryQuery{FromStart: body.FromStart, Key: body.Key})
-	return g.answerMade(w, got, err)
+	got, err := s.opts.Engine.Retry(r.Context(), v.ID, engine.RetryQuery{FromStart: body.FromStart, Key: body.Key})
+	return s.answerMade(w, got, err)
 }
 
 // permitted is visible for a request that needs a right beside reading.
-func (g *Gateway) permitted(r *http.Request, p *auth.Principal, right auth.Rights) (engine.View, error) {
-	v, err := g.visible(r, p)
+func (s *Server) permitted(r *http.Request, p *auth.Principal, right auth.Rights) (engine.View, error) {
+	v, err := s.visible(r, p)
 	if err == nil && !p.May(right, v.Topic) {
-		err = errForbidden
+		err = problem.ErrForbidden
 	}
 	return v, err
 }

@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"context"
@@ -64,7 +64,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // reportLate reports until the gateway stops. While Redis is away it tries again each
 // second.
-func (u *uploads) reportLate() {
+func (u *Server) reportLate() {
 	ctx, cancel := u.untilStop()
 	defer cancel()
 	for ctx.Err() == nil {
@@ -78,10 +78,10 @@ func (u *uploads) reportLate() {
 }
 
 // reportOnce reports where an upload stands, whoever brings its bytes now.
-func (u *uploads) reportOnce(ctx context.Context, up *upload) error {
+func (u *Server) reportOnce(ctx context.Context, up *upload) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	r, err := u.engine.Receiver(ctx, up.Job)
+	r, err := u.opts.Engine.Receiver(ctx, up.Job)
 	if err != nil {
 		return err // or it is received, or has ended
 	}

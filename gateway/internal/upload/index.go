@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// An uploadIndex counts each principal's open uploads, so that an announcement costs no
+// An index counts each principal's open uploads, so that an announcement costs no
 // look into the folder. The sweep fills it at start, and brings it up to date with what
 // other gateways of the folder do.
-type uploadIndex struct {
+type index struct {
 	filled chan struct{} // closed when it was
 	once   *sync.Once
 
@@ -29,15 +29,15 @@ type owner struct {
 	turn int
 }
 
-func newUploadIndex() uploadIndex {
-	return uploadIndex{
+func newIndex() index {
+	return index{
 		filled: make(chan struct{}), once: &sync.Once{}, mu: &sync.Mutex{},
 		owners: map[engine.JobID]owner{}, counts: map[string]int{},
 	}
 }
 
 // reserve counts an upload that is about to be made, or refuses it.
-func (x *uploadIndex) reserve(ctx context.Context, up *upload, most int) error {
+func (x *index) reserve(ctx context.Context, up *upload, most int) error {
 	select {
 	case <-x.filled:
 	case <-ctx.Done():
@@ -47,7 +47,7 @@ func (x *uploadIndex) reserve(ctx context.Context, up *upload, most int) error {
 	defer x.mu.Unlock()
 	if x.counts[up.Owner] >= most {
 		e := *errTooMany
-		e.detail = fmt.Sprintf("you have %d uploads that are not finished, and may have %d; finish or delete some", x.counts[up.Owner], most)
+		e.Detail = fmt.Sprintf("you have %d uploads that are not finished, and may have %d; finish or delete some", x.counts[up.Owner], most)
 		return &e
 	}
 	x.owners[up.Job] = owner{subject: up.Owner, pending: true, turn: x.turn}
@@ -56,7 +56,7 @@ func (x *uploadIndex) reserve(ctx context.Context, up *upload, most int) error {
 }
 
 // kept says whether there is an upload for what was reserved.
-func (x *uploadIndex) kept(job engine.JobID, made bool) {
+func (x *index) kept(job engine.JobID, made bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	o, there := x.owners[job]
@@ -71,13 +71,13 @@ func (x *uploadIndex) kept(job engine.JobID, made bool) {
 }
 
 // remove forgets an upload that is not open any more.
-func (x *uploadIndex) remove(job engine.JobID) {
+func (x *index) remove(job engine.JobID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.removeLocked(job)
 }
 
-func (x *uploadIndex) removeLocked(job engine.JobID) {
+func (x *index) removeLocked(job engine.JobID) {
 	o, there := x.owners[job]
 	if !there {
 		return
@@ -89,7 +89,7 @@ func (x *uploadIndex) removeLocked(job engine.JobID) {
 }
 
 // listing says that the folder is about to be listed.
-func (x *uploadIndex) listing() {
+func (x *index) listing() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.turn++
@@ -97,7 +97,7 @@ func (x *uploadIndex) listing() {
 
 // missing returns those of the listed uploads that the index does not have, and forgets
 // those that are not listed.
-func (x *uploadIndex) missing(listed []engine.JobID) []engine.JobID {
+func (x *index) missing(listed []engine.JobID) []engine.JobID {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var fresh []engine.JobID
@@ -116,7 +116,7 @@ func (x *uploadIndex) missing(listed []engine.JobID) []engine.JobID {
 	return fresh
 }
 
-func (x *uploadIndex) add(up *upload) {
+func (x *index) add(up *upload) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if _, known := x.owners[up.Job]; !known {
@@ -125,5 +125,12 @@ func (x *uploadIndex) add(up *upload) {
 	}
 }
 
+// count is how many open uploads a principal has.
+func (x *index) count(subject string) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.counts[subject]
+}
+
 // complete lets announcements in.
-func (x *uploadIndex) complete() { x.once.Do(func() { close(x.filled) }) }
+func (x *index) complete() { x.once.Do(func() { close(x.filled) }) }

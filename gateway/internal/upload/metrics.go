@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"fmt"
@@ -6,18 +6,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// uploadMetrics are what an operator sees of uploads.
-type uploadMetrics struct {
+// metrics are what an operator sees of uploads.
+type metrics struct {
 	running                    prometheus.Gauge
 	bytes, announced, finished prometheus.Counter
 	swept                      *prometheus.CounterVec
 }
 
-func newUploadMetrics(r *prometheus.Registry) (*uploadMetrics, error) {
+func newMetrics(r *prometheus.Registry) (*metrics, error) {
 	name := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "tidemark", Subsystem: "gateway", Name: name, Help: help}
 	}
-	m := &uploadMetrics{
+	m := &metrics{
 		running:   prometheus.NewGauge(prometheus.GaugeOpts(name("uploads_running", "Requests that bring an upload's bytes."))),
 		bytes:     prometheus.NewCounter(prometheus.CounterOpts(name("upload_bytes_total", "Bytes of uploads that were stored."))),
 		announced: prometheus.NewCounter(prometheus.CounterOpts(name("uploads_announced_total", "Uploads announced."))),

@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"context"
@@ -28,16 +28,15 @@ const (
 // sweep sees to uploads until the gateway stops: at once, and every SweepInterval. It
 // costs a listing of the open uploads and one read of their jobs, whatever has been
 // settled.
-func (u *uploads) sweep() {
+func (u *Server) sweep() {
 	ctx, cancel := u.untilStop()
 	defer cancel()
-	ticker := time.NewTicker(u.g.opts.SweepInterval)
+	ticker := time.NewTicker(u.opts.SweepInterval)
 	defer ticker.Stop()
 	last := time.Time{}
 	for {
 		now := time.Now()
-		u.sweepOpen(ctx, now)
-		u.sweepVoid(ctx, now)
+		u.sweepExpected(ctx, now)
 		if now.Sub(last) >= settledInterval {
 			last = now
 			u.sweepSettled(ctx, now)
@@ -50,12 +49,24 @@ func (u *uploads) sweep() {
 	}
 }
 
+// Sweep looks at all uploads once, as if it were now.
+func (u *Server) Sweep(ctx context.Context, now time.Time) {
+	u.sweepExpected(ctx, now)
+	u.sweepSettled(ctx, now)
+}
+
+// sweepExpected looks at the uploads whose bytes may still come.
+func (u *Server) sweepExpected(ctx context.Context, now time.Time) {
+	u.sweepOpen(ctx, now)
+	u.sweepVoid(ctx, now)
+}
+
 // untilStop gives a context that ends when the gateway stops, or when cancel is called.
-func (u *uploads) untilStop() (ctx context.Context, cancel context.CancelFunc) {
+func (u *Server) untilStop() (ctx context.Context, cancel context.CancelFunc) {
 	ctx, cancel = context.WithCancel(context.Background())
 	go func() {
 		select {
-		case <-u.g.stopping:
+		case <-u.opts.Stopping:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -64,17 +75,17 @@ func (u *uploads) untilStop() (ctx context.Context, cancel context.CancelFunc) {
 }
 
 // trouble tells of what the sweep could not do; the next one tries again.
-func (u *uploads) trouble(ctx context.Context, job engine.JobID, err error) {
+func (u *Server) trouble(ctx context.Context, job engine.JobID, err error) {
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, fs.ErrNotExist):
-		u.g.opts.Logger.Debug("the sweep of uploads goes on later", "job", job, "error", err)
+		u.opts.Logger.Debug("the sweep of uploads goes on later", "job", job, "error", err)
 	default:
-		u.g.opts.Logger.Warn("the sweep could not see to an upload", "job", job, "error", err)
+		u.opts.Logger.Warn("the sweep could not see to an upload", "job", job, "error", err)
 	}
 }
 
-func (u *uploads) sweepOpen(ctx context.Context, now time.Time) {
+func (u *Server) sweepOpen(ctx context.Context, now time.Time) {
 	u.index.listing()
 	jobs, err := u.folder.list(open)
 	if err != nil {
@@ -90,7 +101,7 @@ func (u *uploads) sweepOpen(ctx context.Context, now time.Time) {
 		u.index.add(up)
 	}
 	u.index.complete()
-	states, err := u.engine.States(ctx, jobs)
+	states, err := u.opts.Engine.States(ctx, jobs)
 	if err != nil {
 		u.trouble(ctx, "", err)
 		return
@@ -109,7 +120,7 @@ func (u *uploads) sweepOpen(ctx context.Context, now time.Time) {
 
 // see decides about an open upload, and does what is to be done under its lock, after
 // another look.
-func (u *uploads) see(ctx context.Context, now time.Time, up *upload, state engine.State) error {
+func (u *Server) see(ctx context.Context, now time.Time, up *upload, state engine.State) error {
 	what, err := u.due(now, up, state)
 	if what == "" || err != nil {
 		return err
@@ -132,17 +143,17 @@ func (u *uploads) see(ctx context.Context, now time.Time, up *upload, state engi
 }
 
 // due is what is to be done about an open upload: "" nothing, or what its metric says.
-func (u *uploads) due(now time.Time, up *upload, state engine.State) (string, error) {
+func (u *Server) due(now time.Time, up *upload, state engine.State) (string, error) {
 	n, last, _, err := u.folder.offset(up)
 	if err != nil {
 		return "", err
 	}
 	idle := now.Sub(last)
 	switch {
-	case state == "" && n == 0 && idle > max(voidAfter, u.g.opts.UploadIdle):
+	case state == "" && n == 0 && idle > max(voidAfter, u.opts.Idle):
 		return "forgotten", nil
 	case state == "":
-		if idle > u.engine.Retention()+forgetAfter {
+		if idle > u.opts.Engine.Retention()+forgetAfter {
 			return "forgotten", nil
 		}
 		return "", nil
@@ -150,13 +161,13 @@ func (u *uploads) due(now time.Time, up *upload, state engine.State) (string, er
 		return "ended", nil
 	case n >= up.Size || state != engine.Receiving:
 		return "queued", nil
-	case idle > u.g.opts.UploadIdle:
+	case idle > u.opts.Idle:
 		return "expired", nil
 	}
 	return "", nil
 }
 
-func (u *uploads) swept(ctx context.Context, now time.Time, up *upload, state engine.State, what string) error {
+func (u *Server) swept(ctx context.Context, now time.Time, up *upload, state engine.State, what string) error {
 	still, err := u.due(now, up, state)
 	if err != nil || still != what {
 		return err
@@ -166,7 +177,7 @@ func (u *uploads) swept(ctx context.Context, now time.Time, up *upload, state en
 	}
 	switch what {
 	case "forgotten":
-		pinned, unknown := u.engine.Pinned(ctx, up.Topic, []engine.JobID{up.Job})
+		pinned, unknown := u.opts.Engine.Pinned(ctx, up.Topic, []engine.JobID{up.Job})
 		if pinned[up.Job] || unknown != nil {
 			return unknown
 		}
@@ -194,8 +205,8 @@ func (u *uploads) swept(ctx context.Context, now time.Time, up *upload, state en
 }
 
 // expire ends the job of an upload that receives nothing.
-func (u *uploads) expire(ctx context.Context, up *upload) error {
-	err := u.engine.ExpireReception(ctx, up.Job, u.g.opts.UploadIdle)
+func (u *Server) expire(ctx context.Context, up *upload) error {
+	err := u.opts.Engine.ExpireReception(ctx, up.Job, u.opts.Idle)
 	if err != nil && !errors.Is(err, engine.ErrEnded) {
 		return err
 	}
@@ -203,7 +214,7 @@ func (u *uploads) expire(ctx context.Context, up *upload) error {
 }
 
 // sweepVoid ends jobs whose announcement has failed and was made nevertheless.
-func (u *uploads) sweepVoid(ctx context.Context, now time.Time) {
+func (u *Server) sweepVoid(ctx context.Context, now time.Time) {
 	jobs, err := u.folder.list(void)
 	u.trouble(ctx, "", err)
 	for _, job := range jobs {
@@ -215,7 +226,7 @@ func (u *uploads) sweepVoid(ctx context.Context, now time.Time) {
 			u.trouble(ctx, job, err)
 			continue
 		}
-		err = u.engine.Fail(ctx, job, 0, engine.JobError{Code: "upload_void", Message: "the upload's announcement failed"})
+		err = u.opts.Engine.Fail(ctx, job, 0, engine.JobError{Code: "upload_void", Message: "the upload's announcement failed"})
 		if err == nil || errors.Is(err, engine.ErrEnded) || (errors.Is(err, engine.ErrNotFound) && now.Sub(up.Created) > voidAfter) {
 			if err = u.folder.forget(up); err == nil {
 				u.metrics.swept.WithLabelValues("void").Inc()
@@ -231,11 +242,11 @@ func (u *uploads) sweepVoid(ctx context.Context, now time.Time) {
 // ticket is first moved to orphaned, and taken back from there if something refers to its
 // upload again. Only those are looked at that are old enough, and those that are referred to
 // not again for forgetAfter: the ticket's time says when they were.
-func (u *uploads) sweepSettled(ctx context.Context, now time.Time) {
+func (u *Server) sweepSettled(ctx context.Context, now time.Time) {
 	u.trouble(ctx, "", u.folder.tidy(now.Add(-voidAfter)))
 	u.sweepReferred(ctx, settled, func(job engine.JobID) bool {
 		// The ID tells the job's age without a look at the file.
-		return now.Sub(job.Time()) > u.engine.Retention() && u.folder.age(settled, job, now) > forgetAfter
+		return now.Sub(job.Time()) > u.opts.Engine.Retention() && u.folder.age(settled, job, now) > forgetAfter
 	}, func(up *upload, referred bool) error {
 		if !referred {
 			if moved, err := u.folder.move(up, orphaned); !moved || err != nil {
@@ -260,11 +271,11 @@ func (u *uploads) sweepSettled(ctx context.Context, now time.Time) {
 
 // sweepReferred decides about each upload at a place that is due to be looked at, with
 // whether a job or a schedule refers to it.
-func (u *uploads) sweepReferred(ctx context.Context, at place, due func(engine.JobID) bool, decide func(up *upload, referred bool) error) {
+func (u *Server) sweepReferred(ctx context.Context, at place, due func(engine.JobID) bool, decide func(up *upload, referred bool) error) {
 	jobs, err := u.folder.list(at)
 	u.trouble(ctx, "", err)
 	jobs = slices.DeleteFunc(jobs, func(job engine.JobID) bool { return !due(job) })
-	states, err := u.engine.States(ctx, jobs)
+	states, err := u.opts.Engine.States(ctx, jobs)
 	if err != nil {
 		u.trouble(ctx, "", err)
 		return
@@ -286,7 +297,7 @@ func (u *uploads) sweepReferred(ctx context.Context, at place, due func(engine.J
 		for i, up := range ups {
 			ids[i] = up.Job
 		}
-		pinned, err := u.engine.Pinned(ctx, topic, ids)
+		pinned, err := u.opts.Engine.Pinned(ctx, topic, ids)
 		if err != nil {
 			u.trouble(ctx, "", err)
 			continue

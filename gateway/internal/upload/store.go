@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"context"
@@ -13,30 +13,31 @@ import (
 	tus "github.com/tus/tusd/v2/pkg/handler"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
-// An uploadStore is tusd's access to the folder and to the jobs. tusd calls it in the
+// An store is tusd's access to the folder and to the jobs. tusd calls it in the
 // name of one request at a time for an upload, whose lock it holds, and finds the
 // request's transfer in the context.
-type uploadStore struct{ u *uploads }
+type store struct{ u *Server }
 
 // announce tells tusd what was announced: it was checked already.
-func (s *uploadStore) announce(e tus.HookEvent) (tus.HTTPResponse, tus.FileInfoChanges, error) {
+func (s *store) announce(e tus.HookEvent) (tus.HTTPResponse, tus.FileInfoChanges, error) {
 	up := transferOf(e.Context).upload
 	return tus.HTTPResponse{}, tus.FileInfoChanges{ID: string(up.Job), MetaData: up.Metadata}, nil
 }
 
 // NewUpload implements tus.DataStore: the files first, then the job, so that there is
 // no job without files.
-func (s *uploadStore) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload, error) {
+func (s *store) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload, error) {
 	t := transferOf(ctx)
 	up := t.upload
 	if err := s.u.folder.create(up); err != nil {
 		return nil, t.fail(errors.Join(onDisk(err), s.u.folder.forget(up)))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.u.g.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.u.opts.RequestTimeout)
 	defer cancel()
-	made, fence, err := s.u.engine.Receive(ctx, up.Job, *t.spec, up.Share, s.u.g.opts.UploadIdle, shown(up, 0, 0))
+	made, fence, err := s.u.opts.Engine.Receive(ctx, up.Job, *t.spec, up.Share, s.u.opts.Idle, shown(up, 0, 0))
 	switch {
 	case err == nil && made.Existing:
 		return nil, t.fail(errors.Join(errAnnounced, s.u.folder.forget(up)))
@@ -52,11 +53,11 @@ func (s *uploadStore) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload
 	t.created, t.known = true, true
 	t.reception = engine.Reception{Topic: up.Topic, Fence: fence, Share: up.Share}
 	s.u.metrics.announced.Inc()
-	return &uploadFile{u: s.u, upload: up}, nil
+	return &file{u: s.u, upload: up}, nil
 }
 
 // GetUpload implements tus.DataStore.
-func (s *uploadStore) GetUpload(ctx context.Context, _ string) (tus.Upload, error) {
+func (s *store) GetUpload(ctx context.Context, _ string) (tus.Upload, error) {
 	t := transferOf(ctx)
 	// Again, since it may have been settled while the request waited for the lock.
 	up, err := s.u.folder.find(t.upload.Job)
@@ -70,21 +71,21 @@ func (s *uploadStore) GetUpload(ctx context.Context, _ string) (tus.Upload, erro
 	if up.place == settled && !there {
 		return nil, t.fail(errGone)
 	}
-	return &uploadFile{u: s.u, upload: up, offset: n}, nil
+	return &file{u: s.u, upload: up, offset: n}, nil
 }
 
 // AsTerminatableUpload implements tus.TerminaterDataStore.
-func (s *uploadStore) AsTerminatableUpload(up tus.Upload) tus.TerminatableUpload {
-	return up.(*uploadFile)
+func (s *store) AsTerminatableUpload(up tus.Upload) tus.TerminatableUpload {
+	return up.(*file)
 }
 
 // terminating cancels the job before the bytes go; one that is queued has a life of its
 // own.
-func (s *uploadStore) terminating(e tus.HookEvent) (tus.HTTPResponse, error) {
+func (s *store) terminating(e tus.HookEvent) (tus.HTTPResponse, error) {
 	t := transferOf(e.Context)
-	ctx, cancel := context.WithTimeout(e.Context, s.u.g.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(e.Context, s.u.opts.RequestTimeout)
 	defer cancel()
-	err := s.u.engine.CancelReception(ctx, t.upload.Job)
+	err := s.u.opts.Engine.CancelReception(ctx, t.upload.Job)
 	switch {
 	case errors.Is(err, engine.ErrSuperseded), errors.Is(err, engine.ErrEnded) && e.Upload.Offset >= e.Upload.Size:
 		err = errQueued
@@ -95,13 +96,13 @@ func (s *uploadStore) terminating(e tus.HookEvent) (tus.HTTPResponse, error) {
 }
 
 // finished queues the job of an upload that is complete.
-func (s *uploadStore) finished(e tus.HookEvent) (tus.HTTPResponse, error) {
+func (s *store) finished(e tus.HookEvent) (tus.HTTPResponse, error) {
 	t := transferOf(e.Context)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.Context), s.u.g.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.Context), s.u.opts.RequestTimeout)
 	defer cancel()
 	err := s.u.queue(ctx, t.upload)
 	if err != nil && !errors.Is(err, errGone) {
-		s.u.g.opts.Logger.Warn("an upload is complete and its job not queued yet; the sweep will do it", "job", t.upload.Job, "error", err)
+		s.u.opts.Logger.Warn("an upload is complete and its job not queued yet; the sweep will do it", "job", t.upload.Job, "error", err)
 		err = errNotQueued
 	}
 	return tus.HTTPResponse{}, t.fail(err)
@@ -110,9 +111,9 @@ func (s *uploadStore) finished(e tus.HookEvent) (tus.HTTPResponse, error) {
 // queue queues the job of an upload whose bytes are all there and safe, and settles it.
 // Doing it again, from anywhere, is no error. Its error is errGone when the job has
 // ended instead.
-func (u *uploads) queue(ctx context.Context, up *upload) error {
+func (u *Server) queue(ctx context.Context, up *upload) error {
 	last := shown(up, up.Size, 0)
-	err := u.engine.Received(ctx, up.Job, &last)
+	err := u.opts.Engine.Received(ctx, up.Job, &last)
 	switch {
 	case err == nil, errors.Is(err, engine.ErrUnreplicated):
 		moved, err := u.settle(up)
@@ -130,7 +131,7 @@ func (u *uploads) queue(ctx context.Context, up *upload) error {
 }
 
 // settle says that no more bytes are expected.
-func (u *uploads) settle(up *upload) (bool, error) {
+func (u *Server) settle(up *upload) (bool, error) {
 	moved, err := u.folder.move(up, settled)
 	u.index.remove(up.Job)
 	return moved, err
@@ -138,7 +139,7 @@ func (u *uploads) settle(up *upload) (bool, error) {
 
 // discard removes the bytes of an upload whose job has ended. The ticket stays, so that
 // its owner is told.
-func (u *uploads) discard(up *upload) error {
+func (u *Server) discard(up *upload) error {
 	if err := u.folder.drop(up); err != nil {
 		return err
 	}
@@ -146,15 +147,15 @@ func (u *uploads) discard(up *upload) error {
 	return err
 }
 
-// An uploadFile is an upload as one request sees it.
-type uploadFile struct {
-	u      *uploads
+// An file is an upload as one request sees it.
+type file struct {
+	u      *Server
 	upload *upload
 	offset int64
 }
 
 // GetInfo implements tus.Upload.
-func (f *uploadFile) GetInfo(context.Context) (tus.FileInfo, error) {
+func (f *file) GetInfo(context.Context) (tus.FileInfo, error) {
 	return tus.FileInfo{ID: string(f.upload.Job), Size: f.upload.Size, Offset: f.offset, MetaData: f.upload.Metadata}, nil
 }
 
@@ -164,7 +165,7 @@ const bufferBytes = 256 << 10
 // WriteChunk implements tus.Upload. What was written stays, whatever the error, unless
 // the body is longer than what the upload lacks: then the client is wrong about the file,
 // and nothing of the request stays.
-func (f *uploadFile) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+func (f *file) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
 	t := transferOf(ctx)
 	out, err := os.OpenFile(f.u.folder.data(f.upload), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
@@ -213,17 +214,17 @@ func (t *transfer) store(out io.Writer, src io.Reader, lacking int64) (int64, er
 }
 
 // FinishUpload implements tus.Upload: a job is queued only for bytes that are safe.
-func (f *uploadFile) FinishUpload(ctx context.Context) error {
+func (f *file) FinishUpload(ctx context.Context) error {
 	return transferOf(ctx).fail(onDisk(f.u.folder.sync(f.upload)))
 }
 
 // Terminate implements tus.TerminatableUpload.
-func (f *uploadFile) Terminate(ctx context.Context) error {
+func (f *file) Terminate(ctx context.Context) error {
 	return transferOf(ctx).fail(f.u.discard(f.upload))
 }
 
 // GetReader implements tus.Upload. Uploads are not given out.
-func (f *uploadFile) GetReader(context.Context) (io.ReadCloser, error) {
+func (f *file) GetReader(context.Context) (io.ReadCloser, error) {
 	return nil, errors.ErrUnsupported
 }
 
@@ -245,7 +246,7 @@ func (t *transfer) fail(err error) error {
 	}
 	if t.err == nil {
 		t.err = err
-		if own := (*uploadError)(nil); errors.As(err, &own) {
+		if own := (*problem.Refusal)(nil); errors.As(err, &own) {
 			t.err = own
 		}
 	}

@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
 // A scheduleRequest is the body of PUT /v1/topics/{topic}/schedules/{name};
@@ -22,35 +23,35 @@ type scheduleRequest struct {
 	MaxAttempts int               `json:"max_attempts"`
 }
 
-func (g *Gateway) listSchedules(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+func (s *Server) listSchedules(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	topic, err := readable(r.PathValue("topic"), p)
 	if err != nil {
 		return err
 	}
-	all, err := g.opts.Engine.Schedules(r.Context(), topic)
+	all, err := s.opts.Engine.Schedules(r.Context(), topic)
 	if err != nil {
 		return err
 	}
-	g.answer(w, http.StatusOK, struct {
+	s.answer(w, http.StatusOK, struct {
 		Topic     engine.Topic       `json:"topic"`
 		Schedules []engine.Scheduled `json:"schedules"`
 	}{topic, all})
 	return nil
 }
 
-func (g *Gateway) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+func (s *Server) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	topic, err := engine.ParseTopic(r.PathValue("topic"))
 	if err != nil {
 		return err
 	}
 	if !p.May(auth.Enqueue, topic) {
-		return errForbidden
+		return problem.ErrForbidden
 	}
 	var body scheduleRequest
 	if err := readJSON(w, r, &body); err != nil {
 		return err
 	}
-	s, created, err := g.opts.Engine.PutSchedule(r.Context(), engine.Schedule{
+	made, created, err := s.opts.Engine.PutSchedule(r.Context(), engine.Schedule{
 		Topic: topic, Name: r.PathValue("name"), Cron: body.Cron, TimeZone: body.TimeZone, Missed: engine.MissedPolicy(body.Missed),
 		Type: body.Type, Payload: body.Payload, Title: body.Title, Labels: body.Labels, Queue: body.Queue, MaxAttempts: body.MaxAttempts,
 	})
@@ -61,24 +62,24 @@ func (g *Gateway) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	if created {
 		status = http.StatusCreated
 	}
-	g.answer(w, status, struct {
+	s.answer(w, status, struct {
 		Topic    engine.Topic     `json:"topic"`
 		Schedule engine.Scheduled `json:"schedule"`
-	}{topic, s})
+	}{topic, made})
 	return nil
 }
 
 // deleteSchedule is for whoever may make jobs for the topic, as the schedule does, and for
 // whoever may stop them.
-func (g *Gateway) deleteSchedule(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+func (s *Server) deleteSchedule(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	topic, err := engine.ParseTopic(r.PathValue("topic"))
 	if err != nil {
 		return err
 	}
 	if !p.May(auth.Enqueue, topic) && !p.May(auth.Control, topic) {
-		return errForbidden
+		return problem.ErrForbidden
 	}
-	if err := g.opts.Engine.DeleteSchedule(r.Context(), topic, r.PathValue("name")); err != nil {
+	if err := s.opts.Engine.DeleteSchedule(r.Context(), topic, r.PathValue("name")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

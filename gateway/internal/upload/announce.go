@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"crypto/sha256"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
@@ -30,9 +31,9 @@ type announcement struct {
 
 // announced reads a creation, and checks everything that can be checked before anything
 // is made.
-func (u *uploads) announced(r *http.Request, p *auth.Principal) (announcement, error) {
+func (u *Server) announced(r *http.Request, p *auth.Principal) (announcement, error) {
 	bad := func(format string, args ...any) (announcement, error) {
-		return announcement{}, fmt.Errorf("%w: "+format, append([]any{errRequest}, args...)...)
+		return announcement{}, fmt.Errorf("%w: "+format, append([]any{problem.ErrRequest}, args...)...)
 	}
 	if r.Header.Get("X-HTTP-Method-Override") != "" {
 		return bad("X-HTTP-Method-Override is taken at an upload's own address")
@@ -49,9 +50,9 @@ func (u *uploads) announced(r *http.Request, p *auth.Principal) (announcement, e
 		return bad("Upload-Length %.40q: want the file's size in bytes", r.Header.Get("Upload-Length"))
 	case size == 0:
 		return bad("Upload-Length 0: there is nothing in an empty file to work on")
-	case size > u.g.opts.UploadBytes:
-		detail := fmt.Sprintf("Upload-Length %d: an upload may have at most %d bytes", size, u.g.opts.UploadBytes)
-		return announcement{}, &uploadError{http.StatusRequestEntityTooLarge, "too_large", detail, 0}
+	case size > u.opts.MaxBytes:
+		detail := fmt.Sprintf("Upload-Length %d: an upload may have at most %d bytes", size, u.opts.MaxBytes)
+		return announcement{}, refusal(http.StatusRequestEntityTooLarge, "too_large", detail, 0)
 	case r.ContentLength > size && r.Header.Get("Content-Type") == uploadType:
 		return announcement{}, errTooLong
 	}
@@ -64,14 +65,14 @@ func (u *uploads) announced(r *http.Request, p *auth.Principal) (announcement, e
 		return bad("Upload-Metadata: topic: %w", err)
 	}
 	if !p.May(auth.Enqueue, topic) {
-		return announcement{}, errForbidden
+		return announcement{}, problem.ErrForbidden
 	}
-	job, err := u.engine.NewJobID(topic)
+	job, err := u.opts.Engine.NewJobID(topic)
 	if err != nil {
 		return announcement{}, err
 	}
 	up := &upload{
-		Job: job, Topic: topic, Owner: p.Subject, Size: size, Share: u.g.opts.ReceiveShare,
+		Job: job, Topic: topic, Owner: p.Subject, Size: size, Share: u.opts.ReceiveShare,
 		Created: time.Now().UTC(), Metadata: meta, place: open,
 	}
 	if err := up.storable(); err != nil {
@@ -80,7 +81,7 @@ func (u *uploads) announced(r *http.Request, p *auth.Principal) (announcement, e
 	spec, err := up.spec()
 	if err == nil {
 		if err = spec.Validate(); err != nil {
-			err = fmt.Errorf("%w: Upload-Metadata: %w", errRequest, err)
+			err = fmt.Errorf("%w: Upload-Metadata: %w", problem.ErrRequest, err)
 		}
 	}
 	return announcement{up, spec}, err
@@ -97,13 +98,13 @@ func parseMetadata(lines []string) (map[string]string, error) {
 		key, encoded, _ := strings.Cut(pair, " ")
 		value, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 		if err != nil {
-			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is not base64: %w", errRequest, key, err)
+			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is not base64: %w", problem.ErrRequest, key, err)
 		}
 		if _, twice := meta[key]; twice {
-			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is there twice", errRequest, key)
+			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is there twice", problem.ErrRequest, key)
 		}
 		if !utf8.Valid(value) {
-			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is not UTF-8", errRequest, key)
+			return nil, fmt.Errorf("%w: Upload-Metadata: %.40q is not UTF-8", problem.ErrRequest, key)
 		}
 		meta[key] = string(value)
 	}
@@ -113,7 +114,7 @@ func parseMetadata(lines []string) (map[string]string, error) {
 // spec is the job that the metadata ask for, but for the checks of engine.Spec.
 func (up *upload) spec() (engine.Spec, error) {
 	bad := func(format string, args ...any) (engine.Spec, error) {
-		return engine.Spec{}, fmt.Errorf("%w: Upload-Metadata: "+format, append([]any{errRequest}, args...)...)
+		return engine.Spec{}, fmt.Errorf("%w: Upload-Metadata: "+format, append([]any{problem.ErrRequest}, args...)...)
 	}
 	name := up.Metadata["filename"]
 	if len(name) > maxFilenameBytes {

@@ -1,4 +1,4 @@
-package gateway
+package upload
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	tus "github.com/tus/tusd/v2/pkg/handler"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
 // A transfer is a request about an upload. While one brings bytes, begin's goroutine
@@ -19,7 +20,7 @@ import (
 // gateway stops, or another request for the upload waits. The bytes never wait for
 // Redis: what cannot be reported is not.
 type transfer struct {
-	u      *uploads
+	u      *Server
 	upload *upload
 	spec   *engine.Spec // of an upload that is to be made
 	cancel context.CancelCauseFunc
@@ -67,7 +68,7 @@ func (t *transfer) begin(ctx context.Context, offset int64) (end func()) {
 }
 
 // stop ends the request. as is what tusd knows to end a body for.
-func (t *transfer) stop(why *uploadError, as tus.Error) {
+func (t *transfer) stop(why *problem.Refusal, as tus.Error) {
 	if t.err == nil {
 		t.err = why
 	}
@@ -92,7 +93,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.u.g.stopping:
+		case <-t.u.opts.Stopping:
 			t.stop(errStopping, tus.ErrServerShutdown)
 			return
 		case <-hold.wanted:
@@ -127,7 +128,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 				asking.Go(func() {
 					ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 					defer cancel()
-					r, err := t.u.engine.Receiver(ctx, t.upload.Job)
+					r, err := t.u.opts.Engine.Receiver(ctx, t.upload.Job)
 					answers <- answered{reception: &r, err: err}
 				})
 			}
@@ -137,10 +138,10 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 
 // tick submits where an upload stands, as the report that follows fence. done must not
 // block; it is not called when tick returns false.
-func (u *uploads) tick(up *upload, fence engine.Fence, offset int64, eta time.Duration, done func([]engine.Ack, error)) bool {
+func (u *Server) tick(up *upload, fence engine.Fence, offset int64, eta time.Duration, done func([]engine.Ack, error)) bool {
 	now := shown(up, offset, eta)
 	fence.Seq++
-	err := u.engine.Submit([]engine.Report{{
+	err := u.opts.Engine.Submit([]engine.Report{{
 		Type: engine.JobProgress, Job: up.Job, Fence: fence, Tenths: received(up, offset), Shown: &now,
 	}}, done)
 	return err == nil

@@ -1,0 +1,51 @@
+// Package access is what the gateway's rooms share about who asks for what: handlers that
+// know their principal, and what is in use under which credentials.
+package access
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+)
+
+// A Handler answers a request of a principal. The error that it returns is answered for
+// it, as problem.Writer.Fail words it.
+type Handler func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error
+
+// A Route is an address, and what answers there.
+type Route struct {
+	Pattern string // of http.ServeMux, with a method
+	Handler Handler
+	// Long is of requests that carry what may be large: as a whole they have no bound in
+	// time.
+	Long bool
+}
+
+// Taking refuses a request whose query has another parameter than params, or one of them
+// twice: what is ignored looks as if it had been heeded.
+func Taking(h Handler, params ...string) Handler {
+	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return fmt.Errorf("%w: the query is malformed", problem.ErrRequest)
+		}
+		for _, name := range slices.Sorted(maps.Keys(query)) {
+			switch {
+			case len(params) == 0:
+				return fmt.Errorf("%w: query parameter %q: none is taken here", problem.ErrRequest, excerpt.Of(name, 80))
+			case !slices.Contains(params, name):
+				return fmt.Errorf("%w: query parameter %q: want %s", problem.ErrRequest, excerpt.Of(name, 80), strings.Join(params, ", "))
+			case len(query[name]) > 1:
+				return fmt.Errorf("%w: query parameter %s: it is there %d times", problem.ErrRequest, name, len(query[name]))
+			}
+		}
+		return h(w, r, p)
+	}
+}

@@ -1,0 +1,51 @@
+// Package api is what clients ask for over HTTP: jobs and what is asked of them, schedules,
+// snapshots and artifacts. docs/protocol.md is what they are promised.
+package api
+
+import (
+	"log/slog"
+	"time"
+
+	"gocloud.dev/blob"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+)
+
+// Options say what a Server answers from. All fields but Blobs are required.
+type Options struct {
+	Engine *engine.Engine
+	// Blobs holds artifacts; nil: there are none.
+	Blobs *blob.Bucket
+	// StallTimeout is how long the reader of an artifact may take nothing.
+	StallTimeout time.Duration
+	Problems     *problem.Writer
+	Logger       *slog.Logger
+}
+
+// A Server answers requests.
+type Server struct{ opts Options }
+
+// New makes a Server.
+func New(o Options) *Server { return &Server{o} }
+
+// Routes are the addresses. The query parameters that a request may have stand with each.
+func (s *Server) Routes() []access.Route {
+	var all []access.Route
+	add := func(pattern string, h access.Handler, params ...string) {
+		all = append(all, access.Route{Pattern: pattern, Handler: access.Taking(h, params...)})
+	}
+	add("POST /v1/jobs", s.enqueueJob)
+	add("GET /v1/jobs", s.listJobs, "topic", "after", "limit")
+	add("GET /v1/jobs/{id}", s.showJob)
+	add("POST /v1/jobs/{id}/cancel", s.controlJob(s.opts.Engine.Cancel))
+	add("POST /v1/jobs/{id}/pause", s.controlJob(s.opts.Engine.Pause))
+	add("POST /v1/jobs/{id}/resume", s.controlJob(s.opts.Engine.Resume))
+	add("POST /v1/jobs/{id}/retry", s.retryJob)
+	add("GET /v1/topics/{topic}/snapshot", s.showSnapshot, "after", "limit", "page")
+	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
+	add("PUT /v1/topics/{topic}/schedules/{name}", s.putSchedule)
+	add("DELETE /v1/topics/{topic}/schedules/{name}", s.deleteSchedule)
+	return append(all, access.Route{Pattern: "GET /v1/artifacts/{id}", Handler: access.Taking(s.showArtifact), Long: true})
+}

@@ -1,0 +1,62 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+)
+
+// showSnapshot answers with a part of a snapshot. What goes on with the next one is in the
+// address that asks for it, so that a client costs nothing between two requests.
+func (s *Server) showSnapshot(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	topic, err := readable(r.PathValue("topic"), p)
+	if err != nil {
+		return err
+	}
+	at, err := pagingOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	jobs, final, err := s.opts.Engine.SnapshotPart(r.Context(), topic, &at)
+	if err != nil {
+		return err
+	}
+	body := struct {
+		Topic  engine.Topic      `json:"topic"`
+		Cursor engine.Cursor     `json:"cursor,omitempty"`
+		More   string            `json:"more,omitempty"`
+		Jobs   []json.RawMessage `json:"jobs"`
+		Next   string            `json:"next,omitempty"`
+	}{Topic: topic, Jobs: bare(jobs)}
+	if final {
+		body.Cursor, body.More = at.Cursor(), at.More()
+	} else {
+		body.Next = at.String()
+	}
+	s.answer(w, http.StatusOK, body)
+	return nil
+}
+
+// pagingOf reads which part of a snapshot a request asks for.
+func pagingOf(q url.Values) (engine.Paging, error) {
+	if next := q.Get("page"); next != "" {
+		if q.Has("after") || q.Has("limit") {
+			return engine.Paging{}, fmt.Errorf("%w: page: it goes without after and limit, which it knows", problem.ErrRequest)
+		}
+		return engine.ParsePaging(next)
+	}
+	limit := 0
+	if text := q.Get("limit"); text != "" {
+		var err error
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 {
+			return engine.Paging{}, fmt.Errorf("%w: limit: want 1 to %d", problem.ErrRequest, engine.MaxSnapshotLimit)
+		}
+	}
+	return engine.NewPaging(engine.Cursor(q.Get("after")), limit)
+}

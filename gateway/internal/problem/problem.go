@@ -1,0 +1,130 @@
+// Package problem words the gateway's refusals: every error answer is a problem document,
+// and what an error of the engine means to a client is decided in one place.
+package problem
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+)
+
+var (
+	// ErrRequest: the request itself is malformed; the text says how.
+	ErrRequest = errors.New("invalid request")
+	// ErrForbidden: the principal lacks a right on a topic whose existence it knows of.
+	ErrForbidden = errors.New("forbidden")
+)
+
+// A document is an error answer, in the form of RFC 9457. Code is what programs branch
+// on; type is the same as a relative reference.
+type document struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// maxDetailBytes bounds what a problem says of a request, whatever the request was.
+const maxDetailBytes = 1 << 10
+
+// A Writer answers with problems. Its methods may be called concurrently.
+type Writer struct {
+	log    *slog.Logger
+	byCode *prometheus.CounterVec
+}
+
+// NewWriter makes a Writer that logs what clients are not told, and counts problems by
+// their code.
+func NewWriter(log *slog.Logger, byCode *prometheus.CounterVec) *Writer {
+	return &Writer{log: log, byCode: byCode}
+}
+
+// Write answers with a problem. The detail is cut to 1 KiB.
+func (p *Writer) Write(w http.ResponseWriter, status int, code, detail string) {
+	p.byCode.WithLabelValues(code).Inc()
+	detail = excerpt.Of(detail, maxDetailBytes)
+	b, _ := json.Marshal(document{"/problems/" + code, http.StatusText(status), status, code, detail}) // strings and a number
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(b)+1))
+	w.WriteHeader(status)
+	// Nobody is left to tell when the client has gone.
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// A Refusal is an error with an answer of its own.
+type Refusal struct {
+	Status       int
+	Code, Detail string
+	Retry        time.Duration // when to come back, in whole seconds; 0: not said
+}
+
+func (e *Refusal) Error() string { return e.Detail }
+
+// Refuse answers with a Refusal.
+func (p *Writer) Refuse(w http.ResponseWriter, e *Refusal) {
+	if e.Retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(e.Retry.Seconds())))
+	}
+	p.Write(w, e.Status, e.Code, e.Detail)
+}
+
+// Fail answers with what an error means to a client. What is not the client's to know is
+// logged, and the client gets an internal error.
+func (p *Writer) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		p.Write(w, http.StatusRequestEntityTooLarge, "too_large", "the body may have at most "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes")
+	case errors.Is(err, ErrRequest), errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic),
+		errors.Is(err, engine.ErrInvalidCursor), errors.Is(err, auth.ErrQueryToken):
+		p.Write(w, http.StatusBadRequest, "invalid", err.Error())
+	case errors.Is(err, auth.ErrNoCredentials), errors.Is(err, auth.ErrRejected):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		p.Write(w, http.StatusUnauthorized, "unauthenticated", "the request carries no valid credentials")
+	case errors.Is(err, auth.ErrDisabled), errors.Is(err, ErrForbidden):
+		p.Write(w, http.StatusForbidden, "forbidden", "you may not do this")
+	case errors.Is(err, auth.ErrHost):
+		p.Write(w, http.StatusForbidden, "host", err.Error())
+	case errors.Is(err, auth.ErrOrigin):
+		p.Write(w, http.StatusForbidden, "origin", err.Error())
+	case errors.Is(err, engine.ErrNoSchedule):
+		p.Write(w, http.StatusNotFound, "not_found", "there is no such schedule")
+	case errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrInvalidJobID):
+		// A malformed ID, an unknown job and another's look the same.
+		p.Write(w, http.StatusNotFound, "not_found", "there is no such job")
+	case errors.Is(err, engine.ErrEnded):
+		p.Write(w, http.StatusConflict, "ended", "the job has ended")
+	case errors.Is(err, engine.ErrState):
+		// What was attempted, which is before it, the client knows.
+		why := err.Error()
+		p.Write(w, http.StatusConflict, "state", why[max(0, strings.Index(why, engine.ErrState.Error())):])
+	case errors.Is(err, engine.ErrLimit):
+		why := err.Error()
+		p.Write(w, http.StatusTooManyRequests, "limit", why[max(0, strings.Index(why, engine.ErrLimit.Error())):])
+	case errors.Is(err, engine.ErrRewritten):
+		p.Write(w, http.StatusConflict, "rewritten", "the topic's history is another one than when the snapshot began: ask again without page")
+	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrClosed):
+		w.Header().Set("Retry-After", "2")
+		p.Write(w, http.StatusServiceUnavailable, "unavailable", "the storage cannot be reached at the moment; it is not known whether a change was made")
+	case errors.Is(err, engine.ErrOutOfMemory):
+		w.Header().Set("Retry-After", "30")
+		p.Write(w, http.StatusInsufficientStorage, "out_of_memory", "the storage is full; nothing was changed")
+	case r.Context().Err() != nil:
+		p.Write(w, http.StatusServiceUnavailable, "timeout", "the request took too long; it is not known whether a change was made")
+	default:
+		p.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		p.Write(w, http.StatusInternalServerError, "internal", "internal error")
+	}
+}
