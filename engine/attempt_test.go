@@ -36,6 +36,61 @@ func TestARepeatedStartOfAnAttemptThatIsOverGivesNothingToRun(t *testing.T) {
 	}
 }
 
+// Reports of many runs go in one call. The starts among them count as heartbeats as they do in
+// calls of their own: each of them, in the order of the reports, also when its run ends at once.
+func TestStartsCountAsHeartbeatsWhateverElseIsInTheirCall(t *testing.T) {
+	for name, in := range map[string]func(e *engine.Engine, send func()){
+		"one call":           (*engine.Engine).Together,
+		"calls of their own": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := open(t, redistest.Server(t).URL(), func(o *engine.Options) { o.Shards = 1 })
+			twice, once, over := enqueue(t, e), enqueue(t, e), enqueue(t, e)
+			run := func(job engine.JobID, attempt int, kinds ...engine.RecordType) (reports []engine.Report) {
+				fence := engine.Fence{Attempt: attempt, Token: engine.NewToken()}
+				for _, kind := range kinds {
+					fence.Seq++
+					reports = append(reports, engine.Report{Type: kind, Job: job, Fence: fence})
+				}
+				return reports
+			}
+			batches := [][]engine.Report{
+				run(twice, 1, engine.JobStarted, engine.JobQueued),
+				run(once, 1, engine.JobStarted),
+				run(twice, 2, engine.JobStarted),
+				run(over, 1, engine.JobStarted, engine.JobSucceeded),
+			}
+			answers := make(chan error, len(batches))
+			send := func(b []engine.Report) {
+				must(t, e.Submit(b, func(acks []engine.Ack, err error) {
+					for _, ack := range acks {
+						err = errors.Join(err, ack.Err)
+					}
+					answers <- err
+				}))
+			}
+			if in != nil {
+				in(e, func() {
+					for _, b := range batches {
+						send(b)
+					}
+				})
+			}
+			for _, b := range batches {
+				if in == nil {
+					send(b)
+				}
+				must(t, <-answers)
+			}
+			beats, err := e.Silent(soon(t), []uint64{1 << 53})
+			must(t, err)
+			if b := beats[0]; b.Mark != 4 || len(b.Silent) != 2 || b.Silent[once] != "2" || b.Silent[twice] != "3" {
+				t.Errorf("the heartbeats are %+v, want 4 of them, job %s with the second and %s with the third", b, once, twice)
+			}
+		})
+	}
+}
+
 func TestAJobThatWasDeletedByHandIsForgotten(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) { o.Shards = 1 })
 	kept, gone := enqueue(t, e), enqueue(t, e)

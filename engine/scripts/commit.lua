@@ -189,7 +189,8 @@ local function start(j, fence)
   if attempt ~= "1" or j.inherits then
     view = view .. ',"resumed_from":' .. percent(tonumber(get(j, "cc") or 0))
   end
-  j.fence, j.view, j.beat = fence, kept and view .. string.sub(j.view, kept) or view, true
+  begun = begun + 1
+  j.fence, j.view, j.beat = fence, kept and view .. string.sub(j.view, kept) or view, begun
   put(j, "fk", fence)
   put(j, "v", j.view)
   put(j, "g", "")

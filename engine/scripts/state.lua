@@ -95,6 +95,10 @@ end
 -- What the reports of a shard touch, read once.
 local jobs, topics, touched, heads
 
+-- How many attempts the reports of a shard start. A start is numbered when it is decided, so
+-- that its mark does not depend on what else is in the call.
+local begun
+
 -- load reads the fields of a job that every report needs. Others are read by get:
 -- at, the current attempt; c, the job's own constants; g and e, what the view shows
 -- of progress and of the outcome; r, n of the last record; ri, the IDs of the last

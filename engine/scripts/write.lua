@@ -238,6 +238,7 @@ end
 
 -- settle is phase three: it moves the hashes, then trims.
 local function settle()
+  local mark = begun > 0 and call("HINCRBY", prefix .. "head", "beats", begun) - begun
   for i = 1, #touched do
     local j = touched[i]
     if not failed[j.topic] then
@@ -248,7 +249,7 @@ local function settle()
       end
       call("HSET", j.key, unpack(j.set))
       if j.beat then
-        call("ZADD", prefix .. "beats", call("HINCRBY", prefix .. "head", "beats", 1), j.id)
+        call("ZADD", prefix .. "beats", int(mark + j.beat), j.id)
       elseif j.beat == false then
         call("ZREM", prefix .. "beats", j.id)
       end
@@ -316,6 +317,7 @@ for s = 1, last do
   local log = KEYS[2 * s - 1]
   prefix = string.sub(log, 1, -4)
   jobs, topics, touched, heads, appends, ops, owners, marks, claimed, crowds = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+  begun = 0
   local first = last + 1
   last = last + ARGV[s]
   decide(first, last)
@@ -324,11 +326,11 @@ for s = 1, last do
     local newest = call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
     shard[1] = newest and newest[1]
   end
-  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks }
+  shards[s] = { jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks, begun }
 end
 for s = 1, #shards do
   local shard
-  jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks = unpack(shards[s], 1, 10)
+  jobs, topics, touched, heads, appends, ops, owners, prefix, shard, marks, begun = unpack(shards[s], 1, 11)
   if shard then
     local short = write(shard)
     if short then
