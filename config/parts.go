@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/option"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 // A part is what some settings belong to, and can be asked about them.
@@ -51,9 +51,9 @@ func validServer(c *Config) error {
 	if c.Server == "" {
 		return nil
 	}
-	if _, err := remote.ParseURL(c.Server); err != nil {
+	if _, err := client.ParseURL(c.Server); err != nil {
 		// What it quotes of a malformed address may be of a password.
-		return option.Invalid("Server", nil, "want %s", remote.URLForm)
+		return option.Invalid("Server", nil, "want %s", client.URLForm)
 	}
 	return nil
 }

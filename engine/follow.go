@@ -38,7 +38,7 @@ var errStopped = errors.New("stopped")
 
 func (e *Engine) follow(ctx context.Context, q FollowQuery, yield func(Update, error) bool) error {
 	f := &follower{e: e, job: q.Job, limit: q.Limit, wake: make(chan struct{}, 1)}
-	if _, err := NewPaging("", q.Limit); err != nil {
+	if err := q.Validate(); err != nil {
 		return err
 	}
 	f.yield = func(u Update) error {
@@ -56,14 +56,8 @@ func (e *Engine) follow(ctx context.Context, q FollowQuery, yield func(Update, e
 			return fmt.Errorf("follow job %s: %w", excerpt.Of(string(q.Job), 80), err)
 		}
 	}
-	if _, err := ParseTopic(string(q.Topic)); err != nil {
-		return err
-	}
 	f.topic = q.Topic
 	if q.After != "" {
-		if _, err := ParseCursor(string(q.After)); err != nil {
-			return err
-		}
 		f.position = At(q.After)
 	}
 	defer e.Listen(q.Topic, f)()

@@ -16,9 +16,6 @@ import (
 // newest ended children.
 const snapshotEnded = 100
 
-// MaxSnapshotLimit is the largest bound of a snapshot's live jobs.
-const MaxSnapshotLimit = 100_000
-
 // A Snapshot is the present state of a topic's jobs.
 type Snapshot struct {
 	// Cursor is where to follow from. The jobs were read after it, so the records
@@ -124,7 +121,7 @@ type Paging struct {
 
 // NewPaging begins a snapshot. held is the cursor that the reader holds, if records after
 // it were trimmed: then all jobs that ended since are given; otherwise "". limit, 1 to
-// MaxSnapshotLimit, bounds the live jobs, of which the newest are given; 0 is no bound.
+// wire.MaxSnapshotLimit, bounds the live jobs, of which the newest are given; 0 is no bound.
 // Errors to branch on: ErrInvalidCursor, ErrInvalid.
 func NewPaging(held Cursor, limit int) (Paging, error) {
 	if held != "" {
@@ -132,7 +129,7 @@ func NewPaging(held Cursor, limit int) (Paging, error) {
 			return Paging{}, err
 		}
 	}
-	if err := option.Within("limit", limit, 0, MaxSnapshotLimit); err != nil {
+	if err := option.Within("limit", limit, 0, wire.MaxSnapshotLimit); err != nil {
 		return Paging{}, err
 	}
 	return Paging{held: held, limit: limit, limited: limit > 0}, nil
@@ -247,7 +244,7 @@ func ParsePaging(s string) (Paging, error) {
 	_, wrong := ParseCursor(f[0])
 	limit, err := strconv.Atoi(f[3])
 	p, bounds := NewPaging(Cursor(f[1]), 0)
-	err = errors.Join(wrong, err, bounds, option.Within("limit", limit, 0, MaxSnapshotLimit), checkPlace(f[8]))
+	err = errors.Join(wrong, err, bounds, option.Within("limit", limit, 0, wire.MaxSnapshotLimit), checkPlace(f[8]))
 	if f[7] != "" {
 		_, wrong = ParseJobID(f[7])
 		err = errors.Join(err, wrong)

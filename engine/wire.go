@@ -146,6 +146,7 @@ const (
 	MaxSchedules            = wire.MaxSchedules
 	MaxAllSchedules         = wire.MaxAllSchedules
 	MaxMissed               = wire.MaxMissed
+	MaxSnapshotLimit        = wire.MaxSnapshotLimit
 
 	DefaultQueue       = wire.DefaultQueue
 	DefaultMaxAttempts = wire.DefaultMaxAttempts

@@ -1,5 +1,7 @@
 package wire
 
+import "github.com/tidemark-dev/tidemark/internal/option"
+
 // A Verdict says whether a reader can go on from its cursor.
 type Verdict string
 
@@ -26,6 +28,28 @@ type FollowQuery struct {
 	// Limit bounds the live jobs of a snapshot, of which the newest are given, 1 to
 	// MaxSnapshotLimit; 0: all are.
 	Limit int
+}
+
+// MaxSnapshotLimit is the largest bound of a snapshot's live jobs.
+const MaxSnapshotLimit = 100_000
+
+// Validate checks the query. Its error wraps ErrInvalidTopic, ErrInvalidJobID, ErrInvalidCursor or
+// ErrInvalid.
+func (q FollowQuery) Validate() error {
+	if q.After != "" {
+		if _, err := ParseCursor(string(q.After)); err != nil {
+			return err
+		}
+	}
+	if err := option.Within("Limit", q.Limit, 0, MaxSnapshotLimit); err != nil {
+		return err
+	}
+	if q.Job != "" {
+		_, err := ParseJobID(string(q.Job))
+		return err
+	}
+	_, err := ParseTopic(string(q.Topic))
+	return err
 }
 
 // UpdateKind says what an Update brings.

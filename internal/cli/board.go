@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/internal/remote"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 )
 
 // A painter puts sights on a terminal, into lines or into JSON. Its methods are
@@ -145,7 +145,7 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 		return b.snapshot(name, u, held)
 	case engine.UpdateInterrupted:
 		what := "Redis"
-		if errors.Is(u.Err, remote.ErrUnreachable) {
+		if errors.Is(u.Err, client.ErrUnreachable) {
 			what = "the server"
 		}
 		b.note(what + " is away, waiting for it: " + u.Err.Error())

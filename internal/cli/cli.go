@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
 	// For schedules, on machines without a database of time zones.
 	_ "time/tzdata"
 

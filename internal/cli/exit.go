@@ -7,8 +7,8 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 // The exit codes; the help of the root command lists them for users.
@@ -96,7 +96,7 @@ func message(err error) string {
 	var (
 		settings *config.Error
 		asked    *usageError
-		answered *remote.Error // whoever gave it knows its Redis, and the user does not
+		answered *client.Error // whoever gave it knows its Redis, and the user does not
 	)
 	switch {
 	case errors.As(err, &settings):
@@ -111,7 +111,7 @@ func message(err error) string {
 		text += `; "tidemark schedules" lists those of the topic`
 	case errors.Is(err, engine.ErrNotFound):
 		text += `; "tidemark jobs" lists those of the topic`
-	case errors.Is(err, remote.ErrUnreachable):
+	case errors.Is(err, client.ErrUnreachable):
 		text += "; check that it runs there, or leave --server out to open the data folder or a Redis"
 	case errors.Is(err, engine.ErrUnreachable) && !errors.As(err, &answered):
 		text += "; check that it runs there, or leave --redis out to use the data folder's own"

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/internal/remote"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 )
 
 // The worker of an up makes the jobs of schedules: those of its configuration, and those
@@ -23,7 +23,7 @@ func TestUpSeesToSchedules(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := serve(t, dir, "up", "--set", "worker.schedule_interval=100ms")
-	c, err := remote.New(remote.Options{URL: "http://" + s.Addr})
+	c, err := client.New(client.Options{URL: "http://" + s.Addr})
 	if err != nil {
 		t.Fatal(err)
 	}

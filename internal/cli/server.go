@@ -9,7 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/internal/remote"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 )
 
 // A store is where a command's jobs are: in Redis, through an engine, or behind a
@@ -29,7 +29,7 @@ type store interface {
 
 var (
 	_ store = (*engine.Engine)(nil)
-	_ store = (*remote.Client)(nil)
+	_ store = (*client.Client)(nil)
 )
 
 // serverFlag declares --server, for commands that a gateway can serve.
@@ -61,7 +61,7 @@ func byServer(c *config.Config) (bool, error) {
 // openServer makes the session of a command that speaks to a gateway. It does not
 // connect.
 func openServer(c *config.Config) (*session, error) {
-	client, err := remote.New(remote.Options{URL: c.Server, Token: os.Getenv(config.TokenVariable)})
+	client, err := client.New(client.Options{URL: c.Server, Token: os.Getenv(config.TokenVariable)})
 	if err != nil {
 		return nil, err
 	}

@@ -13,9 +13,9 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 type session struct {
 	config *config.Config
 	store  store
-	remote *remote.Client // nil where there is an engine
+	remote *client.Client // nil where there is an engine
 	redis  *datadir.Redis
 	engine *engine.Engine
 	bucket *blob.Bucket // nil where no file is read or written

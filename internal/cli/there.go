@@ -12,8 +12,8 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 )
 
@@ -78,7 +78,7 @@ func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send f
 	id := live.ID
 	switch {
 	case id == "":
-		id, err = s.remote.Announce(ctx, remote.Upload{
+		id, err = s.remote.Announce(ctx, client.Upload{
 			Topic: s.config.Topic, Type: analysis.JobType, Name: filepath.Base(file), SizeBytes: size,
 			Labels: map[string]string{sourceLabel: source},
 		})

@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 // A server is an up or gateway that serves.
@@ -340,20 +340,20 @@ func (h *halting) ReadAt(p []byte, off int64) (int, error) {
 func TestUpStopsWithAnUploadUnderWay(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir, "up", "--set", "gateway.drain_timeout=300ms", "--addr", lasting(t))
-	client, err := remote.New(remote.Options{URL: "http://" + s.Addr, BackoffMin: 10 * time.Millisecond, BackoffMax: 100 * time.Millisecond})
+	remote, err := client.New(client.Options{URL: "http://" + s.Addr, BackoffMin: 10 * time.Millisecond, BackoffMax: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = client.Close() }() // closes what is idle, and cannot fail
+	defer func() { _ = remote.Close() }() // closes what is idle, and cannot fail
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	id, err := client.Announce(t.Context(), remote.Upload{Topic: "user:demo", Type: "analysis", Name: "x.csv", SizeBytes: int64(len(content))})
+	id, err := remote.Announce(t.Context(), client.Upload{Topic: "user:demo", Type: "analysis", Name: "x.csv", SizeBytes: int64(len(content))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := &halting{ReaderAt: bytes.NewReader(content), at: int64(len(content) / 2), reached: make(chan struct{}), goOn: make(chan struct{})}
 	sent := make(chan error, 1)
 	go func() {
-		sent <- client.Send(t.Context(), id, file, int64(len(content)), func(error) {})
+		sent <- remote.Send(t.Context(), id, file, int64(len(content)), func(error) {})
 	}()
 	<-file.reached
 	s.drain()
@@ -367,7 +367,7 @@ func TestUpStopsWithAnUploadUnderWay(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the upload has not gone on")
 	}
-	if got, err := client.Received(t.Context(), id); err != nil || got != int64(len(content)) {
+	if got, err := remote.Received(t.Context(), id); err != nil || got != int64(len(content)) {
 		t.Errorf("%d bytes of %d arrived, %v", got, len(content), err)
 	}
 	next.drain()

@@ -1,4 +1,4 @@
-package remote
+package client
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -50,13 +50,13 @@ func (o Options) Defaults() Options {
 	return o
 }
 
-// Validate checks o as Defaults completes it. Its error wraps engine.ErrInvalid.
+// Validate checks o as Defaults completes it. Its error wraps wire.ErrInvalid.
 func (o Options) Validate() error {
 	o = o.Defaults()
 	const least, most = time.Millisecond, 10 * time.Minute
 	_, address := ParseURL(o.URL)
 	if address != nil {
-		address = fmt.Errorf("%w URL: %w", engine.ErrInvalid, address)
+		address = fmt.Errorf("%w URL: %w", wire.ErrInvalid, address)
 	}
 	return errors.Join(address,
 		option.Within("RequestTimeout", o.RequestTimeout, 10*least, most),
@@ -74,7 +74,7 @@ type Client struct {
 	http *http.Client
 }
 
-// New makes a client. It does not connect. Its error wraps engine.ErrInvalid.
+// New makes a client. It does not connect. Its error wraps wire.ErrInvalid.
 func New(o Options) (*Client, error) {
 	o = o.Defaults()
 	if err := o.Validate(); err != nil {

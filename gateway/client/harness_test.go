@@ -1,4 +1,4 @@
-package remote_test
+package client_test
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
-	"github.com/tidemark-dev/tidemark/internal/remote"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 )
 
 const topic = engine.Topic("user:42")
@@ -70,14 +70,14 @@ func serve(t testing.TB, o gateway.Options) string {
 	return l.Addr().String()
 }
 
-// client makes one that comes back fast.
-func client(t testing.TB, addr string, change ...func(*remote.Options)) *remote.Client {
+// dial makes a client that comes back fast.
+func dial(t testing.TB, addr string, change ...func(*client.Options)) *client.Client {
 	t.Helper()
-	o := remote.Options{URL: "http://" + addr, BackoffMin: 5 * time.Millisecond, BackoffMax: 50 * time.Millisecond}
+	o := client.Options{URL: "http://" + addr, BackoffMin: 5 * time.Millisecond, BackoffMax: 50 * time.Millisecond}
 	for _, f := range change {
 		f(&o)
 	}
-	c, err := remote.New(o)
+	c, err := client.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

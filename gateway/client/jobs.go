@@ -1,4 +1,4 @@
-package remote
+package client
 
 import (
 	"context"
@@ -8,18 +8,17 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Enqueue makes a job, as engine.Engine does. Errors to branch on: engine.ErrInvalid,
-// engine.ErrInvalidTopic, ErrRefused, engine.ErrUnreachable, after which it may or may
-// not have been made, engine.ErrOutOfMemory, and engine.ErrUnreplicated, with which
+// Enqueue makes a job, as package engine does. Errors to branch on: wire.ErrInvalid,
+// wire.ErrInvalidTopic, ErrRefused, wire.ErrUnreachable, after which it may or may
+// not have been made, wire.ErrOutOfMemory, and wire.ErrUnreplicated, with which
 // the job stands and is returned.
-func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, error) {
+func (c *Client) Enqueue(ctx context.Context, s wire.Spec) (wire.Enqueued, error) {
 	body, err := wire.NewJobRequest(s)
 	if err != nil {
-		return engine.Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
+		return wire.Enqueued{}, fmt.Errorf("enqueue %s for %s: %w", s.Type, s.Topic, err)
 	}
 	e, err := c.make(ctx, "/v1/jobs", body)
 	if err != nil {
@@ -28,36 +27,36 @@ func (c *Client) Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, e
 	return e, err
 }
 
-// make sends a request that makes a job. With engine.ErrUnreplicated the job stands.
-func (c *Client) make(ctx context.Context, path string, body any) (engine.Enqueued, error) {
+// make sends a request that makes a job. With wire.ErrUnreplicated the job stands.
+func (c *Client) make(ctx context.Context, path string, body any) (wire.Enqueued, error) {
 	var made wire.EnqueueAnswer
 	if err := c.call(ctx, http.MethodPost, path, body, &made); err != nil {
-		return engine.Enqueued{}, err
+		return wire.Enqueued{}, err
 	}
 	if made.Unreplicated {
-		return made.Enqueued, engine.ErrUnreplicated
+		return made.Enqueued, wire.ErrUnreplicated
 	}
 	return made.Enqueued, nil
 }
 
-// Job reads a job's view. Its error wraps engine.ErrInvalidJobID, engine.ErrNotFound,
-// ErrRefused or engine.ErrUnreachable.
-func (c *Client) Job(ctx context.Context, id engine.JobID) (engine.View, error) {
-	if _, err := engine.ParseJobID(string(id)); err != nil {
-		return engine.View{}, err
+// Job reads a job's view. Its error wraps wire.ErrInvalidJobID, wire.ErrNotFound,
+// ErrRefused or wire.ErrUnreachable.
+func (c *Client) Job(ctx context.Context, id wire.JobID) (wire.View, error) {
+	if _, err := wire.ParseJobID(string(id)); err != nil {
+		return wire.View{}, err
 	}
 	var answer wire.JobAnswer
 	if err := c.call(ctx, http.MethodGet, "/v1/jobs/"+string(id), nil, &answer); err != nil {
-		return engine.View{}, aboutJob(id, err)
+		return wire.View{}, aboutJob(id, err)
 	}
-	return engine.View{ID: id, Topic: answer.Topic, JSON: answer.Job.JSON}, nil
+	return wire.View{ID: id, Topic: answer.Topic, JSON: answer.Job.JSON}, nil
 }
 
-// Jobs lists a topic's jobs, as engine.Engine does. Errors to branch on:
-// engine.ErrInvalidTopic, engine.ErrInvalid, ErrRefused, engine.ErrUnreachable.
-func (c *Client) Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuery) (engine.JobsPage, error) {
-	if _, err := engine.ParseTopic(string(topic)); err != nil {
-		return engine.JobsPage{}, err
+// Jobs lists a topic's jobs, as package engine does. Errors to branch on:
+// wire.ErrInvalidTopic, wire.ErrInvalid, ErrRefused, wire.ErrUnreachable.
+func (c *Client) Jobs(ctx context.Context, topic wire.Topic, q wire.JobsQuery) (wire.JobsPage, error) {
+	if _, err := wire.ParseTopic(string(topic)); err != nil {
+		return wire.JobsPage{}, err
 	}
 	query := url.Values{"topic": {string(topic)}}
 	if q.After != "" {
@@ -68,13 +67,13 @@ func (c *Client) Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuer
 	}
 	var answer wire.JobsAnswer
 	if err := c.call(ctx, http.MethodGet, "/v1/jobs?"+query.Encode(), nil, &answer); err != nil {
-		return engine.JobsPage{}, fmt.Errorf("list jobs of %s: %w", topic, err)
+		return wire.JobsPage{}, fmt.Errorf("list jobs of %s: %w", topic, err)
 	}
-	return engine.JobsPage{Jobs: within(topic, answer.Jobs), Next: answer.Next}, nil
+	return wire.JobsPage{Jobs: within(topic, answer.Jobs), Next: answer.Next}, nil
 }
 
 // Artifact reads what a job has left, by its ID, "<job>.<name>". It is of at most
-// mostBytes, or the error wraps engine.ErrInvalid; otherwise of those that Job has.
+// mostBytes, or the error wraps wire.ErrInvalid; otherwise of those that Job has.
 func (c *Client) Artifact(ctx context.Context, id string, mostBytes int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, errTook)
 	defer cancel()
@@ -92,7 +91,7 @@ func (c *Client) Artifact(ctx context.Context, id string, mostBytes int64) ([]by
 		return nil, fmt.Errorf("read artifact %s: %w", id, c.unreachable(ctx, err))
 	}
 	if int64(len(b)) > mostBytes {
-		return nil, fmt.Errorf("%w artifact %s: it has more than %d bytes", engine.ErrInvalid, id, mostBytes)
+		return nil, fmt.Errorf("%w artifact %s: it has more than %d bytes", wire.ErrInvalid, id, mostBytes)
 	}
 	return b, nil
 }
@@ -101,7 +100,7 @@ func (c *Client) Artifact(ctx context.Context, id string, mostBytes int64) ([]by
 func (c *Client) ArtifactURL(id string) string { return c.at("/v1/artifacts/" + url.PathEscape(id)) }
 
 // within gives views the topic that their JSON does not have.
-func within(topic engine.Topic, views []engine.View) []engine.View {
+func within(topic wire.Topic, views []wire.View) []wire.View {
 	for i := range views {
 		views[i].Topic = topic
 	}

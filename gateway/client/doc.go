@@ -1,7 +1,7 @@
-// Package remote is a client of the gateway: docs/protocol.md in Go, for the command
+// Package client is a client of the gateway: docs/protocol.md in Go, for the command
 // line.
 //
-// A [Client] has the methods of an [engine.Engine] that readers and producers use,
+// A [Client] has the methods of an [an engine] that readers and producers use,
 // with the same types and the same errors to branch on, so that a command need not know
 // which of the two it has.
 //
@@ -15,4 +15,4 @@
 //
 // A gateway that is away is waited for, with growing and random delays, or for as long
 // as its goodbye asked. A refusal that another try will not change is an error.
-package remote
+package client

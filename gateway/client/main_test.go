@@ -1,4 +1,4 @@
-package remote_test
+package client_test
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package remote
+package client
 
 import (
 	"context"
@@ -15,13 +15,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // An Upload is a file to be sent, and the job that it is.
 type Upload struct {
 	// Topic and Type are the job's. Required.
-	Topic engine.Topic
+	Topic wire.Topic
 	Type  string
 	// Name is the file's, without folders. Required.
 	Name string
@@ -35,10 +35,10 @@ type Upload struct {
 const tusVersion = "1.0.0"
 
 // Announce makes the job of an upload, which is receiving from then on. Errors to
-// branch on: engine.ErrInvalid, ErrRefused, engine.ErrUnreachable, after which it may or
+// branch on: wire.ErrInvalid, ErrRefused, wire.ErrUnreachable, after which it may or
 // may not have been made.
-func (c *Client) Announce(ctx context.Context, u Upload) (engine.JobID, error) {
-	fail := func(err error) (engine.JobID, error) {
+func (c *Client) Announce(ctx context.Context, u Upload) (wire.JobID, error) {
+	fail := func(err error) (wire.JobID, error) {
 		return "", fmt.Errorf("announce the upload of %s: %w", u.Name, err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, errTook)
@@ -66,7 +66,7 @@ func (c *Client) Announce(ctx context.Context, u Upload) (engine.JobID, error) {
 		return fail(err)
 	}
 	defer answer.Body.Close()
-	id, err := engine.ParseJobID(path.Base(answer.Header.Get("Location")))
+	id, err := wire.ParseJobID(path.Base(answer.Header.Get("Location")))
 	if err != nil {
 		return fail(fmt.Errorf("%w: the upload's address: %w", ErrProtocol, err))
 	}
@@ -79,10 +79,10 @@ func (c *Client) Announce(ctx context.Context, u Upload) (engine.JobID, error) {
 // returns the cause, and the upload can be gone on with by another Send, in this process
 // or another.
 //
-// Errors to branch on: engine.ErrNotFound: there is no such upload, or it is another
-// user's; engine.ErrEnded: its job was canceled or has failed; engine.ErrInvalid,
+// Errors to branch on: wire.ErrNotFound: there is no such upload, or it is another
+// user's; wire.ErrEnded: its job was canceled or has failed; wire.ErrInvalid,
 // ErrRefused, ErrProtocol; io.ErrUnexpectedEOF: the content is shorter than sizeBytes.
-func (c *Client) Send(ctx context.Context, job engine.JobID, content io.ReaderAt, sizeBytes int64, away func(error)) error {
+func (c *Client) Send(ctx context.Context, job wire.JobID, content io.ReaderAt, sizeBytes int64, away func(error)) error {
 	var delay time.Duration
 	last := int64(-1)
 	for {
@@ -125,12 +125,12 @@ func passing(err error) bool {
 			return true
 		}
 	}
-	return errors.Is(err, engine.ErrUnreachable)
+	return errors.Is(err, wire.ErrUnreachable)
 }
 
 // Received asks how many bytes of an upload have arrived. Errors to branch on are those
-// of Send, and engine.ErrUnreachable.
-func (c *Client) Received(ctx context.Context, job engine.JobID) (int64, error) {
+// of Send, and wire.ErrUnreachable.
+func (c *Client) Received(ctx context.Context, job wire.JobID) (int64, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, errTook)
 	defer cancel()
 	r, err := c.tus(ctx, http.MethodHead, "/v1/uploads/"+string(job), nil)
@@ -150,7 +150,7 @@ func (c *Client) Received(ctx context.Context, job engine.JobID) (int64, error) 
 }
 
 // patch sends the content from the offset on, for as long as bytes move.
-func (c *Client) patch(ctx context.Context, job engine.JobID, content io.ReaderAt, offset, sizeBytes int64) error {
+func (c *Client) patch(ctx context.Context, job wire.JobID, content io.ReaderAt, offset, sizeBytes int64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := time.AfterFunc(c.opts.StallTimeout, func() { cancel(errTook) })

@@ -1,4 +1,4 @@
-package remote_test
+package client_test
 
 import (
 	"bytes"
@@ -18,15 +18,15 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 // A receiver is a gateway that takes uploads, behind a proxy.
 type receiver struct {
 	engine *engine.Engine
 	proxy  *redistest.Proxy
-	client *remote.Client
+	client *client.Client
 	bucket *blob.Bucket
 }
 
@@ -44,12 +44,12 @@ func receive(t *testing.T) *receiver {
 	})
 	e := open(t, redistest.Server(t).URL())
 	proxy := redistest.NewProxy(t, serve(t, gateway.Options{Engine: e, Blobs: bucket, BlobDir: dir}))
-	return &receiver{e, proxy, client(t, proxy.Addr(), func(o *remote.Options) { o.StallTimeout = time.Second }), bucket}
+	return &receiver{e, proxy, dial(t, proxy.Addr(), func(o *client.Options) { o.StallTimeout = time.Second }), bucket}
 }
 
 func (r *receiver) announce(t *testing.T, size int) engine.JobID {
 	t.Helper()
-	id, err := r.client.Announce(soon(t), remote.Upload{
+	id, err := r.client.Announce(soon(t), client.Upload{
 		Topic: topic, Type: "export", Name: "Ördnung “2025”.csv", SizeBytes: int64(size), Labels: map[string]string{"source": "x, y"},
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func TestUploadArrivesOverCuts(t *testing.T) {
 	told := 0
 	if err := r.client.Send(soon(t), id, from, int64(len(content)), func(err error) {
 		if told++; !errors.Is(err, engine.ErrUnreachable) {
-			var p *remote.Error
+			var p *client.Error
 			if !errors.As(err, &p) {
 				t.Errorf("interrupted by %v", err)
 			}
@@ -196,7 +196,7 @@ func TestUploadsThatCannotGoOn(t *testing.T) {
 	if err := r.client.Send(soon(t), short, bytes.NewReader(noise(10)), 20, never); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("of a file that has shrunk: %v", err)
 	}
-	for name, u := range map[string]remote.Upload{
+	for name, u := range map[string]client.Upload{
 		"a malformed type":  {Topic: topic, Type: "X", Name: "n", SizeBytes: 1},
 		"a malformed topic": {Topic: "me", Type: "export", Name: "n", SizeBytes: 1},
 		"a label":           {Topic: topic, Type: "export", Name: "n", SizeBytes: 1, Labels: map[string]string{"!": ""}},
@@ -224,7 +224,7 @@ func TestLockedUploadIsTriedAgain(t *testing.T) {
 	}))
 	defer s.Close()
 	told := 0
-	err := client(t, s.Listener.Addr().String()).Send(soon(t), "0701JDG5CW2QK3V9Y7H4N8R6ZTXB", bytes.NewReader(noise(10)), 10, func(error) { told++ })
+	err := dial(t, s.Listener.Addr().String()).Send(soon(t), "0701JDG5CW2QK3V9Y7H4N8R6ZTXB", bytes.NewReader(noise(10)), 10, func(error) { told++ })
 	if err != nil || told != 1 || tries.Load() != 2 {
 		t.Errorf("%v after %d tries, %d told", err, tries.Load(), told)
 	}

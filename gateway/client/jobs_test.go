@@ -1,4 +1,4 @@
-package remote_test
+package client_test
 
 import (
 	"bytes"
@@ -16,14 +16,14 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 func TestJobsAreThoseOfTheEngine(t *testing.T) {
 	ctx := soon(t)
 	e := open(t, redistest.Server(t).URL())
-	c := client(t, serve(t, gateway.Options{Engine: e}))
+	c := dial(t, serve(t, gateway.Options{Engine: e}))
 
 	spec := engine.Spec{
 		Topic: topic, Type: "export", Title: "<Orders> & “2025”", Payload: map[string]int{"year": 2025}, Labels: map[string]string{"region": "eu"},
@@ -75,7 +75,7 @@ func TestJobsAreThoseOfTheEngine(t *testing.T) {
 func TestControlIsThatOfTheEngine(t *testing.T) {
 	ctx := soon(t)
 	e := open(t, redistest.Server(t).URL())
-	c := client(t, serve(t, gateway.Options{Engine: e}))
+	c := dial(t, serve(t, gateway.Options{Engine: e}))
 	made, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "nobody"})
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	ctx := soon(t)
 	e := open(t, redistest.Server(t).URL())
-	c := client(t, serve(t, gateway.Options{Engine: e}))
+	c := dial(t, serve(t, gateway.Options{Engine: e}))
 	made, err := c.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "nobody"})
 	if err != nil {
 		t.Fatal(err)
@@ -202,25 +202,25 @@ func TestWhatAnswersIsToldApart(t *testing.T) {
 		want   error
 		not    error
 	}{
-		"no credentials":      {problem(401, "unauthenticated"), remote.ErrRefused, nil},
-		"no right":            {problem(403, "forbidden"), remote.ErrRefused, nil},
-		"Redis is away":       {problem(503, "unavailable"), engine.ErrUnreachable, remote.ErrUnreachable},
+		"no credentials":      {problem(401, "unauthenticated"), client.ErrRefused, nil},
+		"no right":            {problem(403, "forbidden"), client.ErrRefused, nil},
+		"Redis is away":       {problem(503, "unavailable"), engine.ErrUnreachable, client.ErrUnreachable},
 		"Redis is full":       {problem(507, "out_of_memory"), engine.ErrOutOfMemory, nil},
 		"a body too large":    {problem(413, "too_large"), engine.ErrInvalid, nil},
-		"some other server":   {page(200), remote.ErrProtocol, nil},
-		"without such a page": {page(404), remote.ErrProtocol, engine.ErrNotFound},
-		"a proxy alone":       {page(502), remote.ErrUnreachable, nil},
+		"some other server":   {page(200), client.ErrProtocol, nil},
+		"without such a page": {page(404), client.ErrProtocol, engine.ErrNotFound},
+		"a proxy alone":       {page(502), client.ErrUnreachable, nil},
 		"one that redirects": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
-		}, remote.ErrProtocol, nil},
-		"one that takes long":  {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, remote.ErrUnreachable, nil},
-		"one that breaks off":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, remote.ErrUnreachable, nil},
-		"JSON that is another": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `["hello"]`) }, remote.ErrProtocol, nil},
+		}, client.ErrProtocol, nil},
+		"one that takes long":  {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, client.ErrUnreachable, nil},
+		"one that breaks off":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, client.ErrUnreachable, nil},
+		"JSON that is another": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `["hello"]`) }, client.ErrProtocol, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(tc.answer)
 			defer s.Close()
-			c := client(t, s.Listener.Addr().String(), func(o *remote.Options) { o.RequestTimeout = time.Second })
+			c := dial(t, s.Listener.Addr().String(), func(o *client.Options) { o.RequestTimeout = time.Second })
 			_, err := c.Jobs(soon(t), topic, engine.JobsQuery{})
 			if !errors.Is(err, tc.want) || (tc.not != nil && errors.Is(err, tc.not)) {
 				t.Errorf("%v, want %v and not %v", err, tc.want, tc.not)
@@ -233,7 +233,7 @@ func TestWhatAnswersIsToldApart(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	if _, err := client(t, addr).Jobs(soon(t), topic, engine.JobsQuery{}); !errors.Is(err, remote.ErrUnreachable) || !errors.Is(err, engine.ErrUnreachable) || strings.Count(err.Error(), addr) > 2 {
+	if _, err := dial(t, addr).Jobs(soon(t), topic, engine.JobsQuery{}); !errors.Is(err, client.ErrUnreachable) || !errors.Is(err, engine.ErrUnreachable) || strings.Count(err.Error(), addr) > 2 {
 		t.Errorf("nobody there: %v", err)
 	}
 }
@@ -242,7 +242,7 @@ func TestTokenGoesIntoTheHeaderAlone(t *testing.T) {
 	asked := make(chan *http.Request, 2)
 	addr := scripted(t, func(w http.ResponseWriter, r *http.Request) { asked <- r; fmt.Fprint(w, `{}`) },
 		func(_ int, c *conversation) { c.end(4401) })
-	c := client(t, addr, func(o *remote.Options) { o.Token = "hunter2" })
+	c := dial(t, addr, func(o *client.Options) { o.Token = "hunter2" })
 	if _, err := c.Jobs(soon(t), topic, engine.JobsQuery{}); err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestTokenGoesIntoTheHeaderAlone(t *testing.T) {
 		t.Errorf("%s with Authorization %q", r.URL, got)
 	}
 	for _, err := range c.Follow(soon(t), engine.FollowQuery{Topic: topic}) {
-		if !errors.Is(err, remote.ErrRefused) || strings.Contains(err.Error(), "hunter2") {
+		if !errors.Is(err, client.ErrRefused) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("refused credentials give %v", err)
 		}
 	}
@@ -259,17 +259,17 @@ func TestTokenGoesIntoTheHeaderAlone(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	for _, s := range []string{"http://127.0.0.1:8080", "https://jobs.example", "http://[::1]:80/", "https://jobs.example/tidemark/"} {
-		u, err := remote.ParseURL(s)
+		u, err := client.ParseURL(s)
 		if err != nil || strings.HasSuffix(u.String(), "/") {
 			t.Errorf("%s gives %v, %v", s, u, err)
 		}
 	}
 	for _, s := range []string{"", "jobs.example", "127.0.0.1:8080", "ws://h", "http://", "http://u@h", "http://u:hunter2@h", "http://h?token=hunter2", "http://h#hunter2", "http://h?", "http://:80"} {
-		if _, err := remote.ParseURL(s); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if _, err := client.ParseURL(s); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s gives %v", s, err)
 		}
 	}
-	if _, err := remote.New(remote.Options{URL: "http://h", RequestTimeout: -1}); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), "RequestTimeout") {
+	if _, err := client.New(client.Options{URL: "http://h", RequestTimeout: -1}); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), "RequestTimeout") {
 		t.Errorf("a negative time-out gives %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package remote
+package client
 
 import (
 	"context"
@@ -10,30 +10,29 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Follow gives every record of a topic or of a job after a cursor, as engine.Engine's
+// Follow gives every record of a topic or of a job after a cursor, as an engine's
 // does, over restarts of the gateway and cut connections. UpdateInterrupted says that
-// the gateway is away (Err wraps ErrUnreachable) or its Redis (engine.ErrUnreachable
+// the gateway is away (Err wraps ErrUnreachable) or its Redis (wire.ErrUnreachable
 // alone); it goes on by itself from the cursor.
 //
 // It ends, with an error, only when ctx ends (its cause), when the query is not valid,
-// when the job is unknown (engine.ErrNotFound), or when the gateway refuses in a way
+// when the job is unknown (wire.ErrNotFound), or when the gateway refuses in a way
 // that coming back would not change (ErrRefused, ErrProtocol); without one when the job
 // that it follows has ended, or the caller stops.
-func (c *Client) Follow(ctx context.Context, q engine.FollowQuery) iter.Seq2[engine.Update, error] {
-	return func(yield func(engine.Update, error) bool) {
+func (c *Client) Follow(ctx context.Context, q wire.FollowQuery) iter.Seq2[wire.Update, error] {
+	return func(yield func(wire.Update, error) bool) {
 		f := &follower{client: c, query: q, cursor: q.After}
-		f.yield = func(u engine.Update) error {
+		f.yield = func(u wire.Update) error {
 			if !yield(u, nil) {
 				return errStopped
 			}
 			return nil
 		}
 		if err := f.run(ctx); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, errEnded) {
-			yield(engine.Update{}, err)
+			yield(wire.Update{}, err)
 		}
 	}
 }
@@ -48,17 +47,17 @@ var (
 // A follower is one iteration. Everything happens in the goroutine of whoever iterates.
 type follower struct {
 	client *Client
-	query  engine.FollowQuery
-	yield  func(engine.Update) error
+	query  wire.FollowQuery
+	yield  func(wire.Update) error
 
-	cursor engine.Cursor // "" until a snapshot has been given
+	cursor wire.Cursor   // "" until a snapshot has been given
 	sid    int           // of the present subscription
 	again  bool          // the subscription stands in for one that did not fit the cursor
 	away   bool          // the outage has been told
 	delay  time.Duration // of which a random part is waited next; 0: BackoffMin
 
-	reason engine.Verdict // of the snapshot that is being received
-	part   int            // of it, the last that was given
+	reason wire.Verdict // of the snapshot that is being received
+	part   int          // of it, the last that was given
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -79,11 +78,7 @@ func (f *follower) run(ctx context.Context) error {
 
 // check finds the topic of a job, and refuses what no gateway would take.
 func (f *follower) check(ctx context.Context) error {
-	if _, err := engine.NewPaging(f.cursor, f.query.Limit); err != nil {
-		return err
-	}
-	if f.query.Job == "" {
-		_, err := engine.ParseTopic(string(f.query.Topic))
+	if err := f.query.Validate(); err != nil || f.query.Job == "" {
 		return err
 	}
 	v, err := f.job(ctx)
@@ -95,14 +90,14 @@ func (f *follower) check(ctx context.Context) error {
 }
 
 // job reads the job that is followed, however long the gateway is away.
-func (f *follower) job(ctx context.Context) (engine.View, error) {
+func (f *follower) job(ctx context.Context) (wire.View, error) {
 	for {
 		v, err := f.client.Job(ctx, f.query.Job)
-		if !errors.Is(err, engine.ErrUnreachable) || ctx.Err() != nil {
+		if !errors.Is(err, wire.ErrUnreachable) || ctx.Err() != nil {
 			return v, err
 		}
 		if err := f.wait(ctx, &lostError{err, -1}); err != nil {
-			return engine.View{}, err
+			return wire.View{}, err
 		}
 	}
 }
@@ -128,7 +123,7 @@ func (f *follower) interrupted(err error) error {
 		return nil
 	}
 	f.away = true
-	return f.yield(engine.Update{Kind: engine.UpdateInterrupted, Cursor: f.cursor, Err: err})
+	return f.yield(wire.Update{Kind: wire.UpdateInterrupted, Cursor: f.cursor, Err: err})
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -218,8 +213,8 @@ func (f *follower) snapshot(got wire.Frame) (fits bool, err error) {
 	if got.Final {
 		f.cursor, f.again = got.Cursor, false
 	}
-	u := engine.Update{
-		Kind: engine.UpdateSnapshot, Cursor: f.cursor, Reason: f.reason, Jobs: views, Part: f.part, Final: got.Final, More: got.More,
+	u := wire.Update{
+		Kind: wire.UpdateSnapshot, Cursor: f.cursor, Reason: f.reason, Jobs: views, Part: f.part, Final: got.Final, More: got.More,
 	}
 	if err := f.yield(u); err != nil || f.query.Job == "" || len(views) == 0 {
 		return true, err
@@ -234,13 +229,13 @@ func (f *follower) snapshot(got wire.Frame) (fits bool, err error) {
 func (f *follower) records(got wire.Frame) error {
 	for _, text := range got.Records {
 		var r struct {
-			ID engine.Cursor `json:"id"`
+			ID wire.Cursor `json:"id"`
 		}
 		if err := json.Unmarshal(text, &r); err != nil {
 			return fmt.Errorf("%w: a record: %w", ErrProtocol, err)
 		}
-		e := engine.Entry{Topic: f.query.Topic, ID: r.ID, JSON: text}
-		if err := f.yield(engine.Update{Kind: engine.UpdateRecord, Cursor: r.ID, Entry: e}); err != nil {
+		e := wire.Entry{Topic: f.query.Topic, ID: r.ID, JSON: text}
+		if err := f.yield(wire.Update{Kind: wire.UpdateRecord, Cursor: r.ID, Entry: e}); err != nil {
 			return err
 		}
 		if f.query.Job != "" && e.Type().Terminal() {
@@ -268,7 +263,7 @@ func (f *follower) live(ctx context.Context) error {
 			return errEnded
 		}
 	}
-	return f.yield(engine.Update{Kind: engine.UpdateLive, Cursor: f.cursor})
+	return f.yield(wire.Update{Kind: wire.UpdateLive, Cursor: f.cursor})
 }
 
 // refusal says what an error frame means.
@@ -276,14 +271,14 @@ func (f *follower) refusal(got wire.Frame) error {
 	e := &Error{Code: got.Code, Detail: "follow " + string(f.query.Topic) + ": " + got.Message}
 	switch got.Code {
 	case "unavailable": // the subscription stands
-		e.kind = engine.ErrUnreachable
+		e.kind = wire.ErrUnreachable
 		return f.interrupted(e)
 	case "not_found":
-		return fmt.Errorf("follow job %s: %w", f.query.Job, engine.ErrNotFound)
+		return fmt.Errorf("follow job %s: %w", f.query.Job, wire.ErrNotFound)
 	case "forbidden":
 		e.kind = ErrRefused
 	case "invalid":
-		e.kind = engine.ErrInvalid
+		e.kind = wire.ErrInvalid
 	default:
 		e.kind = ErrProtocol
 	}

@@ -1,4 +1,4 @@
-package remote_test
+package client_test
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 // following steps through an iteration.
@@ -28,7 +28,7 @@ type following struct {
 	next func() (engine.Update, error, bool)
 }
 
-func follow(t *testing.T, c *remote.Client, q engine.FollowQuery) *following {
+func follow(t *testing.T, c *client.Client, q engine.FollowQuery) *following {
 	t.Helper()
 	next, stop := iter.Pull2(c.Follow(soon(t), q))
 	t.Cleanup(stop)
@@ -62,7 +62,7 @@ func notify(t *testing.T, e *engine.Engine, n int) {
 
 func TestFollowGivesWhatTheStreamHolds(t *testing.T) {
 	e := open(t, redistest.Server(t).URL())
-	c := client(t, serve(t, gateway.Options{Engine: e}))
+	c := dial(t, serve(t, gateway.Options{Engine: e}))
 	for n := range 300 {
 		notify(t, e, n)
 	}
@@ -96,7 +96,7 @@ func TestFollowGivesWhatTheStreamHolds(t *testing.T) {
 func TestFollowGoesOnOverCuts(t *testing.T) {
 	e := open(t, redistest.Server(t).URL())
 	proxy := redistest.NewProxy(t, serve(t, gateway.Options{Engine: e}))
-	f := follow(t, client(t, proxy.Addr()), engine.FollowQuery{Topic: topic, After: engine.Beginning})
+	f := follow(t, dial(t, proxy.Addr()), engine.FollowQuery{Topic: topic, After: engine.Beginning})
 	const cuts, between = 20, 15
 	written := make(chan struct{})
 	go func() {
@@ -123,7 +123,7 @@ func TestFollowGoesOnOverCuts(t *testing.T) {
 				proxy.CutAll()
 			}
 		case engine.UpdateInterrupted:
-			if told++; !errors.Is(u.Err, remote.ErrUnreachable) {
+			if told++; !errors.Is(u.Err, client.ErrUnreachable) {
 				t.Errorf("interrupted by %v", u.Err)
 			}
 		case engine.UpdateSnapshot:
@@ -139,7 +139,7 @@ func TestFollowGoesOnOverCuts(t *testing.T) {
 func TestFollowOfAJobEndsWithIt(t *testing.T) {
 	ctx := soon(t)
 	e := open(t, redistest.Server(t).URL())
-	c := client(t, serve(t, gateway.Options{Engine: e, FilterLag: 20 * time.Millisecond}))
+	c := dial(t, serve(t, gateway.Options{Engine: e, FilterLag: 20 * time.Millisecond}))
 	made, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Queue: "nobody"})
 	if err != nil {
 		t.Fatal(err)
@@ -178,11 +178,11 @@ func TestFollowOfAJobEndsWithIt(t *testing.T) {
 func TestFollowTellsOfAnOutageOfRedis(t *testing.T) {
 	server := redistest.Server(t, redistest.WithAOF())
 	e := open(t, server.URL())
-	f := follow(t, client(t, serve(t, gateway.Options{Engine: e})), engine.FollowQuery{Topic: topic})
+	f := follow(t, dial(t, serve(t, gateway.Options{Engine: e})), engine.FollowQuery{Topic: topic})
 	f.one(engine.UpdateSnapshot)
 	f.one(engine.UpdateLive)
 	server.Stop()
-	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, engine.ErrUnreachable) || errors.Is(u.Err, remote.ErrUnreachable) {
+	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, engine.ErrUnreachable) || errors.Is(u.Err, client.ErrUnreachable) {
 		t.Errorf("it is told %v, want that Redis is away and the gateway is not", u.Err)
 	}
 	server.Restart()
@@ -199,12 +199,12 @@ func TestFollowTellsOfAnOutageOfRedis(t *testing.T) {
 func TestFollowEndsWithItsContext(t *testing.T) {
 	why := errors.New("enough")
 	e := open(t, redistest.Server(t).URL())
-	c := client(t, serve(t, gateway.Options{Engine: e}))
+	c := dial(t, serve(t, gateway.Options{Engine: e}))
 	for _, when := range []string{"live", "away"} {
 		ctx, cancel := context.WithCancelCause(soon(t))
 		addr := c
 		if when == "away" {
-			addr = client(t, scripted(t, nil, func(_ int, c *conversation) {
+			addr = dial(t, scripted(t, nil, func(_ int, c *conversation) {
 				c.say(`{"type":"goodbye","reason":"draining","reconnect_after_ms":3600000}`)
 			}))
 		}
@@ -240,11 +240,11 @@ func talkOf(first func(c *conversation)) func(int, *conversation) {
 func TestCloseCodesSayWhetherToComeBack(t *testing.T) {
 	for code, want := range map[int]error{
 		1000: nil, 1001: nil, 1011: nil, 1012: nil, 4409: nil, 4429: nil, 4999: nil,
-		4401: remote.ErrRefused, 4403: remote.ErrRefused,
-		4400: remote.ErrProtocol, 1003: remote.ErrProtocol, 1007: remote.ErrProtocol, 1009: remote.ErrProtocol,
+		4401: client.ErrRefused, 4403: client.ErrRefused,
+		4400: client.ErrProtocol, 1003: client.ErrProtocol, 1007: client.ErrProtocol, 1009: client.ErrProtocol,
 	} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
-			f := follow(t, client(t, scripted(t, nil, talkOf(func(c *conversation) {
+			f := follow(t, dial(t, scripted(t, nil, talkOf(func(c *conversation) {
 				c.say(welcome)
 				c.hear()
 				c.end(code)
@@ -262,7 +262,7 @@ func TestCloseCodesSayWhetherToComeBack(t *testing.T) {
 }
 
 func TestRefusedHandshakes(t *testing.T) {
-	for status, want := range map[int]error{400: engine.ErrInvalid, 401: remote.ErrRefused, 403: remote.ErrRefused, 404: remote.ErrProtocol, 503: nil, 502: nil} {
+	for status, want := range map[int]error{400: engine.ErrInvalid, 401: client.ErrRefused, 403: client.ErrRefused, 404: client.ErrProtocol, 503: nil, 502: nil} {
 		var asked atomic.Int64
 		handler := http.NewServeMux()
 		handler.HandleFunc("/v1/ws", func(w http.ResponseWriter, _ *http.Request) {
@@ -279,7 +279,7 @@ func TestRefusedHandshakes(t *testing.T) {
 		s := httptest.NewServer(handler)
 		ctx, cancel := context.WithCancel(soon(t))
 		var last error
-		for u, err := range client(t, s.Listener.Addr().String()).Follow(ctx, engine.FollowQuery{Topic: topic}) {
+		for u, err := range dial(t, s.Listener.Addr().String()).Follow(ctx, engine.FollowQuery{Topic: topic}) {
 			if last = err; u.Kind == engine.UpdateInterrupted {
 				cancel()
 			}
@@ -298,7 +298,7 @@ func TestRefusedHandshakes(t *testing.T) {
 func TestGoodbyeSaysWhenToComeBack(t *testing.T) {
 	const wait = 300 * time.Millisecond
 	said := make(chan time.Time, 1)
-	f := follow(t, client(t, scripted(t, nil, talkOf(func(c *conversation) {
+	f := follow(t, dial(t, scripted(t, nil, talkOf(func(c *conversation) {
 		c.say(welcome)
 		c.hear()
 		said <- time.Now()
@@ -317,7 +317,7 @@ func TestRecordsThatDoNotFollowTheCursorAreAskedForAgain(t *testing.T) {
 		return fmt.Sprintf(`{"id":"%d-%d","type":"notification.created","time":"2026-11-20T18:02:33.479Z","topic":"user:42","notification":{}}`, n, n)
 	}
 	heard := make(chan string, 8)
-	f := follow(t, client(t, scripted(t, nil, func(_ int, c *conversation) {
+	f := follow(t, dial(t, scripted(t, nil, func(_ int, c *conversation) {
 		c.say(welcome)
 		first := c.hear()
 		heard <- first.Type + first.After
@@ -351,7 +351,7 @@ func TestRecordsThatDoNotFollowTheCursorAreAskedForAgain(t *testing.T) {
 
 // A gateway whose records never fit is come back to with delays, not asked in a circle.
 func TestGatewayThatNeverFitsIsNotAskedInACircle(t *testing.T) {
-	f := follow(t, client(t, scripted(t, nil, func(_ int, c *conversation) {
+	f := follow(t, dial(t, scripted(t, nil, func(_ int, c *conversation) {
 		c.say(welcome)
 		for m := c.hear(); m.Type != ""; m = c.hear() {
 			if m.Type == "subscribe" {
@@ -359,7 +359,7 @@ func TestGatewayThatNeverFitsIsNotAskedInACircle(t *testing.T) {
 			}
 		}
 	})), engine.FollowQuery{Topic: topic, After: "5-5"})
-	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, remote.ErrProtocol) {
+	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, client.ErrProtocol) {
 		t.Errorf("it is told %v", u.Err)
 	}
 }
@@ -373,7 +373,7 @@ func TestSnapshotThatIsCutOffBeginsAnew(t *testing.T) {
 	part := func(c *conversation, sid string, n int, final bool) {
 		c.say(`{"type":"snapshot","sid":%q,"part":%d,"final":%v,"cursor":"2%d-20","more":%q,"jobs":[%s]}`, sid, n, final, n, map[bool]string{true: "live:x"}[final], job(n))
 	}
-	f := follow(t, client(t, scripted(t, nil, func(n int, c *conversation) {
+	f := follow(t, dial(t, scripted(t, nil, func(n int, c *conversation) {
 		c.say(welcome)
 		sub := c.hear()
 		c.say(`{"type":"subscribed","sid":%q,"mode":"snapshot","reason":"trimmed","cursor":"20-20"}`, sub.SID)
@@ -417,10 +417,10 @@ func TestSnapshotThatIsCutOffBeginsAnew(t *testing.T) {
 
 func TestErrorFramesOfASubscription(t *testing.T) {
 	for code, want := range map[string]error{
-		"forbidden": remote.ErrRefused, "not_found": engine.ErrNotFound, "invalid": engine.ErrInvalid,
-		"too_many_subscriptions": remote.ErrProtocol, "of_the_future": remote.ErrProtocol,
+		"forbidden": client.ErrRefused, "not_found": engine.ErrNotFound, "invalid": engine.ErrInvalid,
+		"too_many_subscriptions": client.ErrProtocol, "of_the_future": client.ErrProtocol,
 	} {
-		follow(t, client(t, scripted(t, nil, func(_ int, c *conversation) {
+		follow(t, dial(t, scripted(t, nil, func(_ int, c *conversation) {
 			c.say(welcome)
 			c.say(`{"type":"error","sid":%q,"code":%q,"message":"why"}`, c.hear().SID, code)
 			c.hear()
@@ -429,12 +429,12 @@ func TestErrorFramesOfASubscription(t *testing.T) {
 }
 
 func TestSilentGatewayIsLeft(t *testing.T) {
-	f := follow(t, client(t, scripted(t, nil, talkOf(func(c *conversation) {
+	f := follow(t, dial(t, scripted(t, nil, talkOf(func(c *conversation) {
 		c.say("%s", strings.Replace(welcome, `"ping_seconds":25`, `"ping_seconds":0.05`, 1))
 		c.hear() // subscribes, and is not answered
 		c.hear()
-	})), func(o *remote.Options) { o.RequestTimeout = 200 * time.Millisecond }), engine.FollowQuery{Topic: topic, After: "5-5"})
-	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, remote.ErrUnreachable) {
+	})), func(o *client.Options) { o.RequestTimeout = 200 * time.Millisecond }), engine.FollowQuery{Topic: topic, After: "5-5"})
+	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, client.ErrUnreachable) {
 		t.Errorf("it is told %v", u.Err)
 	}
 	f.one(engine.UpdateLive)
@@ -443,7 +443,7 @@ func TestSilentGatewayIsLeft(t *testing.T) {
 // Pings alone keep a quiet connection open.
 func TestPingedConnectionIsKept(t *testing.T) {
 	ponged := make(chan struct{})
-	f := follow(t, client(t, scripted(t, nil, func(n int, c *conversation) {
+	f := follow(t, dial(t, scripted(t, nil, func(n int, c *conversation) {
 		if n > 1 {
 			t.Error("it came back to a connection that was alive")
 			return
@@ -473,7 +473,7 @@ func TestPingedConnectionIsKept(t *testing.T) {
 			}
 		}()
 		c.hear()
-	}), func(o *remote.Options) { o.RequestTimeout = time.Second }), engine.FollowQuery{Topic: topic, After: "5-5"})
+	}), func(o *client.Options) { o.RequestTimeout = time.Second }), engine.FollowQuery{Topic: topic, After: "5-5"})
 	f.one(engine.UpdateLive)
 }
 
@@ -484,10 +484,10 @@ func TestFramesThatAreNoneOfTheProtocol(t *testing.T) {
 		"an endless frame": `{"type":"welcome","x":"` + strings.Repeat("x", 400<<10) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			follow(t, client(t, scripted(t, nil, func(_ int, c *conversation) {
+			follow(t, dial(t, scripted(t, nil, func(_ int, c *conversation) {
 				c.say("%s", say)
 				c.hear()
-			})), engine.FollowQuery{Topic: topic}).ends(remote.ErrProtocol)
+			})), engine.FollowQuery{Topic: topic}).ends(client.ErrProtocol)
 		})
 	}
 }

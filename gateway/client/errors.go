@@ -1,4 +1,4 @@
-package remote
+package client
 
 import (
 	"encoding/json"
@@ -9,14 +9,13 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // Errors to branch on, beside those of the engine: ErrInvalid, ErrNotFound, ErrEnded,
 // ErrState, ErrLimit, ErrUnreachable and ErrOutOfMemory.
 var (
-	// ErrUnreachable: the gateway does not answer. It wraps engine.ErrUnreachable,
+	// ErrUnreachable: the gateway does not answer. It wraps wire.ErrUnreachable,
 	// which alone means that the gateway answers and its Redis does not.
 	ErrUnreachable error = unreachable{}
 	// ErrRefused: the gateway does not let this user do that.
@@ -28,7 +27,7 @@ var (
 type unreachable struct{}
 
 func (unreachable) Error() string { return "the gateway cannot be reached" }
-func (unreachable) Unwrap() error { return engine.ErrUnreachable }
+func (unreachable) Unwrap() error { return wire.ErrUnreachable }
 
 // An Error is a problem that the gateway answered with.
 type Error struct {
@@ -75,7 +74,7 @@ func problemOf(r *http.Response) error {
 		return fmt.Errorf("%w: %s; check the address", ErrProtocol, r.Status)
 	}
 	if e.kind = kindOf(r.StatusCode); e.Code == codeState {
-		e.kind = engine.ErrState
+		e.kind = wire.ErrState
 	}
 	return e
 }
@@ -85,19 +84,19 @@ func problemOf(r *http.Response) error {
 func kindOf(status int) error {
 	switch status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
-		return engine.ErrInvalid
+		return wire.ErrInvalid
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return ErrRefused
 	case http.StatusNotFound:
-		return engine.ErrNotFound
+		return wire.ErrNotFound
 	case http.StatusConflict, http.StatusGone:
-		return engine.ErrEnded
+		return wire.ErrEnded
 	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return engine.ErrUnreachable
+		return wire.ErrUnreachable
 	case http.StatusTooManyRequests:
-		return engine.ErrLimit
+		return wire.ErrLimit
 	case http.StatusInsufficientStorage:
-		return engine.ErrOutOfMemory
+		return wire.ErrOutOfMemory
 	}
 	return nil
 }

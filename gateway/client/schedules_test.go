@@ -1,4 +1,4 @@
-package remote_test
+package client_test
 
 import (
 	"encoding/json"
@@ -8,14 +8,14 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
-	"github.com/tidemark-dev/tidemark/internal/remote"
 )
 
 func TestSchedulesAreThoseOfTheEngine(t *testing.T) {
 	ctx := soon(t)
 	e := open(t, redistest.Server(t).URL())
-	c := client(t, serve(t, gateway.Options{Engine: e}))
+	c := dial(t, serve(t, gateway.Options{Engine: e}))
 	if none, err := c.Schedules(ctx, topic); err != nil || len(none) != 0 {
 		t.Errorf("before there is one: %+v, %v", none, err)
 	}
@@ -64,7 +64,7 @@ func TestScheduleRefusalsAreTheEnginesErrors(t *testing.T) {
 	ctx := soon(t)
 	e := open(t, redistest.Server(t).URL())
 	addr := serve(t, gateway.Options{Engine: e})
-	c := client(t, addr)
+	c := dial(t, addr)
 	put := func(change func(*engine.Schedule)) error {
 		s := engine.Schedule{Topic: topic, Name: "nightly", Cron: "@daily", Type: "export"}
 		change(&s)
@@ -84,8 +84,8 @@ func TestScheduleRefusalsAreTheEnginesErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, tc.err, tc.want)
 		}
 	}
-	gone := client(t, "127.0.0.1:1")
-	if _, err := gone.Schedules(ctx, topic); !errors.Is(err, remote.ErrUnreachable) {
+	gone := dial(t, "127.0.0.1:1")
+	if _, err := gone.Schedules(ctx, topic); !errors.Is(err, client.ErrUnreachable) {
 		t.Errorf("nobody there: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package remote
+package client
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
@@ -42,7 +41,7 @@ func (e *lostError) Error() string { return e.err.Error() }
 func (e *lostError) Unwrap() error { return e.err }
 
 // dial opens a connection. Its error is a *lostError where another try may do, and
-// otherwise wraps ErrRefused, ErrProtocol or engine.ErrInvalid.
+// otherwise wraps ErrRefused, ErrProtocol or wire.ErrInvalid.
 func (c *Client) dial(ctx context.Context) (*socket, error) {
 	opening, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, errTook)
 	defer cancel()
@@ -88,7 +87,7 @@ func (c *Client) undialed(ctx, opening context.Context, answer *http.Response, e
 		return &lostError{c.unreachable(opening, err), -1}
 	}
 	problem := problemOf(answer)
-	if !errors.Is(problem, engine.ErrUnreachable) {
+	if !errors.Is(problem, wire.ErrUnreachable) {
 		return problem
 	}
 	wait := time.Duration(-1)
