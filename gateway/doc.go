@@ -1,48 +1,17 @@
 // Package gateway is Tidemark's server: browsers and programs follow topics over its
 // WebSocket and ask for jobs over HTTP. docs/protocol.md is what they are promised.
 //
-// # A subscription
+// The package puts rooms together, none of which knows another:
 //
-// The gateway subscribes once to each topic that anybody follows, however many
-// connections do. What the engine's tail brings is put into a topic's inbox, and a
-// worker of a small pool hands it to the topic's subscriptions. Each subscription is
-// an [engine.Position] and nothing else: no queue of its own, no goroutine.
+//	internal/stream     what follows: sessions, subscriptions, catching up
+//	internal/ws         a session's transport over WebSockets
+//	internal/upload     files that arrive, over tus
+//	internal/api        jobs, schedules, snapshots and artifacts, over HTTP
 //
-//	                    ┌── topic ──┐    ┌─ subscription ─┐    ┌── session ──┐
-//	engine's tail ────▶ │   inbox   │ ─▶ │   live         │ ─▶ │   window    │ ─▶ Melody ─▶ socket
-//	                    └───────────┘    │      │ no room, │    └─────────────┘       │
-//	topic's stream ── pages, snapshots ▶ │   behind  gap, │           ▲              │
-//	                    catch-up pool    └────────────────┘           └── credit ────┘
+// What two of them need is a leaf under them: internal/transport is the seam between a
+// session and what carries it, internal/access knows who uses what, internal/problem words
+// refusals. A transport of another kind is a room beside ws and a line in routes.go.
 //
-// Live, a tailed record whose predecessor is the cursor is encoded, once for all
-// subscriptions that are at the same place, and put into the session's window. In
-// every other case the subscription is behind, and what it misses is read from the
-// topic's stream, a page at a time, when the session has room; subscriptions that need
-// the same page at the same time share one reading of it (flight.go). So a page of replay
-// after a subscribe, a client that reads slowly, a gap in the tail and a restart of
-// Redis are one path, and there is no buffer at the seam.
-//
-// # The window
-//
-// Melody drops what does not fit its buffer and says so to nobody who waits. So a
-// session never has more than a window of frames and bytes inside Melody; each that
-// the kernel took gives its room back. Records that find no room are not kept: the
-// stream has them. Only frames that nothing could repeat wait in the session's own
-// queue: verdicts, one page of a snapshot, errors and pongs. While any wait the
-// session catches nothing up, and a client that goes on asking is not read from. So
-// what a session costs does not depend on what its client does or on what happens in
-// its topics.
-//
-// A snapshot, too, is read a page at a time, when the session has room: the subscription
-// keeps its place in it, an [engine.Paging]. Pages are kept for a second, for others who
-// subscribed to the topic at the same time (snapshot.go). The last part is sent when the
-// page of records behind the cursor has been read, so that they follow it at once.
-//
-// What is behind is conflated: of a job's ticks in a page only the newest goes out,
-// since it carries the job's whole view. Milestones all go out.
-//
-// # Locks
-//
-// hub before topic before session. A topic's inbox has a lock of its own, which the
-// engine's tail takes and under which nothing is called.
+// The package itself is the routes and what stands in front of them, the page, asynq's UI,
+// the probes, and the drain.
 package gateway

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // ErrAborted says that Stop ended connections whose clients did not take goodbye in
@@ -23,10 +22,6 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	if was != draining {
 		close(g.stopping)
 	}
-	sessions := make([]*session, 0, len(g.sessions))
-	for s := range g.sessions {
-		sessions = append(sessions, s)
-	}
 	g.mu.Unlock()
 	switch was {
 	case draining:
@@ -40,12 +35,10 @@ func (g *Gateway) Stop(ctx context.Context) error {
 
 	ctx, cancel := context.WithTimeout(ctx, g.opts.DrainTimeout)
 	defer cancel()
-	for _, s := range sessions {
-		s.goodbye()
-	}
+	g.hub.Drain()
 	gone := make(chan struct{})
 	g.serving.Go(func() {
-		g.ended.Wait()
+		g.hub.Wait()
 		close(gone)
 	})
 	err := g.server.Shutdown(ctx)
@@ -56,39 +49,13 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	select {
 	case <-gone:
 	case <-ctx.Done():
-		err = errors.Join(err, g.abort())
+		if n := g.hub.Abort(); n > 0 {
+			err = errors.Join(err, fmt.Errorf("%w: %d did not take goodbye in time", ErrAborted, n))
+		}
 		<-gone
 	}
 	g.serving.Wait()
-	g.hub.stop()
-	// Nothing is left in it: this only has it refuse what may still come.
-	_ = g.melody.Close()
+	g.hub.Stop()
+	g.sockets.Stop()
 	return err
-}
-
-// goodbye ends a session that may come back.
-func (s *session) goodbye() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.socket != nil {
-		s.shut(closeRestart, "the gateway is stopping", goodbyeFrame("draining", s.g.reconnectAfter().Round(time.Millisecond)))
-	}
-}
-
-func (g *Gateway) abort() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	n := 0
-	for s := range g.sessions {
-		s.mu.Lock()
-		if s.conn != nil {
-			s.conn.abort()
-			n++
-		}
-		s.mu.Unlock()
-	}
-	if n == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %d did not take goodbye in time", ErrAborted, n)
 }

@@ -5,25 +5,12 @@ import (
 	"time"
 )
 
-// Held is what sessions hold in memory for their clients: frames in windows and
-// queues, and their bytes.
-func (g *Gateway) Held() (frames, bytes int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for s := range g.sessions {
-		s.mu.Lock()
-		frames += s.frames + len(s.queue)
-		bytes += s.bytes
-		for _, f := range s.queue {
-			bytes += len(f)
-		}
-		s.mu.Unlock()
-	}
-	return frames, bytes
-}
+// Held is what sessions hold in memory for their clients: frames in windows and queues,
+// and their bytes.
+func (g *Gateway) Held() (frames, bytes int) { return g.hub.Held() }
 
 // Sessions is how many there are.
-func (g *Gateway) Sessions() int { return int(g.sessionCount.Load()) }
+func (g *Gateway) Sessions() int { return g.hub.Sessions() }
 
 // OpenUploads is how many uploads count against a principal.
 func (g *Gateway) OpenUploads(subject string) int { return g.uploads.Open(subject) }

@@ -2,24 +2,21 @@ package gateway
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/olahol/melody"
-
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+	"github.com/tidemark-dev/tidemark/gateway/internal/stream"
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 	"github.com/tidemark-dev/tidemark/gateway/internal/upload"
+	"github.com/tidemark-dev/tidemark/gateway/internal/ws"
 )
 
 // ErrStopped says that the gateway was stopped; it cannot be started again.
@@ -29,11 +26,12 @@ var ErrStopped = errors.New("the gateway is stopped")
 // may be called concurrently.
 type Gateway struct {
 	opts     Options
-	hub      *hub
-	melody   *melody.Melody
-	metrics  *metrics
-	problems *problem.Writer
+	hub      *stream.Hub
+	sockets  *ws.Server
+	uses     *access.Uses
 	uploads  *upload.Server // nil: there are none
+	problems *problem.Writer
+	metrics  *metrics
 	storage  storage
 	handler  http.Handler
 	server   *http.Server
@@ -44,13 +42,8 @@ type Gateway struct {
 	failure  error // why it does not serve any more; set before failed is closed
 	failed   chan struct{}
 
-	mu          sync.Mutex
-	phase       phase
-	sessions    map[*session]struct{}
-	ended       sync.WaitGroup // of sessions
-	connections map[string]int // by subject
-
-	sessionCount atomic.Int64
+	mu    sync.Mutex
+	phase phase
 }
 
 type phase int
@@ -72,8 +65,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	o = o.Defaults()
 	g := &Gateway{
-		opts: o, sessions: map[*session]struct{}{}, connections: map[string]int{},
-		stopping: make(chan struct{}), stopped: make(chan struct{}), failed: make(chan struct{}),
+		opts: o, uses: access.NewUses(), stopping: make(chan struct{}), stopped: make(chan struct{}), failed: make(chan struct{}),
 	}
 	var err error
 	if g.metrics, err = newMetrics(o.Registry); err != nil {
@@ -83,8 +75,20 @@ func New(o Options) (*Gateway, error) {
 	if g.uploads, err = newUploads(o, g.problems, g.stopping); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
-	g.hub = newHub(o, g.metrics)
-	g.melody = g.newMelody()
+	g.hub, err = stream.New(stream.Options{
+		Engine: o.Engine, Connections: o.ConnectionsPerPrincipal, Subscriptions: o.SubscriptionsPerConnection,
+		WindowFrames: o.WindowFrames, WindowBytes: o.WindowBytes, PingInterval: o.PingInterval, FilterLag: o.FilterLag,
+		CatchUps: o.CatchUps, ReconnectSpread: o.ReconnectSpread, Uses: g.uses, Registry: o.Registry, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("new gateway: %w", err)
+	}
+	g.sockets = ws.New(ws.Options{
+		Open: g.openSession, Auth: o.Auth,
+		MessageBytes: o.MessageBytes, MessagesPerSecond: o.MessagesPerSecond, MessageBurst: o.MessageBurst, SendBufferBytes: o.SendBufferBytes,
+		PingInterval: o.PingInterval, PongTimeout: o.PongTimeout, StallTimeout: o.StallTimeout, AuthTimeout: o.AuthTimeout,
+		Problems: g.problems, Logger: o.Logger,
+	})
 	g.handler, err = g.routes()
 	if err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
@@ -97,6 +101,14 @@ func New(o Options) (*Gateway, error) {
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return g, nil
+}
+
+// openSession joins a socket to a session of the hub.
+func (g *Gateway) openSession(t transport.Transport) ws.Session {
+	if s := g.hub.Open(t); s != nil {
+		return s
+	}
+	return nil // of the interface: there is none
 }
 
 // newUploads makes what takes uploads; nil where there are none.
@@ -147,7 +159,7 @@ func (g *Gateway) start(l net.Listener) error {
 		return nil
 	}
 	g.phase = running
-	g.hub.start(runtime.GOMAXPROCS(0), g.opts.CatchUps)
+	g.hub.Start()
 	if g.uploads != nil {
 		g.serving.Go(g.uploads.Run)
 	}
@@ -180,37 +192,3 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	}
 	return errors.Join(err, g.Stop(context.WithoutCancel(ctx)))
 }
-
-// enter makes a session one that Stop waits for; false when it does not take any more.
-func (g *Gateway) enter(s *session) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.phase != running {
-		return false
-	}
-	g.sessions[s] = struct{}{}
-	g.ended.Add(1)
-	g.sessionCount.Add(1)
-	g.metrics.connections.Inc()
-	return true
-}
-
-func (g *Gateway) exit(s *session) {
-	if p := s.who(); p != nil {
-		g.uncount(p.Subject)
-	}
-	g.mu.Lock()
-	delete(g.sessions, s)
-	g.mu.Unlock()
-	g.sessionCount.Add(-1)
-	g.metrics.connections.Dec()
-	g.ended.Done()
-}
-
-// opaque names a principal to its client, so that it sees when it is another one's.
-func opaque(subject string) string {
-	sum := sha256.Sum256([]byte("principal " + subject))
-	return hex.EncodeToString(sum[:8])
-}
-
-func newID() string { return rand.Text()[:16] }

@@ -27,7 +27,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 		add(r)
 	}
 	add(access.Route{Pattern: "GET /metrics", Handler: adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry}))})
-	mux.HandleFunc("GET /v1/ws", g.serveWebSocket)
+	mux.Handle("GET /v1/ws", g.sockets)
 	if g.uploads != nil {
 		for _, r := range g.uploads.Routes() {
 			add(r)

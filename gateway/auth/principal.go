@@ -41,6 +41,10 @@ type Principal struct {
 	// Subject names the user for good, and is what limits count by and what tells
 	// a renewed token from another user's. Required.
 	Subject string
+	// Credential names what the principal was known by, such as a token's ID: for good, and
+	// never the secret itself. What is live is found by it. "" where there are none to tell
+	// apart.
+	Credential string
 	// Admin may do everything, with every topic, and see the gateway's own pages.
 	Admin bool
 	// Grants are what everybody else may do.

@@ -1,4 +1,4 @@
-package gateway
+package stream
 
 import (
 	"errors"
@@ -63,9 +63,9 @@ type snapshot struct {
 
 // need is what the subscription must read next.
 func (sub *subscription) need() need {
-	n := need{topic: sub.topic.name, job: sub.job, known: sub.known, due: sub.due}
+	n := need{topic: sub.topic.name, filter: sub.filter, known: sub.known, due: sub.due}
 	switch p := sub.snapshot; {
-	case sub.due != "" && sub.job == "":
+	case sub.due != "" && sub.filter.job == "":
 		fresh := sub.paging()
 		n.part, _ = fresh.Next()
 	case sub.due != "":
@@ -96,7 +96,7 @@ func (sub *subscription) take(r *reading) {
 	case r.need.due != "":
 		sub.snapshot = &snapshot{Paging: sub.paging()}
 		sub.session.hub.metrics.snapshots.WithLabelValues(string(sub.due)).Inc()
-		sub.session.send(subscribedFrame(sub.to, "snapshot", sub.due, r.part.Head))
+		sub.send(subscribedFrame(sub.to, "snapshot", sub.due, r.part.Head))
 		sub.begun, sub.due = true, ""
 		sub.page(r)
 	case r.need.paged:
@@ -152,11 +152,11 @@ func (sub *subscription) give(r *reading, final bool) {
 	p := sub.snapshot
 	p.part++
 	head := snapshotHead(sub.to, p.part, final, p.Cursor(), p.More())
-	sub.session.send(r.frameOf(head))
 	if final {
 		sub.told, sub.snapshot = p.Cursor(), nil
 		sub.said, sub.replayed = false, 0
 	}
+	sub.send(r.frameOf(head))
 }
 
 // frameOf is a snapshot's frame that begins with head.
@@ -164,7 +164,7 @@ func (r *reading) frameOf(head string) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.to != head {
-		r.to, r.frames = head, []passage{{frame: snapshotFrame(head, r.part.Jobs)}}
+		r.to, r.frames = head, []passage{{text: snapshotFrame(head, r.part.Jobs)}}
 	}
-	return r.frames[0].frame
+	return r.frames[0].text
 }

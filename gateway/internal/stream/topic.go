@@ -1,4 +1,4 @@
-package gateway
+package stream
 
 import (
 	"sync"
@@ -16,7 +16,7 @@ const (
 // A topic is one that somebody follows: the engine's listener for all who do.
 type topic struct {
 	name engine.Topic
-	hub  *hub
+	hub  *Hub
 	stop func() // of the engine's listening; guarded by hub.mu
 
 	mu   sync.Mutex // held while records are handed out

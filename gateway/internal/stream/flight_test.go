@@ -1,4 +1,4 @@
-package gateway
+package stream
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ import (
 // joined is a further client of st's topic, in the same gateway. It commits nothing
 // and hands nothing out.
 func (st *stage) joined(after engine.Cursor) *stage {
-	c := &stage{t: st.t, e: st.e, name: st.name}
-	c.subscribe(st.s.g, st.sub.topic, after)
+	c := &stage{t: st.t, e: st.e, line: &memory{}, name: st.name}
+	c.subscribe(st.s.hub, after)
 	return c
 }
 
@@ -27,7 +27,7 @@ func TestClientsThatShareReads(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		fresh := seed%2 == 0
-		st := newStage(t, e, Options{}, fresh, burst(5, 1+rng.IntN(6)))
+		st := newStage(t, e, &memory{}, Options{}, fresh, burst(5, 1+rng.IntN(6)))
 		all, start := []*stage{st}, st.client.cursor
 		var trace []string
 		for {
@@ -37,7 +37,7 @@ func TestClientsThatShareReads(t *testing.T) {
 			}
 			for _, c := range all {
 				c.s.retry()
-				if len(c.window) > 0 {
+				if c.written() {
 					can = append(can, "take")
 				}
 			}
@@ -54,7 +54,7 @@ func TestClientsThatShareReads(t *testing.T) {
 				all = append(all, st.joined(start))
 			case "take":
 				for _, c := range all {
-					if len(c.window) > 0 && rng.IntN(2) == 0 {
+					if c.written() && rng.IntN(2) == 0 {
 						c.take()
 					}
 				}
@@ -81,7 +81,7 @@ func TestClientsThatShareReads(t *testing.T) {
 // what was committed, and handed out, in between.
 func TestLateComerDoesNotShare(t *testing.T) {
 	e := stageEngine(t, redistest.Server(t).URL(), 5000)
-	st := newStage(t, e, Options{}, false, burst(2, 2))
+	st := newStage(t, e, &memory{}, Options{}, false, burst(2, 2))
 	start := st.client.cursor
 	same := st.joined(start)
 	if !st.departs() || len(st.flight.subs) != 2 {
@@ -95,16 +95,16 @@ func TestLateComerDoesNotShare(t *testing.T) {
 		t.Fatalf("a flight that has departed carries %d", n)
 	}
 	st.step("apply")
-	if a, b := st.window[0], same.window[0]; len(st.window) == 0 || string(a) != string(b) {
+	if a, b := st.s.window[0].Text, same.s.window[0].Text; string(a) != string(b) {
 		t.Errorf("they share a page and got %q and %q", a, b)
 	}
-	if len(late.window) != 0 {
-		t.Errorf("the late comer got %q of a read that began before it came", late.window)
+	if late.written() {
+		t.Errorf("the late comer got %q of a read that began before it came", late.s.window[0].Text)
 	}
 	all := []*stage{st, same, late}
 	for {
 		for _, c := range all {
-			for len(c.window) > 0 {
+			for c.written() {
 				c.take()
 			}
 		}

@@ -1,32 +1,33 @@
-package gateway
+package stream
 
 import (
 	"encoding/json"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
 // A subscription is a client's place in a topic. All of it but topic and index is
 // guarded by its session's lock.
 type subscription struct {
-	session *session
+	session *Session
 	topic   *topic
 	index   int // among the topic's; guarded by the topic's lock
 
-	sid string
-	to  string         // the part of its frames that bears the sid
-	job engine.JobID   // "": all of the topic's
-	due engine.Verdict // why a snapshot is to be begun next; "": none is
+	sid    string
+	to     string         // the part of its frames that bears the sid
+	filter filter         // which records and jobs it is about
+	due    engine.Verdict // why a snapshot is to be begun next; "": none is
 
 	limit    int       // the most live jobs of a snapshot; 0: all
 	snapshot *snapshot // that is being given; nil: none
 
 	position engine.Position
 	// told is the client's cursor. The position is ahead of it only where records
-	// of other jobs than job were passed over.
+	// that the filter does not pass were passed over.
 	told engine.Cursor
 
-	known    bool // job is one of the topic's
+	known    bool // the filter's job is one of the topic's
 	begun    bool // the client has a verdict
 	said     bool // the client knows that it is live
 	replayed int  // records given since it was not
@@ -93,14 +94,14 @@ func (sub *subscription) tailed(b *batch) {
 			sub.position.Tailed(e)
 		}
 		s.hub.metrics.fellBehind.Inc()
-	case sub.job == "":
-		s.send(b.frameFor(sub.to, first, n))
+	case sub.filter.all():
 		sub.told = sub.position.Cursor()
+		sub.send(b.frameFor(sub.to, first, n))
 		s.hub.metrics.delivered.Add(float64(n))
 	default:
 		var records []json.RawMessage
 		for i := first; i < first+n; i++ {
-			if b.job(i) == sub.job {
+			if sub.filter.passes(b.job(i)) {
 				records = append(records, b.entries[i].JSON)
 			}
 		}
@@ -112,11 +113,17 @@ func (sub *subscription) tailed(b *batch) {
 	}
 }
 
+// send sends a frame, after which the client holds told.
+func (sub *subscription) send(text []byte) {
+	sub.session.send(transport.Frame{Text: text, Sid: sub.sid, Topic: sub.topic.name, Cursor: sub.told})
+}
+
 // giveRecords sends records that end at the position.
 func (sub *subscription) giveRecords(records []json.RawMessage) {
 	cursor := sub.position.Cursor()
-	sub.session.send(recordsFrame(sub.to, sub.told, cursor, records))
+	text := recordsFrame(sub.to, sub.told, cursor, records)
 	sub.told = cursor
+	sub.send(text)
 	sub.session.hub.metrics.delivered.Add(float64(len(records)))
 }
 
@@ -149,6 +156,6 @@ func (sub *subscription) sayLive() {
 	if sub.told != sub.position.Cursor() {
 		sub.giveRecords(nil)
 	}
-	sub.session.send(liveFrame(sub.to, sub.told, sub.replayed))
+	sub.send(liveFrame(sub.to, sub.told, sub.replayed))
 	sub.said, sub.replayed = true, 0
 }

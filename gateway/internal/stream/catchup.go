@@ -1,4 +1,4 @@
-package gateway
+package stream
 
 import (
 	"context"
@@ -15,11 +15,11 @@ import (
 type need struct {
 	topic  engine.Topic
 	cursor engine.Cursor
-	job    engine.JobID
-	known  bool           // the job is one of the topic's
+	filter filter
+	known  bool           // the filter's job is one of the topic's
 	due    engine.Verdict // the snapshot's reason
 	paged  bool
-	part   engine.SnapshotQuery // with due or paged, unless there is a job
+	part   engine.SnapshotQuery // with due or paged, unless the filter is of one job
 }
 
 // A reading is what a need asked for: a page of the stream, or one of a snapshot. It is
@@ -40,7 +40,7 @@ type reading struct {
 
 // A passage is a frame, and the cursor after it.
 type passage struct {
-	frame  []byte
+	text   []byte
 	cursor engine.Cursor
 }
 
@@ -51,7 +51,7 @@ const beyond engine.Cursor = "9007199254740992-9007199254740992"
 // read is the verdict, and what goes with it, for all transports. A page of a snapshot may
 // have been read a moment ago, for others, but not before after. Its error wraps
 // engine.ErrNotFound where the job is not one of the topic's.
-func (h *hub) read(ctx context.Context, n need, after time.Time) (*reading, error) {
+func (h *Hub) read(ctx context.Context, n need, after time.Time) (*reading, error) {
 	r := &reading{need: n, began: time.Now()}
 	if n.paged {
 		if kept := h.pages.find(n, after, r.began); kept != nil {
@@ -66,9 +66,9 @@ func (h *hub) read(ctx context.Context, n need, after time.Time) (*reading, erro
 	return r, err
 }
 
-func (h *hub) fetch(ctx context.Context, r *reading) (err error) {
+func (h *Hub) fetch(ctx context.Context, r *reading) (err error) {
 	n := r.need
-	if n.job != "" && !n.known {
+	if n.filter.job != "" && !n.known {
 		if _, err := h.jobOf(ctx, n); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (h *hub) fetch(ctx context.Context, r *reading) (err error) {
 	switch {
 	case n.due == "" && !n.paged:
 		r.page, err = h.engine.Replay(ctx, n.topic, n.cursor)
-	case n.job == "":
+	case n.filter.job == "":
 		r.part, err = h.engine.SnapshotPage(ctx, n.topic, n.part)
 	default:
 		// The job is read after the cursor, as a snapshot's jobs are.
@@ -91,8 +91,8 @@ func (h *hub) fetch(ctx context.Context, r *reading) (err error) {
 }
 
 // jobOf reads a job of a topic. One of another topic is not found.
-func (h *hub) jobOf(ctx context.Context, n need) (engine.View, error) {
-	v, err := h.engine.Job(ctx, n.job)
+func (h *Hub) jobOf(ctx context.Context, n need) (engine.View, error) {
+	v, err := h.engine.Job(ctx, n.filter.job)
 	if err == nil && v.Topic != n.topic {
 		return engine.View{}, engine.ErrNotFound
 	}
@@ -100,7 +100,7 @@ func (h *hub) jobOf(ctx context.Context, n need) (engine.View, error) {
 }
 
 // fly reads what a flight's subscriptions need, and gives it to each.
-func (h *hub) fly(ctx context.Context, f *flight) {
+func (h *Hub) fly(ctx context.Context, f *flight) {
 	r, err := h.read(ctx, f.need, f.after)
 	for _, sub := range f.subs {
 		sub.session.land(sub, r, err)
@@ -110,7 +110,7 @@ func (h *hub) fly(ctx context.Context, f *flight) {
 
 // land brings one of the session's subscriptions closer to its topic's head. One at a
 // time is under way, so that a session costs one page.
-func (s *session) land(sub *subscription, r *reading, err error) {
+func (s *Session) land(sub *subscription, r *reading, err error) {
 	s.mu.Lock()
 	s.catching = false
 	ended := false
@@ -126,7 +126,7 @@ func (s *session) land(sub *subscription, r *reading, err error) {
 }
 
 // next takes the first subscription that is behind.
-func (s *session) next() (*subscription, need) {
+func (s *Session) next() (*subscription, need) {
 	for len(s.behind) > 0 {
 		sub := s.behind[0]
 		s.behind[0] = nil
@@ -143,7 +143,7 @@ func (s *session) next() (*subscription, need) {
 func (sub *subscription) apply(r *reading, err error) bool {
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
-		sub.session.refuse(sub.to, codeNotFound, "there is no such job in this topic")
+		sub.session.refuse(sub.sid, sub.to, codeNotFound, "there is no such job in this topic")
 		sub.session.drop(sub)
 		return false
 	case err != nil:
@@ -166,16 +166,17 @@ func (sub *subscription) fail(err error) {
 	sub.outage = true
 	sub.said = false // it is to hear when the outage is over, though it may have missed nothing
 	if !errors.Is(err, engine.ErrUnreachable) {
-		s.g.opts.Logger.Error("subscription cannot be caught up", "topic", sub.topic.name, "error", err)
+		s.hub.opts.Logger.Error("subscription cannot be caught up", "topic", sub.topic.name, "error", err)
 	}
-	s.refuse(sub.to, codeUnavailable, "the records cannot be read at the moment; the subscription stands and goes on when they can")
+	s.hub.metrics.refusals.WithLabelValues(codeUnavailable).Inc()
+	sub.send(errorFrame(sub.to, codeUnavailable, "the records cannot be read at the moment; the subscription stands and goes on when they can"))
 }
 
 func (sub *subscription) replay(r *reading) {
-	s, page := sub.session, r.page
+	page := r.page
 	if !sub.begun {
 		sub.begun = true
-		s.send(subscribedFrame(sub.to, "replay", engine.Resumed, sub.told))
+		sub.send(subscribedFrame(sub.to, "replay", engine.Resumed, sub.told))
 	}
 	empty := len(page.Entries) == 0
 	var keep []int
@@ -189,7 +190,7 @@ func (sub *subscription) replay(r *reading) {
 	case empty && sub.barren:
 		// The log has brought what the stream does not hold: a failover is about to
 		// be noticed.
-		s.rest()
+		sub.session.rest()
 	default:
 		sub.barren = empty
 	}
@@ -216,10 +217,10 @@ func (sub *subscription) choose(page engine.Page) (keep []int, taken []engine.En
 	size = 0
 	for i, e := range entries {
 		job := engine.JobID("")
-		if !whole || sub.job != "" {
+		if !whole || !sub.filter.all() {
 			job = e.JobID()
 		}
-		if sub.job != "" && job != sub.job {
+		if !sub.filter.all() && !sub.filter.passes(job) {
 			continue
 		}
 		if !whole && last[job] != i && e.Type().Tick() {
@@ -251,8 +252,8 @@ func (sub *subscription) giveEntries(r *reading, entries []engine.Entry, keep []
 		passages = r.frames
 	}
 	for _, p := range passages {
-		sub.session.send(p.frame)
 		sub.told = p.cursor
+		sub.send(p.text)
 	}
 	if sub.told != sub.position.Cursor() {
 		sub.lag()

@@ -1,4 +1,4 @@
-package gateway
+package stream
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -23,10 +24,11 @@ import (
 //	take     the client takes the first frame of the window
 //	doubt    the tail may have missed something
 type stage struct {
-	t   *testing.T
-	e   *engine.Engine
-	s   *session
-	sub *subscription
+	t    *testing.T
+	e    *engine.Engine
+	s    *Session
+	line line
+	sub  *subscription
 
 	name     engine.Topic
 	batches  [][]engine.Report
@@ -39,18 +41,8 @@ type stage struct {
 	pending *reading // read, to be applied
 	err     error
 
-	window [][]byte // frames that the socket has
 	client ledger
 }
-
-// Write implements socket.
-func (st *stage) Write(frame []byte) error {
-	st.window = append(st.window, frame)
-	return nil
-}
-
-// CloseWithMsg implements socket.
-func (st *stage) CloseWithMsg([]byte) error { return nil }
 
 // A ledger is a client's, and what it must not see.
 type ledger struct {
@@ -130,15 +122,11 @@ var stages int
 
 // newStage has a job of a new topic with some records, and a client that holds the
 // first ones and subscribes from there, or afresh.
-func newStage(t *testing.T, e *engine.Engine, o Options, fresh bool, batches [][]engine.Report) *stage {
+func newStage(t *testing.T, e *engine.Engine, l line, o Options, fresh bool, batches [][]engine.Report) *stage {
 	t.Helper()
 	stages++
-	st := &stage{t: t, e: e, name: engine.Topic(fmt.Sprintf("user:%d", stages)), batches: batches}
-	o.Engine, o.Logger = e, slog.New(slog.NewTextHandler(io.Discard, nil))
-	g, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st := &stage{t: t, e: e, line: l, name: engine.Topic(fmt.Sprintf("user:%d", stages)), batches: batches}
+	h := quietly(t, e, o)
 	got, err := e.Enqueue(t.Context(), engine.Spec{Topic: st.name, Type: "export"})
 	if err != nil {
 		t.Fatal(err)
@@ -158,23 +146,26 @@ func newStage(t *testing.T, e *engine.Engine, o Options, fresh bool, batches [][
 		after = ""
 	}
 	// What hub.follow does, without a tail.
-	tp := &topic{name: st.name, hub: g.hub, stop: func() {}}
-	g.hub.topics[st.name] = tp
-	st.subscribe(g, tp, after)
+	h.topics[st.name] = &topic{name: st.name, hub: h, stop: func() {}}
+	st.subscribe(h, after)
 	return st
 }
 
 // subscribe gives the stage's client its session and its subscription; after is "" for
 // a fresh one.
-func (st *stage) subscribe(g *Gateway, tp *topic, after engine.Cursor) {
-	st.s = &session{g: g, hub: g.hub, socket: st, shorter: make(chan struct{}, 1), gone: make(chan struct{})}
+func (st *stage) subscribe(h *Hub, after engine.Cursor) {
+	st.t.Helper()
+	st.s = st.line.open(st.t, h)
 	st.client = ledger{strict: true, seen: map[engine.Cursor]bool{}, cursor: after, from: after}
-	st.sub = &subscription{session: st.s, sid: "a", to: addressed("a"), due: engine.Fresh, topic: tp}
-	if after != "" {
-		st.sub.position, st.sub.told, st.sub.due = engine.At(after), after, ""
-	}
-	tp.add(st.sub)
-	st.sub.change(func() {})
+	st.s.Subscribe(transport.Subscribe{Sid: "a", Topic: string(st.name), After: string(after)})
+	st.sub = st.s.subs["a"]
+}
+
+// written reports whether the client has a frame to take.
+func (st *stage) written() bool {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	return len(st.s.window) > 0
 }
 
 func (st *stage) commit(b []engine.Report) {
@@ -219,7 +210,7 @@ func (st *stage) steps(withTake bool) []string {
 	case st.departs():
 		can = append(can, "read")
 	}
-	if withTake && len(st.window) > 0 {
+	if withTake && st.written() {
 		can = append(can, "take")
 	}
 	return can
@@ -269,19 +260,21 @@ func (st *stage) handOut() {
 }
 
 func (st *stage) take() {
-	frame := st.window[0]
-	st.window = st.window[1:]
-	if err := st.client.take(frame); err != nil {
-		st.t.Fatalf("%s: %v", frame, err)
+	st.t.Helper()
+	frame := st.line.take(st.t)
+	if err := st.client.take(frame.Text); err != nil {
+		st.t.Fatalf("%s: %v", frame.Text, err)
 	}
-	st.s.sent(frame)
+	if frame.Sid != "" && (frame.Sid != "a" || frame.Topic != st.name || frame.Cursor != st.client.cursor) {
+		st.t.Fatalf("%s: the frame is of %s and %s, and says that the client is at %q, which is at %q", frame.Text, frame.Sid, frame.Topic, frame.Cursor, st.client.cursor)
+	}
 }
 
 // finish lets everything happen that is left, and checks what the client holds.
 func (st *stage) finish(trace []string) {
 	st.t.Helper()
 	for turn := 0; ; turn++ {
-		for len(st.window) > 0 {
+		for st.written() {
 			st.take()
 		}
 		can := st.steps(false)
@@ -294,6 +287,7 @@ func (st *stage) finish(trace []string) {
 		st.step(can[len(can)-1])
 	}
 	st.check(trace)
+	st.line.hangUp()
 }
 
 // check holds the client against what was committed.
@@ -350,90 +344,97 @@ func TestEveryMomentOfABurst(t *testing.T) {
 		{"fresh, with trims", 10, true, 2, 9},
 		{"from a cursor, with trims", 10, false, 2, 9},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			e := stageEngine(t, url, c.entries)
-			schedules, trimmed := 0, 0
-			// Each schedule is a list of choices; the next differs in the last place
-			// where another choice was left.
-			for choices := []int{}; ; {
-				st := newStage(t, e, Options{}, c.fresh, burst(c.batches, c.size))
-				var trace []string
-				var widths []int
-				for {
-					for len(st.window) > 0 {
-						st.take()
+		for over, line := range lines {
+			t.Run(c.name+", "+over, func(t *testing.T) {
+				e := stageEngine(t, url, c.entries)
+				schedules, trimmed := 0, 0
+				// Each schedule is a list of choices; the next differs in the last place
+				// where another choice was left.
+				for choices := []int{}; ; {
+					st := newStage(t, e, line(), Options{}, c.fresh, burst(c.batches, c.size))
+					var trace []string
+					var widths []int
+					for {
+						for st.written() {
+							st.take()
+						}
+						can := st.steps(false)
+						if len(can) == 0 {
+							break
+						}
+						at := len(trace)
+						if at == len(choices) {
+							choices = append(choices, 0)
+						}
+						widths = append(widths, len(can))
+						trace = append(trace, can[choices[at]])
+						st.step(can[choices[at]])
 					}
-					can := st.steps(false)
-					if len(can) == 0 {
+					st.finish(trace)
+					schedules++
+					trimmed += st.client.told
+					at := len(choices) - 1
+					for at >= 0 && choices[at]+1 >= widths[at] {
+						at--
+					}
+					if at < 0 {
 						break
 					}
-					at := len(trace)
-					if at == len(choices) {
-						choices = append(choices, 0)
-					}
-					widths = append(widths, len(can))
-					trace = append(trace, can[choices[at]])
-					st.step(can[choices[at]])
+					choices = append(choices[:at:at], choices[at]+1)
 				}
-				st.finish(trace)
-				schedules++
-				trimmed += st.client.told
-				at := len(choices) - 1
-				for at >= 0 && choices[at]+1 >= widths[at] {
-					at--
+				t.Logf("%d schedules, %d snapshots because of trims", schedules, trimmed)
+				if schedules < 50 || (trimmed > 0) != (c.entries == 10) {
+					t.Errorf("%d schedules and %d trims: the test does not step through what it is to", schedules, trimmed)
 				}
-				if at < 0 {
-					break
-				}
-				choices = append(choices[:at:at], choices[at]+1)
-			}
-			t.Logf("%d schedules, %d snapshots because of trims", schedules, trimmed)
-			if schedules < 50 || (trimmed > 0) != (c.entries == 10) {
-				t.Errorf("%d schedules and %d trims: the test does not step through what it is to", schedules, trimmed)
-			}
-		})
+			})
+		}
 	}
 }
 
 // TestAnyOrderWithASlowClient takes steps at random, with a window of two frames, a
 // client that takes them when it likes, a tail that is interrupted, and trims.
 func TestAnyOrderWithASlowClient(t *testing.T) {
-	e := stageEngine(t, redistest.Server(t).URL(), 40)
-	told, given := 0, 0
-	for seed := range uint64(60) {
-		rng := rand.New(rand.NewPCG(seed, 3))
-		st := newStage(t, e, Options{WindowFrames: 2}, seed%2 == 0, burst(12, 1+rng.IntN(12)))
-		st.client.strict = false
-		st.s.g.opts.WindowBytes = 2 << 10 // less than the options allow: a few records
-		var trace []string
-		for {
-			can := st.steps(true)
-			if len(can) == 0 {
-				break
+	url := redistest.Server(t).URL()
+	for over, line := range lines {
+		t.Run(over, func(t *testing.T) {
+			e := stageEngine(t, url, 40)
+			told, given := 0, 0
+			for seed := range uint64(60) {
+				rng := rand.New(rand.NewPCG(seed, 3))
+				st := newStage(t, e, line(), Options{WindowFrames: 2}, seed%2 == 0, burst(12, 1+rng.IntN(12)))
+				st.client.strict = false
+				st.s.hub.opts.WindowBytes = 2 << 10 // less than the gateway's options allow: a few records
+				var trace []string
+				for {
+					can := st.steps(true)
+					if len(can) == 0 {
+						break
+					}
+					what := can[rng.IntN(len(can))]
+					if rng.IntN(12) == 0 {
+						what = "doubt"
+					}
+					trace = append(trace, what)
+					st.step(what)
+					if n := len(st.s.window); n > 2 || n != st.s.frames {
+						t.Fatalf("seed %d: %d frames in the window, %d are counted", seed, n, st.s.frames)
+					}
+				}
+				st.finish(append(trace, fmt.Sprintf("seed %d", seed)))
+				told += st.client.told
+				given += len(st.client.seen)
 			}
-			what := can[rng.IntN(len(can))]
-			if rng.IntN(12) == 0 {
-				what = "doubt"
+			t.Logf("%d records given, %d snapshots because of trims", given, told)
+			if told == 0 || given == 0 {
+				t.Errorf("%d records given, %d snapshots because of trims: want both", given, told)
 			}
-			trace = append(trace, what)
-			st.step(what)
-			if len(st.window) > 2+reserve {
-				t.Fatalf("seed %d: %d frames in the window", seed, len(st.window))
-			}
-		}
-		st.finish(append(trace, fmt.Sprintf("seed %d", seed)))
-		told += st.client.told
-		given += len(st.client.seen)
-	}
-	t.Logf("%d records given, %d snapshots because of trims", given, told)
-	if told == 0 || given == 0 {
-		t.Errorf("%d records given, %d snapshots because of trims: want both", given, told)
+		})
 	}
 }
 
 // While a frame waits for room in the window, records wait in the stream and not behind it.
 func TestRecordsQueueBehindNoFrame(t *testing.T) {
-	st := newStage(t, stageEngine(t, redistest.Server(t).URL(), 5000), Options{}, true, burst(20, 1))
+	st := newStage(t, stageEngine(t, redistest.Server(t).URL(), 5000), &memory{}, Options{}, true, burst(20, 1))
 	for !st.client.live {
 		for _, what := range []string{"read", "apply", "take"} {
 			if slices.Contains(st.steps(true), what) {
@@ -441,21 +442,20 @@ func TestRecordsQueueBehindNoFrame(t *testing.T) {
 			}
 		}
 	}
-	st.s.g.opts.WindowBytes = 4 << 10 // less than the options allow
-	st.client.strict = false          // ticks that it missed give way to the end
-	long := make([]byte, 2500)
+	st.s.hub.opts.WindowBytes = 4 << 10 // less than the gateway's options allow
+	st.client.strict = false            // ticks that it missed give way to the end
+	long := transport.Frame{Text: make([]byte, 2500)}
 	st.s.send(long)
 	st.s.send(long) // waits: it does not fit beside the first
 	for range st.batches {
 		st.step("append")
 		st.step("tail")
 	}
-	if len(st.s.queue) != 1 || len(st.window) != 1 {
-		t.Errorf("%d frames are queued and %d in the window, want one each", len(st.s.queue), len(st.window))
+	if len(st.s.queue) != 1 || len(st.s.window) != 1 {
+		t.Errorf("%d frames are queued and %d in the window, want one each", len(st.s.queue), len(st.s.window))
 	}
 	for range 2 {
-		st.window = st.window[1:]
-		st.s.sent(long)
+		st.line.take(t)
 	}
 	st.finish([]string{"records behind a frame"})
 }

@@ -1,11 +1,9 @@
-package gateway
+package stream
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
 // A crowd is a topic with many jobs, so large that some ten fill a page, and sessions that
@@ -22,7 +21,8 @@ import (
 type crowd struct {
 	t    *testing.T
 	e    *engine.Engine
-	g    *Gateway
+	h    *Hub
+	line func() line // that clients join by
 	tp   *topic
 	rng  *rand.Rand
 	head engine.Cursor
@@ -37,10 +37,10 @@ type crowd struct {
 
 // An onlooker is a client of docs/protocol.md, and its session.
 type onlooker struct {
-	s      *session
-	sub    *subscription
-	window [][]byte
-	most   int // bytes that the session held
+	s    *Session
+	line line
+	sub  *subscription
+	most int // bytes that the session held
 
 	cursor    engine.Cursor
 	live      bool
@@ -53,25 +53,14 @@ type onlooker struct {
 	moved     int           // snapshots whose cursor was trimmed before their end
 }
 
-func (c *onlooker) Write(frame []byte) error {
-	c.window = append(c.window, frame)
-	return nil
-}
-
-func (c *onlooker) CloseWithMsg([]byte) error { return nil }
-
 func newCrowd(t *testing.T, e *engine.Engine, seed uint64, jobs int, o Options) *crowd {
 	t.Helper()
 	stages++
-	w := &crowd{t: t, e: e, rng: rand.New(rand.NewPCG(seed, 11)), pens: map[engine.JobID]*engine.Report{}}
-	o.Engine, o.Logger = e, slog.New(slog.NewTextHandler(io.Discard, nil))
-	var err error
-	if w.g, err = New(o); err != nil {
-		t.Fatal(err)
-	}
-	w.g.hub.pages.age = time.Hour // so that a machine that pauses changes nothing
-	w.tp = &topic{name: engine.Topic(fmt.Sprintf("user:%d", stages)), hub: w.g.hub, stop: func() {}}
-	w.g.hub.topics[w.tp.name] = w.tp
+	w := &crowd{t: t, e: e, line: lines["in memory"], rng: rand.New(rand.NewPCG(seed, 11)), pens: map[engine.JobID]*engine.Report{}}
+	w.h = quietly(t, e, o)
+	w.h.pages.age = time.Hour // so that a machine that pauses changes nothing
+	w.tp = &topic{name: engine.Topic(fmt.Sprintf("user:%d", stages)), hub: w.h, stop: func() {}}
+	w.h.topics[w.tp.name] = w.tp
 	for range jobs {
 		w.begin()
 	}
@@ -163,14 +152,11 @@ func (w *crowd) write(id engine.JobID, kind engine.RecordType) {
 
 // join has another client subscribe; after is "" for a fresh one.
 func (w *crowd) join(after engine.Cursor, limit int) *onlooker {
-	c := &onlooker{cursor: after, held: map[engine.JobID]engine.Job{}}
-	c.s = &session{g: w.g, hub: w.g.hub, socket: c, shorter: make(chan struct{}, 1), gone: make(chan struct{})}
-	c.sub = &subscription{session: c.s, sid: "a", to: addressed("a"), due: engine.Fresh, topic: w.tp, limit: limit}
-	if after != "" {
-		c.sub.position, c.sub.told, c.sub.due = engine.At(after), after, ""
-	}
-	w.tp.add(c.sub)
-	c.sub.change(func() {})
+	w.t.Helper()
+	c := &onlooker{line: w.line(), cursor: after, held: map[engine.JobID]engine.Job{}}
+	c.s = c.line.open(w.t, w.h)
+	c.s.Subscribe(transport.Subscribe{Sid: "a", Topic: string(w.tp.name), After: string(after), Limit: limit})
+	c.sub = c.s.subs["a"]
 	w.clients = append(w.clients, c)
 	return c
 }
@@ -178,14 +164,14 @@ func (w *crowd) join(after engine.Cursor, limit int) *onlooker {
 // step is one of the gateway's: it reports whether there was anything to do.
 func (w *crowd) step(what string) bool {
 	w.t.Helper()
-	q := w.g.hub.catchUps
+	q := w.h.catchUps
 	switch what {
 	case "read and land":
 		if len(q.items) == 0 {
 			return false
 		}
 		f, _ := q.take()
-		w.g.hub.fly(w.t.Context(), f)
+		w.h.fly(w.t.Context(), f)
 	case "tail":
 		if len(w.entries) == 0 {
 			return false
@@ -195,12 +181,12 @@ func (w *crowd) step(what string) bool {
 		}
 		w.entries = nil
 		w.tp.handOut()
-		w.g.hub.inboxes.items = nil
+		w.h.inboxes.items = nil
 	case "take":
 		some := false
 		for _, c := range w.clients {
-			some = some || len(c.window) > 0
-			if len(c.window) > 0 && w.rng.IntN(2) == 0 {
+			some = some || len(c.s.window) > 0
+			if len(c.s.window) > 0 && w.rng.IntN(2) == 0 {
 				w.take(c)
 			}
 		}
@@ -208,10 +194,7 @@ func (w *crowd) step(what string) bool {
 	}
 	for _, c := range w.clients {
 		c.s.retry()
-		held := c.s.bytes
-		for _, f := range c.s.queue {
-			held += len(f)
-		}
+		_, held := c.s.held()
 		c.most = max(c.most, held)
 	}
 	return true
@@ -219,12 +202,13 @@ func (w *crowd) step(what string) bool {
 
 func (w *crowd) take(c *onlooker) {
 	w.t.Helper()
-	frame := c.window[0]
-	c.window = c.window[1:]
-	if err := c.take(frame); err != nil {
-		w.t.Fatalf("%.300s: %v", frame, err)
+	frame := c.line.take(w.t)
+	if err := c.take(frame.Text); err != nil {
+		w.t.Fatalf("%.300s: %v", frame.Text, err)
 	}
-	c.s.sent(frame)
+	if frame.Sid != "" && frame.Cursor != c.cursor {
+		w.t.Fatalf("%.300s: the frame says that the client is at %q, which is at %q", frame.Text, frame.Cursor, c.cursor)
+	}
 }
 
 func (c *onlooker) take(text []byte) error {

@@ -1,4 +1,4 @@
-package gateway
+package stream
 
 import (
 	"fmt"
@@ -14,25 +14,32 @@ import (
 // Jobs begin, move, end and are trimmed between any two pages, for several clients that
 // share them and take them as they like: none of them misses anything, or holds too much.
 func TestSnapshotsInPagesAtAnyMoment(t *testing.T) {
-	e := stageEngine(t, redistest.Server(t).URL(), 24)
-	clients, snapshots, moved, most := 0, 0, 0, 0
-	for seed := range uint64(soakable(25, 1000)) {
-		w := newCrowd(t, e, seed, 40, Options{WindowFrames: 4, WindowBytes: 64 << 10})
-		if err := w.run(nil); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-		for _, c := range w.clients {
-			most = max(most, c.most)
-			snapshots, moved = snapshots+len(c.snapshots), moved+c.moved
-		}
-		clients += len(w.clients)
-	}
-	t.Logf("%d clients had %d snapshots, %d of them trimmed before their end, and held at most %d bytes each", clients, snapshots, moved, most)
-	if most > 128<<10 {
-		t.Errorf("a session held %d bytes, its window is %d and a page %d", most, 64<<10, 64<<10)
-	}
-	if snapshots <= clients/2 || moved == 0 {
-		t.Error("the test does not see what it is for")
+	url := redistest.Server(t).URL()
+	for over, line := range lines {
+		t.Run(over, func(t *testing.T) {
+			e := stageEngine(t, url, 24)
+			clients, snapshots, moved, most := 0, 0, 0, 0
+			for seed := range uint64(soakable(25, 1000)) {
+				w := newCrowd(t, e, seed, 40, Options{WindowFrames: 4, WindowBytes: 64 << 10})
+				w.line = line
+				if err := w.run(nil); err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+				for _, c := range w.clients {
+					most = max(most, c.most)
+					snapshots, moved = snapshots+len(c.snapshots), moved+c.moved
+					c.line.hangUp()
+				}
+				clients += len(w.clients)
+			}
+			t.Logf("%d clients had %d snapshots, %d of them trimmed before their end, and held at most %d bytes each", clients, snapshots, moved, most)
+			if most > 128<<10 {
+				t.Errorf("a session held %d bytes, its window is %d and a page %d", most, 64<<10, 64<<10)
+			}
+			if snapshots <= clients/2 || moved == 0 {
+				t.Error("the test does not see what it is for")
+			}
+		})
 	}
 }
 
@@ -43,7 +50,7 @@ func TestPagesThatAreTooOldAreSeen(t *testing.T) {
 	for seed := range uint64(1000) {
 		w := newCrowd(t, e, seed, 40, Options{WindowFrames: 4, WindowBytes: 64 << 10})
 		err := w.run(func() {
-			for _, r := range w.g.hub.pages.held {
+			for _, r := range w.h.pages.held {
 				r.began = time.Now().Add(time.Hour)
 			}
 		})
@@ -80,7 +87,7 @@ func TestSubscribersShareASnapshot(t *testing.T) {
 	if err := w.check(alone); err != nil {
 		t.Fatal(err)
 	}
-	w.clients, w.g.hub.pages.held = nil, map[need]*reading{}
+	w.clients, w.h.pages.held = nil, map[need]*reading{}
 	for range 50 {
 		w.join("", 0)
 	}
@@ -111,7 +118,7 @@ func TestSocketThatNeverReadsASnapshot(t *testing.T) {
 		w.step("tail")
 	}
 	for _, c := range w.clients {
-		o := w.g.opts
+		o := w.h.opts
 		if c.most == 0 || c.most > o.WindowBytes+64<<10 {
 			t.Errorf("it holds %d bytes of a window of %d", c.most, o.WindowBytes)
 		}
@@ -139,7 +146,7 @@ func TestHistoryIsRewrittenWithinASnapshot(t *testing.T) {
 			if _, pages := c.sub.snapshot.Next(); !pages {
 				break
 			}
-			for len(c.window) > 0 {
+			for len(c.s.window) > 0 {
 				w.take(c)
 			}
 			w.step("read and land")

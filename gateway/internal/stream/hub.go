@@ -1,0 +1,163 @@
+package stream
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
+)
+
+// Timing of the hub.
+const (
+	// retryDelay is how long a session waits for a Redis that did not answer, or
+	// whose stream does not hold yet what its log does.
+	retryDelay = 300 * time.Millisecond
+	// hubTick is how often the hub looks for what waits for its time.
+	hubTick = 50 * time.Millisecond
+)
+
+// Options say what a Hub reads from, and what its sessions may hold. All fields are
+// required.
+type Options struct {
+	Engine *engine.Engine
+
+	Connections   int // that one principal may have open
+	Subscriptions int // that one session may have
+
+	// WindowFrames and WindowBytes bound what waits in memory for one session's transport.
+	WindowFrames int
+	WindowBytes  int
+
+	PingInterval    time.Duration // that clients are told
+	FilterLag       time.Duration // how long the cursor of a filtered subscription may stand
+	CatchUps        int           // pages and snapshots that are read at a time
+	ReconnectSpread time.Duration // over which clients that are sent away come back
+
+	Uses     *access.Uses
+	Registry *prometheus.Registry
+	Logger   *slog.Logger
+}
+
+// A Hub knows who follows what, and owns the goroutines that serve them: their number
+// depends on neither.
+type Hub struct {
+	opts     Options
+	engine   *engine.Engine
+	metrics  *metrics
+	sessions sessions
+
+	mu     sync.Mutex
+	topics map[engine.Topic]*topic
+
+	inboxes  *ready[*topic] // have something to hand out
+	catchUps *flights       // for subscriptions that are behind, of sessions that have room
+	pages    pages          // of snapshots, that others may be given
+
+	laggards shelf[*subscription] // their clients' cursors are to be moved
+	retries  shelf[*Session]      // are to catch up again
+
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+}
+
+// New makes a hub. Its error is of metrics that are registered already.
+func New(o Options) (*Hub, error) {
+	m, err := newMetrics(o.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &Hub{
+		opts: o, engine: o.Engine, metrics: m, sessions: sessions{all: map[*Session]struct{}{}}, topics: map[engine.Topic]*topic{},
+		inboxes: newReady[*topic](), catchUps: newFlights(), pages: pages{age: pageAge, held: map[need]*reading{}},
+		laggards: shelf[*subscription]{delay: o.FilterLag}, retries: shelf[*Session]{delay: retryDelay},
+	}, nil
+}
+
+// Start takes sessions from now on, and sets the workers going: as many hand records out
+// as the process has CPUs.
+func (h *Hub) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	for range runtime.GOMAXPROCS(0) {
+		h.workers.Go(func() {
+			for t, ok := h.inboxes.take(); ok; t, ok = h.inboxes.take() {
+				t.handOut()
+			}
+		})
+	}
+	for range h.opts.CatchUps {
+		h.workers.Go(func() {
+			for f, ok := h.catchUps.take(); ok; f, ok = h.catchUps.take() {
+				h.fly(ctx, f)
+			}
+		})
+	}
+	h.workers.Go(func() { h.tick(ctx) })
+	h.sessions.mu.Lock()
+	h.sessions.opens = true
+	h.sessions.mu.Unlock()
+}
+
+// Stop ends the workers, when all sessions have ended.
+func (h *Hub) Stop() {
+	h.cancel()
+	h.inboxes.close()
+	h.catchUps.close()
+	h.workers.Wait()
+}
+
+func (h *Hub) tick(ctx context.Context) {
+	ticker := time.NewTicker(hubTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for _, sub := range h.laggards.due(now) {
+				sub.change(sub.moveCursor)
+			}
+			for _, s := range h.retries.due(now) {
+				s.retry()
+			}
+			h.pages.expire(now)
+		}
+	}
+}
+
+// follow makes sub one of its topic's. From then on it hears everything that is
+// committed, or that it may have missed something.
+func (h *Hub) follow(sub *subscription, name engine.Topic) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[name]
+	if t == nil {
+		t = &topic{name: name, hub: h}
+		t.stop = h.engine.Listen(name, t)
+		h.topics[name] = t
+		h.metrics.topics.Inc()
+	}
+	sub.topic = t
+	t.add(sub)
+	h.metrics.subscriptions.Inc()
+}
+
+// unfollow is called once for every follow.
+func (h *Hub) unfollow(sub *subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.metrics.subscriptions.Dec()
+	t := sub.topic
+	if t.remove(sub) > 0 {
+		return
+	}
+	t.stop()
+	delete(h.topics, t.name)
+	h.metrics.topics.Dec()
+}

@@ -1,0 +1,267 @@
+package stream
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
+)
+
+// A Session is one connection of a client, over whatever transport. The transport calls
+// Begin once it can take frames, End when it carries none any more, and Leave when its
+// connection is gone. Between the two a client's
+// requests come one at a time; Sent and Fail may come at any moment.
+type Session struct {
+	hub       *Hub
+	transport transport.Transport
+	id        string
+
+	shorter chan struct{} // holds one: the queue has become shorter
+	gone    chan struct{} // closed when the transport has failed
+	leave   sync.Once
+
+	mu        sync.Mutex
+	begun     bool
+	principal *auth.Principal // nil until it is known
+	use       *access.Use     // with principal
+	timer     *time.Timer     // ends a session whose credentials have ended
+	subs      map[string]*subscription
+
+	// window holds the frames that have room: the transport has the first, and has the next
+	// one once it has said that the first was sent.
+	window        []transport.Frame
+	frames, bytes int               // in the window
+	queue         []transport.Frame // wait for room there
+
+	behind   []*subscription
+	catching bool // one of them is in a flight
+	resting  bool // with the hub, until it may try again
+	closing  bool // nothing may follow what is in the window
+	closed   bool
+	why      transport.Reason // with closing
+	words    string           // likewise, for people
+}
+
+// backlog is how many frames may wait in a session's queue before its client is no longer
+// read from.
+const backlog = 32
+
+func newSession(h *Hub, t transport.Transport) *Session {
+	return &Session{hub: h, transport: t, id: rand.Text()[:16], shorter: make(chan struct{}, 1), gone: make(chan struct{})}
+}
+
+// Begin says that the transport takes frames. It reports whether the session goes on: a
+// gateway that stops says goodbye at once.
+func (s *Session) Begin() bool {
+	s.mu.Lock()
+	s.begun = true
+	s.mu.Unlock()
+	if s.hub.draining() { // its goodbye may have come before
+		s.goodbye()
+		return false
+	}
+	return true
+}
+
+// Principal is whose session it is; nil until it is known.
+func (s *Session) Principal() *auth.Principal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.principal
+}
+
+// Admit lets a principal in, within the bound of its connections.
+func (s *Session) Admit(p *auth.Principal) {
+	use := s.hub.opts.Uses.Enter(p, access.Socket, s.hub.opts.Connections)
+	if use == nil {
+		s.SendAway(transport.TooMany, "too many connections", "too_many_connections")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.principal, s.use = p, use
+	s.expire()
+	s.welcome()
+}
+
+// Renew gives the session new credentials of its principal, and checks all subscriptions
+// again: what the new ones do not grant ends, and nothing of it is sent any more but a frame
+// that the transport already has.
+func (s *Session) Renew(p *auth.Principal) {
+	s.mu.Lock()
+	switch {
+	case s.closing || s.closed:
+		s.mu.Unlock()
+		return
+	case s.principal.Subject != p.Subject:
+		s.shut(transport.Unauthenticated, "the token is another user's", nil)
+		s.mu.Unlock()
+		return
+	}
+	s.principal = p
+	s.use.Renew(p)
+	s.expire()
+	ended := s.withdraw()
+	s.welcome()
+	for _, sub := range ended {
+		s.refuse(sub.sid, sub.to, codeForbidden, forbidden)
+	}
+	s.advance()
+	s.mu.Unlock()
+	for _, sub := range ended {
+		s.hub.unfollow(sub)
+	}
+}
+
+// withdraw ends the subscriptions that the principal may not read, and takes back what was
+// to be sent of their topics. Whoever calls it tells the hub afterwards.
+func (s *Session) withdraw() []*subscription {
+	var ended []*subscription
+	for _, sub := range s.subs {
+		if !s.principal.May(auth.Read, sub.topic.name) {
+			s.drop(sub)
+			ended = append(ended, sub)
+		}
+	}
+	withheld := func(f transport.Frame) bool { return f.Topic != "" && !s.principal.May(auth.Read, f.Topic) }
+	if len(s.window) > 1 {
+		for _, f := range s.window[1:] {
+			if withheld(f) {
+				s.frames--
+				s.bytes -= len(f.Text)
+			}
+		}
+		rest := slices.DeleteFunc(s.window[1:], withheld)
+		s.window = s.window[:1+len(rest)]
+	}
+	s.queue = slices.DeleteFunc(s.queue, withheld)
+	return ended
+}
+
+func (s *Session) welcome() {
+	s.send(transport.Frame{Text: welcomeFrame(s.id, opaque(s.principal.Subject), s.hub.opts.PingInterval, s.principal.Expires)})
+}
+
+// opaque names a principal to its client, so that it sees when it is another one's.
+func opaque(subject string) string {
+	sum := sha256.Sum256([]byte("principal " + subject))
+	return hex.EncodeToString(sum[:8])
+}
+
+// expire ends the session with its principal's credentials.
+func (s *Session) expire() {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	if at := s.principal.Expires; !at.IsZero() {
+		s.timer = time.AfterFunc(time.Until(at), func() { s.Close(transport.Unauthenticated, "the credentials have expired") })
+	}
+}
+
+// Pong answers a ping of the client's.
+func (s *Session) Pong() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.send(transport.Frame{Text: pongFrame})
+}
+
+// refuse answers with an error; sid and to are "" where it is about the connection.
+func (s *Session) refuse(sid, to, code, message string) {
+	s.hub.metrics.refusals.WithLabelValues(code).Inc()
+	s.send(transport.Frame{Text: errorFrame(to, code, message), Sid: sid})
+}
+
+// drop ends a subscription. Whoever calls it tells the hub afterwards, whose lock comes
+// before the session's.
+func (s *Session) drop(sub *subscription) {
+	sub.over = true
+	delete(s.subs, sub.sid)
+}
+
+// Closing reports whether the session is ending: then its client is not heard any more.
+func (s *Session) Closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing || s.closed
+}
+
+// Close ends the session with a reason, after what is in the window. text is for people.
+func (s *Session) Close(reason transport.Reason, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut(reason, text, nil)
+}
+
+// SendAway is Close with a goodbye that says when to come back.
+func (s *Session) SendAway(reason transport.Reason, text, goodbye string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut(reason, text, goodbyeFrame(goodbye, s.hub.reconnectAfter()))
+}
+
+// goodbye ends a session that may come back.
+func (s *Session) goodbye() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun {
+		s.shut(transport.Restart, "the gateway is stopping", goodbyeFrame("draining", s.hub.reconnectAfter().Round(time.Millisecond)))
+	}
+}
+
+// shut is Close under the lock, with a last frame; nil: none.
+func (s *Session) shut(reason transport.Reason, text string, last []byte) {
+	if s.closing || s.closed {
+		return
+	}
+	s.hub.metrics.closes.WithLabelValues(closeLabel(reason)).Inc()
+	s.closing, s.why, s.words = true, reason, text
+	s.queue, s.behind = nil, nil
+	if last != nil {
+		s.put(transport.Frame{Text: last})
+	}
+	if len(s.window) == 0 {
+		s.transport.Close(reason, text)
+	}
+	s.unblock()
+}
+
+// Fail says that the transport takes nothing any more.
+func (s *Session) Fail() { s.leave.Do(func() { close(s.gone) }) }
+
+// End releases everything, when the transport carries nothing any more.
+func (s *Session) End() {
+	s.Fail()
+	s.mu.Lock()
+	s.closed = true
+	s.window, s.queue, s.behind = nil, nil, nil
+	subs := s.subs
+	s.subs = nil
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	for _, sub := range subs {
+		sub.over = true
+	}
+	s.mu.Unlock()
+	for _, sub := range subs {
+		s.hub.unfollow(sub)
+	}
+}
+
+// Leave ends the session's counting among the hub's and its principal's, after End.
+func (s *Session) Leave() {
+	s.mu.Lock()
+	use := s.use
+	s.mu.Unlock()
+	if use != nil {
+		use.Leave()
+	}
+	s.hub.exit(s)
+}

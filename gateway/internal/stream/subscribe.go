@@ -1,0 +1,97 @@
+package stream
+
+import (
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
+)
+
+// Codes of error frames. After codeUnavailable the subscription stands; after the
+// others there is none.
+const (
+	codeInvalid     = "invalid"
+	codeForbidden   = "forbidden"
+	codeNotFound    = "not_found"
+	codeSidInUse    = "sid_in_use"
+	codeTooMany     = "too_many_subscriptions"
+	codeUnavailable = "unavailable"
+)
+
+// forbidden is all that a client hears of a topic that it may not read, whether or not
+// there is one.
+const forbidden = "you may not read this topic"
+
+// maxSidBytes bounds the name that a client gives a subscription.
+const maxSidBytes = 64
+
+// Subscribe makes the subscription that the client asks for, or sends an error that says
+// why not. The session has a principal by then.
+func (s *Session) Subscribe(m transport.Subscribe) {
+	if m.Sid == "" || len(m.Sid) > maxSidBytes {
+		s.Close(transport.Protocol, "subscribe needs a sid of 1 to 64 bytes")
+		return
+	}
+	sub, code, text := s.open(m)
+	if sub == nil {
+		s.mu.Lock()
+		s.refuse(m.Sid, addressed(m.Sid), code, text)
+		s.mu.Unlock()
+		return
+	}
+	s.hub.follow(sub, engine.Topic(m.Topic))
+	sub.change(func() {})
+}
+
+// open makes the subscription, or says why not.
+func (s *Session) open(m transport.Subscribe) (sub *subscription, code, text string) {
+	topic, err := engine.ParseTopic(m.Topic)
+	if err != nil {
+		return nil, codeInvalid, err.Error()
+	}
+	sub = &subscription{session: s, sid: m.Sid, to: addressed(m.Sid), due: engine.Fresh, limit: m.Limit}
+	if m.After != "" {
+		after, err := engine.ParseCursor(m.After)
+		if err != nil {
+			return nil, codeInvalid, err.Error()
+		}
+		sub.position, sub.told, sub.due = engine.At(after), after, ""
+	}
+	if sub.filter, err = newFilter(m.Job); err != nil {
+		return nil, codeInvalid, err.Error()
+	}
+	if _, err := engine.NewPaging("", m.Limit); err != nil {
+		return nil, codeInvalid, err.Error()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.principal.May(auth.Read, topic):
+		return nil, codeForbidden, forbidden
+	case s.subs[m.Sid] != nil:
+		return nil, codeSidInUse, "this sid is in use: choose a new one for each subscription"
+	case len(s.subs) >= s.hub.opts.Subscriptions:
+		return nil, codeTooMany, "this connection has as many subscriptions as it may have: end one first"
+	}
+	if s.subs == nil {
+		s.subs = map[string]*subscription{}
+	}
+	s.subs[m.Sid] = sub
+	return sub, "", ""
+}
+
+// Unsubscribe ends a subscription. One that there is not may just have ended.
+func (s *Session) Unsubscribe(sid string) {
+	if sid == "" || len(sid) > maxSidBytes {
+		s.Close(transport.Protocol, "unsubscribe needs a sid of 1 to 64 bytes")
+		return
+	}
+	s.mu.Lock()
+	sub := s.subs[sid]
+	if sub != nil {
+		s.drop(sub)
+	}
+	s.mu.Unlock()
+	if sub != nil {
+		s.hub.unfollow(sub)
+	}
+}

@@ -1,0 +1,95 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
+)
+
+// A message is what a client may send; which fields count depends on its type.
+type message struct {
+	Type  string `json:"type"`
+	Token string `json:"token"`
+	Sid   string `json:"sid"`
+	Topic string `json:"topic"`
+	After string `json:"after"`
+	Job   string `json:"job"`
+	Limit int    `json:"limit"`
+}
+
+// hear takes a text message. It runs in the socket's own reader, one message at a time.
+func (s *socket) hear(text []byte) {
+	if s.session.Closing() {
+		return
+	}
+	var m message
+	switch {
+	case !utf8.Valid(text):
+		s.session.Close(closeInvalidUTF8, "a message is not UTF-8")
+		return
+	case len(bytes.TrimLeft(text, " \t\r\n")) == 0 || bytes.TrimLeft(text, " \t\r\n")[0] != '{':
+		s.session.Close(transport.Protocol, "a message is not a JSON object")
+		return
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		s.session.Close(transport.Protocol, "a message is not JSON, or a field has the wrong type")
+		return
+	}
+	if m.Type == "auth" {
+		s.authenticate(m.Token)
+		return
+	}
+	if s.session.Principal() == nil {
+		s.session.Close(transport.Unauthenticated, "the first message must be auth")
+		return
+	}
+	switch m.Type {
+	case "ping":
+		s.session.Pong()
+	case "subscribe":
+		s.session.Subscribe(transport.Subscribe{Sid: m.Sid, Topic: m.Topic, After: m.After, Job: m.Job, Limit: m.Limit})
+	case "unsubscribe":
+		s.session.Unsubscribe(m.Sid)
+	}
+	s.session.Throttle()
+}
+
+// arrived takes note of what comes in, in the socket's own reader and before it is a
+// message; false when no more is to be read.
+func (s *socket) arrived(p []byte) bool {
+	n, endless := s.incoming.count(p)
+	now := time.Now()
+	for range n {
+		if !s.rate.take(now) {
+			s.session.SendAway(transport.Rate, "too many frames", "rate")
+			return false
+		}
+	}
+	if endless {
+		s.session.Close(closeTooLong, "a message is too long")
+		return false
+	}
+	return true
+}
+
+// authenticate takes an auth message: the first, or a renewal.
+func (s *socket) authenticate(token string) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.server.opts.AuthTimeout)
+	defer cancel()
+	p, err := s.server.opts.Auth.Token(ctx, token)
+	switch {
+	case err != nil:
+		s.reject(err)
+	case s.session.Principal() != nil:
+		s.session.Renew(p)
+	default:
+		if s.patience != nil {
+			s.patience.Stop()
+		}
+		s.session.Admit(p)
+	}
+}
