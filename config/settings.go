@@ -229,6 +229,12 @@ var settings = []Setting{
 		codec: count(func(c *Config) *int { return &c.Worker.CrashLimit }),
 	},
 	{
+		Key: "worker.unknown_type_wait", field: "UnknownTypeWait",
+		Doc: "How long a job waits for a worker that knows its type, when one that does not has taken it. If none " +
+			"comes by then, the job fails with code no_handler.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.UnknownTypeWait }),
+	},
+	{
 		Key: "worker.rescues_per_second", field: "RescuesPerSecond",
 		Doc:   "How fast a worker takes over the jobs of lost ones.",
 		codec: decimal(func(c *Config) *float64 { return &c.Worker.RescuesPerSecond }),

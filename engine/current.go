@@ -44,6 +44,9 @@ type Attempt struct {
 	// ever; Heard is when it did last, by Redis's clock.
 	Idle  time.Duration
 	Heard time.Time
+	// Parked is since when a waiting attempt waits for a worker that knows its type, see
+	// Engine.Park; zero: it does not.
+	Parked time.Time
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes int
 	// Task names the task of an adopted job; zero: the job is not adopted.
@@ -66,7 +69,7 @@ const SuspectAfter = 2
 func (a Attempt) Adopted() bool { return a.Task != Task{} }
 
 // attemptFields are what an Attempt is read from.
-var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an", "ko", "il", "la"}
+var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an", "ko", "il", "la", "un"}
 
 // Current reads where a job stands. Its error wraps ErrNotFound, ErrEnded or
 // ErrUnreachable.
@@ -129,6 +132,9 @@ func readAttempt(id JobID, f []any) Attempt {
 	if idle, _ := strconv.ParseInt(text(f[15]), 10, 64); idle > 0 && a.State == Receiving {
 		heard, _ := strconv.ParseInt(text(f[16]), 10, 64)
 		a.Idle, a.Heard = time.Duration(idle)*time.Millisecond, time.UnixMilli(heard)
+	}
+	if a.Waiting && f[12] == nil {
+		a.Parked = parked(text(f[17]), a.Attempt)
 	}
 	attempt, history, _ := strings.Cut(text(f[8]), ".")
 	a.Dispatched = attempt != "" && attempt == text(f[3])

@@ -212,7 +212,7 @@ func (e *Engine) dispatchAgain(ctx context.Context, id JobID) error {
 // withdraw takes the task of an attempt that will not run out of asynq, where it could
 // wait for a year. It is a tidying: a task that stays would acknowledge itself.
 func (e *Engine) withdraw(a Attempt) {
-	for _, queue := range []string{a.Queue, RescueQueue(a.Queue)} {
+	for _, queue := range []string{a.Queue, RescueQueue(a.Queue), TypeQueue(a.Queue, a.Type)} {
 		if err := e.discard(a, queue); err != nil {
 			e.opts.Logger.Debug("a task of an ended job stays in asynq", "job", a.Job, "error", err)
 		}

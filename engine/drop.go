@@ -23,6 +23,10 @@ func (e *Engine) drop(ctx context.Context, attempts []Attempt) error {
 	}
 	queues := map[string][]string{}
 	for _, a := range attempts {
+		if !a.Parked.IsZero() {
+			e.withdraw(a)
+			continue
+		}
 		queues[a.Queue] = append(queues[a.Queue], TaskID(a.Job, a.Attempt))
 	}
 	for queue, ids := range queues {

@@ -15,8 +15,9 @@ type queueNames struct {
 	admitted map[string]bool
 }
 
-// ServeQueues says that a worker takes jobs from queues, of which there may then be jobs however
-// many other queues there are. Its error wraps ErrUnreachable.
+// ServeQueues says that a worker takes jobs from queues. These are then never refused, however
+// many other queues there are. A worker also names the TypeQueue of each type that it knows, so
+// that others may move jobs there. Its error wraps ErrUnreachable.
 func (e *Engine) ServeQueues(ctx context.Context, queues ...string) error {
 	if len(queues) == 0 {
 		return nil
@@ -46,7 +47,7 @@ func (e *Engine) admitQueue(ctx context.Context, queue string) error {
 	if _, known := held.Val()[e.QueueName(queue)]; !known && !served.Val() {
 		n := 0
 		for name := range held.Val() {
-			if !strings.HasSuffix(name, wire.RescueSuffix) {
+			if !strings.HasSuffix(name, wire.RescueSuffix) && !e.typeQueue(name) {
 				n++
 			}
 		}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -97,8 +98,26 @@ func (s *modelShard) pause(id engine.JobID) error {
 		j.pausing = true
 		s.write(j, engine.JobPausing, nil)
 	default:
-		j.state, j.outcome.RetryAt = engine.Paused, time.Time{}
+		j.state, j.outcome.RetryAt, j.parked = engine.Paused, time.Time{}, 0
 		s.write(j, engine.JobPaused, nil)
+	}
+	return nil
+}
+
+// park says that a worker does not know the job's type.
+func (s *modelShard) park(id engine.JobID) error {
+	j := s.find(id)
+	switch {
+	case j == nil:
+		return engine.ErrNotFound
+	case j.state.Ended():
+		return engine.ErrEnded
+	case !j.waiting():
+		return engine.ErrState
+	case j.parked != j.at:
+		j.parked, j.state, j.outcome.RetryAt = j.at, engine.Queued, time.Time{}
+		j.shown = engine.Shown{Message: fmt.Sprintf("waiting for a worker that knows %q", j.spec.Type)}
+		s.write(j, engine.JobQueued, nil)
 	}
 	return nil
 }

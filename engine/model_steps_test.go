@@ -35,6 +35,7 @@ var modelSteps = []struct {
 	{"cancel", 4, (*modelWorld).cancelStep},
 	{"pause", 4, (*modelWorld).pauseStep},
 	{"resume", 4, (*modelWorld).resumeStep},
+	{"park", 3, (*modelWorld).parkStep},
 	{"retry", 3, (*modelWorld).retryStep},
 	{"stall", 4, (*modelWorld).stallStep},
 	{"fail", 2, (*modelWorld).failStep},
@@ -395,6 +396,25 @@ func (w *modelWorld) retryStep() {
 	if !existing {
 		s.retry(id, got.ID, q)
 		w.settle()
+	}
+}
+
+// parkStep says that a worker does not know a job's type.
+func (w *modelWorld) parkStep() {
+	id, ok := w.startable()
+	if !ok {
+		return
+	}
+	s := w.of(id)
+	a, err := w.e.Current(w.ctx, id)
+	if err == nil {
+		a, err = w.e.Park(w.ctx, a)
+	}
+	want := s.park(id)
+	w.wanted("park", err, want)
+	w.settle()
+	if want == nil && a.Parked.IsZero() {
+		w.t.Fatalf("job %s is parked since %s", id, a.Parked)
 	}
 }
 

@@ -53,6 +53,7 @@ type modelJob struct {
 	resumed   *float64
 	outcome   engine.Report // Error, RetryAt and Result
 
+	parked           int // the attempt that waits for a worker that knows its type
 	share            int
 	checkpoint       []byte
 	checkpointTenths int

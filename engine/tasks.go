@@ -36,25 +36,36 @@ const (
 	TaskGivenUp
 )
 
-// Tasks is what asynq has of a waiting attempt, in its queue and in its rescue queue.
+// Tasks is what asynq has of a waiting attempt: in its queue, in its rescue queue, and, where
+// the attempt is parked, in its type queue. Of an adopted job there is Own alone.
 type Tasks struct {
-	Own, Rescue TaskState
-	// Of an adopted job there is Own alone.
+	Own, Rescue, Typed TaskState
 	// Queue says that asynq knows the attempt's queue; where it does not, the queue
 	// was lost or removed with all that was in it.
 	Queue bool
 }
 
-// In is the state in one of the attempt's two queues.
+// In is the state in one of the attempt's queues.
 func (t Tasks) In(a Attempt, queue string) TaskState {
-	if queue == a.Queue {
+	switch queue {
+	case a.Queue:
 		return t.Own
+	case RescueQueue(a.Queue):
+		return t.Rescue
 	}
-	return t.Rescue
+	return t.Typed
 }
 
 // Waits says that asynq will hand the attempt out.
-func (t Tasks) Waits() bool { return t.Own == TaskWaits || t.Rescue == TaskWaits }
+func (t Tasks) Waits() bool { return t.any(TaskWaits) }
+
+// Active says that asynq has handed the attempt out.
+func (t Tasks) Active() bool { return t.any(TaskActive) }
+
+// GivenUp says that asynq has a task of the attempt that it will not hand out.
+func (t Tasks) GivenUp() bool { return t.any(TaskGivenUp) }
+
+func (t Tasks) any(s TaskState) bool { return t.Own == s || t.Rescue == s || t.Typed == s }
 
 // Tasks reads what asynq has of attempts, in their order and in one round trip. Its error
 // wraps ErrUnreachable.
@@ -64,14 +75,17 @@ func (e *Engine) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, error)
 	}
 	pipe := e.redis.Pipeline()
 	known := pipe.SMembers(ctx, asynqQueues)
-	cmds := make([]*redis.StringCmd, 0, 2*len(attempts))
+	cmds := make([]*redis.StringCmd, 0, 3*len(attempts))
 	for _, a := range attempts {
 		own := pipe.HGet(ctx, e.taskKey(a, a.Queue), "state")
-		rescue := own // an adopted job has one task
+		rescue, typed := own, own // an adopted job has one task
 		if !a.Adopted() {
 			rescue = pipe.HGet(ctx, e.taskKey(a, RescueQueue(a.Queue)), "state")
 		}
-		cmds = append(cmds, own, rescue)
+		if !a.Parked.IsZero() {
+			typed = pipe.HGet(ctx, e.taskKey(a, TypeQueue(a.Queue, a.Type)), "state")
+		}
+		cmds = append(cmds, own, rescue, typed)
 	}
 	_, _ = pipe.Exec(ctx) // each command's own error is read below
 	if err := known.Err(); err != nil {
@@ -95,11 +109,17 @@ func (e *Engine) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, error)
 	}
 	tasks := make([]Tasks, len(attempts))
 	for i, a := range attempts {
-		queue := e.QueueName(a.Queue)
+		queue, t := e.QueueName(a.Queue), Tasks{Own: states[3*i]}
 		if a.Adopted() {
-			queue, states[2*i+1] = a.Queue, TaskNone
+			queue = a.Queue
+		} else {
+			t.Rescue = states[3*i+1]
 		}
-		tasks[i] = Tasks{Own: states[2*i], Rescue: states[2*i+1], Queue: slices.Contains(known.Val(), queue)}
+		if !a.Parked.IsZero() {
+			t.Typed = states[3*i+2]
+		}
+		t.Queue = slices.Contains(known.Val(), queue)
+		tasks[i] = t
 	}
 	return tasks, nil
 }
@@ -118,14 +138,14 @@ type ActiveTask struct {
 	Attempt int
 }
 
-// ActiveTasks lists the attempts that asynq has handed out of queues and of their rescue
-// queues; its cost grows with their number, which the workers' slots bound. While there are
+// ActiveTasks lists the attempts that asynq has handed out of queues, of which rescue and type
+// queues are named as others are; its cost grows with their number, which the workers' slots bound. While there are
 // none it is one call of one server, and one a queue on a Cluster. Its error wraps
 // ErrUnreachable.
 func (e *Engine) ActiveTasks(ctx context.Context, queues []string) ([]ActiveTask, error) {
-	keys := make([]string, 0, 2*len(queues))
-	for _, q := range queues {
-		keys = append(keys, e.asynqKey(q, "active"), e.asynqKey(RescueQueue(q), "active"))
+	keys := make([]string, len(queues))
+	for i, q := range queues {
+		keys[i] = e.asynqKey(q, "active")
 	}
 	if !e.Cluster() {
 		n, err := e.redis.Exists(ctx, keys...).Result()

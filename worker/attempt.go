@@ -28,6 +28,9 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	if _, err := engine.ParseJobID(string(p.Job)); err != nil {
 		return w.foreign(t, from)
 	}
+	if w.handlers[t.Type()] == nil {
+		return w.park(base, from, t.Type(), p)
+	}
 	select {
 	case l.slots <- struct{}{}:
 	case <-intake.Done():
@@ -204,7 +207,7 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 			<-l.slots
 			done <- err
 		}()
-		err = call(ctx, w.handlerOf(started.Type), r, started.Payload)
+		err = call(ctx, w.handlers[started.Type], r, started.Payload)
 	}()
 	err := w.await(base, ctx, r, done)
 	if base.Err() != nil && errors.Is(err, errAbandoned) {
@@ -301,10 +304,6 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 	failed := func(code string) engine.Report {
 		return engine.Report{Type: engine.JobFailed, Error: failure(code, err)}
 	}
-	code := codeError
-	if errors.As(err, new(*noHandlerError)) {
-		code = codeNoHandler
-	}
 	r.out.mu.Lock()
 	awaits, result := r.awaits, r.result
 	r.out.mu.Unlock()
@@ -327,13 +326,13 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 	case errors.Is(cause, ErrDraining):
 		return engine.Report{Type: engine.JobQueued}
 	case r.started.Retries+1 >= r.started.MaxAttempts:
-		return failed(code)
+		return failed(codeError)
 	}
 	wait := backoff(r.started.Retries, w.opts.BackoffMin, w.opts.BackoffMax)
 	if after := (*retryAfterError)(nil); errors.As(err, &after) {
 		wait = after.after
 	}
-	report := failed(code)
+	report := failed(codeError)
 	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(w.opts.Engine.Now().Add(wait)), r.started.Retries+1
 	return report
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -30,9 +31,9 @@ func (d *dequeues) look(ctx context.Context, now time.Time) error {
 	e := d.w.opts.Engine
 	ctx, cancel := context.WithTimeout(ctx, d.w.opts.Lease/2)
 	defer cancel()
-	queues := make([]string, len(d.w.opts.Queues))
-	for i, q := range d.w.opts.Queues {
-		queues[i] = q.Name
+	queues := slices.Clone(d.w.typed)
+	for _, q := range d.w.opts.Queues {
+		queues = append(queues, q.Name, engine.RescueQueue(q.Name))
 	}
 	active, err := e.ActiveTasks(ctx, queues)
 	if err != nil {
@@ -69,21 +70,22 @@ func (d *dequeues) look(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// supersede hands the attempt over once more, in the other of its queues. Which of the
-// two tasks starts it, starts it alone.
+// supersede hands the attempt over once more, in another of its queues. Which of the two
+// tasks starts it, starts it alone.
 func (d *dequeues) supersede(ctx context.Context, a engine.Attempt) error {
 	tasks, err := d.w.opts.Engine.Tasks(ctx, []engine.Attempt{a})
 	if err != nil || tasks[0].Waits() {
 		return err
 	}
-	queue := engine.RescueQueue(a.Queue)
-	switch {
-	case tasks[0].Rescue != engine.TaskActive:
-	case tasks[0].Own != engine.TaskActive:
-		queue = a.Queue
-	default:
-		return nil // both are taken: when asynq gives one up, the reconciler sees it
+	queues := []string{engine.RescueQueue(a.Queue), a.Queue}
+	if !a.Parked.IsZero() {
+		queues = append([]string{engine.TypeQueue(a.Queue, a.Type)}, queues...)
 	}
+	i := slices.IndexFunc(queues, func(q string) bool { return tasks[0].In(a, q) != engine.TaskActive })
+	if i < 0 {
+		return nil // all are taken: when asynq gives one up, the reconciler sees it
+	}
+	queue := queues[i]
 	d.w.opts.Logger.Warn("asynq handed an attempt out, and nobody started it; it is handed over again", "job", a.Job, "attempt", a.Attempt, "queue", queue)
 	return d.w.opts.Engine.Replace(ctx, a, queue)
 }

@@ -11,7 +11,8 @@
 //   - The record of what became of an attempt is committed before asynq hears of it.
 //   - Once an attempt is superseded, nothing that it reports is accepted, and its
 //     context has ended with ErrSuperseded, or will with the next heartbeat.
-//   - A crash, a drain, a pause and a restart of Redis cost no retry.
+//   - A crash, a drain, a pause, a restart of Redis and a worker that does not know the job's
+//     type cost no retry.
 //   - Losing Redis in the middle costs time: handlers go on, their reports wait,
 //     Checkpoint blocks, and all of it is committed once when Redis is back.
 //
@@ -109,8 +110,13 @@
 //     of a task that is run again out of asynq's archive, the task is dropped.
 //   - The handler returns an error: job.retrying with backoff, or the job's end; the
 //     task goes to asynq's archive with the error. Its text is cut to engine.MaxErrorBytes
-//     in records and to 1 KiB in asynq, and its control characters are replaced. A type
-//     that this worker does not know is an error with code "no_handler".
+//     in records and to 1 KiB in asynq, and its control characters are replaced.
+//   - The worker has no handler for the job's type: it parks the job, which begins no attempt
+//     and costs no retry. The job's message says that it waits. Where a worker of its queue
+//     knows the type, or has known it, the task moves to a queue that only such workers take
+//     tasks from. Otherwise the job has no task until one comes up; a reconciler then hands it
+//     over. After UnknownTypeWait the job fails with code "no_handler", unless a worker that
+//     knows the type is up.
 //   - The handler panics or calls runtime.Goexit: the job fails with code "panic"; the
 //     stack is in the worker's log only.
 //   - The job is canceled: the context ends with ErrCanceled at the next heartbeat. The

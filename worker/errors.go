@@ -102,16 +102,6 @@ type panicError struct {
 
 func (e *panicError) Error() string { return e.text }
 
-// noHandlerError: this worker does not know the job's type.
-type noHandlerError struct {
-	jobType string
-	known   []string
-}
-
-func (e *noHandlerError) Error() string {
-	return fmt.Sprintf("no handler for job type %q; this worker has %q: register it with worker.Handle, or give the type a queue of its own", e.jobType, e.known)
-}
-
 // words are an error's, or a panic's, for records and logs: at most engine.MaxErrorBytes, as
 // text that steers no terminal. An Error method that panics does no harm.
 func words(v any) string { return excerpt.Of(fmt.Sprint(v), engine.MaxErrorBytes) }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/jsonerr"
@@ -62,15 +60,4 @@ func decodePayload(payload []byte, value any) error {
 		return fmt.Errorf("the payload of %d bytes does not decode into what the handler takes: %s; enqueue what does, or handle it as []byte", len(payload), jsonerr.Why(err))
 	}
 	return nil
-}
-
-// handlerOf finds a job type's handler; for one that this worker does not know, a
-// handler that says so.
-func (w *Worker) handlerOf(jobType string) handler {
-	if h := w.handlers[jobType]; h != nil {
-		return h
-	}
-	return func(context.Context, *Run, []byte) error {
-		return &noHandlerError{jobType, slices.Sorted(maps.Keys(w.handlers))}
-	}
 }

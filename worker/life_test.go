@@ -217,26 +217,6 @@ func TestPayloadThatDoesNotFit(t *testing.T) {
 	}
 }
 
-func TestUnknownTypeIsLeftToAnotherWorker(t *testing.T) {
-	t.Parallel()
-	e := real(t)
-	one := build(t, brief(e))
-	worker.Handle(one, "import", func(context.Context, *worker.Run, []byte) error { return nil })
-	start(t, one)
-	job := enqueue(t, e, "export", func(s *engine.Spec) { s.MaxAttempts = 101 })
-	r := awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobRetrying })
-	if r.Job.Error.Code != "no_handler" || !strings.Contains(r.Job.Error.Message, `"export"`) || !strings.Contains(r.Job.Error.Message, `["import"]`) {
-		t.Errorf("the attempt failed with %+v", r.Job.Error)
-	}
-	stop(t, one)
-	two := build(t, brief(e))
-	worker.Handle(two, "export", func(context.Context, *worker.Run, []byte) error { return nil })
-	start(t, two)
-	if end := last(history(t, e, job, nil)); end.State != engine.Succeeded {
-		t.Errorf("ended as %s with %+v", end.State, end.Error)
-	}
-}
-
 func TestRetryAfterIsKept(t *testing.T) {
 	t.Parallel()
 	e := real(t)

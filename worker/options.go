@@ -68,6 +68,12 @@ type Options struct {
 	// does. 1 to 1,000. Defaults to 5.
 	CrashLimit int
 
+	// UnknownTypeWait is how long a job waits for a worker that knows its type, when a worker
+	// without a handler for it has taken it from their queue. It costs the job no retry. If no
+	// worker knows the type by then, the job fails with code "no_handler". 10 ms to 30 days.
+	// Defaults to 1 hour.
+	UnknownTypeWait time.Duration
+
 	// RescuesPerSecond bounds how fast this worker claims jobs, so that a network
 	// that comes back is not met by a stampede. Above 0, at most 10,000. Defaults
 	// to 50.
@@ -138,6 +144,7 @@ func (o Options) Defaults() Options {
 	option.Default(&o.SweepInterval, 500*time.Millisecond)
 	option.Default(&o.ReconcileInterval, 5*time.Second)
 	option.Default(&o.CrashLimit, 5)
+	option.Default(&o.UnknownTypeWait, time.Hour)
 	option.Default(&o.RescuesPerSecond, 50)
 	option.Default(&o.BackoffMin, time.Second)
 	option.Default(&o.BackoffMax, 5*time.Minute)
@@ -169,6 +176,7 @@ func (o Options) Validate() error {
 		option.Within("SweepInterval", o.SweepInterval, least, max(least, o.Lease/4)),
 		option.Within("ReconcileInterval", o.ReconcileInterval, least, 10*time.Minute),
 		option.Within("CrashLimit", o.CrashLimit, 1, 1000),
+		option.Within("UnknownTypeWait", o.UnknownTypeWait, least, 30*24*time.Hour),
 		option.Within("RescuesPerSecond", o.RescuesPerSecond, 0.001, 10_000),
 		option.Within("BackoffMin", o.BackoffMin, time.Millisecond, 24*time.Hour),
 		option.Within("BackoffMax", o.BackoffMax, o.BackoffMin, 24*time.Hour),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,30 +48,39 @@ func newPollGroup(hold time.Duration, keys ...string) *pollGroup {
 	return g
 }
 
-// pollGroups are the groups of the keys that asynq's scripts look into, by key, for queues
-// and those of them that are rescue queues. On a Cluster queues stand in slots of their own,
-// so each key is a group; what may wait is looked into less often there.
-func pollGroups[V any](queues, rescue map[string]V, cluster bool) map[string]*pollGroup {
+// pollGroups are the groups of the keys that asynq's scripts look into, by key: for queues and
+// those of them that are rescue queues, and for type queues, which are looked into less often.
+// On a Cluster queues stand in slots of their own, so each key is a group; what may wait is
+// looked into less often there.
+func pollGroups[V any](queues, rescue, typed map[string]V, cluster bool) map[string]*pollGroup {
 	groups := map[string]*pollGroup{}
-	for _, set := range []string{"pending", "scheduled", "retry"} {
-		var keys []string
+	add := func(keys []string, together time.Duration, alone func(key string) time.Duration) {
+		all := newPollGroup(together, keys...)
+		for _, key := range keys {
+			groups[key] = all
+			if cluster {
+				groups[key] = newPollGroup(alone(key), key)
+			}
+		}
+	}
+	keysOf := func(set string, queues map[string]V) (keys []string) {
 		for queue := range queues {
-			key := "asynq:{" + queue + "}:" + set
-			keys = append(keys, key)
-			hold := pollHold
-			if _, ok := rescue[queue]; ok && set == "pending" {
-				hold = 2 * rescueCheck
-			} else if set == "retry" {
-				hold = retryCheck
-			}
-			groups[key] = newPollGroup(hold, key)
+			keys = append(keys, "asynq:{"+queue+"}:"+set)
 		}
-		if !cluster {
-			all := newPollGroup(pollHold, keys...)
-			for _, key := range keys {
-				groups[key] = all
-			}
+		return keys
+	}
+	rescued := keysOf("pending", rescue)
+	add(keysOf("pending", queues), pollHold, func(key string) time.Duration {
+		if slices.Contains(rescued, key) {
+			return 2 * rescueCheck
 		}
+		return pollHold
+	})
+	add(keysOf("scheduled", queues), pollHold, func(string) time.Duration { return pollHold })
+	add(keysOf("retry", queues), pollHold, func(string) time.Duration { return retryCheck })
+	add(keysOf("pending", typed), typeCheck, func(string) time.Duration { return typeCheck })
+	for _, set := range []string{"scheduled", "retry"} { // Tidemark puts nothing there
+		add(keysOf(set, typed), seldom, func(string) time.Duration { return seldom })
 	}
 	return groups
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -24,6 +25,8 @@ const (
 	delayedCheck = 750 * time.Millisecond
 	// retryCheck is for asynq's own retries, on a Cluster. Tidemark's tasks have none.
 	retryCheck = 5 * time.Second
+	// typeCheck is for type queues: see Worker.park.
+	typeCheck = time.Second
 	// seldom is for what a server cannot be told to leave: the others' look for tasks that come
 	// due, and the removal of results, of which Tidemark's tasks have none.
 	seldom = time.Minute
@@ -54,11 +57,16 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 		all[e.QueueName(engine.RescueQueue(q.Name))] = q.Weight
 		rescue[e.QueueName(engine.RescueQueue(q.Name))] = q.Weight
 	}
+	typed := map[string]int{}
+	for _, name := range w.typed {
+		typed[e.QueueName(name)] = 1
+	}
 	level := asynq.FatalLevel // asynq formats what it logs even when nobody listens
 	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		level = asynq.DebugLevel
 	}
-	client := asynqClient{byRedisClock{e.Redis(), e}, pollGroups(all, rescue, e.Cluster())}
+	client := asynqClient{byRedisClock{e.Redis(), e}, pollGroups(all, rescue, typed, e.Cluster())}
+	maps.Copy(all, typed)
 	delayed := delayedCheck
 	add := func(queues map[string]int, slots, takers int, check time.Duration) {
 		l := &lane{slots: make(chan struct{}, slots)}

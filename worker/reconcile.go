@@ -208,19 +208,22 @@ func (r *reconciler) tend(ctx context.Context, parent engine.JobID, what string)
 // compare holds a waiting attempt against asynq, and reports whether its task is gone.
 func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
 	e := r.c.opts.Engine
-	if a.Adopted() {
+	switch {
+	case a.Adopted():
 		return r.carried(ctx, a, t, again)
+	case !a.Parked.IsZero():
+		return r.parked(ctx, a, t, again)
 	}
 	queue := a.Queue
 	if t.Own != engine.TaskNone {
 		queue = engine.RescueQueue(a.Queue)
 	}
 	switch {
-	case t.Waits(), t.Own == engine.TaskActive, t.Rescue == engine.TaskActive:
+	case t.Waits(), t.Active():
 		// What is active and does not start is the dequeue watch's business.
 		delete(r.suspects, a.Job)
 		return false, nil
-	case t.Own == engine.TaskGivenUp || t.Rescue == engine.TaskGivenUp:
+	case t.GivenUp():
 		return r.gaveUp(ctx, a, t, again)
 	case !a.Dispatched:
 		return false, r.never(ctx, a, queue)
@@ -247,8 +250,12 @@ func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Task
 	}
 	e := r.c.opts.Engine
 	in, other := a.Queue, engine.RescueQueue(a.Queue)
-	if t.Own != engine.TaskGivenUp {
+	switch {
+	case t.Own == engine.TaskGivenUp:
+	case t.Rescue == engine.TaskGivenUp:
 		in, other = other, in
+	default:
+		in, other = engine.TypeQueue(a.Queue, a.Type), in
 	}
 	why, err := e.GaveUp(ctx, a, in)
 	switch {

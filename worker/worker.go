@@ -18,6 +18,7 @@ import (
 type Worker struct {
 	crew
 	handlers map[string]handler // fixed once started
+	typed    []string           // the type queues that it takes jobs from; fixed likewise
 
 	// drained is closed when the worker takes nothing new, stopped when all of it
 	// has ended.
@@ -81,6 +82,7 @@ func (w *Worker) Start(ctx context.Context) error {
 
 	w.mu.Lock()
 	now := w.phase
+	w.typed = w.typeQueues()
 	w.mu.Unlock()
 	switch now {
 	case running:
@@ -103,7 +105,7 @@ func (w *Worker) Start(ctx context.Context) error {
 		names[i] = q.Name
 	}
 	if err == nil {
-		if err := w.opts.Engine.ServeQueues(ctx, names...); err != nil {
+		if err := w.opts.Engine.ServeQueues(ctx, append(names, w.typed...)...); err != nil {
 			w.opts.Logger.Warn("Redis does not take which queues this worker serves; jobs for them may be refused where there are many queues", "error", err)
 		}
 	}

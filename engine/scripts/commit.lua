@@ -21,7 +21,7 @@
 --   @order    the order of a child's parent that it follows, which must still be the newest
 --   @after    the job that is known to be the task's, of one that makes an adopted job
 --   @accepted a job that is made was accepted before, and needs no room in its topic
---   @again    a waiting job's task was lost: it is queued once more
+--   @again    a waiting job is queued once more: its task was lost, or its type is unknown
 --   @outcome  JSON fragment: what the attempt or the job came to
 --   @extra    JSON fragment of the record beside the job
 -- All others are fields of the job's hash. Fragments begin with a comma.
@@ -294,6 +294,9 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     put(j, "e", outcome ~= "" and outcome or undated(get(j, "e")))
     -- Its task, if there is one, is about to be taken away: that it is gone then is no news.
     put(j, "dp", "")
+    if not (with and with.un) then
+      put(j, "un", "")
+    end
   end
   if rule.to then
     if rule.to == "paused" then

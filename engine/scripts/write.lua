@@ -172,9 +172,9 @@ local function finish(j)
   call("PEXPIRE", j.key, RETENTION_MS)
   -- What only a next attempt would need goes.
   if j.state == "succeeded" then
-    call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "cc")
+    call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "un", "cc")
   else
-    call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl")
+    call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "un")
   end
   local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky")
   if f[4] then

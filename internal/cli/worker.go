@@ -25,9 +25,9 @@ back to their queue, at no cost, for another worker. The exit code is then 0. A
 second signal ends the process at once; other workers take its jobs over when the
 lease has passed.
 
-It serves the queues of worker.queues, and the one in which analyze puts its jobs. A
-job whose type it does not know fails, with retries: give types of your own a queue of
-their own.
+It serves the queues of worker.queues, and the one in which analyze puts its jobs. It
+leaves a job whose type it does not know to workers that know it. If there is none for
+worker.unknown_type_wait, the job fails.
 
 Workers of one Redis must share the data folder, since payloads name files in it.`,
 		Example: `  tidemark worker --redis redis://localhost:6379/0

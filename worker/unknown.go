@@ -1,0 +1,100 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tidemark-dev/tidemark/engine"
+)
+
+// typeQueues are the type queues of the types that this worker knows, in each of its queues: it
+// takes the jobs from them that workers have parked which do not know their type. The caller
+// holds the lock.
+func (w *Worker) typeQueues() []string {
+	var names []string
+	for _, q := range w.opts.Queues {
+		for _, jobType := range slices.Sorted(maps.Keys(w.handlers)) {
+			names = append(names, engine.TypeQueue(q.Name, jobType))
+		}
+	}
+	return names
+}
+
+// park puts a task of a type that this worker does not know where a worker finds it that does.
+// It gives asynq's answer about the task. It takes no slot and begins no attempt, so it costs
+// the job no retry.
+//
+//	a worker knows the type, or has known it    the task moves to the job's type queue, which
+//	                                            only such workers take tasks from
+//	no worker ever did                          the job has no task, until a reconciler finds
+//	                                            that a worker knows the type
+func (w *Worker) park(base context.Context, from, jobType string, p engine.TaskPayload) error {
+	e := w.opts.Engine
+	moved := true
+	err := w.persist(base, func() error {
+		a, err := e.Current(base, p.Job)
+		if err != nil || !a.Waiting || a.Attempt != p.Attempt {
+			return err
+		}
+		fresh := a.Parked.IsZero()
+		if a, err = e.Park(base, a); err != nil {
+			return err
+		}
+		if fresh {
+			w.opts.Logger.Info("a job waits for a worker that knows its type; register a handler with worker.Handle, or give the type a queue of its own",
+				"job", p.Job, "type", a.Type, "queue", a.Queue)
+		}
+		known, err := e.Known(base, a)
+		if err != nil || !known[0] {
+			return err
+		}
+		if moved, err = e.Move(base, a, engine.TypeQueue(a.Queue, a.Type)); err != nil || moved {
+			return err
+		}
+		tasks, err := e.Tasks(base, []engine.Attempt{a})
+		moved = err == nil && tasks[0].Typed == engine.TaskWaits
+		return err
+	})
+	if err != nil && !stale(err) || errors.Is(err, engine.ErrNotFound) || !moved {
+		// The task that the type queue has may be about to be dropped.
+		return w.release(base, from, jobType, p, w.opts.ReconcileInterval)
+	}
+	return nil
+}
+
+// parked sees to an attempt that waits for a worker that knows its type. Its task may be missing:
+// it is handed over once a worker knows the type. It has failed when none takes tasks of the type
+// after UnknownTypeWait. While all of those are busy it waits.
+func (r *reconciler) parked(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
+	e := r.c.opts.Engine
+	typed := engine.TypeQueue(a.Queue, a.Type)
+	switch {
+	case t.Active():
+		return false, nil
+	case e.Past(a.Parked.Add(r.c.opts.UnknownTypeWait)):
+		live, err := e.LiveQueues()
+		if err != nil {
+			return false, err
+		}
+		if !live[e.QueueName(typed)] {
+			r.c.opts.Logger.Warn("no worker came that knows a job's type; the job has failed", "job", a.Job, "type", a.Type, "queue", a.Queue)
+			return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeNoHandler, Message: fmt.Sprintf(
+				"no worker of queue %s that knows job type %q came within %s; register the type with worker.Handle, or give it a queue of its own, and retry the job",
+				a.Queue, a.Type, r.c.opts.UnknownTypeWait)})
+		}
+	}
+	switch {
+	case t.Waits():
+		return false, nil
+	case t.GivenUp():
+		return r.gaveUp(ctx, a, t, again)
+	}
+	known, err := e.Known(ctx, a)
+	if err != nil || !known[0] {
+		return false, err
+	}
+	return false, e.Dispatch(ctx, a, typed)
+}
