@@ -33,17 +33,18 @@ func TestAnIdleWorkerAsksLittle(t *testing.T) {
 		name   string
 		redis  func(*testing.T) (string, []*redistest.Redis)
 		queues int
+		types  int
 		jobs   bool
 		calls  int // between two of the clock's ticks, at most
 		sweeps int // of a shard
 	}{
-		{"one queue", one, 1, false, 150, 7},
-		{"20 queues", one, 20, false, 150, 7},
-		{"20 queues, a job that waits and one in a paused queue", one, 20, true, 240, 7},
+		{"one queue", one, 1, 1, false, 150, 7},
+		{"20 queues and 20 types", one, 20, 20, false, 150, 7},
+		{"20 queues, a job that waits and one in a paused queue", one, 20, 1, true, 240, 7},
 		{"Cluster", func(t *testing.T) (string, []*redistest.Redis) {
 			nodes := redistest.Cluster(t)
 			return nodes.URL(), nodes.Each
-		}, 2, false, 350, 7},
+		}, 2, 2, false, 350, 7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +60,11 @@ func TestAnIdleWorkerAsksLittle(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			start(t, build(t, o))
+			w := build(t, o)
+			for i := range c.types {
+				worker.Handle(w, fmt.Sprint("type", i), nothing)
+			}
+			start(t, w)
 			calls, sweeps := idle(t, nodes)
 			total, list := 0, []string(nil)
 			for what, n := range calls {
