@@ -420,8 +420,7 @@ func TestCloseOfTheEngineAfterAStopThatDidNotWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	// asynq has subscribed, if it does.
-	job := enqueue(t, e, "unknown")
-	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type != engine.JobQueued })
+	awaitParked(t, e, enqueue(t, e, "unknown"), "unknown")
 	proxy.Stall()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
