@@ -113,11 +113,6 @@ func (a *tusAnswer) finish(r *http.Request) {
 	}
 	code, _, _ := bytes.Cut(a.text.Bytes(), []byte(":"))
 	own, plain := a.t.err.(*problem.Refusal) //nolint:errorlint // never wrapped
-	if own == errTooLong {
-		// Otherwise the answer waits for the rest of the body. An error is a connection's
-		// that is gone.
-		_ = http.NewResponseController(a.ResponseWriter).SetReadDeadline(time.Now())
-	}
 	problems := a.t.u.opts.Problems
 	switch known := tusdErrors[string(code)]; {
 	case plain:

@@ -208,8 +208,10 @@ func (u *Server) again(w http.ResponseWriter, r *http.Request, p *auth.Principal
 	if up.place == settled && !there {
 		return false, errGone
 	}
-	w.Header().Set("Location", Path+string(job))
-	w.Header().Set("Upload-Offset", strconv.FormatInt(n, 10))
+	h := w.Header()
+	h.Set("Location", Path+string(job))
+	h.Set("Upload-Offset", strconv.FormatInt(n, 10))
+	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusCreated)
 	return true, nil
 }
