@@ -1,14 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tidemark-dev/tidemark/worker"
 )
 
 // A codec carries a setting between its text and its field.
@@ -120,29 +119,29 @@ func fallback() codec {
 
 // queues is a list of names with weights. It is a list, not a map, in the file too:
 // viper would write the names of a map in lower case.
-func queues(at func(*Config) *[]worker.Queue) codec {
+func queues(names func(*Config) *[]string, weights func(*Config) *map[string]int) codec {
 	const form = "a list of queues with a name and a weight, or NAME=WEIGHT,… in a flag or variable"
 	return codec{
 		form: form,
 		set: func(c *Config, raw any) error {
-			list, err := parseQueues(raw)
+			list, weight, err := parseQueues(raw)
 			if err != nil {
 				return fmt.Errorf("%w; want %s", err, form)
 			}
-			*at(c) = list
+			*names(c), *weights(c) = list, weight
 			return nil
 		},
 		get: func(c *Config) string {
 			var b strings.Builder
-			for i, q := range *at(c) {
+			for i, q := range *names(c) {
 				if i > 0 {
 					b.WriteByte(',')
 				}
-				fmt.Fprintf(&b, "%s=%d", q.Name, q.Weight)
+				fmt.Fprintf(&b, "%s=%d", q, cmp.Or((*weights(c))[q], 1))
 			}
 			return b.String()
 		},
-		zero:  func(c *Config) bool { return len(*at(c)) == 0 },
+		zero:  func(c *Config) bool { return len(*names(c)) == 0 },
 		spoil: func(*Config) {},
 	}
 }
@@ -181,46 +180,46 @@ func origins(at func(*Config) *[]string) codec {
 
 var errForm = errors.New("not of that form")
 
-func parseQueues(raw any) ([]worker.Queue, error) {
-	var list []worker.Queue
+// parseQueues gives the names of a list of queues, and the weights of those that have one.
+func parseQueues(raw any) (names []string, weights map[string]int, err error) {
+	weights = map[string]int{}
 	switch raw := raw.(type) {
 	case string:
 		for item := range strings.SplitSeq(raw, ",") {
 			name, weight, weighted := strings.Cut(strings.TrimSpace(item), "=")
-			q := worker.Queue{Name: name, Weight: 1}
-			if weighted {
-				var err error
-				if q.Weight, err = strconv.Atoi(weight); err != nil {
-					return nil, fmt.Errorf("weight %q of queue %q is no whole number", clip(weight, 40), clip(name, 40))
-				}
+			names = append(names, name)
+			if !weighted {
+				continue
 			}
-			list = append(list, q)
+			if weights[name], err = strconv.Atoi(weight); err != nil {
+				return nil, nil, fmt.Errorf("weight %q of queue %q is no whole number", clip(weight, 40), clip(name, 40))
+			}
 		}
 	case []any:
 		for i, item := range raw {
 			members, ok := item.(map[string]any)
 			if !ok {
-				return nil, fmt.Errorf("item %d is no queue", i+1)
+				return nil, nil, fmt.Errorf("item %d is no queue", i+1)
 			}
-			q := worker.Queue{Weight: 1}
+			name, weight := "", 1
 			for key, value := range members {
-				name, isText := value.(string)
-				weight, isNumber := value.(int)
+				text, isText := value.(string)
+				number, isNumber := value.(int)
 				switch {
 				case key == "name" && isText:
-					q.Name = name
+					name = text
 				case key == "weight" && isNumber:
-					q.Weight = weight
+					weight = number
 				default:
-					return nil, fmt.Errorf("item %d: %s %q", i+1, clip(key, 40), clip(fmt.Sprint(value), 40))
+					return nil, nil, fmt.Errorf("item %d: %s %q", i+1, clip(key, 40), clip(fmt.Sprint(value), 40))
 				}
 			}
-			list = append(list, q)
+			names, weights[name] = append(names, name), weight
 		}
 	default:
-		return nil, errors.New("no list")
+		return nil, nil, errors.New("no list")
 	}
-	return list, nil
+	return names, weights, nil
 }
 
 // parseDuration is time.ParseDuration with days.

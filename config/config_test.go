@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -132,13 +133,13 @@ func TestEveryKindOfValue(t *testing.T) {
 	if c := loaded(t, "", map[string]string{"TIDEMARK_AUTH_ORIGINS": "http://a, http://b"}); !slices.Equal(c.Auth.Origins, []string{"http://a", "http://b"}) {
 		t.Errorf("from a variable, origins are %q", c.Auth.Origins)
 	}
-	want := []worker.Queue{{Name: "default", Weight: 3}, {Name: "bulk", Weight: 1}}
-	if len(c.Worker.Queues) != 2 || c.Worker.Queues[0] != want[0] || c.Worker.Queues[1] != want[1] {
-		t.Errorf("queues are %v, want %v", c.Worker.Queues, want)
+	queues := func(from string, c *config.Config) {
+		if w := c.Worker; !slices.Equal(w.Queues, []string{"default", "bulk"}) || w.QueueWeights["default"] != 3 || cmp.Or(w.QueueWeights["bulk"], 1) != 1 {
+			t.Errorf("from a %s, queues are %v with weights %v", from, w.Queues, w.QueueWeights)
+		}
 	}
-	if c := loaded(t, "", map[string]string{"TIDEMARK_WORKER_QUEUES": "default=3, bulk"}); len(c.Worker.Queues) != 2 || c.Worker.Queues[0] != want[0] || c.Worker.Queues[1] != want[1] {
-		t.Errorf("from a variable, queues are %v, want %v", c.Worker.Queues, want)
-	}
+	queues("file", c)
+	queues("variable", loaded(t, "", map[string]string{"TIDEMARK_WORKER_QUEUES": "default=3, bulk"}))
 }
 
 func TestProblemNamesSourceKeyValueAndWhatIsAllowed(t *testing.T) {

@@ -99,7 +99,7 @@ func (p part) blamed(complaint error) (*Setting, string) {
 		return nil, ""
 	}
 	for i := range settings {
-		if s := &settings[i]; s.part() == p.name && s.field == about.Field {
+		if s := &settings[i]; s.part() == p.name && (about.Field == s.field || about.Field == s.beside) {
 			return s, s.bounds(about)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/worker"
 )
 
 // A Setting is one line of the table of settings.
@@ -20,8 +19,9 @@ type Setting struct {
 	// Secret says that the value may hold a password.
 	Secret bool
 
-	// field is what the part's Validate calls it.
-	field string
+	// field is the field of the part's Options that it sets, and beside another one that it sets
+	// with it; "" where there is none.
+	field, beside string
 	codec
 }
 
@@ -175,11 +175,12 @@ var settings = []Setting{
 	},
 
 	{
-		Key: "worker.queues", Flag: "queues", field: "Queues",
+		Key: "worker.queues", Flag: "queues", field: "Queues", beside: "QueueWeights",
 		Brief: "queues to take jobs from, as `NAME=WEIGHT,…`",
 		Doc: "The queues that a worker takes jobs from. Of two that wait, one of twice the weight is served twice " +
 			"as often.",
-		codec: queues(func(c *Config) *[]worker.Queue { return &c.Worker.Queues }),
+		codec: queues(func(c *Config) *[]string { return &c.Worker.Queues },
+			func(c *Config) *map[string]int { return &c.Worker.QueueWeights }),
 	},
 	{
 		Key: "worker.concurrency", Flag: "concurrency", field: "Concurrency",

@@ -34,7 +34,8 @@ func TestEveryOptionIsASetting(t *testing.T) {
 	given := map[string]bool{
 		"Engine": true, "Redis": true, "Logger": true, "Permanent": true, "URL": true,
 		"Auth": true, "Blobs": true, "BlobDir": true, "PageTopic": true, "Registry": true,
-		"Schedules": true, // a section of their own
+		"Schedules":    true, // a section of their own
+		"QueueWeights": true, // of worker.queues
 	}
 	for part, options := range map[string]any{"engine": engine.Options{}, "worker": worker.Options{}, "analysis": analysis.Options{}, "gateway": gateway.Options{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(options)) {

@@ -183,7 +183,7 @@ func (e *Engine) CancelReception(ctx context.Context, id JobID) error { return e
 // ExpireReception ends a job that is still Receiving, since nothing of its input has arrived
 // for idle: as failed, with code "upload_expired". Errors to branch on: those of Fail.
 func (e *Engine) ExpireReception(ctx context.Context, id JobID, idle time.Duration) error {
-	return e.Fail(ctx, id, 0, JobError{Code: "upload_expired", Message: "nothing of the file has arrived for " + idle.String() + "; upload it again"})
+	return e.Fail(ctx, id, 0, JobError{Code: CodeUploadExpired, Message: "nothing of the file has arrived for " + idle.String() + "; upload it again"})
 }
 
 // States reads the states of jobs, in their order; "" for those that are not there. It

@@ -105,6 +105,23 @@ const (
 	NotificationChanged = wire.NotificationChanged
 )
 
+// Codes of a JobError; package wire says what each means.
+const (
+	CodeError         = wire.CodeError
+	CodePermanent     = wire.CodePermanent
+	CodePanic         = wire.CodePanic
+	CodeDeadline      = wire.CodeDeadline
+	CodeWorkerLost    = wire.CodeWorkerLost
+	CodeNoHandler     = wire.CodeNoHandler
+	CodeChildFailed   = wire.CodeChildFailed
+	CodeTaskDeleted   = wire.CodeTaskDeleted
+	CodeTaskArchived  = wire.CodeTaskArchived
+	CodeTaskLost      = wire.CodeTaskLost
+	CodeRecordLost    = wire.CodeRecordLost
+	CodeUploadExpired = wire.CodeUploadExpired
+	CodeUploadVoid    = wire.CodeUploadVoid
+)
+
 // The kinds of updates, the verdicts, and Fresh, the reason of the snapshot that a reader without
 // a cursor begins with.
 const (

@@ -195,7 +195,7 @@ func (a *Adopter) behind(ctx context.Context, try try, at engine.Attempt) error 
 		return err
 	}
 	err = a.opts.Engine.Withdraw(ctx, at.Job, at.Attempt, engine.JobError{
-		Code: codeDeleted, Message: "its task was deleted from asynq's queue " + try.Task.Queue + ", and another has its name",
+		Code: engine.CodeTaskDeleted, Message: "its task was deleted from asynq's queue " + try.Task.Queue + ", and another has its name",
 	})
 	if err == nil {
 		return engine.ErrEnded // and the task begins another one
@@ -242,7 +242,7 @@ func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handle
 		<-attended
 		if panicked {
 			// It is not recovered: asynq does that, and tells where it came from.
-			_, _ = a.settle(asynqCtx, r, try.failure(codePanic, errPanicked), errPanicked)
+			_, _ = a.settle(asynqCtx, r, try.failure(engine.CodePanic, errPanicked), errPanicked)
 			return
 		}
 		err, again = a.settle(asynqCtx, r, a.verdict(asynqCtx, r, r.why(ctx), err, t, try), err)

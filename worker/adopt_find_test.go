@@ -215,7 +215,7 @@ func TestWorkersSeeToAdoptedJobs(t *testing.T) {
 	lose(t, e, jobs[1], 1)
 
 	w := brief(e)
-	w.Lease, w.CrashLimit, w.Queues = 250*time.Millisecond, 1, []worker.Queue{{Name: "elsewhere"}}
+	w.Lease, w.CrashLimit, w.Queues = 250*time.Millisecond, 1, []string{"elsewhere"}
 	start(t, build(t, w))
 	awaitRecord(t, e, jobs[1], func(r engine.Record) bool { return r.Type == engine.JobStalled && r.Job.State == engine.Retrying })
 	if err := inspect(e).DeleteTask(gone.Queue, gone.ID); err != nil {

@@ -30,7 +30,7 @@ func (r *reconciler) carried(ctx context.Context, a engine.Attempt, t engine.Tas
 		return true, nil
 	case !t.Queue:
 		log.Warn("asynq has lost an adopted job's queue; the job has failed")
-		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeTaskLost, Message: "asynq has no queue " + a.Task.Queue + " any more, and so not its task"})
+		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeTaskLost, Message: "asynq has no queue " + a.Task.Queue + " any more, and so not its task"})
 	}
 	info, err := e.TaskInfo(a.Task)
 	switch {
@@ -42,12 +42,12 @@ func (r *reconciler) carried(ctx context.Context, a engine.Attempt, t engine.Tas
 		if !deleted {
 			log.Warn("an adopted job's task is gone after a failover or a restart of Redis; the job has failed")
 			return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{
-				Code: codeTaskLost, Message: "its task is gone from asynq's queue " + a.Task.Queue + ", and a failover or a restart of Redis may have lost what became of it",
+				Code: engine.CodeTaskLost, Message: "its task is gone from asynq's queue " + a.Task.Queue + ", and a failover or a restart of Redis may have lost what became of it",
 			})
 		}
 		log.Warn("an adopted job's task is gone; the job is canceled")
 		return false, e.Withdraw(ctx, a.Job, a.Attempt, engine.JobError{
-			Code: codeDeleted, Message: "its task is gone from asynq's queue " + a.Task.Queue + ": it was deleted, or done by a server without the middleware",
+			Code: engine.CodeTaskDeleted, Message: "its task is gone from asynq's queue " + a.Task.Queue + ": it was deleted, or done by a server without the middleware",
 		})
 	case err != nil:
 		return false, err
@@ -57,7 +57,7 @@ func (r *reconciler) carried(ctx context.Context, a engine.Attempt, t engine.Tas
 			why = fmt.Sprintf("%s after %d retries; its last error was: %s", why, info.Retried, info.LastErr)
 		}
 		log.Warn("an adopted job's task is archived; the job has failed", "error", info.LastErr)
-		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeArchived, Message: why})
+		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeTaskArchived, Message: why})
 	case info.State == asynq.TaskStateCompleted:
 		return false, r.completed(ctx, a, info)
 	}

@@ -23,11 +23,11 @@ func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t 
 		return a.dropped(asynqCtx, r, try) // whatever the handler says of it
 	case errors.Is(err, asynq.SkipRetry): // as Permanent is
 		try.last = true
-		return try.failure(codePermanent, err)
+		return try.failure(engine.CodePermanent, err)
 	case errors.Is(cause, ErrDraining):
 		return engine.Report{Type: engine.JobQueued}
 	}
-	report := try.failure(codeError, err)
+	report := try.failure(engine.CodeError, err)
 	if report.Type == engine.JobRetrying && a.adopt.RetryDelay != nil {
 		report.RetryAt = a.opts.Engine.Now().Add(a.adopt.RetryDelay(try.Try-1, err, t))
 	}
@@ -43,7 +43,7 @@ func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) engine.Repo
 	case errors.Is(r.why(asynqCtx), ErrCanceled):
 		return engine.Report{Type: engine.JobCanceled}
 	case errors.Is(cause, context.DeadlineExceeded):
-		return try.failure(codeDeadline, fmt.Errorf("asynq's time-out or deadline has passed: %w", cause))
+		return try.failure(engine.CodeDeadline, fmt.Errorf("asynq's time-out or deadline has passed: %w", cause))
 	}
 	info, err := a.opts.Engine.TaskInfo(try.Task)
 	switch {
@@ -54,7 +54,7 @@ func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) engine.Repo
 		// reconciler sees that.
 		return engine.Report{Type: engine.JobQueued}
 	}
-	return try.failure(codeError, cause)
+	return try.failure(engine.CodeError, cause)
 }
 
 // failure is the end of an attempt that asynq tries again, if it has a try left.

@@ -28,7 +28,7 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 	if _, err := engine.ParseJobID(string(p.Job)); err != nil {
 		return w.foreign(t, from)
 	}
-	if w.handlers[t.Type()] == nil {
+	if w.wrapped[t.Type()] == nil {
 		return w.park(base, from, t.Type(), p)
 	}
 	select {
@@ -71,7 +71,7 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 // watchers of the job are told. A task that outlives its job's record, as one that is run
 // again out of asynq's archive, ends nothing: the job has had its end.
 func (w *Worker) lost(ctx context.Context, from, jobType string, p engine.TaskPayload) error {
-	why := engine.JobError{Code: codeRecord, Message: "Redis has lost the job's record, and with it what was to be done; enqueue it again"}
+	why := engine.JobError{Code: engine.CodeRecordLost, Message: "Redis has lost the job's record, and with it what was to be done; enqueue it again"}
 	log := w.opts.Logger.With("job", p.Job, "attempt", p.Attempt, "topic", p.Topic)
 	outlived := false
 	err := w.persist(ctx, func() (err error) {
@@ -207,7 +207,7 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 			<-l.slots
 			done <- err
 		}()
-		err = call(ctx, w.handlers[started.Type], r, started.Payload)
+		err = call(ctx, w.wrapped[started.Type], r)
 	}()
 	err := w.await(base, ctx, r, done)
 	if base.Err() != nil && errors.Is(err, errAbandoned) {
@@ -216,7 +216,7 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 	return w.settle(base, r, r.why(ctx), err)
 }
 
-func call(ctx context.Context, h handler, r *Run, payload []byte) (err error) {
+func call(ctx context.Context, h HandlerFunc, r *Run) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &panicError{words(fmt.Sprint("panic: ", v)), debug.Stack()}
@@ -225,7 +225,7 @@ func call(ctx context.Context, h handler, r *Run, payload []byte) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return err // the deadline passed while it waited
 	}
-	return h(ctx, r, payload)
+	return h(ctx, r)
 }
 
 // errAbandoned: the worker is leaving, and the handler has not returned.
@@ -291,7 +291,7 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer e
 func (r *Run) conclude(report engine.Report) (engine.Report, error) {
 	err := r.out.ask(report)
 	if errors.Is(err, engine.ErrInvalid) {
-		report = engine.Report{Type: engine.JobFailed, Error: failure(codeError, err)}
+		report = engine.Report{Type: engine.JobFailed, Error: failure(engine.CodeError, err)}
 		err = r.out.ask(report)
 	}
 	return report, err
@@ -313,26 +313,26 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 	case err == nil && !awaits:
 		return engine.Report{Type: engine.JobSucceeded, Result: result}
 	case errors.As(err, new(*panicError)):
-		return failed(codePanic)
+		return failed(engine.CodePanic)
 	case errors.Is(cause, ErrCanceled):
 		return engine.Report{Type: engine.JobCanceled}
 	case errors.Is(cause, ErrDeadline):
 		err = cmp.Or(err, ErrDeadline) // it awaited its children
-		return failed(codeDeadline)
+		return failed(engine.CodeDeadline)
 	case errors.As(err, new(*permanentError)):
-		return failed(codePermanent)
+		return failed(engine.CodePermanent)
 	case errors.Is(cause, ErrPaused):
 		return engine.Report{Type: engine.JobPaused}
 	case errors.Is(cause, ErrDraining):
 		return engine.Report{Type: engine.JobQueued}
 	case r.started.Retries+1 >= r.started.MaxAttempts:
-		return failed(codeError)
+		return failed(engine.CodeError)
 	}
 	wait := backoff(r.started.Retries, w.opts.BackoffMin, w.opts.BackoffMax)
 	if after := (*retryAfterError)(nil); errors.As(err, &after) {
 		wait = after.after
 	}
-	report := failed(codeError)
+	report := failed(engine.CodeError)
 	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(w.opts.Engine.Now().Add(wait)), r.started.Retries+1
 	return report
 }

@@ -168,7 +168,7 @@ func tickEach(b *testing.B, s *redistest.Redis, runs int) {
 	e.Redis().AddHook(&count)
 	o := benchOptions(e, runs)
 	// It polls, and has nothing to do: nobody beats for these runs.
-	o.Queues, o.Lease = []worker.Queue{{Name: "elsewhere"}}, 10*time.Minute
+	o.Queues, o.Lease = []string{"elsewhere"}, 10*time.Minute
 	start(b, build(b, o))
 	ctx := context.Background()
 	fences := make([]engine.Report, runs)

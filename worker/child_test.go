@@ -113,7 +113,7 @@ func (r role) work(ctx context.Context, e *engine.Engine) error {
 		o.Concurrency, o.RescueSlots = r.Slots, 0
 	}
 	for _, name := range r.Queues {
-		o.Queues = append(o.Queues, worker.Queue{Name: name})
+		o.Queues = append(o.Queues, name)
 	}
 	w, err := worker.New(o)
 	if err != nil {

@@ -33,7 +33,7 @@ func (d *dequeues) look(ctx context.Context, now time.Time) error {
 	defer cancel()
 	queues := slices.Clone(d.w.typed)
 	for _, q := range d.w.opts.Queues {
-		queues = append(queues, q.Name, engine.RescueQueue(q.Name))
+		queues = append(queues, q, engine.RescueQueue(q))
 	}
 	active, err := e.ActiveTasks(ctx, queues)
 	if err != nil {

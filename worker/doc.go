@@ -57,6 +57,12 @@
 // claim holds only if the beat is still that one. So a Redis that is restarted, freezes or
 // refuses writes costs no living worker a run.
 //
+// # Middleware
+//
+// [Worker.Use] puts middleware around all handlers of a worker, for what concerns each of them,
+// as tracing, logging and limits do. It runs in the slot and within the attempt of the job,
+// with the Run, inside what recovers panics.
+//
 // # Ticks
 //
 // Progress only notes where the run is. At most once a TickInterval the run tells it, and

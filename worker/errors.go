@@ -44,22 +44,8 @@ var ErrStopped = errors.New("the worker is stopped")
 // errOver: the attempt has ended, and its handler is still calling.
 var errOver = errors.New("the attempt has ended")
 
-// Codes of a job's error, beside what handlers' own errors get.
-const (
-	codeError     = "error"
-	codePermanent = "permanent"
-	codePanic     = "panic"
-	codeDeadline  = "deadline"
-	codeLost      = "worker_lost"
-	codeNoHandler = "no_handler"
-	codeDeleted   = "task_deleted"
-	codeArchived  = "task_archived"
-	codeTaskLost  = "task_lost"
-	codeRecord    = "record_lost"
-)
-
 // Permanent marks an error that no retry can cure: the job fails at once, with code
-// "permanent". Permanent(nil) is nil.
+// engine.CodePermanent. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

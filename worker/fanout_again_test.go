@@ -292,7 +292,7 @@ func TestFanOutIsRepeatedByTheNextAttempt(t *testing.T) {
 		o := brief(e)
 		o.Lease, o.DrainGrace = 500*time.Millisecond, 100*time.Millisecond
 		for _, name := range queues {
-			o.Queues = append(o.Queues, worker.Queue{Name: name})
+			o.Queues = append(o.Queues, name)
 		}
 		w := build(t, o)
 		worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {

@@ -12,7 +12,7 @@ func TestChildrenGoToTheirParentsQueue(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	o := brief(e)
-	o.Queues = []worker.Queue{{Name: "albums"}, {Name: "prints"}}
+	o.Queues = []string{"albums", "prints"}
 	w := build(t, o)
 	worker.Handle(w, "album", func(ctx context.Context, run *worker.Run, _ any) error {
 		_, err := run.FanOut(ctx, "all", parts(2, "queue", func(i int, c *engine.Child) {

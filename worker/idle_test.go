@@ -51,7 +51,7 @@ func TestAnIdleWorkerAsksLittle(t *testing.T) {
 			url, nodes := c.redis(t)
 			o := worker.Options{Engine: open(t, url), Logger: quiet()}
 			for i := range c.queues {
-				o.Queues = append(o.Queues, worker.Queue{Name: fmt.Sprint("q", i)})
+				o.Queues = append(o.Queues, fmt.Sprint("q", i))
 			}
 			if c.jobs {
 				enqueue(t, o.Engine, "export", func(s *engine.Spec) { s.Queue, s.Delay = "q0", time.Hour })

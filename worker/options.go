@@ -3,6 +3,8 @@ package worker
 import (
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -19,10 +21,14 @@ type Options struct {
 	// has returned.
 	Engine *engine.Engine
 
-	// Queues are the queues that jobs are taken from. Defaults to the engine's
-	// default queue alone. Each is served together with its rescue queue, see
+	// Queues are the queues that jobs are taken from, each named as Spec.Queue names it. Defaults
+	// to the engine's default queue alone. Each is served together with its rescue queue, see
 	// RescueSlots.
-	Queues []Queue
+	Queues []string
+
+	// QueueWeights are shares of Queues, each 1 to 1,000: of two that have jobs waiting, one of
+	// twice the weight is served twice as often. A queue that is not in it has weight 1.
+	QueueWeights map[string]int
 
 	// Concurrency is how many jobs of the queues run at once, 1 to 10,000. Defaults
 	// to 10.
@@ -116,25 +122,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// A Queue is an asynq queue and its share of the worker's attention.
-type Queue struct {
-	// Name is a Spec's Queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue".
-	Name string
-	// Weight is the queue's share against the others', 1 to 1,000. Defaults to 1.
-	Weight int
-}
-
 // Defaults returns o with every zero field set to its default.
 func (o Options) Defaults() Options {
 	if len(o.Queues) == 0 {
-		o.Queues = []Queue{{Name: engine.DefaultQueue}}
+		o.Queues = []string{engine.DefaultQueue}
 	}
-	queues := make([]Queue, len(o.Queues)) // the caller keeps its own
-	for i, q := range o.Queues {
-		option.Default(&q.Weight, 1)
-		queues[i] = q
-	}
-	o.Queues = queues
+	o.Queues = slices.Clone(o.Queues) // the caller keeps its own
+	o.QueueWeights = maps.Clone(o.QueueWeights)
 	option.Default(&o.Concurrency, 10)
 	option.Default(&o.RescueSlots, max(1, o.Concurrency/4))
 	option.Default(&o.TickInterval, 200*time.Millisecond)
@@ -188,14 +182,18 @@ func (o Options) Validate() error {
 	}
 	seen := map[string]bool{}
 	for _, q := range o.Queues {
-		if engine.CheckQueue(q.Name) != nil {
-			problems = append(problems, option.Invalid("Queues", nil, "name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", q.Name, engine.RescueQueue("")))
-		} else if seen[q.Name] {
-			problems = append(problems, option.Invalid("Queues", nil, "%s is named twice", q.Name))
+		if engine.CheckQueue(q) != nil {
+			problems = append(problems, option.Invalid("Queues", nil, "name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", q, engine.RescueQueue("")))
+		} else if seen[q] {
+			problems = append(problems, option.Invalid("Queues", nil, "%s is named twice", q))
 		}
-		seen[q.Name] = true
-		if option.Within("Weight", q.Weight, 1, 1000) != nil {
-			problems = append(problems, option.Invalid("Queues", nil, "weight of %.80s %d: want 1 to 1000", q.Name, q.Weight))
+		seen[q] = true
+	}
+	for _, q := range slices.Sorted(maps.Keys(o.QueueWeights)) {
+		if weight := o.QueueWeights[q]; !seen[q] {
+			problems = append(problems, option.Invalid("QueueWeights", nil, "%.80q is none of Queues", q))
+		} else if weight < 1 || weight > 1000 {
+			problems = append(problems, option.Invalid("QueueWeights", nil, "weight of %.80s %d: want 1 to 1000", q, weight))
 		}
 	}
 	named := map[[2]string]bool{}

@@ -182,7 +182,7 @@ func TestPauseOfALostRun(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	o := brief(e)
-	o.Lease, o.Queues = 250*time.Millisecond, []worker.Queue{{Name: "elsewhere"}}
+	o.Lease, o.Queues = 250*time.Millisecond, []string{"elsewhere"}
 	start(t, build(t, o))
 	job := enqueue(t, e, "export")
 	lose(t, e, job, 1)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -53,9 +54,10 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 	e := w.opts.Engine
 	all, rescue := map[string]int{}, map[string]int{}
 	for _, q := range w.opts.Queues {
-		all[e.QueueName(q.Name)] = rarely * q.Weight
-		all[e.QueueName(engine.RescueQueue(q.Name))] = q.Weight
-		rescue[e.QueueName(engine.RescueQueue(q.Name))] = q.Weight
+		weight := cmp.Or(w.opts.QueueWeights[q], 1)
+		all[e.QueueName(q)] = rarely * weight
+		all[e.QueueName(engine.RescueQueue(q))] = weight
+		rescue[e.QueueName(engine.RescueQueue(q))] = weight
 	}
 	typed := map[string]int{}
 	for _, name := range w.typed {

@@ -192,7 +192,7 @@ func (r *reconciler) late(a engine.Attempt) bool {
 }
 
 func (r *reconciler) failLate(ctx context.Context, a engine.Attempt) error {
-	return r.c.opts.Engine.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeadline, Message: ErrDeadline.Error() + " while it waited"})
+	return r.c.opts.Engine.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeDeadline, Message: ErrDeadline.Error() + " while it waited"})
 }
 
 // tend sees to a parent's children, all of them, at the first of them in a pass.
@@ -240,7 +240,7 @@ func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tas
 		return false, r.requeue(ctx, a, a.Queue, "asynq has lost its task")
 	}
 	r.c.opts.Logger.Warn("a waiting job's task was deleted; the job is canceled", "job", a.Job, "attempt", a.Attempt)
-	return false, e.Withdraw(ctx, a.Job, a.Attempt, engine.JobError{Code: codeDeleted, Message: "its task was deleted from asynq's queue " + e.QueueName(a.Queue)})
+	return false, e.Withdraw(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeTaskDeleted, Message: "its task was deleted from asynq's queue " + e.QueueName(a.Queue)})
 }
 
 // gaveUp sees to a task that asynq will not hand out.
@@ -266,7 +266,7 @@ func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Task
 	}
 	r.c.opts.Logger.Warn("a waiting job's task was archived; the job has failed", "job", a.Job, "attempt", a.Attempt)
 	return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{
-		Code: codeArchived, Message: "its task was archived in asynq's queue " + e.QueueName(in) + "; retry the job to run it",
+		Code: engine.CodeTaskArchived, Message: "its task was archived in asynq's queue " + e.QueueName(in) + "; retry the job to run it",
 	})
 }
 
@@ -274,7 +274,7 @@ func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Task
 func (r *reconciler) requeue(ctx context.Context, a engine.Attempt, queue, why string) error {
 	e := r.c.opts.Engine
 	r.c.opts.Logger.Warn("a waiting job's task was lost; it is handed to asynq again", "job", a.Job, "attempt", a.Attempt, "queue", queue, "why", why)
-	if err := e.Requeue(ctx, a, engine.JobError{Code: codeTaskLost, Message: why + "; it is queued again"}); err != nil {
+	if err := e.Requeue(ctx, a, engine.JobError{Code: engine.CodeTaskLost, Message: why + "; it is queued again"}); err != nil {
 		return err
 	}
 	return e.Replace(ctx, a, queue)

@@ -100,7 +100,7 @@ func (c *crew) rescue(ctx context.Context, job engine.JobID, beat string, limit 
 	// The first crashes may be a neighbour's; from then on it ran alone.
 	if alone := a.Crashes + 1 - engine.SuspectAfter; alone >= c.opts.CrashLimit && !a.Adopted() {
 		err = e.Abandon(ctx, job, beat, engine.JobError{
-			Code: codeLost, Message: fmt.Sprintf("the worker was lost %d times in a row while it ran this job alone, without a checkpoint between", alone),
+			Code: engine.CodeWorkerLost, Message: fmt.Sprintf("the worker was lost %d times in a row while it ran this job alone, without a checkpoint between", alone),
 		})
 		if err == nil {
 			log.Error("the job lost its worker too often and has failed", "attempt", a.Attempt, "crashes", a.Crashes+1, "alone", alone)

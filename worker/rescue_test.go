@@ -39,7 +39,7 @@ func TestCrashLimit(t *testing.T) {
 	o := brief(e)
 	o.Lease, o.CrashLimit = 250*time.Millisecond, 3
 	// It rescues, but serves another queue.
-	o.Queues = []worker.Queue{{Name: "elsewhere"}}
+	o.Queues = []string{"elsewhere"}
 	start(t, build(t, o))
 	job := enqueue(t, e, "export")
 	for attempt := 1; attempt <= engine.SuspectAfter+o.CrashLimit; attempt++ {
@@ -364,7 +364,7 @@ func TestOneBrokenTopicDoesNotStopTheReconciler(t *testing.T) {
 	}
 	forgetDispatch(t, e, good, "elsewhere")
 	o := brief(e)
-	o.Queues = []worker.Queue{{Name: "elsewhere"}}
+	o.Queues = []string{"elsewhere"}
 	w := build(t, o)
 	ran := make(chan engine.JobID, 1000)
 	worker.Handle(w, "export", func(_ context.Context, r *worker.Run, _ []byte) error { ran <- r.ID(); return nil })

@@ -239,15 +239,16 @@ func TestStartNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("new without an engine: %v", err)
 	}
 	for field, o := range map[string]worker.Options{
-		"Concurrency":       {Concurrency: 10_001},
-		"Lease":             {HeartbeatInterval: 3 * time.Second},
-		"SweepInterval":     {SweepInterval: 2 * time.Second},
-		"BackoffMax":        {BackoffMin: time.Hour},
-		"RescuesPerSecond":  {RescuesPerSecond: -1},
-		`name "Up"`:         {Queues: []worker.Queue{{Name: "Up"}}},
-		`name "a-rescue"`:   {Queues: []worker.Queue{{Name: "a-rescue"}}},
-		"a is named twice":  {Queues: []worker.Queue{{Name: "a"}, {Name: "a"}}},
-		"weight of a 1001:": {Queues: []worker.Queue{{Name: "a", Weight: 1001}}},
+		"Concurrency":           {Concurrency: 10_001},
+		"Lease":                 {HeartbeatInterval: 3 * time.Second},
+		"SweepInterval":         {SweepInterval: 2 * time.Second},
+		"BackoffMax":            {BackoffMin: time.Hour},
+		"RescuesPerSecond":      {RescuesPerSecond: -1},
+		`name "Up"`:             {Queues: []string{"Up"}},
+		`name "a-rescue"`:       {Queues: []string{"a-rescue"}},
+		"a is named twice":      {Queues: []string{"a", "a"}},
+		`"b" is none of Queues`: {QueueWeights: map[string]int{"b": 2}},
+		"weight of a 1001:":     {Queues: []string{"a"}, QueueWeights: map[string]int{"a": 1001}},
 	} {
 		if err := o.Validate(); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)

@@ -17,7 +17,7 @@ func (w *Worker) typeQueues() []string {
 	var names []string
 	for _, q := range w.opts.Queues {
 		for _, jobType := range slices.Sorted(maps.Keys(w.handlers)) {
-			names = append(names, engine.TypeQueue(q.Name, jobType))
+			names = append(names, engine.TypeQueue(q, jobType))
 		}
 	}
 	return names
@@ -81,7 +81,7 @@ func (r *reconciler) parked(ctx context.Context, a engine.Attempt, t engine.Task
 		}
 		if !live[e.QueueName(typed)] {
 			r.c.opts.Logger.Warn("no worker came that knows a job's type; the job has failed", "job", a.Job, "type", a.Type, "queue", a.Queue)
-			return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: codeNoHandler, Message: fmt.Sprintf(
+			return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeNoHandler, Message: fmt.Sprintf(
 				"no worker of queue %s that knows job type %q came within %s; register the type with worker.Handle, or give it a queue of its own, and retry the job",
 				a.Queue, a.Type, r.c.opts.UnknownTypeWait)})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,8 +18,11 @@ import (
 // again. Its methods may be called concurrently.
 type Worker struct {
 	crew
-	handlers map[string]handler // fixed once started
-	typed    []string           // the type queues that it takes jobs from; fixed likewise
+	handlers map[string]HandlerFunc // fixed once started
+	// middleware is around each of them, outermost first; fixed likewise.
+	middleware []func(HandlerFunc) HandlerFunc
+	wrapped    map[string]HandlerFunc // handlers within middleware; made once, when it starts
+	typed      []string               // the type queues that it takes jobs from; fixed likewise
 
 	// drained is closed when the worker takes nothing new, stopped when all of it
 	// has ended.
@@ -64,7 +68,7 @@ func New(o Options) (*Worker, error) {
 		return nil, fmt.Errorf("new worker: %w", err)
 	}
 	return &Worker{
-		crew: newCrew(o.Defaults(), false), handlers: map[string]handler{},
+		crew: newCrew(o.Defaults(), false), handlers: map[string]HandlerFunc{},
 		drained: make(chan struct{}), stopped: make(chan struct{}), starting: make(chan struct{}, 1),
 	}, nil
 }
@@ -100,12 +104,8 @@ func (w *Worker) Start(ctx context.Context) error {
 		}
 	}()
 	_, err := w.opts.Engine.Silent(ctx, nil)
-	names := make([]string, len(w.opts.Queues))
-	for i, q := range w.opts.Queues {
-		names[i] = q.Name
-	}
 	if err == nil {
-		if err := w.opts.Engine.ServeQueues(ctx, append(names, w.typed...)...); err != nil {
+		if err := w.opts.Engine.ServeQueues(ctx, slices.Concat(w.opts.Queues, w.typed)...); err != nil {
 			w.opts.Logger.Warn("Redis does not take which queues this worker serves; jobs for them may be refused where there are many queues", "error", err)
 		}
 	}
@@ -133,6 +133,7 @@ func (w *Worker) launch() (*life, error) {
 	beats, endBeats := context.WithCancel(context.Background())
 	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, pulse: newPulse(w.opts.TickInterval, w.opts.Engine.Together)}
 	w.pulse = l.pulse
+	w.wrap()
 	servers, lanes := w.serve()
 	l.servers = servers
 	l.loops.Go(func() { w.beat(beats) })

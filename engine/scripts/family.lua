@@ -121,7 +121,7 @@ local function roll(child, before, answer)
     end
     if not well and not j.canceling and get(child, "po") ~= "1" then
       kind = "job.failed"
-      close(j, "failed", ',"error":{"code":"child_failed","message":"its child ' .. child.id ..
+      close(j, "failed", ',"error":{"code":"' .. CODE_CHILD_FAILED .. '","message":"its child ' .. child.id ..
         (child.state == "failed" and " has failed" or " was canceled") .. '"}')
     elseif j.state == "awaiting" and k.ended >= k.count then
       kind, j.state = "job.queued", "queued"

@@ -104,12 +104,42 @@ type Stage struct {
 	Count int `json:"count,omitempty"`
 }
 
+// Codes of a JobError, for programs to branch on. Each is the code of an end, except where it
+// says otherwise.
+const (
+	// CodeError: the handler returned an error. The attempt failed, and the job too if it was the
+	// last one.
+	CodeError = "error"
+	// CodePermanent: the handler returned an error that no retry can cure.
+	CodePermanent = "permanent"
+	// CodePanic: the handler panicked, or ended its goroutine.
+	CodePanic = "panic"
+	// CodeDeadline: the job's deadline has passed.
+	CodeDeadline = "deadline"
+	// CodeWorkerLost: the job lost its worker too often.
+	CodeWorkerLost = "worker_lost"
+	// CodeNoHandler: no worker that knows the job's type came in time.
+	CodeNoHandler = "no_handler"
+	// CodeChildFailed: a child that is not optional did not succeed.
+	CodeChildFailed = "child_failed"
+	// CodeTaskDeleted: somebody deleted the job's task with asynq's tools; the job is canceled.
+	CodeTaskDeleted = "task_deleted"
+	// CodeTaskArchived: somebody archived the job's task with asynq's tools.
+	CodeTaskArchived = "task_archived"
+	// CodeTaskLost: asynq lost the job's task. The job is queued again, and has ended only if it
+	// is adopted.
+	CodeTaskLost = "task_lost"
+	// CodeRecordLost: Redis lost the job's record.
+	CodeRecordLost = "record_lost"
+	// CodeUploadExpired: nothing of the job's input arrived for too long.
+	CodeUploadExpired = "upload_expired"
+	// CodeUploadVoid: the announcement of the job's input failed.
+	CodeUploadVoid = "upload_void"
+)
+
 // JobError is why an attempt or a job ended badly.
 type JobError struct {
-	// Code is for programs: "error", "permanent", "panic", "deadline", "worker_lost",
-	// "no_handler" or "child_failed"; where asynq's tools had a hand in it "task_deleted",
-	// "task_archived" or "task_lost"; "record_lost" of a job that Redis has lost; of one
-	// that was never received "upload_expired" or "upload_void".
+	// Code is one of the codes above.
 	Code string `json:"code"`
 	// Message is for people, at most MaxErrorBytes as JSON.
 	Message string `json:"message"`

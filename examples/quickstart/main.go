@@ -54,7 +54,7 @@ func quickstart(ctx context.Context, url string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	// A queue of its own: "tidemark up" knows no exports.
-	w, err := worker.New(worker.Options{Engine: e, Queues: []worker.Queue{{Name: "exports"}}})
+	w, err := worker.New(worker.Options{Engine: e, Queues: []string{"exports"}})
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func wc(ctx context.Context, url, folder string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	w, err := worker.New(worker.Options{Engine: e, Queues: []worker.Queue{{Name: queue}}})
+	w, err := worker.New(worker.Options{Engine: e, Queues: []string{queue}})
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,9 +55,8 @@ func openHere(ctx context.Context, c *config.Config, b *board) (_ *session, _ pl
 
 // work starts this process's own worker, and returns what drains it.
 func (h *here) work(ctx context.Context) (drain func() error, err error) {
-	// Of its own queue alone: what others have enqueued for workers of theirs must not
-	// fail here for want of a handler.
-	w, grace, err := newWorker(h.session, worker.Queue{Name: analysisQueue})
+	// Of its own queue alone: what others have enqueued is for workers of theirs.
+	w, grace, err := newWorker(h.session, analysisQueue)
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +74,11 @@ func (h *here) work(ctx context.Context) (drain func() error, err error) {
 // newWorker makes a worker that knows all types of jobs there are, and works on the
 // session's bucket. grace is how long
 // its Stop may take.
-func newWorker(s *session, queues ...worker.Queue) (w *worker.Worker, grace time.Duration, err error) {
+func newWorker(s *session, queues ...string) (w *worker.Worker, grace time.Duration, err error) {
 	o := s.config.Worker
 	o.Engine, o.Logger, o.Queues = s.engine, s.log, queues
+	o.QueueWeights = maps.Clone(o.QueueWeights)
+	maps.DeleteFunc(o.QueueWeights, func(q string, _ int) bool { return !slices.Contains(queues, q) })
 	w, err = worker.New(o)
 	if err != nil {
 		return nil, 0, err

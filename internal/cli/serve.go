@@ -33,7 +33,7 @@ type service struct {
 	gateway  *gateway.Gateway
 	worker   *worker.Worker // nil: others work
 	grace    time.Duration  // how long the worker's Stop may take
-	queues   []worker.Queue
+	queues   []string
 }
 
 // openService opens everything that a gateway needs, and the worker if there is to be
@@ -124,12 +124,12 @@ func beside(a *net.TCPAddr) string {
 
 // servedQueues are the queues of a worker of the command line: those that are set, and
 // the one in which analyze puts its jobs.
-func servedQueues(c *config.Config) []worker.Queue {
+func servedQueues(c *config.Config) []string {
 	served := c.Worker.Queues
-	if slices.ContainsFunc(served, func(q worker.Queue) bool { return q.Name == analysisQueue }) {
+	if slices.Contains(served, analysisQueue) {
 		return served
 	}
-	return append(slices.Clip(served), worker.Queue{Name: analysisQueue})
+	return append(slices.Clip(served), analysisQueue)
 }
 
 // run serves until ctx ends, or a part fails, and drains. ready is called once, when

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
-	"github.com/tidemark-dev/tidemark/worker"
 )
 
 func (a *app) workerCommand() *cobra.Command {
@@ -71,10 +70,6 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 }
 
 // jobsTaken are the words of the log for what a worker takes.
-func jobsTaken(c *config.Config, queues []worker.Queue) []any {
-	names := make([]string, len(queues))
-	for i, q := range queues {
-		names[i] = q.Name
-	}
-	return []any{"types", strings.Join(jobTypes, ","), "queues", strings.Join(names, ","), "concurrency", c.Worker.Concurrency}
+func jobsTaken(c *config.Config, queues []string) []any {
+	return []any{"types", strings.Join(jobTypes, ","), "queues", strings.Join(queues, ","), "concurrency", c.Worker.Concurrency}
 }

@@ -226,7 +226,7 @@ func (u *Server) sweepVoid(ctx context.Context, now time.Time) {
 			u.trouble(ctx, job, err)
 			continue
 		}
-		err = u.opts.Engine.Fail(ctx, job, 0, engine.JobError{Code: "upload_void", Message: "the upload's announcement failed"})
+		err = u.opts.Engine.Fail(ctx, job, 0, engine.JobError{Code: engine.CodeUploadVoid, Message: "the upload's announcement failed"})
 		if err == nil || errors.Is(err, engine.ErrEnded) || (errors.Is(err, engine.ErrNotFound) && now.Sub(up.Created) > voidAfter) {
 			if err = u.folder.forget(up); err == nil {
 				u.metrics.swept.WithLabelValues("void").Inc()
