@@ -75,6 +75,7 @@ func testEngine(t *testing.T, open opener) {
 	}
 	t.Run("verdict", func(t *testing.T) { testVerdict(t, ctx, open) })
 	t.Run("follow", func(t *testing.T) { testFollow(t, ctx, open) })
+	t.Run("filters", func(t *testing.T) { testFilters(t, ctx, open(t, sharing(spacious))) })
 }
 
 // must ends a test at the first error.

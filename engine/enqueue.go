@@ -114,8 +114,14 @@ func specFields(s Spec, from origin) ([]any, error) {
 	if s.KeyLife != "" {
 		fields = append(fields, "kl", string(s.KeyLife)) // what frees its key
 	}
+	for name, value := range s.Labels {
+		fields = append(fields, labelField+name, value)
+	}
 	return fields, nil
 }
+
+// labelField stands before a label's name in a job's hash, where lists filter by it.
+const labelField = "l:"
 
 // constantOf gives the part of a job's view that never changes, as commit.lua wants it: members
 // that begin with a comma.

@@ -281,12 +281,12 @@ func TestFollowEndsAsItSays(t *testing.T) {
 		want    error
 		records int
 	}{
-		"the job has ended: its records":         {soon(t), engine.FollowQuery{Job: job, After: engine.Beginning}, errDone, 4},
-		"the job has ended: a snapshot":          {soon(t), engine.FollowQuery{Job: job}, errDone, 0},
-		"the job has ended: its end is held":     {soon(t), engine.FollowQuery{Job: job, After: end}, errDone, 0},
-		"no such job":                            {soon(t), engine.FollowQuery{Job: unknown}, engine.ErrNotFound, 0},
-		"a job of a shard that there is not":     {soon(t), engine.FollowQuery{Job: "99" + job[2:]}, engine.ErrNotFound, 0},
-		"no job ID":                              {soon(t), engine.FollowQuery{Job: "x"}, engine.ErrInvalidJobID, 0},
+		"the job has ended: its records":         {soon(t), engine.FollowQuery{Filter: engine.Filter{Job: job}, After: engine.Beginning}, errDone, 4},
+		"the job has ended: a snapshot":          {soon(t), engine.FollowQuery{Filter: engine.Filter{Job: job}}, errDone, 0},
+		"the job has ended: its end is held":     {soon(t), engine.FollowQuery{Filter: engine.Filter{Job: job}, After: end}, errDone, 0},
+		"no such job":                            {soon(t), engine.FollowQuery{Filter: engine.Filter{Job: unknown}}, engine.ErrNotFound, 0},
+		"a job of a shard that there is not":     {soon(t), engine.FollowQuery{Filter: engine.Filter{Job: "99" + job[2:]}}, engine.ErrNotFound, 0},
+		"no job ID":                              {soon(t), engine.FollowQuery{Filter: engine.Filter{Job: "x"}}, engine.ErrInvalidJobID, 0},
 		"no topic":                               {soon(t), engine.FollowQuery{}, engine.ErrInvalidTopic, 0},
 		"no cursor":                              {soon(t), engine.FollowQuery{Topic: "user:42", After: "12"}, engine.ErrInvalidCursor, 0},
 		"the context's cause":                    {canceled, engine.FollowQuery{Topic: "user:42"}, why, 0},
@@ -302,7 +302,7 @@ func TestFollowEndsAsItSays(t *testing.T) {
 				if err == nil {
 					if u.Kind == engine.UpdateRecord {
 						records++
-						if c.q.Job != "" && u.Entry.JobID() != c.q.Job {
+						if c.q.Filter.Job != "" && u.Entry.JobID() != c.q.Filter.Job {
 							t.Errorf("a record of job %s was given", u.Entry.JobID())
 						}
 					}

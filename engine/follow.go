@@ -8,11 +8,9 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
-// Follow gives every record of a topic or of a job after a cursor, in order, as
+// Follow gives every record of a topic after a cursor, or those that match a filter, in order, as
 // they are committed; where the stream no longer holds them it says so with a
 // snapshot, which carries the latest state of every job, in parts that are read as the
 // reader takes them. It survives cut connections and restarts of Redis. A reader that is
@@ -37,7 +35,7 @@ func (e *Engine) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 var errStopped = errors.New("stopped")
 
 func (e *Engine) follow(ctx context.Context, q FollowQuery, yield func(Update, error) bool) error {
-	f := &follower{e: e, job: q.Job, limit: q.Limit, wake: make(chan struct{}, 1)}
+	f := &follower{e: e, filter: q.Filter, limit: q.Limit, wake: make(chan struct{}, 1)}
 	if err := q.Validate(); err != nil {
 		return err
 	}
@@ -47,13 +45,13 @@ func (e *Engine) follow(ctx context.Context, q FollowQuery, yield func(Update, e
 		}
 		return nil
 	}
-	if q.Job != "" {
+	if job := q.Filter.Job; job != "" {
 		err := f.retry(ctx, func() (err error) {
-			q.Topic, err = e.topicOf(ctx, q.Job)
+			q.Topic, err = e.topicOf(ctx, job)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("follow job %s: %w", excerpt.Of(string(q.Job), 80), err)
+			return fmt.Errorf("follow job %s: %w", job, err)
 		}
 	}
 	f.topic = q.Topic
@@ -76,12 +74,12 @@ const followBuffer = 256
 // A follower is one reader. The tail fills its buffer; everything else happens in
 // the goroutine of whoever iterates.
 type follower struct {
-	e     *Engine
-	topic Topic
-	job   JobID
-	limit int
-	yield func(Update) error
-	wake  chan struct{} // holds one: something has changed
+	e      *Engine
+	topic  Topic
+	filter Filter
+	limit  int
+	yield  func(Update) error
+	wake   chan struct{} // holds one: something has changed
 
 	mu       sync.Mutex
 	position Position // of the newest record in buffer
@@ -209,12 +207,12 @@ func (f *follower) catchUp(ctx context.Context, cursor Cursor) error {
 // ended tells a reader that already holds the last record of the job that it
 // follows: no other would end it.
 func (f *follower) ended(ctx context.Context, cursor Cursor) error {
-	if f.job == "" {
+	if f.filter.Job == "" {
 		return nil
 	}
 	var j Job
 	err := f.retry(ctx, func() error {
-		v, err := f.e.Job(ctx, f.job)
+		v, err := f.e.Job(ctx, f.filter.Job)
 		if err == nil {
 			j, err = v.Job()
 		}
@@ -227,13 +225,12 @@ func (f *follower) ended(ctx context.Context, cursor Cursor) error {
 }
 
 func (f *follower) give(e Entry) error {
-	if f.job != "" && e.JobID() != f.job {
-		return nil
+	if f.filter.Match(e) {
+		if err := f.yield(Update{Kind: UpdateRecord, Cursor: e.ID, Entry: e}); err != nil {
+			return err
+		}
 	}
-	if err := f.yield(Update{Kind: UpdateRecord, Cursor: e.ID, Entry: e}); err != nil {
-		return err
-	}
-	if f.job != "" && e.Type().Terminal() {
+	if f.filter.Job != "" && e.JobID() == f.filter.Job && e.Type().Terminal() {
 		return errEnded
 	}
 	return nil

@@ -7,9 +7,6 @@ import (
 
 // snapshot gives a snapshot part by part, each read when the one before was taken.
 func (f *follower) snapshot(ctx context.Context, why Verdict) error {
-	if f.job != "" {
-		return f.snapshotOfJob(ctx, why)
-	}
 	f.mu.Lock()
 	before := f.position.Cursor()
 	f.mu.Unlock()
@@ -18,7 +15,7 @@ func (f *follower) snapshot(ctx context.Context, why Verdict) error {
 		if why != Trimmed {
 			held = "" // none, or its numbers are from another history
 		}
-		p, err := NewPaging(held, f.limit)
+		p, err := NewPaging(held, f.limit, f.filter)
 		if err != nil {
 			return err
 		}
@@ -62,32 +59,3 @@ func (f *follower) reset(c Cursor) {
 	f.position.Reset(c)
 	f.buffer = nil
 }
-
-func (f *follower) snapshotOfJob(ctx context.Context, why Verdict) error {
-	var head Cursor
-	var v View
-	err := f.retry(ctx, func() error {
-		page, err := f.e.Replay(ctx, f.topic, beyond)
-		if err == nil {
-			head = page.Head
-			v, err = f.e.Job(ctx, f.job) // after the cursor, as a snapshot's jobs are
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	f.reset(head)
-	u := Update{Kind: UpdateSnapshot, Cursor: head, Reason: why, Jobs: []View{v}, Part: 1, Final: true}
-	if err := f.yield(u); err != nil {
-		return err
-	}
-	j, err := v.Job()
-	if err == nil && j.State.Ended() {
-		err = errEnded
-	}
-	return err
-}
-
-// beyond is a cursor that no topic reaches: a replay from it answers with the head alone.
-const beyond Cursor = "9007199254740992-9007199254740992"

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -18,13 +19,17 @@ const (
 	listBytes = 60 << 10
 	// listEntries is how many jobs one call looks at, whether or not it gives them.
 	listEntries = 500
+	// listCalls is how many such calls are made for one page of a filtered list, or for
+	// jobs that a part of a filtered snapshot could give.
+	listCalls = 10
 )
 
 // Jobs lists a topic's jobs: those that live, newest first, then those that have
 // ended, last ended first, and then the children that have ended, in the same way. A
-// page has at most 60 KiB, so it may have fewer jobs than Limit; where jobs are gone it
-// may have none, and a Next all the same. Errors to branch on: ErrInvalidTopic,
-// ErrInvalid, ErrUnreachable.
+// page has at most 60 KiB, so it may have fewer jobs than Limit; where jobs are gone, or
+// q's Filter wants none of the 5,000 that a page looks at, it may have none, and a Next all
+// the same. Redis is held for 500 of them at a time. Errors to branch on: ErrInvalidTopic,
+// ErrInvalid, ErrInvalidJobID, ErrUnreachable.
 func (e *Engine) Jobs(ctx context.Context, topic Topic, q JobsQuery) (JobsPage, error) {
 	if _, err := ParseTopic(string(topic)); err != nil {
 		return JobsPage{}, err
@@ -36,8 +41,28 @@ func (e *Engine) Jobs(ctx context.Context, topic Topic, q JobsQuery) (JobsPage, 
 	if err := checkPlace(q.After); err != nil {
 		return JobsPage{}, err
 	}
-	page, err := e.list(ctx, topic, listing{after: q.After, jobs: q.Limit, on: true})
-	return JobsPage{Jobs: page.Jobs, Next: page.next}, err
+	if err := q.Filter.Validate(); err != nil {
+		return JobsPage{}, err
+	}
+	l := listing{after: q.After, on: true, filter: q.Filter.String()}
+	page := JobsPage{Next: q.After}
+	for range listCalls {
+		l.jobs = q.Limit - len(page.Jobs)
+		part, err := e.list(ctx, topic, l)
+		if err != nil {
+			return JobsPage{}, err
+		}
+		page.Jobs, page.Next = append(page.Jobs, part.Jobs...), part.next
+		for _, v := range part.Jobs {
+			l.held += len(v.JSON)
+		}
+		full := len(page.Jobs) == q.Limit || part.next == l.after // the next does not fit
+		if l.filter == "" || page.Next == "" || full {
+			break
+		}
+		l.after = page.Next
+	}
+	return page, nil
 }
 
 // A place is where a page of jobs begins: "live:" and "ended:" at the beginning of each
@@ -61,8 +86,11 @@ func checkPlace(after string) error {
 
 // A listing is what list.lua is asked, which explains its fields.
 type listing struct {
+	filter  string // its canonical form, so that listings can be compared
+	stray   bool   // jobs in any state are given, also those that the filter does not want
 	after   string
 	jobs    int // 0: as many as a call looks at
+	held    int
 	on      bool
 	limited bool // live counts
 	live    int
@@ -74,8 +102,15 @@ type listing struct {
 }
 
 func (e *Engine) list(ctx context.Context, topic Topic, l listing) (SnapshotPage, error) {
+	filter, err := filterOf(l.filter)
+	if err != nil {
+		return SnapshotPage{}, err
+	}
+	if l.stray {
+		filter.State = ""
+	}
 	phase, place, _ := strings.Cut(l.after, ":")
-	args := []any{string(topic), phase, place, l.jobs, listBytes, listEntries, 0, "", string(l.last), "", "", ""}
+	args := []any{string(topic), phase, place, l.jobs, listBytes, l.held, listEntries, 0, "", string(l.last), "", "", ""}
 	if phase == "" {
 		args[1] = "live"
 	}
@@ -83,17 +118,18 @@ func (e *Engine) list(ctx context.Context, topic Topic, l listing) (SnapshotPage
 		args[3] = listEntries
 	}
 	if l.on {
-		args[6] = 1
+		args[7] = 1
 	}
 	if l.limited {
-		args[7] = l.live
+		args[8] = l.live
 	}
 	if l.ending {
-		args[9], args[10] = l.since, l.newest
+		args[10], args[11] = l.since, l.newest
 	}
 	if l.newer > 0 {
-		args[11] = l.newer
+		args[12] = l.newer
 	}
+	args = append(args, conditions(topic, filter)...)
 	answer, err := e.scripts.list.Run(ctx, e.redis, e.keys.declared(shardOf(topic, e.opts.Shards)), args...).Slice()
 	if err != nil {
 		return SnapshotPage{}, failure("list jobs of "+string(topic), err)
@@ -109,4 +145,46 @@ func (e *Engine) list(ctx context.Context, topic Topic, l listing) (SnapshotPage
 		page.Jobs = append(page.Jobs, composeView(JobID(text(job[0])), f))
 	}
 	return page, nil
+}
+
+// filterOf reads a filter's canonical form.
+func filterOf(s string) (Filter, error) {
+	q, err := url.ParseQuery(s)
+	if err != nil {
+		return Filter{}, fmt.Errorf("%w filter %q", ErrInvalid, excerpt.Of(s, 80))
+	}
+	return wire.ParseFilter(q)
+}
+
+// conditions are what list.lua is told of a filter.
+func conditions(topic Topic, f Filter) []any {
+	only := ""
+	if f.State != "" {
+		only = "live"
+		if f.State.Ended() {
+			only = "ended"
+		}
+	}
+	from, to := f.Created()
+	args := []any{only, string(f.Job), from, to}
+	if f.Job != "" {
+		args = append(args, "t", string(topic)) // the ID could be of another's
+	}
+	if f.Type != "" {
+		args = append(args, "ty", f.Type)
+	}
+	if f.State != "" {
+		args = append(args, "st", string(f.State))
+	}
+	switch f.Parent {
+	case "":
+	case wire.NoParent:
+		args = append(args, "pa", "")
+	default:
+		args = append(args, "pa", string(f.Parent))
+	}
+	for name, value := range f.Labels {
+		args = append(args, labelField+name, value)
+	}
+	return args
 }

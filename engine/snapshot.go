@@ -30,7 +30,7 @@ type Snapshot struct {
 // ended since. It holds all of them in memory: where there may be many, read it in parts,
 // by a Paging. Errors to branch on: ErrInvalidTopic, ErrInvalidCursor, ErrUnreachable.
 func (e *Engine) Snapshot(ctx context.Context, topic Topic, held Cursor) (Snapshot, error) {
-	p, err := NewPaging(held, 0)
+	p, err := NewPaging(held, 0, Filter{})
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -40,7 +40,7 @@ func (e *Engine) Snapshot(ctx context.Context, topic Topic, held Cursor) (Snapsh
 		jobs, final, err := e.SnapshotPart(ctx, topic, &p)
 		switch {
 		case errors.Is(err, ErrRewritten):
-			if p, err = NewPaging("", 0); err == nil {
+			if p, err = NewPaging("", 0, Filter{}); err == nil {
 				s.Jobs, at = nil, map[JobID]int{}
 				continue
 			}
@@ -105,7 +105,12 @@ func (e *Engine) SnapshotPage(ctx context.Context, topic Topic, q SnapshotQuery)
 // If those records are trimmed before the last page, another round gives what has changed
 // since: jobs with a Rev above the cursor, after a later cursor. A snapshot that fits one
 // page is complete at once.
+//
+// A filter's State is that of the jobs when their page is read. Another round gives what has
+// changed in whatever state it then is, since the reader may hold a job that has left the
+// filter's.
 type Paging struct {
+	filter  string // its canonical form
 	held    Cursor // the reader's, since which jobs that ended are given; "" none
 	limit   int    // live jobs that may still be given, if limited
 	limited bool
@@ -121,9 +126,10 @@ type Paging struct {
 
 // NewPaging begins a snapshot. held is the cursor that the reader holds, if records after
 // it were trimmed: then all jobs that ended since are given; otherwise "". limit, 1 to
-// wire.MaxSnapshotLimit, bounds the live jobs, of which the newest are given; 0 is no bound.
-// Errors to branch on: ErrInvalidCursor, ErrInvalid.
-func NewPaging(held Cursor, limit int) (Paging, error) {
+// wire.MaxSnapshotLimit, bounds the live jobs, of which the newest are given; 0 is no bound. filter
+// selects of all those; with a Job it is that one, however long ago it ended.
+// Errors to branch on: ErrInvalidCursor, ErrInvalid, ErrInvalidJobID.
+func NewPaging(held Cursor, limit int, filter Filter) (Paging, error) {
 	if held != "" {
 		if _, err := ParseCursor(string(held)); err != nil {
 			return Paging{}, err
@@ -132,7 +138,10 @@ func NewPaging(held Cursor, limit int) (Paging, error) {
 	if err := option.Within("limit", limit, 0, wire.MaxSnapshotLimit); err != nil {
 		return Paging{}, err
 	}
-	return Paging{held: held, limit: limit, limited: limit > 0}, nil
+	if err := filter.Validate(); err != nil {
+		return Paging{}, err
+	}
+	return Paging{filter: filter.String(), held: held, limit: limit, limited: limit > 0}, nil
 }
 
 // Cursor is where to follow from once the snapshot is complete; "" before its first page.
@@ -150,7 +159,7 @@ func (p *Paging) More() string {
 
 // Next asks for the next page; false when all were taken, and a replay from Cursor decides.
 func (p *Paging) Next() (SnapshotQuery, bool) {
-	q := listing{after: p.after, on: !p.within, last: p.last, newer: p.newer}
+	q := listing{filter: p.filter, stray: p.newer > 0, after: p.after, on: !p.within, last: p.last, newer: p.newer}
 	live := !strings.HasPrefix(p.after, "ended:")
 	if live && p.limited && p.last == "" && p.newer == 0 {
 		q.limited, q.live = true, p.limit
@@ -206,10 +215,20 @@ func (p *Paging) Decide(v Verdict) (complete bool, err error) {
 }
 
 // SnapshotPart reads the next part of a snapshot, and reports whether it is the last. A
-// part may have no jobs. After an error, which leaves p as it was, it may be called again.
+// part may have no jobs, also where the filter wants none of 5,000. After an error it may be
+// called again.
 // Errors to branch on: ErrInvalidTopic, ErrUnreachable, and ErrRewritten, after which only
 // another Paging goes on.
 func (e *Engine) SnapshotPart(ctx context.Context, topic Topic, p *Paging) (jobs []View, final bool, err error) {
+	for range listCalls {
+		if jobs, final, err = e.snapshotPage(ctx, topic, p); len(jobs) > 0 || final || err != nil {
+			break
+		}
+	}
+	return jobs, final, err
+}
+
+func (e *Engine) snapshotPage(ctx context.Context, topic Topic, p *Paging) (jobs []View, final bool, err error) {
 	q, pages := p.Next()
 	if !pages {
 		page, err := e.Replay(ctx, topic, p.cursor)
@@ -230,7 +249,7 @@ func (p Paging) String() string {
 	mark := func(b bool) string { return strconv.Itoa(map[bool]int{true: 1}[b]) }
 	return strings.Join([]string{
 		string(p.cursor), string(p.held), mark(p.limited), strconv.Itoa(p.limit), mark(p.within), mark(p.over),
-		strconv.FormatUint(p.newer, 10), string(p.last), p.after,
+		strconv.FormatUint(p.newer, 10), string(p.last), p.after, p.filter,
 	}, ",")
 }
 
@@ -238,13 +257,14 @@ func (p Paging) String() string {
 // ErrInvalid.
 func ParsePaging(s string) (Paging, error) {
 	f := strings.Split(s, ",")
-	if len(f) != 9 {
+	if len(f) != 10 {
 		return Paging{}, fmt.Errorf("%w page %q: want the next of another part", ErrInvalid, excerpt.Of(s, 80))
 	}
 	_, wrong := ParseCursor(f[0])
 	limit, err := strconv.Atoi(f[3])
-	p, bounds := NewPaging(Cursor(f[1]), 0)
-	err = errors.Join(wrong, err, bounds, option.Within("limit", limit, 0, wire.MaxSnapshotLimit), checkPlace(f[8]))
+	filter, unread := filterOf(f[9])
+	p, bounds := NewPaging(Cursor(f[1]), 0, filter)
+	err = errors.Join(wrong, err, unread, bounds, option.Within("limit", limit, 0, wire.MaxSnapshotLimit), checkPlace(f[8]))
 	if f[7] != "" {
 		_, wrong = ParseJobID(f[7])
 		err = errors.Join(err, wrong)

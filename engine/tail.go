@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // Timing of the tail.
@@ -258,6 +260,11 @@ func (r *tailReader) take(i int, messages []redis.XMessage) {
 		entries[k] = Entry{
 			Topic: Topic(text(m.Values["t"])), ID: Cursor(text(m.Values["i"])),
 			Prev: Cursor(text(m.Values["p"])), JSON: []byte(text(m.Values["r"])),
+		}
+		if job := text(m.Values["j"]); job != "" {
+			entries[k].Subject = &wire.Subject{
+				Job: JobID(job), Type: text(m.Values["ty"]), State: State(text(m.Values["st"])), Parent: JobID(text(m.Values["pa"])),
+			}
 		}
 	}
 	if broken {

@@ -6,7 +6,7 @@ import "context"
 // connections and restarts of Redis. Errors to branch on: ErrInvalidJobID, ErrNotFound for
 // a job that there is not or that is no longer kept, ErrClosed, and the cause of ctx.
 func (e *Engine) Wait(ctx context.Context, id JobID) (Job, error) {
-	for _, err := range e.Follow(ctx, FollowQuery{Job: id}) {
+	for _, err := range e.Follow(ctx, FollowQuery{Filter: Filter{Job: id}}) {
 		if err != nil {
 			return Job{}, err
 		}

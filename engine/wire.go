@@ -36,6 +36,8 @@ type (
 	View = wire.View
 	// JobsQuery says which of a topic's jobs are wanted.
 	JobsQuery = wire.JobsQuery
+	// A Filter selects jobs, and records of jobs.
+	Filter = wire.Filter
 	// JobsPage is a page of a topic's jobs.
 	JobsPage = wire.JobsPage
 
@@ -67,6 +69,9 @@ type (
 
 // Beginning is the cursor of a reader that holds nothing.
 const Beginning = wire.Beginning
+
+// NoParent is the Parent of a Filter for jobs that are no children.
+const NoParent = wire.NoParent
 
 // The states of a job.
 const (

@@ -272,13 +272,14 @@ func TestSnapshotInParts(t *testing.T) {
 
 	for _, query := range []string{
 		"?limit=0", "?limit=x", "?limit=100001", "?limit=-1", "?after=x", "?page=x", "?page=,,,,,,,,", "?page=" + strings.Repeat(",", 3000),
-		"?limit=1&page=1-1,,0,0,1,0,0,,live:" + string(live[0]), "?page=1-1,,0,0,1,0,0,,live:..%2f",
+		"?limit=1&page=1-1,,0,0,1,0,0,,live:" + string(live[0]) + ",", "?page=1-1,,0,0,1,0,0,,live:..%2f,", "?page=1-1,,0,0,1,0,0,,live:,q%3Dx",
+		"?state=failed&page=1-1,,0,0,1,0,0,,live:" + string(live[0]) + ",", "?q=x", "?label=team",
 	} {
 		if a := s.ask(t, http.MethodGet, path+query, "", nil); a.status != http.StatusBadRequest || len(a.body) > 600 {
 			t.Errorf("%.60s: %d with %d bytes", query, a.status, len(a.body))
 		}
 	}
-	future := "9007199254740991-9007199254740991,,0,0,1,0,0,,live:" + string(live[0])
+	future := "9007199254740991-9007199254740991,,0,0,1,0,0,,live:" + string(live[0]) + ","
 	if a := s.ask(t, http.MethodGet, path+"?page="+future, "", nil); a.status != http.StatusConflict || !strings.Contains(a.body, `"rewritten"`) {
 		t.Errorf("a snapshot of another history: %+v", a)
 	}

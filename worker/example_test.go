@@ -60,7 +60,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for u, err := range e.Follow(ctx, engine.FollowQuery{Job: job.ID, After: engine.Beginning}) {
+	for u, err := range e.Follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: job.ID}, After: engine.Beginning}) {
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -406,7 +406,7 @@ func TestFanOutOfThousands(t *testing.T) {
 	defer cancel()
 	percent, records := 0.0, 0
 	var end engine.Job
-	for u, err := range e.Follow(ctx, engine.FollowQuery{Job: job, After: engine.Beginning}) {
+	for u, err := range e.Follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: job}, After: engine.Beginning}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -203,7 +203,7 @@ func last(all []engine.Record) *engine.Job { return all[len(all)-1].Job }
 // awaitRecord follows a job until it has a record that is wanted.
 func awaitRecord(t testing.TB, e *engine.Engine, job engine.JobID, want func(engine.Record) bool) engine.Record {
 	t.Helper()
-	for u, err := range e.Follow(soon(t), engine.FollowQuery{Job: job, After: engine.Beginning}) {
+	for u, err := range e.Follow(soon(t), engine.FollowQuery{Filter: engine.Filter{Job: job}, After: engine.Beginning}) {
 		if err != nil {
 			t.Fatalf("follow job %s: %v", job, err)
 		}

@@ -14,7 +14,7 @@ import (
 // each record as it comes.
 func trace(ctx context.Context, e *engine.Engine, job engine.JobID, see func(engine.Record)) ([]engine.Record, error) {
 	var all []engine.Record
-	for u, err := range e.Follow(ctx, engine.FollowQuery{Job: job, After: engine.Beginning}) {
+	for u, err := range e.Follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: job}, After: engine.Beginning}) {
 		if err != nil {
 			return all, fmt.Errorf("follow job %s: %w; it has come to\n%s", job, err, tell(all))
 		}

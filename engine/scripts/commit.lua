@@ -74,7 +74,7 @@ local function operated(j, rule, with)
   if rule.pause and j.canceling and live(j.state) then
     return "-state canceling"
   end
-  if with["@order"] and get(load(get(j, "pa")), "ko") ~= with["@order"] then
+  if with["@order"] and get(load(j.parent), "ko") ~= with["@order"] then
     return "-superseded "
   end
   local asked = not attempt and live(j.state) and ((rule.cancel and j.canceling) or
@@ -105,7 +105,7 @@ local function make(j, rule, with, fence)
   local constant = with.c .. ',"created_at":"' .. time .. '"'
   with.c = nil
   j.topic, j.state, j.view, j.made = with["@topic"], "", constant, true
-  j.pins = with.bl
+  j.pins, j.type, j.parent = with.bl, with.ty, with.pa
   put(j, "t", j.topic)
   put(j, "p", "0")
   put(j, "at", with["@attempt"])

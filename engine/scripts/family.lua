@@ -102,7 +102,7 @@ end
 -- roll carries what a child has become up to its parent, and to its parent's. before is
 -- what it was worth. The bar keeps its highest place, as the child's does.
 local function roll(child, before, answer)
-  local j = load(get(child, "pa"))
+  local j = load(child.parent)
   if not j.state or not live(j.state) then
     return
   end
@@ -146,6 +146,6 @@ end
 
 -- orphaned tells whether a child's parent has ended, or is about to be canceled.
 local function orphaned(j)
-  local parent = load(get(j, "pa"))
+  local parent = load(j.parent)
   return not parent.state or not live(parent.state) or parent.canceling
 end

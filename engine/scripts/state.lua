@@ -111,11 +111,11 @@ local function load(id)
   local j = jobs[id]
   if not j then
     local key = prefix .. "j:" .. id
-    local f = call("HMGET", key, "t", "st", "fk", "sq", "p", "v", "fl")
+    local f = call("HMGET", key, "t", "st", "fk", "sq", "p", "v", "fl", "ty", "pa")
     local flags = f[7]
     j = {
       id = id, key = key, set = {}, sets = 0, topic = f[1], state = f[2], fence = f[3], seq = tonumber(f[4] or 0),
-      tenths = tonumber(f[5] or 0), view = f[6], ids = false, beat = nil, ended = false, made = false,
+      tenths = tonumber(f[5] or 0), view = f[6], type = f[8], parent = f[9], ids = false, beat = nil, ended = false, made = false,
       canceling = flags and flagged(flags, "c"), pausing = flags and flagged(flags, "p"),
       child = flags and flagged(flags, "k"), inherits = flags and flagged(flags, "i"),
       adopted = flags and flagged(flags, "a"), awaits = flags and flagged(flags, "w"),
@@ -176,10 +176,10 @@ local function place(topic)
   return h, h.id, n, previous
 end
 
--- append keeps a record for the second phase.
-local function append(h, topic, id, previous, record, tick, answer)
+-- append keeps a record for the second phase; j is the job that it is about, in state.
+local function append(h, topic, id, previous, record, tick, answer, j, state)
   h.bytes, h.length = h.bytes + #record, h.length + 1
-  appends[#appends + 1] = { topic, id, previous, record, tick, answer }
+  appends[#appends + 1] = { topic, id, previous, record, tick, answer, j, state }
 end
 
 -- tell appends a record that shows a job as it now is, and returns its ID and n. It is
@@ -194,7 +194,7 @@ local function tell(j, kind, tick, progress, extra, answer)
     percent(j.tenths) .. ((j.canceling and alive) and ',"canceling":true' or "") ..
     ((j.pausing and alive) and ',"pausing":true' or "") ..
     ((progress ~= "" and alive) and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
-    tick, answer)
+    tick, answer, j, state)
   put(j, "r", n)
   if (j.made or j.ended) and not h.live then
     -- How many jobs live. It fails now, not later, if the key holds something else.

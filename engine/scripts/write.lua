@@ -65,7 +65,12 @@ local function write(shard)
         wrote = true
         k = k + 1
         local entry = stamp .. int(k)
-        call("XADD", log, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
+        local j = a[7]
+        if j then
+          call("XADD", log, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4], "j", j.id, "ty", j.type or "", "st", a[8], "pa", j.parent or "")
+        else
+          call("XADD", log, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
+        end
         bytes, marks = weigh(bytes, marks, a[4], LOG_BYTES, entry)
         if out and not a[5] then
           call("XADD", out, entry, "t", topic, "i", a[2], "p", a[3], "r", a[4])
@@ -271,7 +276,7 @@ local function settle()
         end
         h.live = h.live + 1
         if j.child then
-          call("ZADD", prefix .. "k:" .. get(j, "pa"), get(j, "pi"), j.id)
+          call("ZADD", prefix .. "k:" .. j.parent, get(j, "pi"), j.id)
         end
       elseif j.ended then
         finish(j)

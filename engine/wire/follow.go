@@ -18,11 +18,11 @@ const (
 
 // FollowQuery says what to follow.
 type FollowQuery struct {
-	// Topic is whose records. Not needed with Job.
+	// Topic is whose records. Not needed with a Filter's Job.
 	Topic Topic
-	// Job narrows it to one job's records; the iterator then ends after the job's
-	// last one.
-	Job JobID
+	// Filter narrows it to the records, and the jobs of a snapshot, that match. With a Job
+	// the iterator ends after that job's last record.
+	Filter Filter
 	// After is the cursor of the last record held; "" begins with a snapshot.
 	After Cursor
 	// Limit bounds the live jobs of a snapshot, of which the newest are given, 1 to
@@ -44,8 +44,7 @@ func (q FollowQuery) Validate() error {
 	if err := option.Within("Limit", q.Limit, 0, MaxSnapshotLimit); err != nil {
 		return err
 	}
-	if q.Job != "" {
-		_, err := ParseJobID(string(q.Job))
+	if err := q.Filter.Validate(); err != nil || q.Filter.Job != "" {
 		return err
 	}
 	_, err := ParseTopic(string(q.Topic))

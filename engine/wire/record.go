@@ -71,6 +71,8 @@ type Entry struct {
 	// that came from the log or the outbox; a page of a replay is contiguous.
 	Prev Cursor
 	JSON json.RawMessage
+	// Subject is what the log has as fields of the entry; nil where it came from elsewhere.
+	Subject *Subject
 }
 
 // Record decodes the entry.
@@ -88,24 +90,29 @@ func (e Entry) Record() (Record, error) {
 // The script writes every record with its members in the same order, and quotes
 // inside strings are escaped, so the first occurrence of these is the record's own.
 var (
-	typeMark = []byte(`","type":"`)
-	jobMark  = []byte(`,"job":{"id":"`)
+	typeMark  = []byte(`","type":"`)
+	jobMark   = []byte(`,"job":{"id":"`)
+	stateMark = []byte(`"state":"`) // behind what never changes of the job
 )
 
 // Type reads the record's type without decoding the record.
-func (e Entry) Type() RecordType { return RecordType(e.after(typeMark)) }
+func (e Entry) Type() RecordType { return RecordType(after(e.JSON, typeMark)) }
 
 // JobID reads the ID of the record's job without decoding the record; "" for a
 // notification.
 func (e Entry) JobID() JobID {
-	if !bytes.HasPrefix(e.after(typeMark), []byte("job.")) {
+	if e.Subject != nil {
+		return e.Subject.Job
+	}
+	if !bytes.HasPrefix(after(e.JSON, typeMark), []byte("job.")) {
 		return ""
 	}
-	return JobID(e.after(jobMark))
+	return JobID(after(e.JSON, jobMark))
 }
 
-func (e Entry) after(mark []byte) []byte {
-	_, rest, _ := bytes.Cut(e.JSON, mark)
+// after gives the text behind a mark in b.
+func after(b, mark []byte) []byte {
+	_, rest, _ := bytes.Cut(b, mark)
 	value, _, _ := bytes.Cut(rest, []byte{'"'})
 	return value
 }

@@ -8,6 +8,8 @@ import (
 
 // JobsQuery says which of a topic's jobs are wanted.
 type JobsQuery struct {
+	// Filter selects jobs; the zero one all of them.
+	Filter Filter
 	// After is the Next of the page before; "" for the first.
 	After string
 	// Limit is the most jobs of a page, 1 to 500. Defaults to 100.

@@ -124,13 +124,8 @@ func (s Spec) check() error {
 	if n := utf8.RuneCountInString(s.Title); n > MaxTitleRunes {
 		return fmt.Errorf("%w Title of %d characters: at most %d; put the rest into the payload", ErrInvalid, n, MaxTitleRunes)
 	}
-	if len(s.Labels) > maxLabels {
-		return fmt.Errorf("%w Labels: %d of them, at most %d", ErrInvalid, len(s.Labels), maxLabels)
-	}
-	for name, value := range s.Labels {
-		if err := errors.Join(CheckName("label name", name), option.Bytes("label "+name, len(value), 256, "put it into the payload")); err != nil {
-			return err
-		}
+	if err := checkLabels(s.Labels); err != nil {
+		return err
 	}
 	switch s.KeyLife {
 	case "", KeyUntilFailed, KeyWhileLive:
@@ -156,6 +151,18 @@ func (s Spec) check() error {
 		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
 		option.Within("MaxAttempts", cmp.Or(s.MaxAttempts, DefaultMaxAttempts), 1, mostAttempts),
 	)
+}
+
+func checkLabels(labels map[string]string) error {
+	if len(labels) > maxLabels {
+		return fmt.Errorf("%w Labels: %d of them, at most %d", ErrInvalid, len(labels), maxLabels)
+	}
+	for name, value := range labels {
+		if err := errors.Join(CheckName("label name", name), option.Bytes("label "+name, len(value), 256, "put it into the payload")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CheckName checks a name such as a job type's: [a-z][a-z0-9._-]{0,63}. what is what the error,

@@ -109,7 +109,7 @@ func wc(ctx context.Context, url, folder string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	for u, err := range e.Follow(ctx, engine.FollowQuery{Job: job.ID, After: engine.Beginning}) {
+	for u, err := range e.Follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: job.ID}, After: engine.Beginning}) {
 		if err != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ func (f *follower) run(ctx context.Context) error {
 
 // check finds the topic of a job, and refuses what no gateway would take.
 func (f *follower) check(ctx context.Context) error {
-	if err := f.query.Validate(); err != nil || f.query.Job == "" {
+	if err := f.query.Validate(); err != nil || f.query.Filter.Job == "" {
 		return err
 	}
 	v, err := f.job(ctx)
@@ -92,7 +92,7 @@ func (f *follower) check(ctx context.Context) error {
 // job reads the job that is followed, however long the gateway is away.
 func (f *follower) job(ctx context.Context) (wire.View, error) {
 	for {
-		v, err := f.client.Job(ctx, f.query.Job)
+		v, err := f.client.Job(ctx, f.query.Filter.Job)
 		if !errors.Is(err, wire.ErrUnreachable) || ctx.Err() != nil {
 			return v, err
 		}
@@ -177,7 +177,7 @@ func (f *follower) connection(ctx context.Context) error {
 
 func (f *follower) subscribe(s *socket) error {
 	f.sid++
-	return s.write(wire.Message{Type: "subscribe", SID: strconv.Itoa(f.sid), Topic: f.query.Topic, After: f.cursor, Job: f.query.Job, Limit: f.query.Limit})
+	return s.write(wire.Message{Type: "subscribe", SID: strconv.Itoa(f.sid), Topic: f.query.Topic, After: f.cursor, Job: f.query.Filter.Job, Limit: f.query.Limit})
 }
 
 // take hands a frame on. What does not fit the cursor is not: something is lost between.
@@ -216,7 +216,7 @@ func (f *follower) snapshot(got wire.Frame) (fits bool, err error) {
 	u := wire.Update{
 		Kind: wire.UpdateSnapshot, Cursor: f.cursor, Reason: f.reason, Jobs: views, Part: f.part, Final: got.Final, More: got.More,
 	}
-	if err := f.yield(u); err != nil || f.query.Job == "" || len(views) == 0 {
+	if err := f.yield(u); err != nil || f.query.Filter.Job == "" || len(views) == 0 {
 		return true, err
 	}
 	j, err := views[0].Job()
@@ -238,7 +238,7 @@ func (f *follower) records(got wire.Frame) error {
 		if err := f.yield(wire.Update{Kind: wire.UpdateRecord, Cursor: r.ID, Entry: e}); err != nil {
 			return err
 		}
-		if f.query.Job != "" && e.Type().Terminal() {
+		if f.query.Filter.Job != "" && e.Type().Terminal() {
 			return errEnded
 		}
 	}
@@ -250,7 +250,7 @@ func (f *follower) records(got wire.Frame) error {
 // record of the job that it follows would wait for ever, so that is looked up.
 func (f *follower) live(ctx context.Context) error {
 	f.away = false
-	if f.query.Job != "" {
+	if f.query.Filter.Job != "" {
 		v, err := f.job(ctx)
 		if err != nil {
 			return err
@@ -274,7 +274,7 @@ func (f *follower) refusal(got wire.Frame) error {
 		e.kind = wire.ErrUnreachable
 		return f.interrupted(e)
 	case "not_found":
-		return fmt.Errorf("follow job %s: %w", f.query.Job, wire.ErrNotFound)
+		return fmt.Errorf("follow job %s: %w", f.query.Filter.Job, wire.ErrNotFound)
 	case "forbidden":
 		e.kind = ErrRefused
 	case "invalid":

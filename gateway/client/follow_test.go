@@ -144,7 +144,7 @@ func TestFollowOfAJobEndsWithIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snapshot := follow(t, c, engine.FollowQuery{Job: made.ID})
+	snapshot := follow(t, c, engine.FollowQuery{Filter: engine.Filter{Job: made.ID}})
 	if u := snapshot.one(engine.UpdateSnapshot); len(u.Jobs) != 1 || u.Jobs[0].ID != made.ID || u.Jobs[0].Topic != topic {
 		t.Fatalf("it begins with %+v", u)
 	}
@@ -160,17 +160,17 @@ func TestFollowOfAJobEndsWithIt(t *testing.T) {
 	snapshot.ends(nil)
 
 	// From the beginning, after the end, and with nothing left to come.
-	all := follow(t, c, engine.FollowQuery{Job: made.ID, After: engine.Beginning})
+	all := follow(t, c, engine.FollowQuery{Filter: engine.Filter{Job: made.ID}, After: engine.Beginning})
 	all.one(engine.UpdateRecord)
 	all.one(engine.UpdateRecord)
 	all.ends(nil)
-	held := follow(t, c, engine.FollowQuery{Job: made.ID, After: last.Cursor})
+	held := follow(t, c, engine.FollowQuery{Filter: engine.Filter{Job: made.ID}, After: last.Cursor})
 	held.ends(nil)
-	ended := follow(t, c, engine.FollowQuery{Job: made.ID})
+	ended := follow(t, c, engine.FollowQuery{Filter: engine.Filter{Job: made.ID}})
 	ended.one(engine.UpdateSnapshot)
 	ended.ends(nil)
 
-	follow(t, c, engine.FollowQuery{Job: "0701JDG5CW2QK3V9Y7H4N8R6ZTXB"}).ends(engine.ErrNotFound)
+	follow(t, c, engine.FollowQuery{Filter: engine.Filter{Job: "0701JDG5CW2QK3V9Y7H4N8R6ZTXB"}}).ends(engine.ErrNotFound)
 	follow(t, c, engine.FollowQuery{Topic: "nobody"}).ends(engine.ErrInvalidTopic)
 	follow(t, c, engine.FollowQuery{Topic: topic, After: "12"}).ends(engine.ErrInvalidCursor)
 }

@@ -58,7 +58,11 @@ func (c *Client) Jobs(ctx context.Context, topic wire.Topic, q wire.JobsQuery) (
 	if _, err := wire.ParseTopic(string(topic)); err != nil {
 		return wire.JobsPage{}, err
 	}
-	query := url.Values{"topic": {string(topic)}}
+	if err := q.Filter.Validate(); err != nil {
+		return wire.JobsPage{}, err
+	}
+	query := q.Filter.Values()
+	query.Set("topic", string(topic))
 	if q.After != "" {
 		query.Set("after", q.After)
 	}

@@ -154,7 +154,7 @@ func (r *analyses) all(ctx context.Context, files []string) []*analyzed {
 
 // follow shows a job to its end.
 func (r *analyses) follow(ctx context.Context, f *analyzed) error {
-	for u, err := range r.session.store.Follow(ctx, engine.FollowQuery{Job: f.id}) {
+	for u, err := range r.session.store.Follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: f.id}}) {
 		if err != nil {
 			return err
 		}

@@ -81,7 +81,7 @@ var errSettled = errors.New("settled")
 // await follows the job until it has done what was asked, or never will.
 func (r request) await(ctx context.Context, s *session, id engine.JobID) error {
 	var j engine.Job
-	_, err := s.follow(ctx, engine.FollowQuery{Job: id}, func(u engine.Update) (err error) {
+	_, err := s.follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: id}}, func(u engine.Update) (err error) {
 		if j, err = jobOf(u, j); err == nil && j.ID != "" && (r.met(j) || r.refused(j) != nil) {
 			err = errSettled
 		}

@@ -121,7 +121,7 @@ func (r run) ask(t *testing.T, what func(context.Context, engine.JobID) error) {
 // awaitPausing returns once the job was asked to pause.
 func (r run) awaitPausing(t *testing.T) {
 	t.Helper()
-	for u, err := range r.e.Follow(t.Context(), engine.FollowQuery{Job: r.job, After: engine.Beginning}) {
+	for u, err := range r.e.Follow(t.Context(), engine.FollowQuery{Filter: engine.Filter{Job: r.job}, After: engine.Beginning}) {
 		if err != nil {
 			t.Fatal(err)
 		}

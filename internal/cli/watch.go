@@ -46,7 +46,7 @@ The id of a record, or C, is what --after takes.`,
 		}
 		var s *session
 		if len(args) == 1 {
-			q.Job = engine.JobID(args[0])
+			q.Filter.Job = engine.JobID(args[0])
 			s, err = a.openJob(cmd, args[0])
 		} else {
 			s, err = a.openStore(cmd)
@@ -74,7 +74,7 @@ func (a *app) watch(ctx context.Context, s *session, q engine.FollowQuery) error
 	defer b.close()
 	cursor, jobs := q.After, census{}
 	last, err := s.follow(ctx, q, func(u engine.Update) error {
-		if u.Kind == engine.UpdateSnapshot && q.Job == "" {
+		if u.Kind == engine.UpdateSnapshot && q.Filter.Job == "" {
 			var err error
 			if u.Jobs, err = jobs.living(u, b); err != nil {
 				return err
@@ -169,8 +169,8 @@ func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) e
 
 // follow hands everything to take, and returns the followed job as it was last shown.
 func (s *session) follow(ctx context.Context, q engine.FollowQuery, take func(engine.Update) error) (last engine.Job, err error) {
-	if q.Job != "" {
-		if _, _, err := s.job(ctx, q.Job); err != nil {
+	if q.Filter.Job != "" {
+		if _, _, err := s.job(ctx, q.Filter.Job); err != nil {
 			return engine.Job{}, err
 		}
 	} else if s.remote != nil {
@@ -181,7 +181,7 @@ func (s *session) follow(ctx context.Context, q engine.FollowQuery, take func(en
 		}
 	}
 	for u, err := range s.store.Follow(ctx, q) {
-		if err == nil && q.Job != "" {
+		if err == nil && q.Filter.Job != "" {
 			last, err = jobOf(u, last)
 		}
 		if err == nil {

@@ -11,7 +11,7 @@ import (
 // history are the types of a job's records so far.
 func (h hand) history(job engine.JobID) (types []engine.RecordType) {
 	h.t.Helper()
-	for u, err := range h.engine.Follow(h.t.Context(), engine.FollowQuery{Job: job, After: engine.Beginning}) {
+	for u, err := range h.engine.Follow(h.t.Context(), engine.FollowQuery{Filter: engine.Filter{Job: job}, After: engine.Beginning}) {
 		switch {
 		case err != nil:
 			h.t.Fatal(err)

@@ -29,7 +29,7 @@ type Route struct {
 }
 
 // Taking refuses a request whose query has another parameter than params, or one of them
-// twice: what is ignored looks as if it had been heeded.
+// twice, but for a filter's label: what is ignored looks as if it had been heeded.
 func Taking(h Handler, params ...string) Handler {
 	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 		query, err := url.ParseQuery(r.URL.RawQuery)
@@ -42,7 +42,7 @@ func Taking(h Handler, params ...string) Handler {
 				return fmt.Errorf("%w: query parameter %q: none is taken here", problem.ErrRequest, excerpt.Of(name, 80))
 			case !slices.Contains(params, name):
 				return fmt.Errorf("%w: query parameter %q: want %s", problem.ErrRequest, excerpt.Of(name, 80), strings.Join(params, ", "))
-			case len(query[name]) > 1:
+			case len(query[name]) > 1 && name != "label":
 				return fmt.Errorf("%w: query parameter %s: it is there %d times", problem.ErrRequest, name, len(query[name]))
 			}
 		}

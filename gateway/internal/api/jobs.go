@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
@@ -90,6 +92,9 @@ func (s *Server) listJobs(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		return err
 	}
 	query := engine.JobsQuery{After: q.Get("after")}
+	if query.Filter, err = filterOf(q); err != nil {
+		return err
+	}
 	if text := q.Get("limit"); text != "" {
 		if query.Limit, err = strconv.Atoi(text); err != nil || query.Limit < 1 {
 			return fmt.Errorf("%w: limit: want 1 to 500", problem.ErrRequest)
@@ -105,6 +110,17 @@ func (s *Server) listJobs(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		Next  string            `json:"next,omitempty"`
 	}{topic, bare(page.Jobs), page.Next})
 	return nil
+}
+
+// filterOf reads the filter among other parameters of a query.
+func filterOf(q url.Values) (engine.Filter, error) {
+	own := url.Values{}
+	for _, name := range wire.FilterParameters {
+		if values, there := q[name]; there {
+			own[name] = values
+		}
+	}
+	return wire.ParseFilter(own)
 }
 
 func (s *Server) showJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {

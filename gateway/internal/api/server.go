@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
@@ -30,6 +31,9 @@ type Server struct{ opts Options }
 // New makes a Server.
 func New(o Options) *Server { return &Server{o} }
 
+// filtered are the parameters of a request that a filter goes with.
+func filtered(others ...string) []string { return append(others, wire.FilterParameters...) }
+
 // Routes are the addresses. The query parameters that a request may have stand with each.
 func (s *Server) Routes() []access.Route {
 	var all []access.Route
@@ -37,13 +41,13 @@ func (s *Server) Routes() []access.Route {
 		all = append(all, access.Route{Pattern: pattern, Handler: access.Taking(h, params...)})
 	}
 	add("POST /v1/jobs", s.enqueueJob)
-	add("GET /v1/jobs", s.listJobs, "topic", "after", "limit")
+	add("GET /v1/jobs", s.listJobs, filtered("topic", "after", "limit")...)
 	add("GET /v1/jobs/{id}", s.showJob)
 	add("POST /v1/jobs/{id}/cancel", s.controlJob(s.opts.Engine.Cancel))
 	add("POST /v1/jobs/{id}/pause", s.controlJob(s.opts.Engine.Pause))
 	add("POST /v1/jobs/{id}/resume", s.controlJob(s.opts.Engine.Resume))
 	add("POST /v1/jobs/{id}/retry", s.retryJob)
-	add("GET /v1/topics/{topic}/snapshot", s.showSnapshot, "after", "limit", "page")
+	add("GET /v1/topics/{topic}/snapshot", s.showSnapshot, filtered("after", "limit", "page")...)
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
 	add("PUT /v1/topics/{topic}/schedules/{name}", s.putSchedule)
 	add("DELETE /v1/topics/{topic}/schedules/{name}", s.deleteSchedule)

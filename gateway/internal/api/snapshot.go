@@ -46,8 +46,8 @@ func (s *Server) showSnapshot(w http.ResponseWriter, r *http.Request, p *auth.Pr
 // pagingOf reads which part of a snapshot a request asks for.
 func pagingOf(q url.Values) (engine.Paging, error) {
 	if next := q.Get("page"); next != "" {
-		if q.Has("after") || q.Has("limit") {
-			return engine.Paging{}, fmt.Errorf("%w: page: it goes without after and limit, which it knows", problem.ErrRequest)
+		if len(q) > 1 {
+			return engine.Paging{}, fmt.Errorf("%w: page: it goes without other parameters, which it knows", problem.ErrRequest)
 		}
 		return engine.ParsePaging(next)
 	}
@@ -58,5 +58,9 @@ func pagingOf(q url.Values) (engine.Paging, error) {
 			return engine.Paging{}, fmt.Errorf("%w: limit: want 1 to %d", problem.ErrRequest, engine.MaxSnapshotLimit)
 		}
 	}
-	return engine.NewPaging(engine.Cursor(q.Get("after")), limit)
+	filter, err := filterOf(q)
+	if err != nil {
+		return engine.Paging{}, err
+	}
+	return engine.NewPaging(engine.Cursor(q.Get("after")), limit, filter)
 }

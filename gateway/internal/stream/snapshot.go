@@ -86,7 +86,7 @@ func (sub *subscription) paging() engine.Paging {
 	if sub.due == engine.Trimmed {
 		held = sub.position.Cursor()
 	}
-	p, _ := engine.NewPaging(held, sub.limit) // both were checked
+	p, _ := engine.NewPaging(held, sub.limit, engine.Filter{}) // both were checked
 	return p
 }
 

@@ -59,7 +59,7 @@ func (s *Session) open(m transport.Subscribe) (sub *subscription, code, text str
 	if sub.filter, err = newFilter(m.Job); err != nil {
 		return nil, codeInvalid, err.Error()
 	}
-	if _, err := engine.NewPaging("", m.Limit); err != nil {
+	if _, err := engine.NewPaging("", m.Limit, engine.Filter{}); err != nil {
 		return nil, codeInvalid, err.Error()
 	}
 	s.mu.Lock()
