@@ -1,7 +1,9 @@
 package config
 
 import (
+	"context"
 	"errors"
+	"fmt"
 
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/internal/option"
@@ -39,5 +41,15 @@ func (a Auth) Validate() error {
 	return errors.Join(mode, origins)
 }
 
-// Authenticator makes what a describes. a must be valid.
-func (a Auth) Authenticator() auth.Authenticator { return auth.Dev{Origins: a.Origins} }
+// Open opens what a describes, within ctx; the caller closes it. a must be valid.
+func (a Auth) Open(ctx context.Context) (auth.Authenticator, error) {
+	var mode auth.Mode = auth.Dev{} // the only one that is valid
+	opened, err := mode.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open auth mode %s: %w", a.Defaults().Mode, err)
+	}
+	return opened, nil
+}
+
+// Site is what is served where in the mode of a: this machine alone.
+func (a Auth) Site() auth.Site { return auth.Site{Origins: a.Origins} }

@@ -39,7 +39,7 @@ type Config struct {
 	// Worker lacks its Engine; its Schedules are a section of their own.
 	Worker   worker.Options
 	Analysis analysis.Options
-	// Gateway lacks its Engine, Auth, Blobs, BlobDir and PageTopic.
+	// Gateway lacks its Engine, Auth, Site, Blobs, BlobDir and PageTopic.
 	Gateway gateway.Options
 	Listen  Listen
 	Auth    Auth

@@ -365,7 +365,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.auth_timeout", field: "AuthTimeout",
-		Doc:   "How long a WebSocket that came without credentials may take to send some.",
+		Doc:   "How long a WebSocket that came without credentials may take to send some, and how long checking some may take.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.AuthTimeout }),
 	},
 	{

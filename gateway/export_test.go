@@ -3,11 +3,18 @@ package gateway
 import (
 	"context"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 )
 
 // Held is what sessions hold in memory for their clients: frames in windows and queues,
 // and their bytes.
 func (g *Gateway) Held() (frames, bytes int) { return g.hub.Held() }
+
+// UsesOf is how many uses of a kind there are under a credential: socket, upload or download.
+func (g *Gateway) UsesOf(credential, kind string) int {
+	return g.uses.OfCredential(credential, access.Kind(kind))
+}
 
 // Sessions is how many there are.
 func (g *Gateway) Sessions() int { return g.hub.Sessions() }

@@ -28,6 +28,7 @@ type Gateway struct {
 	opts     Options
 	hub      *stream.Hub
 	sockets  *ws.Server
+	gate     *access.Gate
 	uses     *access.Uses
 	uploads  *upload.Server // nil: there are none
 	problems *problem.Writer
@@ -65,7 +66,8 @@ func New(o Options) (*Gateway, error) {
 	}
 	o = o.Defaults()
 	g := &Gateway{
-		opts: o, uses: access.NewUses(), stopping: make(chan struct{}), stopped: make(chan struct{}), failed: make(chan struct{}),
+		opts: o, gate: access.NewGate(o.Auth, o.AuthTimeout, o.Logger), uses: access.NewUses(),
+		stopping: make(chan struct{}), stopped: make(chan struct{}), failed: make(chan struct{}),
 	}
 	var err error
 	if g.metrics, err = newMetrics(o.Registry); err != nil {
@@ -84,7 +86,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
 	g.sockets = ws.New(ws.Options{
-		Open: g.openSession, Auth: o.Auth,
+		Open: g.openSession, Gate: g.gate,
 		MessageBytes: o.MessageBytes, MessagesPerSecond: o.MessagesPerSecond, MessageBurst: o.MessageBurst, SendBufferBytes: o.SendBufferBytes,
 		PingInterval: o.PingInterval, PongTimeout: o.PongTimeout, StallTimeout: o.StallTimeout, AuthTimeout: o.AuthTimeout,
 		Problems: g.problems, Logger: o.Logger,
@@ -125,13 +127,14 @@ func newUploads(o Options, problems *problem.Writer, stopping <-chan struct{}) (
 
 // Handler is the gateway's HTTP handler, for a server of one's own. It answers once
 // Start has returned. The server must not have a read or write time-out, which would
-// end its WebSockets, and must serve only addresses that Options.Auth allows.
+// end its WebSockets, and must serve only addresses that Options.Site serves.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
 // Start serves clients: those that l accepts, and those that come to Handler. l may
 // be nil, for Handler alone, and is closed by Stop, or at once if it is refused.
 // Starting twice is no error if the second has no listener. Errors to branch on:
-// ErrStopped, and those of Options.Auth for an address that it does not serve.
+// ErrStopped, and auth.ErrNotLoopback for an address that Options.Site
+// does not serve.
 func (g *Gateway) Start(l net.Listener) error {
 	if err := g.start(l); err != nil {
 		if l != nil {
@@ -144,7 +147,7 @@ func (g *Gateway) Start(l net.Listener) error {
 
 func (g *Gateway) start(l net.Listener) error {
 	if l != nil {
-		if err := g.opts.Auth.Serves(l.Addr()); err != nil {
+		if err := g.opts.Site.Serves(l.Addr()); err != nil {
 			return err
 		}
 	}

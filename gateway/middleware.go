@@ -74,7 +74,7 @@ func (g *Gateway) hastened(next http.Handler) http.Handler {
 // guard refuses what is not addressed to this gateway, what another site's page
 // sends, and tokens in URLs.
 func (g *Gateway) guard(next http.Handler) (http.Handler, error) {
-	site := g.opts.Auth.Site()
+	site := g.opts.Site
 	protection, err := site.Protect()
 	if err != nil {
 		return nil, err
@@ -141,11 +141,16 @@ func (g *Gateway) timed(next http.Handler) http.Handler {
 	})
 }
 
-func (g *Gateway) authenticated(h access.Handler) http.Handler {
+// authenticated hands a request on with its principal, who uses what the route is of as
+// long as it takes.
+func (g *Gateway) authenticated(route access.Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := g.opts.Auth.Authenticate(r)
+		p, err := g.gate.Request(r)
 		if err == nil {
-			err = h(w, r, p)
+			if route.Kind != access.None {
+				defer g.uses.Enter(p, route.Kind, 0).Leave()
+			}
+			err = route.Handler(w, r, p)
 		}
 		if err != nil {
 			g.problems.Fail(w, r, err)

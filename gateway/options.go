@@ -21,9 +21,13 @@ type Options struct {
 	// until Stop has returned.
 	Engine *engine.Engine
 
-	// Auth says who sends a request. Defaults to auth.Dev, which serves loopback
-	// only and makes everybody an admin.
+	// Auth says who sends a request. It must stay open until Stop has returned. Defaults to
+	// auth.Dev, which makes everybody an admin.
 	Auth auth.Authenticator
+
+	// Site is what is served where: addresses, hosts, and the sites whose pages may ask. The
+	// zero value is this machine alone; auth.Dev takes no other.
+	Site auth.Site
 
 	// ConnectionsPerPrincipal is how many WebSockets one principal may have open, 1
 	// to 1,000,000; one more is closed with 4409. Defaults to 1,000.
@@ -68,7 +72,7 @@ type Options struct {
 	StallTimeout time.Duration
 
 	// AuthTimeout is how long a WebSocket that came without credentials may take to
-	// send its auth frame, 10 ms to 1 minute. Defaults to 5 seconds.
+	// send its auth frame, and Auth to check some, 10 ms to 1 minute. Defaults to 5 seconds.
 	AuthTimeout time.Duration
 
 	// FilterLag is how far behind the cursor of a subscription to one job may be
@@ -178,16 +182,19 @@ func (o Options) Defaults() Options {
 func (o Options) Validate() error {
 	o = o.Defaults()
 	const short, long = 10 * time.Millisecond, 10 * time.Minute
-	_, origins := o.Auth.Site().Protect()
-	if origins != nil {
-		origins = option.Invalid("Auth", nil, "%v", origins)
+	_, site := o.Site.Protect()
+	if site != nil {
+		site = option.Invalid("Site", nil, "%v", site)
+	}
+	if _, dev := o.Auth.(auth.Dev); dev && o.Site.Public {
+		site = errors.Join(site, option.Invalid("Site", nil, "auth.Dev asks nobody for credentials: want a site that is not public, or another authenticator"))
 	}
 	_, page := engine.ParseTopic(string(o.PageTopic))
 	if page != nil {
 		page = option.Invalid("PageTopic", string(o.PageTopic), "want %s", engine.TopicForm)
 	}
 	return errors.Join(
-		origins, page,
+		site, page,
 		option.Within("ConnectionsPerPrincipal", o.ConnectionsPerPrincipal, 1, 1_000_000),
 		option.Within("SubscriptionsPerConnection", o.SubscriptionsPerConnection, 1, 10_000),
 		option.Within("MessageBytes", o.MessageBytes, 1<<10, 1<<20),

@@ -271,9 +271,8 @@ func (tk tokens) Token(_ context.Context, token string) (*auth.Principal, error)
 	}
 }
 
-func (tokens) Serves(net.Addr) error { return nil }
-func (tokens) Site() auth.Site       { return auth.Site{} }
-func (tokens) Announcement() string  { return "" }
+func (tokens) Announcement() string { return "" }
+func (tokens) Close() error         { return nil }
 
 func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
 

@@ -15,7 +15,7 @@ import (
 func (g *Gateway) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	add := func(r access.Route) {
-		h := g.authenticated(r.Handler)
+		h := g.authenticated(r)
 		if !r.Long {
 			h = g.timed(h)
 		}

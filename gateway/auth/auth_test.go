@@ -43,7 +43,7 @@ func TestMay(t *testing.T) {
 	}
 }
 
-func TestDevServesLoopbackOnly(t *testing.T) {
+func TestSiteServesLoopbackOnly(t *testing.T) {
 	for addr, want := range map[net.Addr]error{
 		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}:   nil,
 		&net.TCPAddr{IP: net.IPv4(127, 9, 9, 9), Port: 8080}:   nil,
@@ -55,14 +55,17 @@ func TestDevServesLoopbackOnly(t *testing.T) {
 		&net.TCPAddr{IP: net.IPv4(192, 168, 0, 7), Port: 8080}: auth.ErrNotLoopback,
 		&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}:   auth.ErrNotLoopback,
 	} {
-		if err := (auth.Dev{}).Serves(addr); !errors.Is(err, want) {
+		if err := (auth.Site{}).Serves(addr); !errors.Is(err, want) {
 			t.Errorf("serve %s: %v, want %v", addr, err, want)
+		}
+		if err := (auth.Site{Public: true}).Serves(addr); err != nil {
+			t.Errorf("serve %s to other machines: %v", addr, err)
 		}
 	}
 }
 
-func TestSiteOfDevMode(t *testing.T) {
-	site := auth.Dev{Origins: []string{"http://localhost:5173"}}.Site()
+func TestSiteOfThisMachine(t *testing.T) {
+	site := auth.Site{Origins: []string{"http://localhost:5173"}}
 	for _, c := range []struct {
 		name, host, origin string
 		want               error
@@ -108,7 +111,7 @@ func TestSiteOfDevMode(t *testing.T) {
 }
 
 func TestSiteWithHosts(t *testing.T) {
-	site := auth.Site{Hosts: []string{"jobs.example"}}
+	site := auth.Site{Public: true, Hosts: []string{"jobs.example"}}
 	for host, want := range map[string]error{
 		"jobs.example": nil, "JOBS.example.:443": nil, "other.example": auth.ErrHost, "localhost": auth.ErrHost,
 	} {
@@ -124,7 +127,7 @@ func TestSecondOriginHeaderIsChecked(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Host = "localhost"
 	r.Header["Origin"] = []string{"http://localhost", "https://evil.example"}
-	if err := (auth.Dev{}).Site().Check(r); !errors.Is(err, auth.ErrOrigin) {
+	if err := (auth.Site{}).Check(r); !errors.Is(err, auth.ErrOrigin) {
 		t.Errorf("%v, want ErrOrigin", err)
 	}
 }
@@ -135,7 +138,7 @@ func TestOriginOverTLS(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "https://jobs.example/", nil) // with TLS
 		r.Header.Set("Origin", origin)
-		if err := (auth.Site{}).Check(r); !errors.Is(err, want) {
+		if err := (auth.Site{Public: true}).Check(r); !errors.Is(err, want) {
 			t.Errorf("origin %q: %v, want %v", origin, err, want)
 		}
 	}
@@ -163,7 +166,7 @@ func TestPagesOfOtherSitesEmbedNothing(t *testing.T) {
 				r.Header.Set(name, value)
 			}
 		}
-		if err := (auth.Dev{Origins: []string{"http://localhost:5173"}}).Site().Check(r); errors.Is(err, auth.ErrOrigin) != c.refused {
+		if err := (auth.Site{Origins: []string{"http://localhost:5173"}}).Check(r); errors.Is(err, auth.ErrOrigin) != c.refused {
 			t.Errorf("%s: %v, want refused %v", c.name, err, c.refused)
 		}
 	}

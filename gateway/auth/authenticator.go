@@ -3,15 +3,13 @@ package auth
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 )
 
-// Why there is no principal. Authenticators wrap one of these; any other error means
-// that they could not find out, and is not the client's fault.
+// Why there is no principal. An Authenticator wraps one of these.
 var (
 	// ErrNoCredentials: the request carries none. A WebSocket may still send a token.
 	ErrNoCredentials = errors.New("no credentials")
@@ -19,23 +17,31 @@ var (
 	ErrRejected = errors.New("credentials rejected")
 	// ErrDisabled: they are of a user who may not come in. No others will do.
 	ErrDisabled = errors.New("user disabled")
+	// ErrUnavailable: they cannot be checked at the moment, which is not the client's fault.
+	// The same ones may do later. Every other error counts as this one.
+	ErrUnavailable = errors.New("credentials cannot be checked")
 )
 
-// An Authenticator says who sends a request. Its methods are called concurrently,
-// before anything else is done for the request.
+// A Mode is a way to find out who sends a request, with its settings.
+type Mode interface {
+	// Open makes ready what the mode needs, such as keys that it fetches, within ctx. ctx
+	// bounds opening alone.
+	Open(ctx context.Context) (Authenticator, error)
+}
+
+// An Authenticator says who sends a request. Its methods are called concurrently, before
+// anything else is done for the request. It belongs to who opened it.
 type Authenticator interface {
-	// Authenticate reads the request's header and cookies, never its query or body.
+	// Authenticate reads the request's header and cookies, never its query or body. The
+	// request's context bounds it.
 	Authenticate(r *http.Request) (*Principal, error)
 	// Token says who bears a token that a WebSocket sent after it was opened.
 	Token(ctx context.Context, token string) (*Principal, error)
-	// Serves refuses an address that requests must not be taken on in this mode. The
-	// error says what to do instead.
-	Serves(addr net.Addr) error
-	// Site is where requests may be addressed to and come from.
-	Site() Site
 	// Announcement is what an operator should know of the mode when it starts; ""
 	// when there is nothing.
 	Announcement() string
+	// Close gives back what Open took. It comes after the gateway's Stop, once.
+	Close() error
 }
 
 // ErrQueryToken says that a request bears a token in its URL, where logs, histories

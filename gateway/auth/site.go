@@ -20,19 +20,41 @@ var (
 	ErrOrigin = errors.New("the Origin is not one that this gateway serves")
 )
 
-// A Site is what requests may be addressed to and which pages may send them.
+// ErrNotLoopback says that a Site which is not public was to be served to other machines.
+var ErrNotLoopback = errors.New("dev mode serves loopback only")
+
+// A Site is what is served where: on which addresses, what requests may be addressed to,
+// and which pages may send them. The zero value is this machine alone.
 type Site struct {
-	// Loopback takes only hosts that name this machine: localhost, 127.0.0.0/8, ::1.
-	Loopback bool
-	// Hosts are the names, without port, that requests may be addressed to; none:
-	// any, which is for a gateway whose credentials a browser does not send by itself,
-	// or behind a proxy that checks.
+	// Public serves other machines too. Otherwise the gateway listens on loopback, and
+	// requests must be addressed to a name of this machine: localhost, 127.0.0.0/8, ::1.
+	Public bool
+	// Hosts are names, without port, that requests may be addressed to. A public site
+	// without any takes every name, which is for a gateway whose credentials a browser does
+	// not send by itself, or behind a proxy that checks.
 	Hosts []string
 	// Origins are further sites whose pages may use the gateway, each as
 	// scheme://host[:port]. The gateway's own origin always may: the Host that the request
 	// is addressed to, with https where the request came over TLS and http otherwise. Behind
 	// a proxy that ends TLS name the origin that browsers see.
 	Origins []string
+}
+
+// Serves refuses an address that the gateway must not listen on. Its error wraps
+// ErrNotLoopback and says what to do instead.
+func (s Site) Serves(addr net.Addr) error {
+	if s.Public {
+		return nil
+	}
+	switch a := addr.(type) {
+	case *net.UnixAddr:
+		return nil
+	case *net.TCPAddr:
+		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.Unmap().IsLoopback() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w, and %s is not: listen on 127.0.0.1, or choose another auth mode", ErrNotLoopback, addr)
 }
 
 // Check refuses a request by its Host, Origin and Sec-Fetch-Site. Its error wraps ErrHost
@@ -61,11 +83,11 @@ func followed(r *http.Request) bool {
 }
 
 func (s Site) servesHost(hostport string) bool {
-	if !s.Loopback && len(s.Hosts) == 0 {
+	if s.Public && len(s.Hosts) == 0 {
 		return true
 	}
 	name := hostname(hostport)
-	if s.Loopback && loopbackName(name) {
+	if !s.Public && loopbackName(name) {
 		return true
 	}
 	for _, h := range s.Hosts {

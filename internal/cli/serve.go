@@ -43,13 +43,16 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 	if err != nil {
 		return nil, err
 	}
-	s = &service{auth: c.Auth.Authenticator()}
+	s = &service{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.listener, err = listen(c.Listen.Addr, s.auth); err != nil {
+	if s.listener, err = listen(c.Listen.Addr, c.Auth.Site()); err != nil {
+		return s, err
+	}
+	if s.auth, err = c.Auth.Open(cmd.Context()); err != nil {
 		return s, err
 	}
 	log := c.Log.Logger(a.err, slog.LevelDebug)
@@ -66,7 +69,7 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 		return s, err
 	}
 	o := c.Gateway
-	o.Engine, o.Auth, o.Logger = s.session.engine, s.auth, log
+	o.Engine, o.Auth, o.Site, o.Logger = s.session.engine, s.auth, c.Auth.Site(), log
 	o.Blobs, o.BlobDir, o.PageTopic = s.session.bucket, datadir.BlobDir(c.Data.Dir), c.Topic
 	if s.gateway, err = gateway.New(o); err != nil {
 		return s, err
@@ -89,17 +92,20 @@ func (s *service) close() error {
 	if s.session != nil {
 		errs = append(errs, s.session.close())
 	}
+	if s.auth != nil {
+		errs = append(errs, s.auth.Close())
+	}
 	return errors.Join(errs...)
 }
 
-// listen takes the address, which authentication must allow. It is resolved once, so
+// listen takes the address, which the site must serve. It is resolved once, so
 // that what was allowed is what is listened on.
-func listen(addr string, a auth.Authenticator) (*net.TCPListener, error) {
+func listen(addr string, site auth.Site) (*net.TCPListener, error) {
 	resolved, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; name another address with --addr", addr, err)
 	}
-	if err := a.Serves(resolved); err != nil {
+	if err := site.Serves(resolved); err != nil {
 		return nil, usage("listen on %s: %w", addr, err)
 	}
 	l, err := net.ListenTCP("tcp", resolved)

@@ -23,6 +23,8 @@ type Handler func(w http.ResponseWriter, r *http.Request, p *auth.Principal) err
 type Route struct {
 	Pattern string // of http.ServeMux, with a method
 	Handler Handler
+	// Kind is what a request here uses as long as it takes.
+	Kind Kind
 	// Long is of requests that carry what may be large: as a whole they have no bound in
 	// time.
 	Long bool

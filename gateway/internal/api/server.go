@@ -51,5 +51,5 @@ func (s *Server) Routes() []access.Route {
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
 	add("PUT /v1/topics/{topic}/schedules/{name}", s.putSchedule)
 	add("DELETE /v1/topics/{topic}/schedules/{name}", s.deleteSchedule)
-	return append(all, access.Route{Pattern: "GET /v1/artifacts/{id}", Handler: access.Taking(s.showArtifact), Long: true})
+	return append(all, access.Route{Pattern: "GET /v1/artifacts/{id}", Handler: access.Taking(s.showArtifact), Kind: access.Download, Long: true})
 }

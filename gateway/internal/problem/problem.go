@@ -93,6 +93,9 @@ func (p *Writer) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, auth.ErrNoCredentials), errors.Is(err, auth.ErrRejected):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		p.Write(w, http.StatusUnauthorized, "unauthenticated", "the request carries no valid credentials")
+	case errors.Is(err, auth.ErrUnavailable):
+		w.Header().Set("Retry-After", "2")
+		p.Write(w, http.StatusServiceUnavailable, "unavailable", "the credentials cannot be checked at the moment; nothing was changed")
 	case errors.Is(err, auth.ErrDisabled), errors.Is(err, ErrForbidden):
 		p.Write(w, http.StatusForbidden, "forbidden", "you may not do this")
 	case errors.Is(err, auth.ErrHost):

@@ -121,7 +121,7 @@ func (l *socketLine) open(t *testing.T, h *Hub) *Session {
 			session = h.Open(tr)
 			return watched{session, l}
 		},
-		Auth: anyone{}, MessageBytes: 1 << 10, MessagesPerSecond: 100, MessageBurst: 100, SendBufferBytes: 4 << 10,
+		Gate: access.NewGate(anyone{}, time.Minute, h.opts.Logger), MessageBytes: 1 << 10, MessagesPerSecond: 100, MessageBurst: 100, SendBufferBytes: 4 << 10,
 		PingInterval: time.Hour, PongTimeout: time.Hour, StallTimeout: time.Hour, AuthTimeout: time.Minute,
 		Problems: problem.NewWriter(h.opts.Logger, problems), Logger: h.opts.Logger,
 	})

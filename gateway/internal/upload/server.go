@@ -113,7 +113,7 @@ func (u *Server) Routes() []access.Route {
 	one := Path + "{id}"
 	var all []access.Route
 	add := func(pattern string, h access.Handler) {
-		all = append(all, access.Route{Pattern: pattern, Handler: u.answering(access.Taking(h)), Long: true})
+		all = append(all, access.Route{Pattern: pattern, Handler: u.answering(access.Taking(h)), Kind: access.Upload, Long: true})
 	}
 	add("POST "+strings.TrimSuffix(Path, "/"), u.create)
 	add("HEAD "+one, u.existing)

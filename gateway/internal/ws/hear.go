@@ -78,9 +78,7 @@ func (s *socket) arrived(p []byte) bool {
 
 // authenticate takes an auth message: the first, or a renewal.
 func (s *socket) authenticate(token string) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.server.opts.AuthTimeout)
-	defer cancel()
-	p, err := s.server.opts.Auth.Token(ctx, token)
+	p, err := s.server.opts.Gate.Token(context.Background(), token) // the socket has no context, and the gate a bound
 	switch {
 	case err != nil:
 		s.reject(err)

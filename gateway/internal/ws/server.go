@@ -17,7 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/olahol/melody"
 
-	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
@@ -39,7 +39,7 @@ func socketOf(m *melody.Session) *socket {
 type Options struct {
 	// Open makes the session of a socket; nil: the gateway takes none.
 	Open func(transport.Transport) Session
-	Auth auth.Authenticator
+	Gate *access.Gate
 
 	MessageBytes      int // of a message of a client
 	MessagesPerSecond int // frames of a client, over time
@@ -151,7 +151,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rate:   bucket{perSecond: float64(s.opts.MessagesPerSecond), burst: float64(s.opts.MessageBurst), left: float64(s.opts.MessageBurst)},
 	}
 	k.arrival.versed = slices.Contains(websocket.Subprotocols(r), subprotocol)
-	k.arrival.principal, k.arrival.err = s.opts.Auth.Authenticate(r)
+	k.arrival.principal, k.arrival.err = s.opts.Gate.Request(r)
 	if k.session = s.opts.Open(k); k.session == nil {
 		w.Header().Set("Retry-After", "2")
 		s.opts.Problems.Write(w, http.StatusServiceUnavailable, "draining", "this gateway is stopping: try again")

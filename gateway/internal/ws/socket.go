@@ -117,7 +117,6 @@ func (s *socket) reject(err error) {
 	case errors.Is(err, auth.ErrRejected), errors.Is(err, auth.ErrNoCredentials):
 		s.session.Close(transport.Unauthenticated, "the credentials are not valid, or no longer")
 	default:
-		s.server.opts.Logger.Error("credentials cannot be checked", "error", err)
 		s.session.SendAway(transport.Restart, "the credentials cannot be checked at the moment", "unavailable")
 	}
 }
