@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
 // UploadKey is the key, in the blob store, of the bytes that were uploaded for a job. A
 // payload names them as its member blob, and so does that of any other job of the topic
 // that works on them.
-func UploadKey(topic Topic, job JobID) string { return "incoming/" + string(topic) + "/" + string(job) }
+func UploadKey(topic Topic, job JobID) string { return blobs.Upload(topic, job) }
 
 // pinned is the upload of the topic that a payload names, by its job; "" for none. The job
 // of the payload pins it in the commit that makes the job.

@@ -7,7 +7,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
 
@@ -21,7 +21,7 @@ func TestMay(t *testing.T) {
 		name   string
 		who    *auth.Principal
 		rights auth.Rights
-		topic  engine.Topic
+		topic  wire.Topic
 		want   bool
 	}{
 		{"its own", p, auth.Read, "user:42", true},

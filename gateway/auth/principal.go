@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // Rights are what may be done with a topic; a set of bits.
@@ -27,7 +27,7 @@ type Grant struct {
 	Rights Rights
 }
 
-func (g Grant) covers(t engine.Topic) bool {
+func (g Grant) covers(t wire.Topic) bool {
 	if g.Topics == "*" || g.Topics == string(t) {
 		return true
 	}
@@ -55,7 +55,7 @@ type Principal struct {
 
 // May reports whether the principal has all of the rights on a topic. The rights may
 // come from several grants. Nobody, which is nil, has none.
-func (p *Principal) May(r Rights, t engine.Topic) bool {
+func (p *Principal) May(r Rights, t wire.Topic) bool {
 	if p == nil {
 		return false
 	}

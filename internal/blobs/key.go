@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // The first segments of keys.
@@ -23,13 +25,15 @@ const maxKeyBytes = 1024
 const reservedSuffix = ".attrs"
 
 // Upload is the key of the bytes that were uploaded for a job.
-func Upload(topic, job string) string { return Incoming + "/" + topic + "/" + job }
+func Upload(topic wire.Topic, job wire.JobID) string {
+	return Incoming + "/" + string(topic) + "/" + string(job)
+}
 
 // Artifact is the key of a file that a job has written.
-func Artifact(job, name string) string { return Artifacts + "/" + job + "/" + name }
+func Artifact(job wire.JobID, name string) string { return Artifacts + "/" + string(job) + "/" + name }
 
 // ArtifactID is what clients call the artifact.
-func ArtifactID(job, name string) string { return job + "." + name }
+func ArtifactID(job wire.JobID, name string) string { return string(job) + "." + name }
 
 // artifactName is what may stand behind a job's ID: no path, and no hidden file.
 var artifactName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
@@ -38,11 +42,11 @@ const jobIDBytes = 28
 
 // ParseArtifactID takes an artifact's ID apart. It reports false where no artifact can
 // have the ID. The job's ID is not checked further.
-func ParseArtifactID(id string) (job, name string, ok bool) {
+func ParseArtifactID(id string) (job wire.JobID, name string, ok bool) {
 	if len(id) < jobIDBytes+2 || id[jobIDBytes] != '.' {
 		return "", "", false
 	}
-	job, name = id[:jobIDBytes], id[jobIDBytes+1:]
+	job, name = wire.JobID(id[:jobIDBytes]), id[jobIDBytes+1:]
 	return job, name, artifactName.MatchString(name) && !strings.HasSuffix(name, reservedSuffix)
 }
 
@@ -72,7 +76,7 @@ func Check(key string) error {
 // and does not quote the key.
 //
 // Some systems take "Incoming/…" for "incoming/…", so Readable ignores case.
-func Readable(key, topic string) error {
+func Readable(key string, topic wire.Topic) error {
 	if err := Check(key); err != nil {
 		return err
 	}

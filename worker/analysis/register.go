@@ -27,7 +27,7 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 	}
 	worker.Handle(w, JobType, func(ctx context.Context, run *worker.Run, p Payload) error {
 		run.Stages(stages...)
-		if err := blobs.Readable(p.Blob, string(run.Topic())); err != nil {
+		if err := blobs.Readable(p.Blob, run.Topic()); err != nil {
 			return o.Permanent(fmt.Errorf("%w: payload blob: %w", ErrInput, err))
 		}
 		return Run(ctx, run, string(run.ID()), bucket, p, o)

@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"gocloud.dev/blob"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
@@ -34,10 +35,10 @@ type Reporter interface {
 }
 
 // ProfileKey is where in the bucket the profile of a job is written.
-func ProfileKey(jobID string) string { return blobs.Artifact(jobID, profileName) }
+func ProfileKey(jobID string) string { return blobs.Artifact(wire.JobID(jobID), profileName) }
 
 // profileID is the profile's as an artifact.
-func profileID(jobID string) string { return blobs.ArtifactID(jobID, profileName) }
+func profileID(jobID string) string { return blobs.ArtifactID(wire.JobID(jobID), profileName) }
 
 const profileName = "profile.json"
 

@@ -25,7 +25,7 @@ func (s *Server) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	if s.opts.Blobs == nil || !ok {
 		return unknown
 	}
-	v, err := s.opts.Engine.Job(r.Context(), engine.JobID(job))
+	v, err := s.opts.Engine.Job(r.Context(), job)
 	if err != nil {
 		return err
 	}

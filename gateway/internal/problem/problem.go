@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
+// Errors of requests, for Fail.
 var (
 	// ErrRequest: the request itself is malformed; the text says how.
 	ErrRequest = errors.New("invalid request")

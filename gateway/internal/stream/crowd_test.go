@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 // A crowd is a topic with many jobs, so large that some ten fill a page, and sessions that
@@ -155,7 +155,7 @@ func (w *crowd) join(after engine.Cursor, limit int) *onlooker {
 	w.t.Helper()
 	c := &onlooker{line: w.line(), cursor: after, held: map[engine.JobID]engine.Job{}}
 	c.s = c.line.open(w.t, w.h)
-	c.s.Subscribe(transport.Subscribe{Sid: "a", Topic: string(w.tp.name), After: string(after), Limit: limit})
+	c.s.Subscribe(wire.Message{SID: "a", Topic: w.tp.name, After: after, Limit: limit})
 	c.sub = c.s.subs["a"]
 	w.clients = append(w.clients, c)
 	return c

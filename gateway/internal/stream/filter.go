@@ -1,6 +1,9 @@
 package stream
 
-import "github.com/tidemark-dev/tidemark/engine"
+import (
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
 
 // A filter says which of a topic's records and jobs a subscription is about. It is
 // comparable, since subscriptions with the same filter share what is read for them. The
@@ -9,13 +12,13 @@ type filter struct {
 	job engine.JobID // "": any
 }
 
-// newFilter checks what a client asks for. Its error says what is malformed.
-func newFilter(job string) (filter, error) {
-	if job == "" {
+// newFilter is the filter of a client's subscribe. Its error says what is malformed.
+func newFilter(m wire.Message) (filter, error) {
+	if m.Job == "" {
 		return filter{}, nil
 	}
-	id, err := engine.ParseJobID(job)
-	return filter{id}, err
+	job, err := engine.ParseJobID(string(m.Job))
+	return filter{job}, err
 }
 
 // all reports whether the filter passes everything.

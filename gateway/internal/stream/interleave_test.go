@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
@@ -157,7 +158,7 @@ func (st *stage) subscribe(h *Hub, after engine.Cursor) {
 	st.t.Helper()
 	st.s = st.line.open(st.t, h)
 	st.client = ledger{strict: true, seen: map[engine.Cursor]bool{}, cursor: after, from: after}
-	st.s.Subscribe(transport.Subscribe{Sid: "a", Topic: string(st.name), After: string(after)})
+	st.s.Subscribe(wire.Message{SID: "a", Topic: st.name, After: after})
 	st.sub = st.s.subs["a"]
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
@@ -24,9 +25,9 @@ func TestRenewTakesFramesBack(t *testing.T) {
 	client := &memory{}
 	s := client.open(t, h)
 	defer client.hangUp()
-	s.Subscribe(transport.Subscribe{Sid: "lost", Topic: "user:42"})
-	s.Subscribe(transport.Subscribe{Sid: "kept", Topic: "team:7"})
-	s.Subscribe(transport.Subscribe{Sid: "left", Topic: "user:42"})
+	s.Subscribe(wire.Message{SID: "lost", Topic: "user:42"})
+	s.Subscribe(wire.Message{SID: "kept", Topic: "team:7"})
+	s.Subscribe(wire.Message{SID: "left", Topic: "user:42"})
 	s.Unsubscribe("left")
 	reads, ok := h.catchUps.take() // of lost: it is given its snapshot once it has ended
 	if !ok || reads.subs[0].sid != "lost" {

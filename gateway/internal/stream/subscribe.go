@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
@@ -25,38 +26,38 @@ const forbidden = "you may not read this topic"
 const maxSidBytes = 64
 
 // Subscribe makes the subscription that the client asks for, or sends an error that says
-// why not. The session has a principal by then.
-func (s *Session) Subscribe(m transport.Subscribe) {
-	if m.Sid == "" || len(m.Sid) > maxSidBytes {
+// why not. m is the client's subscribe, unchecked. The session has a principal by then.
+func (s *Session) Subscribe(m wire.Message) {
+	if m.SID == "" || len(m.SID) > maxSidBytes {
 		s.Close(transport.Protocol, "subscribe needs a sid of 1 to 64 bytes")
 		return
 	}
 	sub, code, text := s.open(m)
 	if sub == nil {
 		s.mu.Lock()
-		s.refuse(m.Sid, addressed(m.Sid), code, text)
+		s.refuse(m.SID, addressed(m.SID), code, text)
 		s.mu.Unlock()
 		return
 	}
-	s.hub.follow(sub, engine.Topic(m.Topic))
+	s.hub.follow(sub, m.Topic)
 	sub.change(func() {})
 }
 
 // open makes the subscription, or says why not.
-func (s *Session) open(m transport.Subscribe) (sub *subscription, code, text string) {
-	topic, err := engine.ParseTopic(m.Topic)
+func (s *Session) open(m wire.Message) (sub *subscription, code, text string) {
+	topic, err := engine.ParseTopic(string(m.Topic))
 	if err != nil {
 		return nil, codeInvalid, err.Error()
 	}
-	sub = &subscription{session: s, sid: m.Sid, to: addressed(m.Sid), due: engine.Fresh, limit: m.Limit}
+	sub = &subscription{session: s, sid: m.SID, to: addressed(m.SID), due: engine.Fresh, limit: m.Limit}
 	if m.After != "" {
-		after, err := engine.ParseCursor(m.After)
+		after, err := engine.ParseCursor(string(m.After))
 		if err != nil {
 			return nil, codeInvalid, err.Error()
 		}
 		sub.position, sub.told, sub.due = engine.At(after), after, ""
 	}
-	if sub.filter, err = newFilter(m.Job); err != nil {
+	if sub.filter, err = newFilter(m); err != nil {
 		return nil, codeInvalid, err.Error()
 	}
 	if _, err := engine.NewPaging("", m.Limit, engine.Filter{}); err != nil {
@@ -67,7 +68,7 @@ func (s *Session) open(m transport.Subscribe) (sub *subscription, code, text str
 	switch {
 	case !s.principal.May(auth.Read, topic):
 		return nil, codeForbidden, forbidden
-	case s.subs[m.Sid] != nil:
+	case s.subs[m.SID] != nil:
 		return nil, codeSidInUse, "this sid is in use: choose a new one for each subscription"
 	case len(s.subs) >= s.hub.opts.Subscriptions:
 		return nil, codeTooMany, "this connection has as many subscriptions as it may have: end one first"
@@ -75,7 +76,7 @@ func (s *Session) open(m transport.Subscribe) (sub *subscription, code, text str
 	if s.subs == nil {
 		s.subs = map[string]*subscription{}
 	}
-	s.subs[m.Sid] = sub
+	s.subs[m.SID] = sub
 	return sub, "", ""
 }
 

@@ -7,7 +7,7 @@
 // few methods of a session that it calls, and the gateway joins the two.
 package transport
 
-import "github.com/tidemark-dev/tidemark/engine"
+import "github.com/tidemark-dev/tidemark/engine/wire"
 
 // A Frame is one message to a client.
 type Frame struct {
@@ -17,10 +17,10 @@ type Frame struct {
 	// Sid names the subscription that the frame is for, and Topic its topic; "": the frame
 	// is about the connection. Topic is also "" where the frame ends a subscription.
 	Sid   string
-	Topic engine.Topic
+	Topic wire.Topic
 	// Cursor is the one that the client holds of the subscription once it has the frame;
 	// "": none.
-	Cursor engine.Cursor
+	Cursor wire.Cursor
 }
 
 // A Transport carries a session's frames. The session calls it under its own lock: a
@@ -55,12 +55,3 @@ const (
 	Protocol Reason = 4400
 	Kicked   Reason = 4403
 )
-
-// A Subscribe is what a client asks for, as it sent it.
-type Subscribe struct {
-	Sid   string
-	Topic string
-	After string // the client's cursor; "": none
-	Job   string // "": all of the topic's
-	Limit int    // the most live jobs of a snapshot; 0: all
-}

@@ -123,7 +123,7 @@ func likeEscape(s string) bool {
 }
 
 // blobKey is the bytes' key in the blob store.
-func blobKey(up *upload) string { return blobs.Upload(string(up.Topic), string(up.Job)) }
+func blobKey(up *upload) string { return blobs.Upload(up.Topic, up.Job) }
 
 // find reads a ticket that clients may know of. Its error wraps engine.ErrNotFound.
 func (f folder) find(job engine.JobID) (*upload, error) {

@@ -7,26 +7,16 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
-
-// A message is what a client may send; which fields count depends on its type.
-type message struct {
-	Type  string `json:"type"`
-	Token string `json:"token"`
-	Sid   string `json:"sid"`
-	Topic string `json:"topic"`
-	After string `json:"after"`
-	Job   string `json:"job"`
-	Limit int    `json:"limit"`
-}
 
 // hear takes a text message. It runs in the socket's own reader, one message at a time.
 func (s *socket) hear(text []byte) {
 	if s.session.Closing() {
 		return
 	}
-	var m message
+	var m wire.Message
 	switch {
 	case !utf8.Valid(text):
 		s.session.Close(closeInvalidUTF8, "a message is not UTF-8")
@@ -51,9 +41,9 @@ func (s *socket) hear(text []byte) {
 	case "ping":
 		s.session.Pong()
 	case "subscribe":
-		s.session.Subscribe(transport.Subscribe{Sid: m.Sid, Topic: m.Topic, After: m.After, Job: m.Job, Limit: m.Limit})
+		s.session.Subscribe(m)
 	case "unsubscribe":
-		s.session.Unsubscribe(m.Sid)
+		s.session.Unsubscribe(m.SID)
 	}
 	s.session.Throttle()
 }
@@ -78,6 +68,9 @@ func (s *socket) arrived(p []byte) bool {
 
 // authenticate takes an auth message: the first, or a renewal.
 func (s *socket) authenticate(token string) {
+	if s.patience != nil {
+		s.patience.Stop() // it came; the gate bounds the check
+	}
 	p, err := s.server.opts.Gate.Token(context.Background(), token) // the socket has no context, and the gate a bound
 	switch {
 	case err != nil:
@@ -85,9 +78,6 @@ func (s *socket) authenticate(token string) {
 	case s.session.Principal() != nil:
 		s.session.Renew(p)
 	default:
-		if s.patience != nil {
-			s.patience.Stop()
-		}
 		s.session.Admit(p)
 	}
 }

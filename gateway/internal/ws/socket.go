@@ -7,6 +7,7 @@ import (
 
 	"github.com/olahol/melody"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
@@ -29,7 +30,7 @@ type Session interface {
 	Admit(*auth.Principal)
 	Renew(*auth.Principal)
 
-	Subscribe(transport.Subscribe)
+	Subscribe(wire.Message)
 	Unsubscribe(sid string)
 	Pong()
 	// Throttle waits while the client leaves too much untaken.

@@ -1,0 +1,213 @@
+// Package arrows holds which of the project's packages may import which.
+package arrows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tidemark-dev/tidemark"
+
+// An arrow is a rule about what packages import, their tests apart. Paths are relative to
+// the module; "x/..." is x and all below it, "..." everything.
+type arrow struct {
+	from string
+	// but are packages that the rule does not bind.
+	but []string
+	// never is what they must not import, apart from excepted.
+	never    []string
+	excepted []string
+	// soon: there may be no such package yet.
+	soon bool
+	why  string
+}
+
+// The project's rooms, for the rules below.
+var (
+	internals = []string{"internal/..."}
+	// rigs are for tests alone.
+	rigs = []string{"internal/arrows/...", "internal/e2e/...", "internal/leaktest/...", "internal/redistest/...", "worker/workertest/..."}
+	// leaves are what the gateway's rooms share.
+	leaves = []string{"gateway/internal/access", "gateway/internal/problem", "gateway/internal/transport"}
+)
+
+var arrows = []arrow{
+	{from: "engine/...", never: []string{"worker/...", "gateway/...", "config/...", "internal/cli/..."},
+		why: "the engine is imported by all, and knows no one who does"},
+	{from: "engine/wire", never: []string{"..."}, excepted: internals, why: "the types that travel depend on no machine"},
+	{from: "engine/internal/...", never: []string{"engine/..."}, excepted: []string{"engine/internal/...", "engine/wire"}, soon: true,
+		why: "the ground is strings and bytes"},
+	{from: "engine/runtime", never: []string{"engine/stream"}, soon: true, why: "what a worker asks is not what a gateway asks"},
+	{from: "engine/stream", never: []string{"engine/runtime"}, soon: true, why: "what a gateway asks is not what a worker asks"},
+
+	{from: "worker/...", never: []string{"gateway/...", "config/...", "internal/cli/...", "engine/stream"}, why: "worker and gateway meet in the engine only"},
+	{from: "worker", never: []string{"worker/..."}, excepted: []string{"worker/internal/..."}, why: "the worker knows no processor"},
+	{from: "worker/internal/...", never: []string{"worker/..."}, excepted: []string{"worker/internal/..."}, soon: true, why: "what stands under the worker does not know it"},
+
+	{from: "gateway/...", never: []string{"worker/...", "config/...", "internal/cli/...", "engine/runtime"}, why: "worker and gateway meet in the engine only"},
+	{from: "gateway/auth", never: []string{"gateway/..."}, why: "who is asking does not depend on what is asked"},
+	{from: "gateway/client", never: []string{"..."}, excepted: append([]string{"engine/wire"}, internals...), why: "a client needs the types that travel, and no server"},
+	{from: "gateway/internal/...", never: []string{"gateway/..."}, excepted: append([]string{"gateway/auth"}, leaves...),
+		why: "a room imports none beside it; what two need is a leaf"},
+
+	{from: "config/...", never: []string{"internal/cli/..."}, why: "settings do not depend on commands"},
+	{from: "...", but: []string{"", "internal/cli/..."}, never: []string{"internal/cli/..."}, why: "only main imports the command line"},
+	{from: "internal/blobs", never: []string{"..."}, excepted: []string{"engine/wire"}, why: "all processors and the engine ask it"},
+	{from: "examples/...", never: append([]string{"config/...", "gateway/internal/..."}, internals...), why: "examples use what users may"},
+	{from: "...", but: rigs, never: rigs, why: "test rigs are for tests"},
+}
+
+// room is the folder of the gateway's rooms that a package belongs to; "": none.
+func room(path string) string {
+	rest, in := strings.CutPrefix(path, "gateway/internal/")
+	name, _, _ := strings.Cut(rest, "/")
+	if !in {
+		return ""
+	}
+	return name
+}
+
+func covers(pattern, path string) bool {
+	root, all := strings.CutSuffix(pattern, "...")
+	root = strings.TrimSuffix(root, "/")
+	return path == root || all && (root == "" || strings.HasPrefix(path, root+"/"))
+}
+
+func coversAny(patterns []string, path string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return covers(p, path) })
+}
+
+// wrong lists the imports that break a rule, and the rules that bind nothing. imports are
+// of the project's own packages, by package.
+func wrong(rules []arrow, imports map[string][]string) []string {
+	var all []string
+	for _, rule := range rules {
+		bound := false
+		for from, tos := range imports {
+			if !covers(rule.from, from) || coversAny(rule.but, from) {
+				continue
+			}
+			bound = true
+			for _, to := range tos {
+				if coversAny(rule.never, to) && !coversAny(rule.excepted, to) && (room(from) == "" || room(from) != room(to)) {
+					all = append(all, fmt.Sprintf("%s imports %s: %s", from, to, rule.why))
+				}
+			}
+		}
+		if !bound && !rule.soon {
+			all = append(all, "there is no package "+rule.from)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// project reads what the project's packages import.
+func project(t *testing.T) map[string][]string {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", module+"/...")
+	out, err := list.Output()
+	if err != nil {
+		if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
+			t.Fatalf("%v: %s", err, failed.Stderr)
+		}
+		t.Fatal(err)
+	}
+	imports := map[string][]string{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return imports
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		ours := []string{}
+		for _, to := range p.Imports {
+			if to == module {
+				ours = append(ours, "")
+			} else if rest, ok := strings.CutPrefix(to, module+"/"); ok {
+				ours = append(ours, rest)
+			}
+		}
+		imports[strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")] = ours
+	}
+}
+
+func TestArrowsPointOneWay(t *testing.T) {
+	t.Parallel()
+	for _, w := range wrong(arrows, project(t)) {
+		t.Error(w)
+	}
+}
+
+// Each of these is seen.
+func TestWrongArrowsAreSeen(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, to string }{
+		{"engine", "worker"},
+		{"engine/scripts/x", "gateway/auth"},
+		{"engine/wire", "engine"},
+		{"engine/internal/ground", "engine"},
+		{"engine/runtime", "engine/stream"},
+		{"worker", "worker/analysis"},
+		{"worker/internal/pulse", "worker"},
+		{"worker/analysis", "gateway"},
+		{"gateway", "worker"},
+		{"gateway", "internal/redistest"},
+		{"gateway/auth", "gateway"},
+		{"gateway/client", "engine"},
+		{"gateway/internal/ws", "gateway/internal/stream"},
+		{"gateway/internal/stream/x", "gateway/internal/ws"},
+		{"gateway/internal/problem", "gateway/internal/upload"},
+		{"gateway/internal/upload", "gateway"},
+		{"gateway/internal/sse", "gateway/internal/stream"},
+		{"config", "internal/cli"},
+		{"internal/datadir", "internal/cli"},
+		{"worker", "internal/cli/bars"},
+		{"internal/blobs", "worker"},
+		{"worker", "worker/workertest"},
+		{"internal/cli", "internal/leaktest"},
+		{"examples/wc", "internal/option"},
+	} {
+		if found := wrong(soon(arrows), map[string][]string{c.from: {c.to}}); len(found) == 0 {
+			t.Errorf("%s imports %s, and no rule forbids it", c.from, c.to)
+		}
+	}
+	for _, c := range []struct{ from, to string }{
+		{"", "internal/cli"},
+		{"internal/cli", "internal/cli/bars"},
+		{"gateway", "gateway/internal/stream"},
+		{"gateway/internal/stream/window", "gateway/internal/stream/x"},
+		{"gateway/internal/ws", "gateway/internal/transport"},
+		{"internal/redistest", "internal/leaktest"},
+		{"worker", "worker/internal/pulse"},
+		{"worker/analysis", "worker"},
+		{"engine", "internal/blobs"},
+		{"internal/blobs", "engine/wire"},
+	} {
+		if found := wrong(soon(arrows), map[string][]string{c.from: {c.to}}); len(found) > 0 {
+			t.Errorf("%s may import %s: %v", c.from, c.to, found)
+		}
+	}
+	if found := wrong([]arrow{{from: "nowhere/..."}}, map[string][]string{"engine": nil}); len(found) != 1 {
+		t.Errorf("a rule about nothing is not seen: %v", found)
+	}
+}
+
+// soon are rules that may bind nothing.
+func soon(rules []arrow) []arrow {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].soon = true
+	}
+	return rules
+}
