@@ -222,7 +222,7 @@ func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pendin
 func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handler, try try, p *pending) (err error, again bool) {
 	ctx, cancel := context.WithCancelCause(asynqCtx)
 	defer cancel(errOver)
-	r := a.newRun(p.job, p.fence, p.started, cancel)
+	r := a.newRun(a.opts.Engine, p.job, p.fence, p.started, cancel)
 	r.adopted = true
 	a.register(r)
 	defer r.close(errOver)

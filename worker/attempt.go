@@ -179,7 +179,7 @@ func (w *Worker) release(base context.Context, from, jobType string, p engine.Ta
 func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID, fence engine.Fence, started *engine.Started) (answer error, committed bool) {
 	ctx, cancel := context.WithCancelCause(base)
 	defer cancel(errOver)
-	r := w.newRun(job, fence, started, cancel)
+	r := w.newRun(w.opts.Engine, job, fence, started, cancel)
 	if !started.Deadline.IsZero() {
 		var stop context.CancelFunc
 		// By Redis's clock: this machine's may be another.
@@ -201,7 +201,7 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 	// patience that is due to it.
 	done := make(chan error, 1)
 	go func() {
-		err := error(&panicError{text: "the handler ended its goroutine (runtime.Goexit) instead of returning"})
+		err := error(&panicError{text: goexit})
 		defer func() {
 			seat.leave()
 			<-l.slots
@@ -215,6 +215,9 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 	}
 	return w.settle(base, r, r.why(ctx), err)
 }
+
+// goexit is what is said of a handler that ended its goroutine.
+const goexit = "the handler ended its goroutine (runtime.Goexit) instead of returning"
 
 func call(ctx context.Context, h HandlerFunc, r *Run) (err error) {
 	defer func() {
@@ -300,7 +303,7 @@ func (r *Run) conclude(report engine.Report) (engine.Report, error) {
 // verdict decides what an attempt's end is. What the handler says it has done, is
 // done: nil is success, also when the job was asked to stop meanwhile. An error after
 // that ends the job as asked.
-func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
+func (c *crew) verdict(r *Run, cause, err error) engine.Report {
 	failed := func(code string) engine.Report {
 		return engine.Report{Type: engine.JobFailed, Error: failure(code, err)}
 	}
@@ -328,12 +331,12 @@ func (w *Worker) verdict(r *Run, cause, err error) engine.Report {
 	case r.started.Retries+1 >= r.started.MaxAttempts:
 		return failed(engine.CodeError)
 	}
-	wait := backoff(r.started.Retries, w.opts.BackoffMin, w.opts.BackoffMax)
+	wait := backoff(r.started.Retries, c.opts.BackoffMin, c.opts.BackoffMax)
 	if after := (*retryAfterError)(nil); errors.As(err, &after) {
 		wait = after.after
 	}
 	report := failed(engine.CodeError)
-	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(w.opts.Engine.Now().Add(wait)), r.started.Retries+1
+	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(r.engine.Now().Add(wait)), r.started.Retries+1
 	return report
 }
 

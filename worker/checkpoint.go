@@ -17,6 +17,7 @@ import (
 // ask at each turn for what a flag costs.
 type keeper struct {
 	interval time.Duration
+	always   bool // it is due whenever the handler asks: in tests of handlers
 	due      atomic.Bool
 	watched  atomic.Bool
 
@@ -82,7 +83,7 @@ func (r *Run) Checkpoint(state any) error {
 	if r.seat != nil {
 		r.seat.share() // it is no suspect any more
 	}
-	r.state.due.Store(false)
+	r.state.due.Store(r.state.always)
 	if r.state.watched.Load() {
 		r.state.watch()
 	}

@@ -23,6 +23,8 @@ type reporter struct {
 	logger  *slog.Logger
 	pulse   *pulse
 	lines   int // the cap of job.log records
+	// eager reports every change at once: in tests of handlers.
+	eager bool
 
 	job   engine.JobID
 	fence engine.Fence // Seq: the last report that was answered
@@ -64,11 +66,20 @@ func (r *reporter) touch() {
 		return
 	}
 	r.dirty = true
-	if r.armed || r.cause != nil {
+	if r.armed || r.eager || r.cause != nil {
 		return
 	}
 	r.armed = true
 	r.pulse.add(r, r.last)
+}
+
+// unlock gives the lock back after touch.
+func (r *reporter) unlock() {
+	tick := r.eager && r.dirty && r.cause == nil
+	r.mu.Unlock()
+	if tick {
+		r.ticked()
+	}
 }
 
 // ticked is called by the pulse.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker/internal/rig"
 )
 
 // A Run is a handler's hold on the attempt that it is executing. Its methods may be
@@ -20,7 +21,7 @@ type Run struct {
 	queue   string
 	started *engine.Started
 
-	engine *engine.Engine
+	engine rig.Jobs
 	out    reporter
 	result json.RawMessage // under out.mu
 	awaits bool            // under out.mu: FanOut has returned ErrAwaiting
@@ -36,11 +37,11 @@ type Run struct {
 }
 
 // newRun makes the run of an attempt whose start was committed with fence.
-func (c *crew) newRun(job engine.JobID, fence engine.Fence, started *engine.Started, cancel context.CancelCauseFunc) *Run {
-	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, engine: c.opts.Engine}
+func (c *crew) newRun(jobs rig.Jobs, job engine.JobID, fence engine.Fence, started *engine.Started, cancel context.CancelCauseFunc) *Run {
+	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, engine: jobs}
 	r.ending = ending{cancel: cancel, urged: make(chan struct{})}
 	r.out = reporter{
-		submit: c.opts.Engine.Submit, refused: r.end,
+		submit: jobs.Submit, refused: r.end,
 		logger: c.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
 		pulse:  c.pulse, last: c.pulse.now(), lines: c.opts.LogLines,
 		job: job, fence: fence,
@@ -72,7 +73,7 @@ func (r *Run) Type() string { return r.jobType }
 // shows as a stage before them.
 func (r *Run) Stages(stages ...Stage) {
 	r.out.mu.Lock()
-	defer r.out.mu.Unlock()
+	defer r.out.unlock()
 	fitted := make([]Stage, len(stages))
 	for i, s := range stages {
 		fitted[i] = Stage{r.stageName(s.Name), s.Weight}
@@ -96,7 +97,7 @@ func (r *Run) Stage(name string) {
 	default:
 		r.out.touch()
 	}
-	r.out.mu.Unlock()
+	r.out.unlock()
 	r.out.send()
 }
 
@@ -109,7 +110,7 @@ func (r *Run) Unit(unit string) {
 	r.out.mu.Lock()
 	r.out.view.unit = r.out.fit("a unit", unit, maxUnitBytes, "use a word")
 	r.out.touch()
-	r.out.mu.Unlock()
+	r.out.unlock()
 }
 
 // Progress says how far the run has come in its present stage: done of total, in
@@ -124,7 +125,7 @@ func (r *Run) Progress(done, total int64) {
 	if !o.dirty {
 		o.touch()
 	}
-	o.mu.Unlock()
+	o.unlock()
 }
 
 // Message shows a line of text with the job, in place of the last one: at most 1
@@ -134,7 +135,7 @@ func (r *Run) Message(text string) {
 	r.out.mu.Lock()
 	r.out.view.message = r.out.fit("a message", text, engine.MaxMessageBytes, "keep it short, and put the rest into Run.Log or a file")
 	r.out.touch()
-	r.out.mu.Unlock()
+	r.out.unlock()
 }
 
 // Log writes a line into the job's log, which everybody sees who may see the job: at
