@@ -68,7 +68,7 @@ func testEngine(t *testing.T, open opener) {
 	ctx := minutes(t)
 	for name, test := range map[string]func(*testing.T, context.Context, *engine.Engine){
 		"life": testLife, "stall": testStall, "cancel": testCancel, "jobs": testJobs, "notify": testNotify,
-		"outbox": testOutbox, "checkpoint and resume": testCheckpoint, "heartbeat flags": testHeartbeat, "idempotent batch": testBatch,
+		"outbox": testOutbox, "consumer": testConsumer, "checkpoint and resume": testCheckpoint, "heartbeat flags": testHeartbeat, "idempotent batch": testBatch,
 		"schedules": testSchedules, "children": testChildren,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, ctx, e) })

@@ -54,6 +54,25 @@
 // A reader of a snapshot compares revisions: a job's view is applied when its Rev is
 // higher than the one held.
 //
+// # The outbox
+//
+// Who must not miss a milestone, such as an archive, declares a group with
+// [Engine.DeclareGroup] and reads the outbox with a [Consumer]. Each shard has one reader at a time,
+// by a lease:
+//
+//	claim a lease, with a fence ─▶ ask the store: where is this shard? ─▶ store the fence
+//	read a page after the position ─▶ store records, position and fence in one transaction
+//	acknowledge the position with the next page, which lets the outbox go
+//
+// The position lives in the store, with the effect. So a batch whose answer was lost, a
+// reader that was killed and one that woke up after another had taken its shard
+// neither lose nor repeat a record: the store refuses what does not continue its place. A lease
+// that is lost early costs work and no truth.
+//
+// A position names a record and what it says. While the outbox holds that record, all that
+// follow are there. Otherwise, and where the cap dropped records, Redis forgot the outbox, came
+// back with an older state or may have, the batch has an [OutboxGap].
+//
 // # Shards
 //
 // A topic, its jobs and everything about them live in one of a fixed number of

@@ -29,7 +29,11 @@ type Engine struct {
 	commits *committer
 	clock   *clock
 	tail    *tail
-	queues  queueNames
+	// connections are all that the clients have.
+	connections *connections
+	// lingering are reads that wait in Redis for a consumer that has ended.
+	lingering lingering
+	queues    queueNames
 
 	cascades cascades
 
@@ -56,14 +60,15 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	all := newConnections()
 	e := &Engine{
-		opts:     o,
-		keys:     newKeys(o.Namespace, o.Shards),
-		redis:    connect(*o.Redis, all),
-		blocking: connect(blockingOptions(o), all),
-		vital:    connect(vitalOptions(o), all),
-		scripts:  loadScripts(o),
-		clock:    newClock(),
-		queues:   queueNames{admitted: map[string]bool{}},
+		opts:        o,
+		keys:        newKeys(o.Namespace, o.Shards),
+		redis:       connect(*o.Redis, all),
+		blocking:    connect(blockingOptions(o), all),
+		vital:       connect(vitalOptions(o), all),
+		scripts:     loadScripts(o),
+		clock:       newClock(),
+		connections: all,
+		queues:      queueNames{admitted: map[string]bool{}},
 	}
 	e.queue = asynq.NewClientFromRedisClient(asynqClient{e.redis})
 	e.tasks = asynq.NewInspectorFromRedisClient(e.redis)
@@ -76,10 +81,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// blockingOptions are those of the readers that block: on a Cluster one a shard.
+// blockingOptions are those of the readers that block, on a Cluster one a shard for the tail and
+// one for each consumer of the outbox, and of their pages.
 func blockingOptions(o Options) redis.UniversalOptions {
 	b := *o.Redis
-	b.PoolSize = max(b.PoolSize, o.Shards+1)
+	b.PoolSize = max(b.PoolSize, 4*o.Shards+1)
 	return b
 }
 
@@ -129,6 +135,7 @@ func (e *Engine) Close() error {
 		err = errors.Join(err, e.vital.Close(), e.redis.Close())
 		// Only now: a reader may be asking a silent Redis who it is.
 		e.tail.readers.Wait()
+		e.lingering.end()
 	})
 	return err
 }

@@ -11,7 +11,7 @@ import (
 // mistake; no call may be under way. Reports that nobody waits for may: they go out with the
 // scripts as they were.
 func (e *Engine) Rewrite(fromTo ...string) (n int) {
-	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua, &silentLua, &walkLua, &dueLua, &tidyLua}
+	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua, &silentLua, &walkLua, &dueLua, &tidyLua, &groupsLua, &outboxLua, &consumeLua, &leaseLua}
 	saved := make([]string, len(texts))
 	for i, s := range texts {
 		saved[i] = *s

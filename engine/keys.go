@@ -7,8 +7,10 @@ import "fmt"
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
 //	{07}:none                never there; scripts declare it, see declared
-//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, bytes and marks of both, and which Redis this is
+//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, bytes and marks of both, which Redis this is, and what the outbox no longer has, see groups.lua
 //	{07}:out        stream   milestones and notifications, while a group is declared
+//	{07}:lease:<group> hash  who reads the outbox for a group, its fence, until when, and which consumers there are, see lease.lua
+//	{07}:aside:<group> hash  records of the outbox that a group's store cannot store, JSON by their IDs in the outbox
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
 //	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives; n - 2^53 for a child
@@ -55,6 +57,7 @@ func (k keys) ticks() string                        { return k.namespace + ":{sc
 func (k keys) log(shard int) string                 { return k.shards[shard] + "log" }
 func (k keys) head(shard int) string                { return k.shards[shard] + "head" }
 func (k keys) out(shard int) string                 { return k.shards[shard] + "out" }
+func (k keys) aside(shard int, group string) string { return k.shards[shard] + "aside:" + group }
 func (k keys) beats(shard int) string               { return k.shards[shard] + "beats" }
 func (k keys) none(shard int) string                { return k.shards[shard] + "none" }
 func (k keys) probe(shard int) string               { return k.shards[shard] + "probe" }

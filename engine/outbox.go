@@ -19,22 +19,34 @@ import (
 // everything that is committed after DeclareGroup has returned, and nothing is
 // trimmed that it has not acknowledged. A group that stops reading therefore holds
 // records back, up to Options.OutboxEntries a shard. Declaring it again is no error.
-// The name has the form of a job's type. Errors to branch on: ErrInvalid,
+// The name has the form of a job's type. A Consumer reads it. Errors to branch on: ErrInvalid,
 // ErrUnreachable; after the latter some shards may have it: declare it again.
 func (e *Engine) DeclareGroup(ctx context.Context, name string) error {
 	if err := wire.CheckName("group", name); err != nil {
 		return err
 	}
-	if err := e.redis.HSet(ctx, e.keys.schema(), "group:"+name, 1).Err(); err != nil {
+	pipe := e.redis.TxPipeline()
+	pipe.HSet(ctx, e.keys.schema(), "group:"+name, 1)
+	pipe.HDel(ctx, e.keys.schema(), "dropped:"+name)
+	if _, err := pipe.Exec(ctx); err != nil {
 		return failure("declare group "+name, err)
 	}
 	_, err := e.onOutboxes(ctx, "declare", name)
 	return err
 }
 
-// DropGroup takes a group away, with what it has not acknowledged. Dropping one that
-// is not declared is no error. Its error wraps ErrUnreachable.
+// DropGroup takes a group away, with what it has not acknowledged and what was set aside for it.
+// Its consumers end with ErrGroupDropped. Dropping one that is not declared is no error. Its
+// error wraps ErrUnreachable.
 func (e *Engine) DropGroup(ctx context.Context, name string) error {
+	// First, so that no consumer takes it for one that Redis has forgotten.
+	if err := e.redis.HSet(ctx, e.keys.schema(), "dropped:"+name, 1).Err(); err != nil {
+		return failure("drop group "+name, err)
+	}
+	return e.dropGroup(ctx, name)
+}
+
+func (e *Engine) dropGroup(ctx context.Context, name string) error {
 	if _, err := e.onOutboxes(ctx, "drop", name); err != nil {
 		return err
 	}
@@ -65,8 +77,8 @@ func (e *Engine) TrimOutbox(ctx context.Context) (int, error) {
 }
 
 // OutboxKey names a shard's outbox, a stream whose entries hold the fields t
-// (topic), i (record ID), p (its predecessor's) and r (record), for consumers to read
-// with XREADGROUP.
+// (topic), i (record ID), p (its predecessor's) and r (record), for tools to read
+// with XREADGROUP. Programs read it with a Consumer.
 func (e *Engine) OutboxKey(shard int) string { return e.keys.out(shard) }
 
 func (e *Engine) onOutboxes(ctx context.Context, what, group string) (int, error) {

@@ -33,8 +33,16 @@ var (
 	dueLua string
 	//go:embed scripts/tidy.lua
 	tidyLua string
+	//go:embed scripts/groups.lua
+	groupsLua string
 	//go:embed scripts/outbox.lua
 	outboxLua string
+	//go:embed scripts/lease.lua
+	leaseLua string
+	//go:embed scripts/consume.lua
+	consumeLua string
+	//go:embed scripts/aside.lua
+	asideLua string
 	//go:embed scripts/drop.lua
 	dropLua string
 	//go:embed scripts/schedule.lua
@@ -54,7 +62,7 @@ const ownOperationTTL = 10 * time.Minute
 const headTTL = 30 * 24 * time.Hour
 
 type scripts struct {
-	commit, replay, list, beat, silent, walk, due, tidy, outbox, schedule, tie, drop *redis.Script
+	commit, replay, list, beat, silent, walk, due, tidy, outbox, lease, consume, aside, schedule, tie, drop *redis.Script
 }
 
 // loadScripts puts the limits in front of the scripts' text, so that they cost
@@ -71,7 +79,8 @@ local RETRY_FAILED_MS, RETRY_SUCCEEDED_MS, TOPIC_JOBS, CODE_CHILD_FAILED = %d, %
 	script := func(body string) *redis.Script { return redis.NewScript(limits + commonLua + body) }
 	return scripts{
 		commit: script(stateLua + familyLua + commitLua + writeLua), replay: script(replayLua), list: script(listLua),
-		beat: script(beatLua), silent: script(silentLua), walk: script(walkLua), due: script(dueLua), tidy: script(tidyLua), outbox: script(outboxLua),
+		beat: script(beatLua), silent: script(silentLua), walk: script(walkLua), due: script(dueLua), tidy: script(tidyLua), outbox: script(groupsLua + outboxLua),
+		lease: script(leaseLua), consume: script(groupsLua + consumeLua), aside: script(groupsLua + asideLua),
 		schedule: redis.NewScript(scheduleLua), tie: redis.NewScript(tieLua), // of no shard
 		drop: redis.NewScript(dropLua), // of asynq's keys
 	}

@@ -7,21 +7,34 @@ local failed, wrote = {}, false
 -- bound keeps a stream of the shard within a number of bytes without reading it. The head
 -- has marks of it, "<ms>-<k>:<bytes>,", at every sixteenth of the bound: a record, and the
 -- bytes of all records ever appended up to that one. fresh are new marks. What stands
--- before the newest mark that still leaves the stream almost full is dropped, and counted.
+-- before the newest mark that still leaves the stream almost full is dropped, and counted, and
+-- the last of it is told.
 local function bound(stream, marks, fresh, bytes, most)
   if fresh == "" then
     return 0
   end
-  local kept, cut = {}, nil
+  local kept, cut, last = {}, nil, nil
   for ms, k, at in string.gmatch((call("HGET", prefix .. "head", marks) or "") .. fresh, "(%d+)-(%d+):(%d+),") do
     if bytes - tonumber(at) > most * 15 / 16 then
-      cut = ms .. "-" .. int(tonumber(k) + 1)
+      last, cut = ms .. "-" .. k, ms .. "-" .. int(tonumber(k) + 1)
     else
       kept[#kept + 1] = ms .. "-" .. k .. ":" .. at .. ","
     end
   end
   call("HSET", prefix .. "head", marks, table.concat(kept))
-  return cut and call("XTRIM", stream, "MINID", cut) or 0
+  return cut and call("XTRIM", stream, "MINID", cut) or 0, last
+end
+
+-- cap keeps the outbox within a number of entries, like bound. It drops no more than 1000 at
+-- once, since it has to read them.
+local function cap(stream)
+  local length = call("XLEN", stream)
+  local over = math.min(length - OUT_ENTRIES, 1000)
+  if over <= 0 then
+    return 0
+  end
+  local oldest = call("XRANGE", stream, "-", "+", "COUNT", over)
+  return call("XTRIM", stream, "MAXLEN", int(length - over)), oldest[over][1]
 end
 
 -- weigh adds a record to the bytes of a stream, and its mark to fresh where one is due.
@@ -87,10 +100,10 @@ local function write(shard)
   if k > first then
     call("HSET", prefix .. "head", "id", stamp .. int(k), "bytes", int(bytes))
     bound(log, "marks", marks, bytes, LOG_BYTES)
-    local dropped = 0
+    local dropped, lost = 0, nil
     if out then
       call("HSET", prefix .. "head", "outbytes", int(out_bytes))
-      dropped = bound(out, "outmarks", out_marks, out_bytes, OUT_BYTES)
+      dropped, lost = bound(out, "outmarks", out_marks, out_bytes, OUT_BYTES)
     end
     -- The log is trimmed every 64 records, and its expiry set when a quarter of it
     -- has passed: it is gone some time after its youngest record is too old.
@@ -99,12 +112,14 @@ local function write(shard)
       if call("XLEN", log) > LOG_ENTRIES then
         call("XTRIM", log, "MAXLEN", "~", LOG_ENTRIES)
       end
-      if out and call("XLEN", out) > OUT_ENTRIES then
-        dropped = dropped + call("XTRIM", out, "MAXLEN", OUT_ENTRIES)
+      if out then
+        local more, last = cap(out)
+        dropped, lost = dropped + more, last or lost
       end
     end
     if dropped > 0 then
       call("HINCRBY", prefix .. "head", "dropped", dropped)
+      call("HSET", prefix .. "head", "lost", lost)
     end
     if before == 0 or ms > now + LOG_AGE_MS or math.floor(before * 4 / LOG_AGE_MS) ~= math.floor(ms * 4 / LOG_AGE_MS) then
       call("PEXPIRE", log, 2 * LOG_AGE_MS)

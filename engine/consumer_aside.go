@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+)
+
+const (
+	// maxAside is how many records of a shard and group are kept aside.
+	maxAside = 1000
+	// maxAsideReason is how many bytes of a reason are kept.
+	maxAsideReason = 1 << 10
+)
+
+// errAsideFull says that there are so many poison records that the store, or what it is
+// given, must be looked at.
+var errAsideFull = fmt.Errorf("%d records are set aside, which is the most: see Consumer.Aside, and Forget them", maxAside)
+
+// An AsideRecord is one that an OutboxStore has called poison.
+type AsideRecord struct {
+	OutboxRecord
+	Shard  int
+	Reason string
+}
+
+// asideJSON is an AsideRecord as Redis has it.
+type asideJSON struct {
+	Topic  Topic  `json:"topic"`
+	ID     Cursor `json:"id"`
+	Prev   Cursor `json:"prev"`
+	Reason string `json:"reason"`
+	Record string `json:"record"`
+}
+
+// setAside keeps a record before the reader passes it by.
+func (r *shardReader) setAside(ctx context.Context, a AsideRecord) error {
+	kept, err := json.Marshal(asideJSON{a.Topic, a.ID, a.Prev, a.Reason, string(a.JSON)})
+	if err != nil {
+		return err
+	}
+	answer, err := r.e.scripts.aside.Run(ctx, r.e.redis, r.e.keys.declared(r.shard),
+		r.c.o.Group, r.owner, r.fence, a.OutboxID, kept, maxAside).Text()
+	doing := fmt.Sprintf("set record %s of shard %d aside", a.OutboxID, r.shard)
+	switch {
+	case err != nil:
+		return failure(doing, err)
+	case answer == "full":
+		return fmt.Errorf("%s: %w", doing, errAsideFull)
+	case answer == "lost":
+		return errLeaseLost
+	}
+	r.e.opts.Logger.Warn("a record was set aside", "group", r.c.o.Group, "shard", r.shard, "record", a.OutboxID, "reason", a.Reason)
+	return nil
+}
+
+// Aside lists the records of the group that are set aside, in no order: at most 1000 a shard; with
+// that many a shard is read no further. Its error wraps ErrUnreachable.
+func (c *Consumer) Aside(ctx context.Context) iter.Seq2[AsideRecord, error] {
+	return func(yield func(AsideRecord, error) bool) {
+		for shard := range c.e.opts.Shards {
+			for cursor := uint64(0); ; {
+				fields, next, err := c.e.redis.HScan(ctx, c.e.keys.aside(shard, c.o.Group), cursor, "", 20).Result()
+				if err != nil {
+					yield(AsideRecord{}, failure("read what is set aside of shard "+strconv.Itoa(shard), err))
+					return
+				}
+				for i := 0; i+1 < len(fields); i += 2 {
+					if a, err := readAside(shard, fields[i], fields[i+1]); !yield(a, err) {
+						return
+					}
+				}
+				if cursor = next; cursor == 0 {
+					break
+				}
+			}
+		}
+	}
+}
+
+func readAside(shard int, id, kept string) (AsideRecord, error) {
+	var a asideJSON
+	if err := json.Unmarshal([]byte(kept), &a); err != nil {
+		return AsideRecord{}, fmt.Errorf("record %s of shard %d, which is set aside, is not as this program keeps it", id, shard)
+	}
+	return AsideRecord{
+		OutboxRecord: OutboxRecord{Entry: Entry{Topic: a.Topic, ID: a.ID, Prev: a.Prev, JSON: json.RawMessage(a.Record)}, OutboxID: id},
+		Shard:        shard, Reason: a.Reason,
+	}, nil
+}
+
+// Forget drops records that were set aside. Its error wraps ErrUnreachable.
+func (c *Consumer) Forget(ctx context.Context, records ...AsideRecord) error {
+	var all error
+	for _, a := range records {
+		if a.Shard < 0 || a.Shard >= c.e.opts.Shards {
+			return fmt.Errorf("%w shard %d: want 0 to %d", ErrInvalid, a.Shard, c.e.opts.Shards-1)
+		}
+		if err := c.e.redis.HDel(ctx, c.e.keys.aside(a.Shard, c.o.Group), a.OutboxID).Err(); err != nil {
+			all = errors.Join(all, failure("forget record "+a.OutboxID, err))
+		}
+	}
+	return all
+}

@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+)
+
+// errLeaseLost is why a reader ends: its shard is another's, or may be.
+var errLeaseLost = errors.New("the lease of the shard is lost")
+
+// leaving bounds how long giving the leases back may take.
+const leaving = time.Second
+
+// What a consumer wants of a shard's lease, see lease.lua.
+const (
+	leaseLook  = "look"
+	leaseTake  = "take"
+	leaseDrop  = "drop"
+	leaseLeave = "leave"
+)
+
+// leaseArgs are lease.lua's arguments of a shard.
+func (r *consuming) leaseArgs(want string, least int64) []any {
+	return []any{r.c.o.Group, r.owner, r.c.o.Lease.Milliseconds(), want, least}
+}
+
+// lead renews the leases, and starts and ends readers, until ctx ends.
+func (r *consuming) lead(ctx context.Context) {
+	for ctx.Err() == nil {
+		next := time.NewTimer(r.round(ctx))
+		select {
+		case <-ctx.Done():
+		case <-next.C:
+		case reader := <-r.ended:
+			delete(r.readers, reader.shard)
+			r.c.shards.Add(-1)
+		}
+		next.Stop()
+	}
+	for len(r.readers) > 0 {
+		delete(r.readers, (<-r.ended).shard)
+		r.c.shards.Add(-1)
+	}
+}
+
+// round looks at the leases of all shards once, and returns when the next look is due.
+func (r *consuming) round(ctx context.Context) time.Duration {
+	third := r.c.o.Lease / 3
+	asked := time.Now()
+	leases := r.leases(ctx, func(int) string { return leaseLook })
+	members, held := map[string]bool{}, 0
+	next := third
+	var free []int
+	for shard, l := range leases {
+		reader := r.readers[shard]
+		if reader != nil {
+			if !reader.isLeaving() {
+				held++
+			}
+			reader.told(l, asked.Add(r.c.o.Lease))
+		}
+		if l.err != nil {
+			continue
+		}
+		for _, m := range l.members {
+			members[m] = true
+		}
+		if l.left > 0 {
+			next = min(next, l.left+time.Millisecond)
+		} else if reader == nil {
+			free = append(free, shard)
+		}
+	}
+	share := (len(leases) + len(members) - 1) / max(1, len(members))
+	switch {
+	case held < share && len(free) > 0:
+		r.take(ctx, free, share-held)
+	case held > share && len(members) > 0:
+		r.give(held - share)
+	}
+	return next
+}
+
+// take claims up to n of the free shards, and starts their readers. Consumers that begin at the same
+// moment begin at different shards.
+func (r *consuming) take(ctx context.Context, free []int, n int) {
+	first := int(r.owner[0]) * len(free) / 256
+	wanted := map[int]bool{}
+	for i := range min(n, len(free)) {
+		wanted[free[(first+i)%len(free)]] = true
+	}
+	asked := time.Now()
+	for shard, l := range r.leases(ctx, func(shard int) string {
+		if wanted[shard] {
+			return leaseTake
+		}
+		return leaseLook
+	}) {
+		if wanted[shard] && l.err == nil && l.fence > 0 {
+			r.readers[shard] = r.read(ctx, shard, l.fence, asked.Add(r.c.o.Lease))
+			r.c.shards.Add(1)
+		}
+	}
+}
+
+// give has n readers end after their batch.
+func (r *consuming) give(n int) {
+	for _, reader := range r.readers {
+		if n == 0 {
+			return
+		}
+		if !reader.isLeaving() {
+			reader.leave()
+			n--
+		}
+	}
+}
+
+// A lease is what lease.lua answers of a shard.
+type lease struct {
+	fence   int64         // 0: it is not the caller's
+	left    time.Duration // of another's lease
+	last    string        // the ID of the outbox's last record
+	members []string      // the group's consumers
+	err     error
+}
+
+// leases asks for the leases of all shards, of which each may be on a node of its own, for at
+// most a third of a lease.
+func (r *consuming) leases(ctx context.Context, want func(shard int) string) []lease {
+	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
+	defer cancel()
+	answers := r.e.shards(ctx, r.e.vital, r.e.scripts.lease, func(shard int) []any { return r.leaseArgs(want(shard), 0) })
+	leases := make([]lease, len(answers))
+	for shard, a := range answers {
+		leases[shard] = readLease(a)
+	}
+	return leases
+}
+
+func readLease(a shardAnswer) lease {
+	if a.err != nil {
+		return lease{err: failure("look at a shard's lease", a.err)}
+	}
+	l := lease{fence: int64(number(text(a.list[0]))), left: time.Duration(number(text(a.list[1]))) * time.Millisecond, last: text(a.list[2])}
+	for _, m := range a.list[3:] {
+		l.members = append(l.members, text(m))
+	}
+	return l
+}
+
+// raise gives a reader a fence that is higher than least.
+func (r *consuming) raise(ctx context.Context, shard int, least int64) (int64, error) {
+	list, err := lists(r.e.scripts.lease.Run(ctx, r.e.vital, r.e.keys.declared(shard), r.leaseArgs(leaseTake, least)...))
+	if err != nil {
+		return 0, failure("raise the fence of shard "+strconv.Itoa(shard), err)
+	}
+	if l := readLease(shardAnswer{list: list[0]}); l.fence > 0 {
+		return l.fence, nil
+	}
+	return 0, errLeaseLost
+}
+
+// drop gives the lease of a shard back.
+func (r *consuming) drop(ctx context.Context, shard int) error {
+	return failure("give back the lease of shard "+strconv.Itoa(shard),
+		r.e.scripts.lease.Run(ctx, r.e.vital, r.e.keys.declared(shard), r.leaseArgs(leaseDrop, 0)...).Err())
+}
+
+// leave gives all leases back and says that this consumer is none any more. Where Redis does not
+// hear it, they run out.
+func (r *consuming) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
+	defer cancel()
+	answers := r.e.shards(ctx, r.e.vital, r.e.scripts.lease, func(int) []any { return r.leaseArgs(leaseLeave, 0) })
+	if err := failures("give back leases", answers); err != nil {
+		r.e.opts.Logger.Debug("a consumer could not give its leases back; they run out", "group", r.c.o.Group, "error", err)
+	}
+}

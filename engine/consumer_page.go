@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A page is what consume.lua answers a reader.
+type page struct {
+	verdict string
+	from    string // the ID after which it begins
+	records []OutboxRecord
+	history string // of the Redis that it is from
+}
+
+// page acknowledges a position that is stored, and reads what follows it. A shard that has forgotten
+// the group is told it again.
+func (r *shardReader) page(ctx context.Context, at position) (page, error) {
+	for {
+		before, err := r.history(ctx, r.shard)
+		if err != nil {
+			return page{}, err
+		}
+		answer, err := r.e.scripts.consume.Run(ctx, r.e.blocking, r.e.keys.declared(r.shard), r.c.o.Group, r.owner, r.fence,
+			at.id, at.content, r.c.o.BatchEntries, r.c.o.BatchBytes).StringSlice()
+		if err != nil {
+			return page{}, failure(fmt.Sprintf("read the outbox of shard %d", r.shard), err)
+		}
+		switch answer[0] {
+		case "lost":
+			return page{}, errLeaseLost
+		case "undeclared":
+			if err := r.declare(ctx, at); err != nil {
+				return page{}, err
+			}
+			continue
+		}
+		after, err := r.history(ctx, r.shard)
+		if err != nil {
+			return page{}, err
+		}
+		if before != after { // either may be what answered
+			continue
+		}
+		p := page{verdict: answer[0], from: answer[1], history: after}
+		for f := answer[2:]; len(f) >= 5; f = f[5:] {
+			p.records = append(p.records, OutboxRecord{
+				Entry:    Entry{Topic: Topic(f[1]), ID: Cursor(f[2]), Prev: Cursor(f[3]), JSON: json.RawMessage(f[4])},
+				OutboxID: f[0],
+			})
+		}
+		return p, nil
+	}
+}
+
+// declare declares the group in a shard that does not know it: from the beginning of what the
+// shard's log has where there was a reader before, since then Redis forgot the group.
+func (r *shardReader) declare(ctx context.Context, at position) error {
+	if err := r.notDropped(ctx); err != nil {
+		return err
+	}
+	what := "again"
+	if at.id == "" {
+		what = "declare"
+	}
+	if err := r.e.scripts.outbox.Run(ctx, r.e.redis, r.e.keys.declared(r.shard), what, r.c.o.Group).Err(); err != nil {
+		return failure(fmt.Sprintf("declare group %s in shard %d", r.c.o.Group, r.shard), err)
+	}
+	if err := r.e.redis.HSet(ctx, r.e.keys.schema(), "group:"+r.c.o.Group, 1).Err(); err != nil {
+		return failure("declare group "+r.c.o.Group, err)
+	}
+	// DropGroup says so first, and takes the group out of the shards then: either it has seen
+	// what is declared here, or its word is seen here.
+	err := r.notDropped(ctx)
+	if err != nil {
+		_ = r.e.dropGroup(context.WithoutCancel(ctx), r.c.o.Group) // what is left over holds no other group's records back for long: the cap
+	}
+	return err
+}
+
+func (r *shardReader) notDropped(ctx context.Context) error {
+	dropped, err := r.e.redis.HExists(ctx, r.e.keys.schema(), "dropped:"+r.c.o.Group).Result()
+	if err == nil && dropped {
+		return ErrGroupDropped
+	}
+	return failure("see whether group "+r.c.o.Group+" was dropped", err)
+}
+
+// historyFresh is for how long a server is taken to be the one it was while no connection was
+// made anew.
+const historyFresh = time.Second
+
+// knownHistories are the histories of the servers behind the shards, as last asked: of the one
+// server under 0, on a Cluster by shard.
+type knownHistories struct {
+	mu sync.Mutex
+	of map[int]knownHistory
+}
+
+type knownHistory struct {
+	history string
+	made    uint64 // how many connections had been made before it was asked
+	asked   time.Time
+}
+
+// history is Engine.History of the Redis that holds a shard. A restart or a failover in between makes
+// new connections, so a Redis is asked again after each, and every second while it is read.
+func (r *consuming) history(ctx context.Context, shard int) (string, error) {
+	server := 0
+	if r.e.Cluster() {
+		server = shard
+	}
+	r.known.mu.Lock()
+	defer r.known.mu.Unlock()
+	if k, ok := r.known.of[server]; ok && k.made == r.e.connections.made.Load() && time.Since(k.asked) < historyFresh {
+		return k.history, nil
+	}
+	k := knownHistory{made: r.e.connections.made.Load(), asked: time.Now()}
+	id, err := r.e.identityOf(ctx, r.e.blocking, shard)
+	if err != nil {
+		return "", failure("ask Redis who it is", err)
+	}
+	if k.history = id; id != "" && id != embedded {
+		sum := sha256.Sum256([]byte(id))
+		k.history = hex.EncodeToString(sum[:6])
+	}
+	if r.known.of == nil {
+		r.known.of = map[int]knownHistory{}
+	}
+	r.known.of[server] = k
+	return k.history, nil
+}

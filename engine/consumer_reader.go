@@ -1,0 +1,237 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+)
+
+// A shardReader reads a shard's outbox while its consumer has the lease.
+type shardReader struct {
+	*consuming
+	shard     int
+	fence     int64
+	installed bool // the store knows the fence
+
+	lost    context.CancelCauseFunc
+	expiry  *time.Timer   // loses the lease when it is not renewed
+	leave   func()        // ends the reader after its batch
+	leaving chan struct{} // closed by leave
+	more    chan struct{} // has an element when there may be something to read
+	at      atomic.Pointer[string]
+}
+
+// read starts a reader with a lease that lasts until a time.
+func (r *consuming) read(ctx context.Context, shard int, fence int64, until time.Time) *shardReader {
+	reader := &shardReader{consuming: r, shard: shard, fence: fence, leaving: make(chan struct{}), more: make(chan struct{}, 1)}
+	ctx, reader.lost = context.WithCancelCause(ctx)
+	reader.leave = sync.OnceFunc(func() { close(reader.leaving) })
+	reader.expiry = time.AfterFunc(time.Until(until), func() { reader.lost(errLeaseLost) })
+	r.work.Go(func() {
+		reader.run(ctx)
+		reader.expiry.Stop()
+		reader.lost(nil)
+		r.bells.remove(shard)
+		r.ended <- reader
+	})
+	return reader
+}
+
+// told takes a look at the reader's lease, which lasts until a time if it is still its own.
+func (r *shardReader) told(l lease, until time.Time) {
+	switch {
+	case errors.Is(l.err, ErrOutOfMemory):
+		// Redis has no room for anybody's lease: nobody can take the shard, and reading on is
+		// what makes room.
+		r.expiry.Reset(time.Until(until))
+	case l.err != nil:
+	case l.fence == 0:
+		r.lost(errLeaseLost)
+	default:
+		r.expiry.Reset(time.Until(until))
+		if at := r.at.Load(); at != nil && l.last != "" && l.last != *at {
+			r.wake()
+		}
+	}
+}
+
+// isLeaving tells whether the reader ends after its batch.
+func (r *shardReader) isLeaving() bool {
+	select {
+	case <-r.leaving:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *shardReader) wake() {
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
+
+// run reads until the lease is lost or given back, or the consumer ends.
+func (r *shardReader) run(ctx context.Context) {
+	log := r.e.opts.Logger.With("group", r.c.o.Group, "shard", r.shard)
+	delay, failing := time.Duration(0), false
+	for {
+		err := r.readOn(ctx, func() {
+			if failing {
+				log.Info("the consumer reads on")
+			}
+			delay, failing = 0, false
+		})
+		switch {
+		case ctx.Err() != nil, errors.Is(err, errLeaseLost):
+			return
+		case err == nil:
+			if err := r.drop(ctx, r.shard); err != nil {
+				log.Debug("a lease was not given back; it runs out", "error", err)
+			}
+			return
+		case errors.Is(err, ErrInvalid), errors.Is(err, ErrGroupDropped), errors.Is(err, ErrClosed):
+			r.end(err)
+			return
+		case errors.Is(err, ErrFenced) && delay == 0:
+			log.Debug("the store knows another reader; its place is read again")
+		case !failing:
+			failing = true
+			log.Warn("the consumer cannot read on; it tries again", "error", err)
+		}
+		delay = min(max(2*delay, 10*time.Millisecond), time.Second)
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.leaving:
+		case <-time.After(delay):
+		}
+	}
+}
+
+// readOn takes the shard over in the store, and hands batches over until an error, or, without
+// one, until the reader is to leave. well is called after each that was stored.
+func (r *shardReader) readOn(ctx context.Context, well func()) error {
+	text, err := r.takeOver(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		if r.isLeaving() {
+			return nil
+		}
+		at, err := parsePosition(text)
+		if err != nil {
+			return fmt.Errorf("shard %d: %w", r.shard, err)
+		}
+		r.at.Store(&at.id)
+		p, err := r.page(ctx, at)
+		if err != nil {
+			return err
+		}
+		b := r.batch(text, at, p)
+		if b.Through == b.After {
+			well()
+			r.bells.add(r.shard, at.id, r)
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-r.leaving:
+			case <-r.more:
+			}
+			continue
+		}
+		if err := r.commit(ctx, b); err != nil {
+			return err
+		}
+		well()
+		text = b.Through
+	}
+}
+
+// takeOver asks the store for the shard's position, after which no reader with a lower fence
+// can store anything.
+func (r *shardReader) takeOver(ctx context.Context) (OutboxPosition, error) {
+	place, err := r.store.Place(ctx, r.shard)
+	if err != nil {
+		return "", fmt.Errorf("ask the store for the place of shard %d: %w", r.shard, err)
+	}
+	if _, err := parsePosition(place.Position); err != nil {
+		return "", fmt.Errorf("shard %d: %w", r.shard, err)
+	}
+	// A Redis that was restored knows lower fences than the store does.
+	if place.Fence >= r.fence && !r.installed {
+		if r.fence, err = r.raise(ctx, r.shard, place.Fence); err != nil {
+			return "", err
+		}
+	}
+	if place.Fence != r.fence {
+		b := OutboxBatch{Shard: r.shard, Fence: r.fence, After: place.Position, Through: place.Position}
+		if err := r.store.Commit(ctx, b); err != nil {
+			return "", fmt.Errorf("take shard %d over in the store: %w", r.shard, err)
+		}
+	}
+	r.installed = true
+	return place.Position, nil
+}
+
+// batch makes a batch of a page that follows a position.
+func (r *shardReader) batch(after OutboxPosition, at position, p page) OutboxBatch {
+	b := OutboxBatch{Shard: r.shard, Fence: r.fence, After: after, Through: after, Records: p.records}
+	through := at
+	switch p.verdict {
+	case "held":
+	case "fresh":
+		through = position{id: p.from}
+	case "rewritten":
+		through = position{id: p.from}
+		b.Gaps = []OutboxGap{{Reason: GapRewritten, After: at.id}}
+	default:
+		through = position{id: p.from}
+		b.Gaps = []OutboxGap{{Reason: GapReason(p.verdict), After: at.id, Through: p.from}}
+	}
+	if at.history != "" && p.history != "" && at.history != p.history && p.verdict != "rewritten" {
+		b.Gaps = append(b.Gaps, OutboxGap{Reason: GapRestarted, After: at.id})
+	}
+	if n := len(p.records); n > 0 {
+		through = position{id: p.records[n-1].OutboxID, content: contentOf(p.records[n-1])}
+	}
+	if through.history = p.history; p.history == "" {
+		through.history = at.history
+	}
+	if through != at {
+		b.Through = through.text()
+	}
+	return b
+}
+
+// commit hands a batch to the store, again without each record that the store calls poison.
+func (r *shardReader) commit(ctx context.Context, b OutboxBatch) error {
+	for {
+		err := r.store.Commit(ctx, b)
+		if err == nil {
+			r.c.batches.Add(1)
+			r.c.records.Add(int64(len(b.Records)))
+			r.c.gaps.Add(int64(len(b.Gaps)))
+			r.c.aside.Add(int64(len(b.Aside)))
+			return nil
+		}
+		var poison *PoisonError
+		if !errors.As(err, &poison) || poison.Record < 0 || poison.Record >= len(b.Records) {
+			return fmt.Errorf("store %d records of shard %d: %w", len(b.Records), r.shard, err)
+		}
+		aside := AsideRecord{OutboxRecord: b.Records[poison.Record], Shard: r.shard, Reason: excerpt.Of(poison.Reason, maxAsideReason)}
+		if err := r.setAside(ctx, aside); err != nil {
+			return err
+		}
+		b.Records = slices.Delete(slices.Clone(b.Records), poison.Record, poison.Record+1)
+		b.Aside = append(slices.Clip(b.Aside), aside)
+	}
+}
