@@ -49,7 +49,7 @@ func (r *consuming) lead(ctx context.Context) {
 func (r *consuming) round(ctx context.Context) time.Duration {
 	third := r.c.o.Lease / 3
 	asked := time.Now()
-	leases := r.leases(ctx, func(int) string { return leaseLook })
+	leases := r.leases(ctx)
 	members, held := map[string]bool{}, 0
 	next := third
 	var free []int
@@ -80,28 +80,23 @@ func (r *consuming) round(ctx context.Context) time.Duration {
 	case held > share && len(members) > 0:
 		r.give(held - share)
 	}
-	return next
+	// A node of a Cluster that does not answer takes a third of a lease of its own, which the
+	// leases of the others must outlast.
+	return next - time.Since(asked)
 }
 
 // take claims up to n of the free shards, and starts their readers. Consumers that begin at the same
 // moment begin at different shards.
 func (r *consuming) take(ctx context.Context, free []int, n int) {
 	first := int(r.owner[0]) * len(free) / 256
-	wanted := map[int]bool{}
 	for i := range min(n, len(free)) {
-		wanted[free[(first+i)%len(free)]] = true
-	}
-	asked := time.Now()
-	for shard, l := range r.leases(ctx, func(shard int) string {
-		if wanted[shard] {
-			return leaseTake
+		shard, asked := free[(first+i)%len(free)], time.Now()
+		fence, err := r.claim(ctx, shard, 0)
+		if err != nil { // another consumer was first, or the next round says what is wrong
+			continue
 		}
-		return leaseLook
-	}) {
-		if wanted[shard] && l.err == nil && l.fence > 0 {
-			r.readers[shard] = r.read(ctx, shard, l.fence, asked.Add(r.c.o.Lease))
-			r.c.shards.Add(1)
-		}
+		r.readers[shard] = r.read(ctx, shard, fence, asked.Add(r.c.o.Lease))
+		r.c.shards.Add(1)
 	}
 }
 
@@ -127,12 +122,12 @@ type lease struct {
 	err     error
 }
 
-// leases asks for the leases of all shards, of which each may be on a node of its own, for at
+// leases looks at the leases of all shards, of which each may be on a node of its own, for at
 // most a third of a lease.
-func (r *consuming) leases(ctx context.Context, want func(shard int) string) []lease {
+func (r *consuming) leases(ctx context.Context) []lease {
 	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
 	defer cancel()
-	answers := r.e.shards(ctx, r.e.vital, r.e.scripts.lease, func(shard int) []any { return r.leaseArgs(want(shard), 0) })
+	answers := r.e.shards(ctx, r.e.vital, r.e.scripts.lease, func(int) []any { return r.leaseArgs(leaseLook, 0) })
 	leases := make([]lease, len(answers))
 	for shard, a := range answers {
 		leases[shard] = readLease(a)
@@ -151,11 +146,13 @@ func readLease(a shardAnswer) lease {
 	return l
 }
 
-// raise gives a reader a fence that is higher than least.
-func (r *consuming) raise(ctx context.Context, shard int, least int64) (int64, error) {
+// claim takes the lease of a shard that is free or its own, with a fence that is higher than least.
+func (r *consuming) claim(ctx context.Context, shard int, least int64) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
+	defer cancel()
 	list, err := lists(r.e.scripts.lease.Run(ctx, r.e.vital, r.e.keys.declared(shard), r.leaseArgs(leaseTake, least)...))
 	if err != nil {
-		return 0, failure("raise the fence of shard "+strconv.Itoa(shard), err)
+		return 0, failure("take the lease of shard "+strconv.Itoa(shard), err)
 	}
 	if l := readLease(shardAnswer{list: list[0]}); l.fence > 0 {
 		return l.fence, nil

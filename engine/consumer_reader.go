@@ -168,7 +168,7 @@ func (r *shardReader) takeOver(ctx context.Context) (OutboxPosition, error) {
 	}
 	// A Redis that was restored knows lower fences than the store does.
 	if place.Fence >= r.fence && !r.installed {
-		if r.fence, err = r.raise(ctx, r.shard, place.Fence); err != nil {
+		if r.fence, err = r.claim(ctx, r.shard, place.Fence); err != nil {
 			return "", err
 		}
 	}
