@@ -38,11 +38,15 @@ var (
 )
 
 var arrows = []arrow{
-	{from: "engine/...", never: []string{"worker/...", "gateway/...", "config/...", "internal/cli/..."},
-		why: "the engine is imported by all, and knows no one who does"},
+	{
+		from: "engine/...", never: []string{"worker/...", "gateway/...", "config/...", "internal/cli/..."},
+		why: "the engine is imported by all, and knows no one who does",
+	},
 	{from: "engine/wire", never: []string{"..."}, excepted: internals, why: "the types that travel depend on no machine"},
-	{from: "engine/internal/...", never: []string{"engine/..."}, excepted: []string{"engine/internal/...", "engine/wire"}, soon: true,
-		why: "the ground is strings and bytes"},
+	{
+		from: "engine/internal/...", never: []string{"engine/..."}, excepted: []string{"engine/internal/...", "engine/wire"}, soon: true,
+		why: "the ground is strings and bytes",
+	},
 	{from: "engine/runtime", never: []string{"engine/stream"}, soon: true, why: "what a worker asks is not what a gateway asks"},
 	{from: "engine/stream", never: []string{"engine/runtime"}, soon: true, why: "what a gateway asks is not what a worker asks"},
 
@@ -53,8 +57,10 @@ var arrows = []arrow{
 	{from: "gateway/...", never: []string{"worker/...", "config/...", "internal/cli/...", "engine/runtime"}, why: "worker and gateway meet in the engine only"},
 	{from: "gateway/auth", never: []string{"gateway/..."}, why: "who is asking does not depend on what is asked"},
 	{from: "gateway/client", never: []string{"..."}, excepted: append([]string{"engine/wire"}, internals...), why: "a client needs the types that travel, and no server"},
-	{from: "gateway/internal/...", never: []string{"gateway/..."}, excepted: append([]string{"gateway/auth"}, leaves...),
-		why: "a room imports none beside it; what two need is a leaf"},
+	{
+		from: "gateway/internal/...", never: []string{"gateway/..."}, excepted: append([]string{"gateway/auth"}, leaves...),
+		why: "a room imports none beside it; what two need is a leaf",
+	},
 
 	{from: "config/...", never: []string{"internal/cli/..."}, why: "settings do not depend on commands"},
 	{from: "...", but: []string{"", "internal/cli/..."}, never: []string{"internal/cli/..."}, why: "only main imports the command line"},

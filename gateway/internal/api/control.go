@@ -30,24 +30,18 @@ func (s *Server) controlJob(ask func(context.Context, engine.JobID) error) acces
 	}
 }
 
-// A retryRequest is the body of POST /v1/jobs/{id}/retry, which may be left out.
-type retryRequest struct {
-	FromStart bool   `json:"from_start"`
-	Key       string `json:"key"`
-}
-
 func (s *Server) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	v, err := s.permitted(r, p, auth.Enqueue)
 	if err != nil {
 		return err
 	}
-	var body retryRequest
-	if r.ContentLength != 0 {
+	var body engine.RetryQuery
+	if r.ContentLength != 0 { // it may be left out
 		if err := readJSON(w, r, &body); err != nil {
 			return err
 		}
 	}
-	got, err := s.opts.Engine.Retry(r.Context(), v.ID, engine.RetryQuery{FromStart: body.FromStart, Key: body.Key})
+	got, err := s.opts.Engine.Retry(r.Context(), v.ID, body)
 	return s.answerMade(w, got, err)
 }
 

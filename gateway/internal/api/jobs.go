@@ -1,13 +1,11 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/wire"
@@ -15,49 +13,19 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
-// A jobRequest is the body of POST /v1/jobs; engine.Spec has the bounds.
-type jobRequest struct {
-	Topic       string            `json:"topic"`
-	Type        string            `json:"type"`
-	Payload     json.RawMessage   `json:"payload"`
-	Title       string            `json:"title"`
-	Labels      map[string]string `json:"labels"`
-	Key         string            `json:"key"`
-	KeyLife     engine.KeyLife    `json:"key_life"`
-	Queue       string            `json:"queue"`
-	DelayMS     int64             `json:"delay_ms"`
-	Deadline    time.Time         `json:"deadline"`
-	MaxAttempts int               `json:"max_attempts"`
-}
-
-func (j jobRequest) spec() (engine.Spec, error) {
-	const year = 365 * 24 * time.Hour
-	if j.DelayMS < 0 || j.DelayMS > year.Milliseconds() {
-		return engine.Spec{}, fmt.Errorf("%w: delay_ms %d: want 0 to %d", problem.ErrRequest, j.DelayMS, year.Milliseconds())
-	}
-	s := engine.Spec{
-		Topic: engine.Topic(j.Topic), Type: j.Type, Title: j.Title, Labels: j.Labels, Key: j.Key, KeyLife: j.KeyLife, Queue: j.Queue,
-		Delay: time.Duration(j.DelayMS) * time.Millisecond, Deadline: j.Deadline, MaxAttempts: j.MaxAttempts,
-	}
-	if len(j.Payload) > 0 {
-		s.Payload = j.Payload
-	}
-	return s, nil
-}
-
 func (s *Server) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	var body jobRequest
+	var body wire.JobRequest
 	if err := readJSON(w, r, &body); err != nil {
 		return err
 	}
-	topic, err := engine.ParseTopic(body.Topic)
+	topic, err := engine.ParseTopic(string(body.Topic))
 	if err != nil {
 		return err
 	}
 	if !p.May(auth.Enqueue, topic) {
 		return problem.ErrForbidden
 	}
-	spec, err := body.spec()
+	spec, err := body.Spec()
 	if err != nil {
 		return err
 	}
@@ -76,12 +44,7 @@ func (s *Server) answerMade(w http.ResponseWriter, got engine.Enqueued, err erro
 		status = http.StatusOK
 	}
 	w.Header().Set("Location", "/v1/jobs/"+string(got.ID))
-	s.answer(w, status, struct {
-		ID           engine.JobID `json:"id"`
-		Topic        engine.Topic `json:"topic"`
-		Existing     bool         `json:"existing"`
-		Unreplicated bool         `json:"unreplicated,omitempty"`
-	}{got.ID, got.Topic, got.Existing, unreplicated})
+	s.answer(w, status, wire.EnqueueAnswer{Enqueued: got, Unreplicated: unreplicated})
 	return nil
 }
 
@@ -104,11 +67,8 @@ func (s *Server) listJobs(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	if err != nil {
 		return err
 	}
-	s.answer(w, http.StatusOK, struct {
-		Topic engine.Topic      `json:"topic"`
-		Jobs  []json.RawMessage `json:"jobs"`
-		Next  string            `json:"next,omitempty"`
-	}{topic, bare(page.Jobs), page.Next})
+	page.Jobs = listed(page.Jobs)
+	s.answer(w, http.StatusOK, wire.JobsAnswer{Topic: topic, JobsPage: page})
 	return nil
 }
 
@@ -151,17 +111,14 @@ func readable(s string, p *auth.Principal) (engine.Topic, error) {
 	return topic, err
 }
 
-func bare(views []engine.View) []json.RawMessage {
-	jobs := make([]json.RawMessage, len(views))
-	for i, v := range views {
-		jobs[i] = v.JSON
+// listed has no jobs encode as an empty list.
+func listed(jobs []engine.View) []engine.View {
+	if jobs == nil {
+		return []engine.View{}
 	}
 	return jobs
 }
 
 func (s *Server) answerJob(w http.ResponseWriter, status int, v engine.View) {
-	s.answer(w, status, struct {
-		Topic engine.Topic    `json:"topic"`
-		Job   json.RawMessage `json:"job"`
-	}{v.Topic, v.JSON})
+	s.answer(w, status, wire.JobAnswer{Topic: v.Topic, Job: v})
 }

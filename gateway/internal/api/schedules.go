@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
@@ -32,10 +33,7 @@ func (s *Server) listSchedules(w http.ResponseWriter, r *http.Request, p *auth.P
 	if err != nil {
 		return err
 	}
-	s.answer(w, http.StatusOK, struct {
-		Topic     engine.Topic       `json:"topic"`
-		Schedules []engine.Scheduled `json:"schedules"`
-	}{topic, all})
+	s.answer(w, http.StatusOK, wire.SchedulesAnswer{Topic: topic, Schedules: all})
 	return nil
 }
 
@@ -62,10 +60,7 @@ func (s *Server) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Pri
 	if created {
 		status = http.StatusCreated
 	}
-	s.answer(w, status, struct {
-		Topic    engine.Topic     `json:"topic"`
-		Schedule engine.Scheduled `json:"schedule"`
-	}{topic, made})
+	s.answer(w, status, wire.ScheduleAnswer{Topic: topic, Schedule: made})
 	return nil
 }
 

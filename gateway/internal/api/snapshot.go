@@ -1,13 +1,13 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
@@ -27,13 +27,7 @@ func (s *Server) showSnapshot(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	if err != nil {
 		return err
 	}
-	body := struct {
-		Topic  engine.Topic      `json:"topic"`
-		Cursor engine.Cursor     `json:"cursor,omitempty"`
-		More   string            `json:"more,omitempty"`
-		Jobs   []json.RawMessage `json:"jobs"`
-		Next   string            `json:"next,omitempty"`
-	}{Topic: topic, Jobs: bare(jobs)}
+	body := wire.SnapshotAnswer{Topic: topic, Jobs: listed(jobs)}
 	if final {
 		body.Cursor, body.More = at.Cursor(), at.More()
 	} else {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
@@ -25,16 +26,6 @@ var (
 	// ErrForbidden: the principal lacks a right on a topic whose existence it knows of.
 	ErrForbidden = errors.New("forbidden")
 )
-
-// A document is an error answer, in the form of RFC 9457. Code is what programs branch
-// on; type is the same as a relative reference.
-type document struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Code   string `json:"code"`
-	Detail string `json:"detail,omitempty"`
-}
 
 // maxDetailBytes bounds what a problem says of a request, whatever the request was.
 const maxDetailBytes = 1 << 10
@@ -55,7 +46,7 @@ func NewWriter(log *slog.Logger, byCode *prometheus.CounterVec) *Writer {
 func (p *Writer) Write(w http.ResponseWriter, status int, code, detail string) {
 	p.byCode.WithLabelValues(code).Inc()
 	detail = excerpt.Of(detail, maxDetailBytes)
-	b, _ := json.Marshal(document{"/problems/" + code, http.StatusText(status), status, code, detail}) // strings and a number
+	b, _ := json.Marshal(wire.Problem{Type: "/problems/" + code, Title: http.StatusText(status), Status: status, Code: code, Detail: detail}) // strings and a number
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(b)+1))
