@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/worker"
-	"github.com/tidemark-dev/tidemark/worker/analysis"
+	"github.com/tidemark-dev/tidemark/worker/processor"
 )
 
 // DefaultFile is the configuration file that is read when none is named. It need not
@@ -37,8 +37,9 @@ type Config struct {
 	// Engine lacks its URL, which is known once the data folder is open.
 	Engine engine.Options
 	// Worker lacks its Engine; its Schedules are a section of their own.
-	Worker   worker.Options
-	Analysis analysis.Options
+	Worker worker.Options
+	// Processors are the processors of the program, with their settings.
+	Processors []processor.Processor
 	// Gateway lacks its Engine, Auth, Site, Blobs, BlobDir and PageTopic.
 	Gateway gateway.Options
 	Listen  Listen
@@ -94,7 +95,7 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 	problems = append(problems, c.bindFlags(v, flags)...)
 
 	broken := map[string]bool{}
-	for _, s := range settings {
+	for _, s := range allSettings() {
 		o, given := c.origins[s.Key]
 		if !given {
 			c.origins[s.Key] = byDefault
@@ -136,7 +137,7 @@ func configFile(flags *pflag.FlagSet) (string, Origin) {
 // the names of the settings. A setting that is known to be broken is left out.
 func (c *Config) check(broken map[string]bool) []Problem {
 	var problems []Problem
-	for _, p := range parts {
+	for _, p := range allParts() {
 		for _, complaint := range complaints(p.validate(c)) {
 			s, allowed := p.blamed(complaint)
 			if s == nil {
@@ -164,7 +165,11 @@ func (c *Config) complete() {
 	}
 	c.Engine = c.Engine.Defaults()
 	c.Worker = c.Worker.Defaults()
-	c.Analysis = c.Analysis.Defaults()
+	for _, p := range c.processors() {
+		if p.Defaults != nil {
+			p.Defaults()
+		}
+	}
 	c.Gateway = c.Gateway.Defaults()
 	c.Gateway.Auth = nil // of Auth, once its mode is known
 	c.Gateway.Registry, c.Gateway.Logger = nil, nil
@@ -176,7 +181,7 @@ func (c *Config) complete() {
 // defaults is the configuration of a process to which nothing was set.
 func defaults() *Config {
 	c := &Config{origins: map[string]Origin{}}
-	for _, s := range settings {
+	for _, s := range allSettings() {
 		c.origins[s.Key] = byDefault
 	}
 	c.complete()
@@ -201,6 +206,7 @@ type Effective struct {
 
 // Settings returns all settings and their values, in the order of the table.
 func (c *Config) Settings() []Effective {
+	settings := allSettings()
 	all := make([]Effective, len(settings))
 	for i, s := range settings {
 		value := s.get(c)

@@ -119,9 +119,10 @@ func TestEveryKindOfValue(t *testing.T) {
 		"    - name: bulk",
 		"",
 	}, "\n"), nil)
+	analyses := c.Processors[0]
 	if c.Engine.TopicBytes != 2<<20 || c.Engine.Retention != 72*time.Hour || c.Engine.Shards != 8 ||
-		c.Analysis.MaxRecordBytes != 65536 || c.Analysis.MaxMalformed != -1 || c.Worker.RescuesPerSecond != 2.5 || !c.Data.NeverEmbedded {
-		t.Errorf("%+v\n%+v\n%+v", c.Engine, c.Analysis, c.Worker)
+		*analyses.Settings[0].Bytes != 65536 || *analyses.Settings[1].Count != -1 || c.Worker.RescuesPerSecond != 2.5 || !c.Data.NeverEmbedded {
+		t.Errorf("%+v\n%+v\n%+v", c.Engine, analyses.Settings, c.Worker)
 	}
 	if c.Listen.Addr != "[::1]:0" || c.Gateway.UploadBytes != 1<<30 || c.Gateway.ReceiveShare != 30 || c.Gateway.WindowFrames == 0 ||
 		!slices.Equal(c.Auth.Origins, []string{"http://localhost:5173", "https://b"}) || c.Server != "https://jobs.example/tidemark" {

@@ -33,7 +33,7 @@ var orchestrated = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT_\
 
 // bindEnvironment gives v the variables, and returns those that belong to no setting.
 func (c *Config) bindEnvironment(v *viper.Viper) []Problem {
-	for _, s := range settings {
+	for _, s := range allSettings() {
 		_ = v.BindEnv(s.Key, s.Variable()) // fails without a key alone
 		if os.Getenv(s.Variable()) != "" {
 			c.origins[s.Key] = Origin{"environment", s.Variable()}
@@ -68,7 +68,7 @@ func AddFlags(flags *pflag.FlagSet, names ...string) {
 		flags.StringArray(setFlag, nil, "any setting, as `KEY=VALUE`; may be repeated; see config print")
 	}
 	base := defaults()
-	for _, s := range settings {
+	for _, s := range allSettings() {
 		if s.Flag == "" || (!slices.Contains(names, s.part()) && !slices.Contains(names, s.Key)) {
 			continue
 		}
@@ -83,7 +83,7 @@ func AddFlags(flags *pflag.FlagSet, names ...string) {
 // bindFlags gives v what was set on the command line.
 func (c *Config) bindFlags(v *viper.Viper, flags *pflag.FlagSet) []Problem {
 	var problems []Problem
-	for _, s := range settings {
+	for _, s := range allSettings() {
 		f := flags.Lookup(s.Flag)
 		if s.Flag == "" || f == nil || !f.Changed {
 			continue

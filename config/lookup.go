@@ -6,6 +6,7 @@ import (
 )
 
 func find(key string) *Setting {
+	settings := allSettings()
 	i := slices.IndexFunc(settings, func(s Setting) bool { return s.Key == key })
 	if i < 0 {
 		return nil
@@ -14,6 +15,7 @@ func find(key string) *Setting {
 }
 
 func findVariable(name string) *Setting {
+	settings := allSettings()
 	i := slices.IndexFunc(settings, func(s Setting) bool { return s.Variable() == name })
 	if i < 0 {
 		return nil
@@ -23,7 +25,7 @@ func findVariable(name string) *Setting {
 
 // isSection reports whether keys of settings begin with path and a dot.
 func isSection(path string) bool {
-	return slices.ContainsFunc(settings, func(s Setting) bool { return strings.HasPrefix(s.Key, path+".") })
+	return slices.ContainsFunc(allSettings(), func(s Setting) bool { return strings.HasPrefix(s.Key, path+".") })
 }
 
 func didYouMean(key string) string {
@@ -38,6 +40,7 @@ func didYouMean(key string) string {
 func closest(typed string, name func(Setting) string) *Setting {
 	var best *Setting
 	least := 4
+	settings := allSettings()
 	for i := range settings {
 		full := name(settings[i])
 		_, last, _ := strings.Cut(full, ".")

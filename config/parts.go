@@ -26,7 +26,6 @@ var parts = []part{
 	{"engine", "Engine", func(c *Config) error { return c.Engine.Validate() }},
 	{"worker", "Worker", func(c *Config) error { return c.Worker.Validate() }},
 	{"schedules", "Schedules", func(*Config) error { return nil }}, // the codec has asked
-	{"analysis", "Analysis", func(c *Config) error { return c.Analysis.Validate() }},
 	{"gateway", "Gateway", func(c *Config) error { return errors.Join(c.Listen.Validate(), c.Gateway.Validate()) }},
 	{"auth", "Authentication", func(c *Config) error { return c.Auth.Validate() }},
 	{"log", "Log", func(c *Config) error { return c.Log.Validate() }},
@@ -98,9 +97,9 @@ func (p part) blamed(complaint error) (*Setting, string) {
 	if !errors.As(complaint, &about) {
 		return nil, ""
 	}
-	for i := range settings {
-		if s := &settings[i]; s.part() == p.name && (about.Field == s.field || about.Field == s.beside) {
-			return s, s.bounds(about)
+	for _, s := range allSettings() {
+		if s.part() == p.name && (about.Field == s.field || about.Field == s.beside) {
+			return &s, s.bounds(about)
 		}
 	}
 	return nil, ""
@@ -134,7 +133,7 @@ func (s Setting) bounds(e *option.Error) string {
 func (s Setting) Allowed() string {
 	var c Config
 	s.spoil(&c)
-	for _, p := range parts {
+	for _, p := range allParts() {
 		if p.name != s.part() {
 			continue
 		}

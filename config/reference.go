@@ -50,9 +50,9 @@ schedules:
 Durations are written ` + "`500ms`, `4s`, `2h` or `7d`, sizes `64KiB`, `1MiB`" + ` or as a number of bytes.
 `)
 	base := defaults()
-	for _, p := range parts {
+	for _, p := range allParts() {
 		fmt.Fprintf(&b, "\n## %s\n", p.title)
-		for _, s := range settings {
+		for _, s := range allSettings() {
 			if s.part() != p.name {
 				continue
 			}

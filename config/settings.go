@@ -28,7 +28,8 @@ type Setting struct {
 // Variable is the setting's environment variable.
 func (s Setting) Variable() string { return variable(s.Key) }
 
-// settings is every setting, in the order in which they are shown. Defaults and
+// settings is every setting but the processors', in the order in which they are shown: see
+// allSettings. Defaults and
 // bounds are not here: they stand in the parts' Options.
 var settings = []Setting{
 	{
@@ -287,17 +288,6 @@ var settings = []Setting{
 			"the newest of them, the default) or all (a job for each of the newest 100); and payload, title, queue, " +
 			"labels and max_attempts, as a job has them. A payload is at most 16 KiB, and config print shows it.",
 		codec: schedules(func(c *Config) *[]engine.Schedule { return &c.Worker.Schedules }),
-	},
-
-	{
-		Key: "analysis.max_record_bytes", field: "MaxRecordBytes",
-		Doc:   "The longest record of a CSV, or line of NDJSON. Memory grows to about twice as much.",
-		codec: size(func(c *Config) *int64 { return &c.Analysis.MaxRecordBytes }),
-	},
-	{
-		Key: "analysis.max_malformed", field: "MaxMalformed",
-		Doc:   "How many lines of NDJSON that are no JSON object are passed over before an analysis fails; -1 for none.",
-		codec: count(func(c *Config) *int { return &c.Analysis.MaxMalformed }),
 	},
 
 	{

@@ -129,6 +129,10 @@ type Options struct {
 	// to user:demo.
 	PageTopic engine.Topic
 
+	// PageUploads are the job types that the page offers for files. A file goes to the first that
+	// has its extension, or else to the first of all. None: the page takes no files.
+	PageUploads []PageUpload
+
 	// Registry takes the gateway's metrics, and is what /metrics shows. Defaults to
 	// one of the gateway's own.
 	Registry *prometheus.Registry
@@ -136,6 +140,13 @@ type Options struct {
 	// Logger hears of what no client can be told, at most 16 KiB of text a line. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
+}
+
+// A PageUpload is a job type that the page offers for files.
+type PageUpload struct {
+	Type string `json:"type"`
+	// Extensions are those of the files that it reads, such as ".csv", in lower case.
+	Extensions []string `json:"extensions,omitempty"`
 }
 
 // Defaults returns o with every zero field set to its default.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -33,8 +34,22 @@ type asset struct {
 	content    []byte
 }
 
-// topicSlot is where the page's HTML takes the topic that it shows by itself.
-const topicSlot = `<meta name="tidemark-topic" content="`
+// topicSlot is where the page's HTML takes the topic that it shows by itself, uploadsSlot what it
+// offers for files.
+const (
+	topicSlot   = `<meta name="tidemark-topic" content="`
+	uploadsSlot = `<meta name="tidemark-uploads" content="`
+)
+
+// fill puts a value into a slot of the page's HTML.
+func fill(content []byte, slot, value string) ([]byte, error) {
+	before, rest, found := bytes.Cut(content, []byte(slot))
+	_, rest, end := bytes.Cut(rest, []byte(`"`))
+	if !found || !end {
+		return nil, fmt.Errorf("the page has no %s", slot)
+	}
+	return []byte(string(before) + slot + html.EscapeString(value) + `"` + string(rest)), nil
+}
 
 // kinds are the content types of the page's files. Those of the machine may be others.
 var kinds = map[string]string{
@@ -45,9 +60,13 @@ var kinds = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-func newPage(topic engine.Topic, problems *problem.Writer) (*page, error) {
+func newPage(topic engine.Topic, uploads []PageUpload, problems *problem.Writer) (*page, error) {
 	p := &page{map[string]asset{}, problems}
-	err := fs.WalkDir(web.Files, ".", func(name string, e fs.DirEntry, err error) error {
+	offers, err := json.Marshal(uploads)
+	if err != nil {
+		return nil, err
+	}
+	err = fs.WalkDir(web.Files, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -58,12 +77,12 @@ func newPage(topic engine.Topic, problems *problem.Writer) (*page, error) {
 		address := "/" + name
 		if name == "index.html" {
 			address = "/"
-			before, rest, slot := bytes.Cut(content, []byte(topicSlot))
-			_, rest, end := bytes.Cut(rest, []byte(`"`))
-			if !slot || !end {
-				return errors.New("the page has no place for its topic")
+			if content, err = fill(content, topicSlot, string(topic)); err == nil {
+				content, err = fill(content, uploadsSlot, string(offers))
 			}
-			content = []byte(string(before) + topicSlot + html.EscapeString(string(topic)) + `"` + string(rest))
+			if err != nil {
+				return err
+			}
 		}
 		sum := sha256.Sum256(content)
 		kind, known := kinds[path.Ext(name)]

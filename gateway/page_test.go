@@ -10,13 +10,18 @@ import (
 )
 
 func TestPageIsServedWithItsFiles(t *testing.T) {
-	s := serve(t, real(t), func(o *gateway.Options) { o.PageTopic = "team:7" })
+	s := serve(t, real(t), func(o *gateway.Options) {
+		o.PageTopic, o.PageUploads = "team:7", []gateway.PageUpload{{Type: "export", Extensions: []string{".csv"}}}
+	})
 	index := s.ask(t, http.MethodGet, "/", "", nil)
 	if index.status != http.StatusOK || !strings.HasPrefix(index.header.Get("Content-Type"), "text/html") {
 		t.Fatalf("%d %q", index.status, index.header)
 	}
 	if !strings.Contains(index.body, `<meta name="tidemark-topic" content="team:7">`) {
 		t.Errorf("the page does not name its topic:\n%s", index.body)
+	}
+	if !strings.Contains(index.body, `<meta name="tidemark-uploads" content="[{&#34;type&#34;:&#34;export&#34;,&#34;extensions&#34;:[&#34;.csv&#34;]}]">`) {
+		t.Errorf("the page does not name what it offers for files:\n%s", index.body)
 	}
 	policy := index.header.Get("Content-Security-Policy")
 	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {

@@ -18,9 +18,11 @@ func (a *app) enqueueCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "enqueue TYPE",
 		Short: "Make a job, and print its ID",
-		Long: `Make a job, and print its ID. It waits in its queue for a worker. Those of "tidemark up"
-and "tidemark worker" fail what they do not know in the queues that they serve, the default
-queue among them: give types of your own a queue of their own.`,
+		Long: `Make a job, and print its ID. It waits in its queue for a worker that knows its type.
+Those of "tidemark up" and "tidemark worker" know
+
+` + processorList() + `
+and leave others to workers of yours.`,
 		Example: `  tidemark enqueue export --queue exports --payload '{"year":2025}' --title "Orders 2025"
   tidemark enqueue report --queue reports --payload @report.json --key report-2025-11 --delay 10m
   tidemark watch "$(tidemark enqueue export --queue exports --topic team:7)" --topic team:7`,

@@ -15,11 +15,8 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
+	"github.com/tidemark-dev/tidemark/worker/processor"
 )
-
-// analysisQueue is where analyze puts its jobs. Every worker of the command line serves
-// it.
-const analysisQueue = "analysis"
 
 // hashLabel is the label by which a job of the same content is found again.
 const hashLabel = "sha256"
@@ -56,7 +53,7 @@ func openHere(ctx context.Context, c *config.Config, b *board) (_ *session, _ pl
 // work starts this process's own worker, and returns what drains it.
 func (h *here) work(ctx context.Context) (drain func() error, err error) {
 	// Of its own queue alone: what others have enqueued is for workers of theirs.
-	w, grace, err := newWorker(h.session, analysisQueue)
+	w, grace, err := newWorker(h.session, analysis.Queue)
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +68,8 @@ func (h *here) work(ctx context.Context) (drain func() error, err error) {
 	}, nil
 }
 
-// newWorker makes a worker that knows all types of jobs there are, and works on the
-// session's bucket. grace is how long
-// its Stop may take.
+// newWorker makes a worker with all processors, on the session's bucket. grace is how long its
+// Stop may take.
 func newWorker(s *session, queues ...string) (w *worker.Worker, grace time.Duration, err error) {
 	o := s.config.Worker
 	o.Engine, o.Logger, o.Queues = s.engine, s.log, queues
@@ -83,12 +79,11 @@ func newWorker(s *session, queues ...string) (w *worker.Worker, grace time.Durat
 	if err != nil {
 		return nil, 0, err
 	}
-	analysis.Register(w, s.bucket, s.config.Analysis)
+	for _, p := range s.config.Processors {
+		p.Register(w, processor.Deps{Blobs: s.bucket})
+	}
 	return w, o.DrainGrace + o.CancelGrace + closeTimeout, nil
 }
-
-// jobTypes are what newWorker registers.
-var jobTypes = []string{analysis.JobType}
 
 // submit takes a file into the blob store and finds or makes its job.
 func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(context.Context) error, error) {
@@ -100,7 +95,7 @@ func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(cont
 	live, err := s.liveAnalysis(ctx, hashLabel, b.SHA256, func(j engine.Job) bool {
 		// One in another queue may wait there for ever.
 		at, err := s.engine.Current(ctx, j.ID)
-		return err == nil && at.Queue == analysisQueue
+		return err == nil && at.Queue == analysis.Queue
 	})
 	if err != nil {
 		return "", nil, fmt.Errorf("%s: %w", file, err)
@@ -110,7 +105,7 @@ func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(cont
 		return live.ID, nil, nil
 	}
 	made, err := s.engine.Enqueue(ctx, engine.Spec{
-		Topic: s.config.Topic, Type: analysis.JobType, Title: cut(b.Name, engine.MaxTitleRunes), Queue: analysisQueue,
+		Topic: s.config.Topic, Type: analysis.JobType, Title: cut(b.Name, engine.MaxTitleRunes), Queue: analysis.Queue,
 		Labels:  map[string]string{hashLabel: b.SHA256},
 		Payload: analysis.Payload{Blob: b.Key, Name: b.Name, Size: b.Size, SHA256: b.SHA256},
 	})

@@ -71,6 +71,11 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 	o := c.Gateway
 	o.Engine, o.Auth, o.Site, o.Logger = s.session.engine, s.auth, c.Auth.Site(), log
 	o.Blobs, o.BlobDir, o.PageTopic = s.session.bucket, datadir.BlobDir(c.Data.Dir), c.Topic
+	for _, p := range c.Processors {
+		if len(p.Extensions) > 0 {
+			o.PageUploads = append(o.PageUploads, gateway.PageUpload{Type: p.Type, Extensions: p.Extensions})
+		}
+	}
 	if s.gateway, err = gateway.New(o); err != nil {
 		return s, err
 	}
@@ -129,13 +134,15 @@ func beside(a *net.TCPAddr) string {
 }
 
 // servedQueues are the queues of a worker of the command line: those that are set, and
-// the one in which analyze puts its jobs.
+// those of the processors.
 func servedQueues(c *config.Config) []string {
 	served := c.Worker.Queues
-	if slices.Contains(served, analysisQueue) {
-		return served
+	for _, p := range c.Processors {
+		if !slices.Contains(served, p.Queue) {
+			served = append(slices.Clip(served), p.Queue)
+		}
 	}
-	return append(slices.Clip(served), analysisQueue)
+	return served
 }
 
 // run serves until ctx ends, or a part fails, and drains. ready is called once, when

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 )
 
 // opened opens the service of an up with the embedded Redis.
-func opened(t *testing.T, log *bytes.Buffer) *service {
+func opened(t *testing.T, log io.Writer, further ...string) *service {
 	t.Helper()
 	for _, entry := range os.Environ() { // the test run's own are no settings
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "TIDEMARK_") {
@@ -24,7 +25,7 @@ func opened(t *testing.T, log *bytes.Buffer) *service {
 		}
 	}
 	a := &app{out: &bytes.Buffer{}, err: log}
-	cmd, args, err := a.root().Find([]string{"up", "--addr", "127.0.0.1:0", "--set", "redis.embedded=always", "--data", filepath.Join(t.TempDir(), "data")})
+	cmd, args, err := a.root().Find(append([]string{"up", "--addr", "127.0.0.1:0", "--set", "redis.embedded=always", "--data", filepath.Join(t.TempDir(), "data")}, further...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,9 @@ back to their queue, at no cost, for another worker. The exit code is then 0. A
 second signal ends the process at once; other workers take its jobs over when the
 lease has passed.
 
-It serves the queues of worker.queues, and the one in which analyze puts its jobs. It
-leaves a job whose type it does not know to workers that know it. If there is none for
+It serves the queues of worker.queues, and those of its processors:
+` + processorList() + `
+It leaves a job whose type it does not know to workers that know it. If there is none for
 worker.unknown_type_wait, the job fails.
 
 Workers of one Redis must share the data folder, since payloads name files in it.`,
@@ -71,5 +72,9 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 
 // jobsTaken are the words of the log for what a worker takes.
 func jobsTaken(c *config.Config, queues []string) []any {
-	return []any{"types", strings.Join(jobTypes, ","), "queues", strings.Join(queues, ","), "concurrency", c.Worker.Concurrency}
+	types := make([]string, len(c.Processors))
+	for i, p := range c.Processors {
+		types[i] = p.Type
+	}
+	return []any{"types", strings.Join(types, ","), "queues", strings.Join(queues, ","), "concurrency", c.Worker.Concurrency}
 }

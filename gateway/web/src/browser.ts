@@ -23,6 +23,14 @@ export function pageTopic(): string {
   return asked || document.querySelector<HTMLMetaElement>('meta[name="tidemark-topic"]')?.content || '';
 }
 
+/** The job type that the gateway offers for a file: by its extension, or else the first; undefined where there is none. */
+export function uploadType(name: string): string | undefined {
+  const offers = document.querySelector<HTMLMetaElement>('meta[name="tidemark-uploads"]')?.content || '[]';
+  const types = (JSON.parse(offers) ?? []) as { type: string; extensions?: string[] }[];
+  const lower = name.toLowerCase();
+  return (types.find((t) => t.extensions?.some((e) => lower.endsWith(e))) ?? types[0])?.type;
+}
+
 /** Undefined where the browser forbids it, as it may for a page without storage. */
 export function localStorageOrNone(): Storage | undefined {
   try {

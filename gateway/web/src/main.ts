@@ -1,5 +1,5 @@
 import { controlJob, fetchJob, retryJob } from './api';
-import { clock, localStorageOrNone, onLeave, onWake, openSocket, pageTopic, socketURL } from './browser';
+import { clock, localStorageOrNone, onLeave, onWake, openSocket, pageTopic, socketURL, uploadType } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
 import { Uploads } from './uploads';
 import { Badge } from './view/badge';
@@ -20,6 +20,7 @@ const follower = new TopicFollower({
 const sent = new Set<string>();
 const uploads = new Uploads({
   topic,
+  typeOf: uploadType,
   changed: () => {
     for (const { job } of uploads.transfers) if (job) sent.add(job);
     transfers.paint(uploads.transfers);

@@ -16,6 +16,8 @@ export interface Transfer {
 
 export interface UploadsOptions {
   readonly topic: string;
+  /** The type of the job that a file is for; undefined: none takes files. */
+  readonly typeOf: (name: string) => string | undefined;
   /** A transfer is new or has changed; one that is `done`, or canceled, is no longer listed. */
   readonly changed: () => void;
 }
@@ -23,6 +25,7 @@ export interface UploadsOptions {
 // A browser opens six connections to a host. Requests must find one while files go out.
 const atATime = 3;
 const silentMs = 30_000;
+const unwanted = 'nothing here takes files';
 const unreadable = 'the file cannot be read; if it has changed since it was chosen, choose it again';
 
 /**
@@ -50,7 +53,7 @@ export class Uploads {
     const there = this.sendings.find((s) => s.file === file || (identity !== undefined && s.identity === identity));
     if (there && there.state !== 'failed') return false;
     if (there) this.remove(there);
-    const sending = new Sending(file, identity, this.options.topic, (s) => this.moved(s));
+    const sending = new Sending(file, identity, this.options.topic, this.options.typeOf(file.name), (s) => this.moved(s));
     this.sendings.push(sending);
     this.next();
     this.options.changed();
@@ -113,9 +116,9 @@ class Sending implements Transfer {
   private readonly key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
 
   /** A file without an identity cannot be read. */
-  constructor(readonly file: File, readonly identity: string | undefined, private readonly topic: string, private readonly moved: (s: Sending) => void) {
-    this.state = identity === undefined ? 'failed' : 'waiting';
-    this.trouble = identity === undefined ? unreadable : '';
+  constructor(readonly file: File, readonly identity: string | undefined, private readonly topic: string, private readonly type: string | undefined, private readonly moved: (s: Sending) => void) {
+    this.trouble = identity === undefined ? unreadable : type === undefined ? unwanted : '';
+    this.state = this.trouble ? 'failed' : 'waiting';
   }
 
   get job(): string | undefined {
@@ -157,7 +160,7 @@ class Sending implements Transfer {
     const { file } = this;
     return new Upload(file, {
       endpoint: new URL('/v1/uploads', location.href).href,
-      metadata: { topic: this.topic, type: 'analysis', filename: file.name, filetype: file.type, key: this.key },
+      metadata: { topic: this.topic, type: this.type ?? '', filename: file.name, filetype: file.type, key: this.key },
       fingerprint: () => Promise.resolve(this.identity ?? ''),
       removeFingerprintOnSuccess: true,
       // Retries are this class's own: they wait for the connection and never give up.
