@@ -11,26 +11,27 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 const adopter = engine.Topic("user:42")
 
 // waitingTask enqueues a task as an asynq application does.
-func waitingTask(t *testing.T, e *engine.Engine, opts ...asynq.Option) engine.Adoption {
+func waitingTask(t *testing.T, e *engine.Rig, opts ...asynq.Option) runtime.Adoption {
 	t.Helper()
 	info, err := asynq.NewClientFromRedisClient(e.Redis()).EnqueueContext(soon(t), asynq.NewTask("export", nil), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return engine.Adoption{
-		Task: engine.Task{Queue: info.Queue, ID: info.ID}, Topic: adopter, Type: "export", Title: "Orders", Try: 1, MaxRetries: 25,
+	return runtime.Adoption{
+		Task: runtime.Task{Queue: info.Queue, ID: info.ID}, Topic: adopter, Type: "export", Title: "Orders", Try: 1, MaxRetries: 25,
 	}
 }
 
-func standingOf(t *testing.T, e *engine.Engine, a engine.Adoption) engine.Attempt {
+func standingOf(t *testing.T, e *engine.Rig, a runtime.Adoption) runtime.Attempt {
 	t.Helper()
-	stand, err := e.Adopted(soon(t), []engine.Adoption{a})
+	stand, err := e.Adopted(soon(t), []runtime.Adoption{a})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func standingOf(t *testing.T, e *engine.Engine, a engine.Adoption) engine.Attemp
 }
 
 // adoptTask makes the job of a task.
-func adoptTask(t *testing.T, e *engine.Engine, a engine.Adoption) engine.Attempt {
+func adoptTask(t *testing.T, e *engine.Rig, a runtime.Adoption) runtime.Attempt {
 	t.Helper()
 	if _, err := e.Adopt(soon(t), a, standingOf(t, e, a)); err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestWhoeverAdoptsATaskGetsTheSameJob(t *testing.T) {
 			all.Go(func() {
 				submitted.Done()
 				var err error
-				if jobs[i], err = e.Adopt(soon(t), a, engine.Attempt{}); err != nil {
+				if jobs[i], err = e.Adopt(soon(t), a, runtime.Attempt{}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -83,7 +84,7 @@ func TestWhoeverAdoptsATaskGetsTheSameJob(t *testing.T) {
 		t.Errorf("JobOfTask gives %q, %v", id, err)
 	}
 	// Neither another queue's task of that ID nor one whose names only add up to the same.
-	for _, other := range []engine.Task{{Queue: "low", ID: a.Task.ID}, {Queue: "default:" + a.Task.ID[:1], ID: a.Task.ID[1:]}} {
+	for _, other := range []runtime.Task{{Queue: "low", ID: a.Task.ID}, {Queue: "default:" + a.Task.ID[:1], ID: a.Task.ID[1:]}} {
 		if id, err := e.JobOfTask(soon(t), adopter, other); !errors.Is(err, engine.ErrNotFound) {
 			t.Errorf("%+v has job %q: %v", other, id, err)
 		}
@@ -91,14 +92,14 @@ func TestWhoeverAdoptsATaskGetsTheSameJob(t *testing.T) {
 }
 
 // tryOnce starts and, with end, ends the attempt of a task's try.
-func tryOnce(t *testing.T, e *engine.Engine, a engine.Adoption, end *engine.Report) engine.Attempt {
+func tryOnce(t *testing.T, e *engine.Rig, a runtime.Adoption, end *runtime.Report) runtime.Attempt {
 	t.Helper()
 	at := adoptTask(t, e, a)
 	if err := e.Tie(soon(t), a.Task, at.Job); err != nil {
 		t.Fatal(err)
 	}
-	fence := engine.Fence{Attempt: at.Attempt, Token: engine.NewToken(), Seq: 1}
-	reports := []engine.Report{{Type: engine.JobStarted, Job: at.Job, Fence: fence, Try: a.Try}}
+	fence := runtime.Fence{Attempt: at.Attempt, Token: runtime.NewToken(), Seq: 1}
+	reports := []runtime.Report{{Type: engine.JobStarted, Job: at.Job, Fence: fence, Try: a.Try}}
 	if end != nil {
 		fence.Seq++
 		end.Job, end.Fence = at.Job, fence
@@ -119,24 +120,24 @@ func tryOnce(t *testing.T, e *engine.Engine, a engine.Adoption, end *engine.Repo
 func TestWhichTasksAJobsEndIsToStandFor(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), nil)
 	why := &engine.JobError{Code: "error", Message: "no luck"}
-	end := func(r engine.Report) func(t *testing.T, a engine.Adoption) engine.Attempt {
-		return func(t *testing.T, a engine.Adoption) engine.Attempt { return tryOnce(t, e, a, &r) }
+	end := func(r runtime.Report) func(t *testing.T, a runtime.Adoption) runtime.Attempt {
+		return func(t *testing.T, a runtime.Adoption) runtime.Attempt { return tryOnce(t, e, a, &r) }
 	}
 	for name, c := range map[string]struct {
-		end   func(t *testing.T, a engine.Adoption) engine.Attempt
+		end   func(t *testing.T, a runtime.Adoption) runtime.Attempt
 		over  [2]bool // the same try again, and the next one
 		retry bool    // what begins anew is a retry
 	}{
-		"succeeded": {end(engine.Report{Type: engine.JobSucceeded}), [2]bool{false, true}, false},
-		"failed":    {end(engine.Report{Type: engine.JobFailed, Error: why}), [2]bool{false, true}, true},
-		"canceled":  {end(engine.Report{Type: engine.JobCanceled}), [2]bool{true, true}, false},
-		"canceled while it waited": {func(t *testing.T, a engine.Adoption) engine.Attempt {
+		"succeeded": {end(runtime.Report{Type: engine.JobSucceeded}), [2]bool{false, true}, false},
+		"failed":    {end(runtime.Report{Type: engine.JobFailed, Error: why}), [2]bool{false, true}, true},
+		"canceled":  {end(runtime.Report{Type: engine.JobCanceled}), [2]bool{true, true}, false},
+		"canceled while it waited": {func(t *testing.T, a runtime.Adoption) runtime.Attempt {
 			if err := e.Cancel(soon(t), adoptTask(t, e, a).Job); err != nil {
 				t.Fatal(err)
 			}
 			return standingOf(t, e, a)
 		}, [2]bool{false, false}, false},
-		"ended for its archived task": {func(t *testing.T, a engine.Adoption) engine.Attempt {
+		"ended for its archived task": {func(t *testing.T, a runtime.Adoption) runtime.Attempt {
 			if err := e.Fail(soon(t), adoptTask(t, e, a).Job, 1, *why); err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +181,7 @@ func TestThePointerOfATaskGoesWithItsJob(t *testing.T) {
 	s := redistest.Server(t)
 	e := open(t, s.URL(), func(o *engine.Options) { o.Retention = time.Minute })
 	a := waitingTask(t, e)
-	last := tryOnce(t, e, a, &engine.Report{Type: engine.JobSucceeded})
+	last := tryOnce(t, e, a, &runtime.Report{Type: engine.JobSucceeded})
 	key := fmt.Sprintf("%s:{%s}:a:7:default:%s", e.Namespace(), last.Job[:2], a.Task.ID)
 	if d, err := e.Redis().PTTL(soon(t), key).Result(); err != nil || d <= 0 || d > time.Minute {
 		t.Errorf("of the ended job it goes in %s: %v", d, err)
@@ -211,7 +212,7 @@ func TestAdoptedJobsAreNeverHandedToAsynq(t *testing.T) {
 	if err := e.Pause(soon(t), at.Job); !errors.Is(err, engine.ErrState) || !strings.Contains(err.Error(), "pause asynq's queue default") {
 		t.Errorf("Pause says %v", err)
 	}
-	if stand, err := e.Tasks(soon(t), []engine.Attempt{at}); err != nil || stand[0] != (engine.Tasks{Own: engine.TaskWaits, Queue: true}) {
+	if stand, err := e.Tasks(soon(t), []runtime.Attempt{at}); err != nil || stand[0] != (runtime.Tasks{Own: runtime.TaskWaits, Queue: true}) {
 		t.Errorf("it stands so: %+v, %v", stand, err)
 	}
 	if err := e.Cancel(soon(t), at.Job); err != nil {
@@ -233,7 +234,7 @@ func TestTakeOverRaisesTheFence(t *testing.T) {
 	if err != nil || !next.Waiting || next.Attempt != 2 || next.State != engine.Retrying {
 		t.Errorf("next is %+v: %v", next, err)
 	}
-	if _, err := e.TakeOver(soon(t), at); !errors.Is(err, engine.ErrSuperseded) {
+	if _, err := e.TakeOver(soon(t), at); !errors.Is(err, runtime.ErrSuperseded) {
 		t.Errorf("the second one says %v", err)
 	}
 }

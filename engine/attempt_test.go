@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -20,7 +21,7 @@ func TestARepeatedStartOfAnAttemptThatIsOverGivesNothingToRun(t *testing.T) {
 	for over, end := range map[string]func(p *pen) error{
 		"stalled":   func(p *pen) error { _, err := e.Stall(soon(t), p.r.Job, lastBeat(t, e, p.r.Job)); return err },
 		"abandoned": func(p *pen) error { return e.Abandon(soon(t), p.r.Job, lastBeat(t, e, p.r.Job), lost) },
-		"ended":     func(p *pen) error { return p.write(engine.Report{Type: engine.JobFailed, Error: &lost}).Err },
+		"ended":     func(p *pen) error { return p.write(runtime.Report{Type: engine.JobFailed, Error: &lost}).Err },
 	} {
 		p, started := start(t, e, enqueue(t, e), 1)
 		if started == nil {
@@ -30,7 +31,7 @@ func TestARepeatedStartOfAnAttemptThatIsOverGivesNothingToRun(t *testing.T) {
 			t.Fatal(over, err)
 		}
 		p.r.Fence.Seq = 0
-		if ack := p.write(engine.Report{Type: engine.JobStarted}); !ack.Duplicate || ack.Started != nil {
+		if ack := p.write(runtime.Report{Type: engine.JobStarted}); !ack.Duplicate || ack.Started != nil {
 			t.Errorf("%s: the repeated start was answered %+v", over, ack)
 		}
 	}
@@ -39,30 +40,30 @@ func TestARepeatedStartOfAnAttemptThatIsOverGivesNothingToRun(t *testing.T) {
 // Reports of many runs go in one call. The starts among them count as heartbeats as they do in
 // calls of their own: each of them, in the order of the reports, also when its run ends at once.
 func TestStartsCountAsHeartbeatsWhateverElseIsInTheirCall(t *testing.T) {
-	for name, in := range map[string]func(e *engine.Engine, send func()){
-		"one call":           (*engine.Engine).Together,
+	for name, in := range map[string]func(e *engine.Rig, send func()){
+		"one call":           (*engine.Rig).Together,
 		"calls of their own": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := open(t, redistest.Server(t).URL(), func(o *engine.Options) { o.Shards = 1 })
 			twice, once, over := enqueue(t, e), enqueue(t, e), enqueue(t, e)
-			run := func(job engine.JobID, attempt int, kinds ...engine.RecordType) (reports []engine.Report) {
-				fence := engine.Fence{Attempt: attempt, Token: engine.NewToken()}
+			run := func(job engine.JobID, attempt int, kinds ...engine.RecordType) (reports []runtime.Report) {
+				fence := runtime.Fence{Attempt: attempt, Token: runtime.NewToken()}
 				for _, kind := range kinds {
 					fence.Seq++
-					reports = append(reports, engine.Report{Type: kind, Job: job, Fence: fence})
+					reports = append(reports, runtime.Report{Type: kind, Job: job, Fence: fence})
 				}
 				return reports
 			}
-			batches := [][]engine.Report{
+			batches := [][]runtime.Report{
 				run(twice, 1, engine.JobStarted, engine.JobQueued),
 				run(once, 1, engine.JobStarted),
 				run(twice, 2, engine.JobStarted),
 				run(over, 1, engine.JobStarted, engine.JobSucceeded),
 			}
 			answers := make(chan error, len(batches))
-			send := func(b []engine.Report) {
-				must(t, e.Submit(b, func(acks []engine.Ack, err error) {
+			send := func(b []runtime.Report) {
+				must(t, e.Submit(b, func(acks []runtime.Ack, err error) {
 					for _, ack := range acks {
 						err = errors.Join(err, ack.Err)
 					}
@@ -123,7 +124,7 @@ func TestCancelingADelayedJobTakesItsTaskOutOfAsynq(t *testing.T) {
 		t.Fatal(err)
 	}
 	task := func() error {
-		_, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName("default"), engine.TaskID(made.ID, 1))
+		_, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName("default"), runtime.TaskID(made.ID, 1))
 		return err
 	}
 	if err := task(); err != nil {
@@ -143,7 +144,7 @@ func TestCrashesAreCountedSinceTheCheckpoint(t *testing.T) {
 	for attempt, want := range []int{1, 2, 1} {
 		p, _ := start(t, e, id, attempt+1)
 		if attempt == 2 {
-			p.write(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("x")})
+			p.write(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("x")})
 		}
 		next, err := e.Stall(soon(t), id, fmt.Sprintf("%d.0", attempt+1))
 		if err != nil || next.Crashes != want {

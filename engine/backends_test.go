@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // opener opens an engine of a backend, with Options of the test's.
-type opener func(t testing.TB, o engine.Options) *engine.Engine
+type opener func(t testing.TB, o engine.Options) *engine.Rig
 
 func at(url string) opener {
-	return func(t testing.TB, o engine.Options) *engine.Engine { return with(t, url, o) }
+	return func(t testing.TB, o engine.Options) *engine.Rig { return with(t, url, o) }
 }
 
 func TestEngineOnOneRedis(t *testing.T) {
@@ -66,7 +67,7 @@ func topicsOf(kind string) []engine.Topic {
 func testEngine(t *testing.T, open opener) {
 	e := open(t, sharing(spacious))
 	ctx := minutes(t)
-	for name, test := range map[string]func(*testing.T, context.Context, *engine.Engine){
+	for name, test := range map[string]func(*testing.T, context.Context, *engine.Rig){
 		"life": testLife, "stall": testStall, "cancel": testCancel, "jobs": testJobs, "notify": testNotify,
 		"outbox": testOutbox, "consumer": testConsumer, "checkpoint and resume": testCheckpoint, "heartbeat flags": testHeartbeat, "idempotent batch": testBatch,
 		"schedules": testSchedules, "children": testChildren,
@@ -89,7 +90,7 @@ func must(t testing.TB, errs ...error) {
 }
 
 // refused wants a report refused for a reason.
-func refused(t testing.TB, ctx context.Context, e *engine.Engine, r engine.Report, why error) {
+func refused(t testing.TB, ctx context.Context, e *engine.Rig, r runtime.Report, why error) {
 	t.Helper()
 	acks, err := e.Commit(ctx, r)
 	if err != nil || !errors.Is(acks[0].Err, why) {
@@ -98,20 +99,20 @@ func refused(t testing.TB, ctx context.Context, e *engine.Engine, r engine.Repor
 }
 
 // testChildren tells the children that were made from those that were not, in every shard.
-func testChildren(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testChildren(t *testing.T, ctx context.Context, e *engine.Rig) {
 	for _, topic := range topicsOf("family") {
 		d := newDesk(t, e, topic)
 		d.start(1)
-		all, plan, err := engine.PlanFanOut("all", topic, engine.DefaultQueue, []engine.Child{
+		all, plan, err := runtime.PlanFanOut("all", topic, engine.DefaultQueue, []engine.Child{
 			{Name: "made", Spec: engine.Spec{Type: "export"}}, {Name: "not", Spec: engine.Spec{Type: "export"}},
 		})
-		must(t, err, d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+		must(t, err, d.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 		must(t, e.Spawn(ctx, d.job, d.r.Fence, 0, "all", all[:1]))
 		made, err := e.Made(ctx, d.job, "all", []string{"made", "not"})
 		if err != nil || !slices.Equal(made, []bool{true, false}) {
 			t.Fatalf("made %v, %v", made, err)
 		}
-		must(t, e.Cancel(ctx, d.job), d.write(engine.Report{Type: engine.JobCanceled}).Err)
+		must(t, e.Cancel(ctx, d.job), d.write(runtime.Report{Type: engine.JobCanceled}).Err)
 	}
 	c := newCrowd(t, e, 40) // asynq's tasks may be on another node
 	c.all(engine.Queued, 1)
@@ -119,11 +120,11 @@ func testChildren(t *testing.T, ctx context.Context, e *engine.Engine) {
 	c.all(engine.Paused, 0)
 	must(t, e.Resume(ctx, c.job))
 	c.all(engine.Queued, 1)
-	must(t, e.Cancel(ctx, c.job), c.write(engine.Report{Type: engine.JobCanceled}).Err)
+	must(t, e.Cancel(ctx, c.job), c.write(runtime.Report{Type: engine.JobCanceled}).Err)
 	c.all(engine.Canceled, 0)
 }
 
-func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testLife(t *testing.T, ctx context.Context, e *engine.Rig) {
 	shards := map[string]bool{}
 	for _, topic := range topicsOf("life") {
 		spec := engine.Spec{Topic: topic, Type: "export", Key: "one", Title: "Größe \"1\"", Payload: []byte("rows")}
@@ -134,7 +135,7 @@ func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
 			t.Fatalf("enqueued twice with a key: %+v, %+v", first, again)
 		}
 		shards[string(first.ID[:2])] = true
-		r := engine.Report{Type: engine.JobStarted, Job: first.ID, Fence: engine.Fence{Attempt: 1, Token: "a", Seq: 1}}
+		r := runtime.Report{Type: engine.JobStarted, Job: first.ID, Fence: runtime.Fence{Attempt: 1, Token: "a", Seq: 1}}
 		acks, err := e.Commit(ctx, r)
 		must(t, err, acks[0].Err)
 		if s := acks[0].Started; s == nil || s.Type != "export" || string(s.Payload) != "rows" || s.Checkpoint != nil {
@@ -154,7 +155,7 @@ func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
 			}
 		}
 		next := r
-		next.Fence = engine.Fence{Attempt: 2, Token: "b", Seq: 1}
+		next.Fence = runtime.Fence{Attempt: 2, Token: "b", Seq: 1}
 		acks, err = e.Commit(ctx, next)
 		must(t, err, acks[0].Err)
 		if s := acks[0].Started; string(s.Checkpoint) != "offset" || s.Tenths != 614 || s.Retries != 1 {
@@ -162,13 +163,13 @@ func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
 		}
 		ghost := r
 		ghost.Type, ghost.Fence.Seq = engine.JobProgress, 4
-		refused(t, ctx, e, ghost, engine.ErrSuperseded)
+		refused(t, ctx, e, ghost, runtime.ErrSuperseded)
 		gap, end := next, next
 		gap.Type, gap.Fence.Seq = engine.JobProgress, 3
 		if acks, err = e.Commit(ctx, gap); err != nil {
 			t.Fatal(err)
 		}
-		if g := (*engine.GapError)(nil); !errors.As(acks[0].Err, &g) || g.Have != 1 {
+		if g := (*runtime.GapError)(nil); !errors.As(acks[0].Err, &g) || g.Have != 1 {
 			t.Errorf("a report that skips one was answered %+v", acks[0])
 		}
 		end.Type, end.Fence.Seq, end.Result = engine.JobSucceeded, 2, []byte(`{"rows":3}`)
@@ -204,29 +205,29 @@ func testLife(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 }
 
-func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testStall(t *testing.T, ctx context.Context, e *engine.Rig) {
 	ledger := newLedger()
 	var hands []*hand
-	var beats []engine.Beat
+	var beats []runtime.Beat
 	for _, topic := range topicsOf("stall")[:20] {
 		h := &hand{e: e, ledger: ledger, topic: topic}
 		must(t, h.open(ctx), h.begin(ctx, 1))
 		hands = append(hands, h)
-		beats = append(beats, engine.Beat{Job: h.r.Job, Attempt: 1, Token: h.r.Fence.Token})
+		beats = append(beats, runtime.Beat{Job: h.r.Job, Attempt: 1, Token: h.r.Fence.Token})
 	}
 	begun, err := beating(ctx, e)
 	must(t, err)
 	flags, err := e.Heartbeat(ctx, beats)
 	must(t, err)
 	for i, f := range flags {
-		if f != engine.FlagNone {
+		if f != runtime.FlagNone {
 			t.Errorf("beat %d was answered %q", i, f)
 		}
 	}
 	seen, err := beating(ctx, e)
 	must(t, err)
 	live := map[engine.JobID]bool{}
-	for w := e.Walk("test", time.Hour).Pages(1000, 0, time.Minute); ; {
+	for w := paged(e.Walk("test", time.Hour), 1000, 0, time.Minute); ; {
 		pages, _, err := w.Next(ctx)
 		must(t, err)
 		if len(pages) == 0 {
@@ -243,7 +244,7 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 		if seen[job] == "" || seen[job] == begun[job] || !live[job] {
 			t.Fatalf("job %s has beat %q, after %q at its start, live %t", job, seen[job], begun[job], live[job])
 		}
-		if _, err := e.Stall(ctx, job, begun[job]); !errors.Is(err, engine.ErrSuperseded) {
+		if _, err := e.Stall(ctx, job, begun[job]); !errors.Is(err, runtime.ErrSuperseded) {
 			t.Errorf("claimed with an old beat: %v, want ErrSuperseded", err)
 		}
 		a, err := e.Stall(ctx, job, seen[job])
@@ -252,9 +253,9 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 		}
 		ghost := h.r
 		ghost.Type, ghost.Fence.Seq = engine.JobProgress, ghost.Fence.Seq+1
-		refused(t, ctx, e, ghost, engine.ErrSuperseded)
+		refused(t, ctx, e, ghost, runtime.ErrSuperseded)
 		if i%2 == 0 {
-			must(t, h.begin(ctx, 2), h.write(ctx, engine.Report{Type: engine.JobSucceeded}))
+			must(t, h.begin(ctx, 2), h.write(ctx, runtime.Report{Type: engine.JobSucceeded}))
 		} else {
 			must(t, e.Fail(ctx, job, 2, engine.JobError{Code: "worker_lost", Message: "twice"}))
 		}
@@ -262,7 +263,7 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 	flags, err = e.Heartbeat(ctx, beats)
 	must(t, err)
 	for i, f := range flags {
-		if f != engine.FlagSuperseded {
+		if f != runtime.FlagSuperseded {
 			t.Errorf("beat %d of a claimed attempt was answered %q", i, f)
 		}
 	}
@@ -271,7 +272,7 @@ func testStall(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 }
 
-func testCancel(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testCancel(t *testing.T, ctx context.Context, e *engine.Rig) {
 	for _, topic := range topicsOf("cancel")[:20] {
 		waiting, running := &hand{e: e, ledger: newLedger(), topic: topic}, &hand{e: e, ledger: newLedger(), topic: topic}
 		must(t, waiting.open(ctx), running.open(ctx), running.begin(ctx, 1))
@@ -279,11 +280,11 @@ func testCancel(t *testing.T, ctx context.Context, e *engine.Engine) {
 		if err := e.Cancel(ctx, waiting.r.Job); !errors.Is(err, engine.ErrEnded) {
 			t.Errorf("canceling an ended job: %v, want ErrEnded", err)
 		}
-		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: running.r.Job, Attempt: 1, Token: running.r.Fence.Token}})
-		if err != nil || flags[0] != engine.FlagCanceling {
+		flags, err := e.Heartbeat(ctx, []runtime.Beat{{Job: running.r.Job, Attempt: 1, Token: running.r.Fence.Token}})
+		if err != nil || flags[0] != runtime.FlagCanceling {
 			t.Errorf("a heartbeat brought %v, %v", flags, err)
 		}
-		must(t, running.write(ctx, engine.Report{Type: engine.JobCanceled}))
+		must(t, running.write(ctx, runtime.Report{Type: engine.JobCanceled}))
 		for _, id := range []engine.JobID{waiting.r.Job, running.r.Job} {
 			v, err := e.Job(ctx, id)
 			must(t, err)
@@ -294,14 +295,14 @@ func testCancel(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 }
 
-func testJobs(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testJobs(t *testing.T, ctx context.Context, e *engine.Rig) {
 	for _, topic := range topicsOf("jobs")[:8] {
 		var want []engine.JobID // live ones, newest first, then ended ones, last ended first
 		for i := range 7 {
 			h := &hand{e: e, ledger: newLedger(), topic: topic}
 			must(t, h.open(ctx))
 			if i < 4 {
-				must(t, h.begin(ctx, 1), h.write(ctx, engine.Report{Type: engine.JobSucceeded}))
+				must(t, h.begin(ctx, 1), h.write(ctx, runtime.Report{Type: engine.JobSucceeded}))
 			}
 			want = append([]engine.JobID{h.r.Job}, want...)
 		}
@@ -330,7 +331,7 @@ func testJobs(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 }
 
-func testNotify(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testNotify(t *testing.T, ctx context.Context, e *engine.Rig) {
 	for _, topic := range topicsOf("notify")[:20] {
 		for range 2 {
 			must(t, e.Notify(ctx, topic, "invoice", []byte(`{"n":1}`)), e.Notify(ctx, topic, "", []byte(`{"n":2}`)))

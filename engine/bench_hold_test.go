@@ -50,7 +50,7 @@ func BenchmarkLongestHold(b *testing.B) {
 		}},
 		{"walk", func() {
 			for range 20 {
-				_, _, err := e.Walk("test", 0).Pages(250, 0, 0).Next(ctx)
+				_, _, err := paged(e.Walk("test", 0), 250, 0, 0).Next(ctx)
 				must(b, err)
 			}
 		}},
@@ -98,7 +98,7 @@ func BenchmarkLongestHold(b *testing.B) {
 
 // fill writes jobs that live, and as many that have ended, beside one that was enqueued,
 // as the engine would have, and returns the IDs of those that live.
-func fill(b *testing.B, e *engine.Engine, c *redis.Client, topic engine.Topic, like engine.JobID, n int) []engine.JobID {
+func fill(b *testing.B, e *engine.Rig, c *redis.Client, topic engine.Topic, like engine.JobID, n int) []engine.JobID {
 	b.Helper()
 	ctx := context.Background()
 	prefix, _, _ := strings.Cut(e.StreamKey(topic), "s:"+string(topic))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -116,7 +117,7 @@ func BenchmarkCommit(b *testing.B) {
 
 func benchmarkCommit(b *testing.B, s *redistest.Redis, topics int) {
 	e := open(b, s.URL(), nil)
-	runs := make([]engine.Report, benchRuns)
+	runs := make([]runtime.Report, benchRuns)
 	for i := range runs {
 		runs[i] = begin(b, e, engine.Topic(fmt.Sprintf("user:%d", i%topics)))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A topic takes as many live jobs as it may have and not one more, whoever brings them; what
@@ -48,28 +49,28 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 		}
 		id, err := e.NewJobID("user:42")
 		must(t, err)
-		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export"}, 50, 0, engine.Shown{}); !errors.Is(err, engine.ErrLimit) {
+		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export"}, 50, 0, runtime.Shown{}); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("an upload: %v", err)
 		}
 		// A run of the topic makes no children.
-		d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: first.ID}}, topic: "user:42", job: first.ID, held: engine.Beginning}
+		d := &desk{pen: &pen{t: t, e: e, r: runtime.Report{Job: first.ID}}, topic: "user:42", job: first.ID, held: engine.Beginning}
 		d.start(1)
-		children, plan, err := engine.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
-		must(t, err, d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+		children, plan, err := runtime.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+		must(t, err, d.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 		if err := e.Spawn(ctx, d.job, d.r.Fence, 0, "all", children); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("a child: %v", err)
 		}
 		// asynq has accepted this one, and Redis had that one.
-		if _, err := e.Adopt(ctx, engine.Adoption{Topic: "user:42", Type: "mail", Task: engine.Task{Queue: "mails", ID: "1"}}, engine.Attempt{}); err != nil {
+		if _, err := e.Adopt(ctx, runtime.Adoption{Topic: "user:42", Type: "mail", Task: runtime.Task{Queue: "mails", ID: "1"}}, runtime.Attempt{}); err != nil {
 			t.Errorf("an adopted task: %v", err)
 		}
 		gone, err := e.NewJobID("user:42")
 		must(t, err)
-		if err := e.Lost(ctx, engine.TaskPayload{Job: gone, Attempt: 1, Topic: "user:42"}, "export", lost); err != nil {
+		if err := e.Lost(ctx, runtime.TaskPayload{Job: gone, Attempt: 1, Topic: "user:42"}, "export", lost); err != nil {
 			t.Errorf("a job without a record: %v", err)
 		}
 		// There is room once one has ended.
-		must(t, d.write(engine.Report{Type: engine.JobSucceeded}).Err)
+		must(t, d.write(runtime.Report{Type: engine.JobSucceeded}).Err)
 		if _, err := e.Retry(ctx, first.ID, engine.RetryQuery{}); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("with the adopted one it is still full: %v", err)
 		}
@@ -92,7 +93,7 @@ func TestQueueNamesHaveABound(t *testing.T) {
 		const most = 3
 		e := with(t, url, engine.Options{QueueNames: most})
 		ctx := minutes(t)
-		into := func(e *engine.Engine, queue string) error {
+		into := func(e *engine.Rig, queue string) error {
 			_, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export", Queue: queue})
 			return err
 		}
@@ -123,13 +124,13 @@ func TestQueueNamesHaveABound(t *testing.T) {
 		}
 		id, err := e.NewJobID("user:42")
 		must(t, err)
-		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export", Queue: "new"}, 50, 0, engine.Shown{}); !errors.Is(err, engine.ErrLimit) {
+		if _, _, err := e.Receive(ctx, id, engine.Spec{Topic: "user:42", Type: "export", Queue: "new"}, 50, 0, runtime.Shown{}); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("an upload: %v", err)
 		}
 		d := newDeskIn(t, e, taken[0])
 		d.start(1)
-		children, plan, err := engine.PlanFanOut("all", d.topic, "new", []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
-		must(t, err, d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+		children, plan, err := runtime.PlanFanOut("all", d.topic, "new", []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+		must(t, err, d.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 		if err := e.Spawn(ctx, d.job, d.r.Fence, 0, "all", children); !errors.Is(err, engine.ErrLimit) {
 			t.Errorf("a child: %v", err)
 		}
@@ -138,11 +139,11 @@ func TestQueueNamesHaveABound(t *testing.T) {
 }
 
 // newDeskIn is newDesk for a job in a queue.
-func newDeskIn(t testing.TB, e *engine.Engine, queue string) *desk {
+func newDeskIn(t testing.TB, e *engine.Rig, queue string) *desk {
 	t.Helper()
 	got, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:44", Type: "export", Queue: queue})
 	must(t, err)
-	return &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: "user:44", job: got.ID, held: engine.Beginning}
+	return &desk{pen: &pen{t: t, e: e, r: runtime.Report{Job: got.ID}}, topic: "user:44", job: got.ID, held: engine.Beginning}
 }
 
 // A schedule whose jobs are left waiting skips its ticks and says so, until fewer wait. Whoever
@@ -153,13 +154,13 @@ func TestAScheduleSkipsTicksWhileItsJobsWait(t *testing.T) {
 		s := engine.Schedule{Topic: "user:42", Name: "often", Cron: "@every 1s", Type: "export", Queue: "unserved", Missed: engine.MissedAll}
 		_, _, err := e.PutSchedule(ctx, s)
 		must(t, err)
-		fire := func() engine.Fired {
+		fire := func() runtime.Fired {
 			t.Helper()
 			f, err := e.Fire(ctx, scheduled(t, e, s), time.Hour)
 			must(t, err)
 			return f
 		}
-		next := func() engine.Fired { // of the next tick
+		next := func() runtime.Fired { // of the next tick
 			t.Helper()
 			for {
 				if f := fire(); len(f.Jobs) > 0 || f.Skipped > 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -23,7 +24,7 @@ type crowd struct {
 
 const crowded = "crowded"
 
-func newCrowd(t testing.TB, e *engine.Engine, n int) *crowd {
+func newCrowd(t testing.TB, e *engine.Rig, n int) *crowd {
 	t.Helper()
 	c := &crowd{desk: newDesk(t, e, "user:1"), children: n}
 	c.start(1)
@@ -40,8 +41,8 @@ func newCrowd(t testing.TB, e *engine.Engine, n int) *crowd {
 		}
 		children[i] = engine.Child{Name: fmt.Sprint(i), Spec: spec}
 	}
-	children, plan, err := engine.PlanFanOut("all", c.topic, crowded, children)
-	must(t, err, c.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+	children, plan, err := runtime.PlanFanOut("all", c.topic, crowded, children)
+	must(t, err, c.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 	for part := range slices.Chunk(children, n/3+1) {
 		other()
 		must(t, e.Spawn(minutes(t), c.job, c.r.Fence, 0, "all", part))
@@ -66,7 +67,7 @@ func (c *crowd) all(state engine.State, tasks int) {
 			states[j.State]++
 		}
 		var others []engine.JobID
-		for _, queue := range []string{crowded, engine.RescueQueue(crowded)} {
+		for _, queue := range []string{crowded, runtime.RescueQueue(crowded)} {
 			keys := "asynq:{" + c.e.QueueName(queue) + "}:"
 			pending, err1 := c.e.Redis().LRange(ctx, keys+"pending", 0, -1).Result()
 			scheduled, err2 := c.e.Redis().ZRange(ctx, keys+"scheduled", 0, -1).Result()
@@ -113,7 +114,7 @@ func TestManyChildrenFollowTheirParent(t *testing.T) {
 		c.all(engine.Queued, 1)
 		must(t, e.Pause(minutes(t), c.job), e.Cancel(minutes(t), c.job))
 		c.all(engine.Canceled, 0)
-		must(t, c.write(engine.Report{Type: engine.JobCanceled}).Err)
+		must(t, c.write(runtime.Report{Type: engine.JobCanceled}).Err)
 	})
 }
 
@@ -134,7 +135,7 @@ func TestChildrenFollowAfterACrash(t *testing.T) {
 	} {
 		dying, err := engine.Open(minutes(t), engine.Options{URL: s.URL(), Namespace: e.Namespace()})
 		must(t, err)
-		dying.StopCascades()
+		runtime.Of(dying).Close()
 		must(t, ask.do(dying, minutes(t), c.job), dying.Close())
 		a, err := e.Current(minutes(t), c.job)
 		must(t, err)
@@ -159,11 +160,13 @@ func TestACascadeThatIsBehindDoesNoHarm(t *testing.T) {
 		c := newCrowd(t, e, 40)
 		ids := make([]engine.JobID, c.children)
 		for i := range ids {
-			ids[i] = engine.ChildID(c.job, "all", fmt.Sprint(i))
+			ids[i] = runtime.ChildID(c.job, "all", fmt.Sprint(i))
 		}
 		must(t, e.Pause(minutes(t), c.job), e.Resume(minutes(t), c.job))
 		children, err := e.Attempts(minutes(t), ids)
-		must(t, err, e.FollowOrder(minutes(t), "p1", children))
+		must(t, err)
+		_, _, err = e.FollowParent(minutes(t), "p1", children)
+		must(t, err)
 		c.all(engine.Queued, 1)
 		must(t, e.DropTasks(minutes(t), children))
 		c.all(engine.Queued, 1)
@@ -177,7 +180,7 @@ func (c *crowd) settles(state engine.State) {
 	for n := 0; n < c.children; {
 		n = 0
 		for i := range c.children {
-			v, err := c.e.Job(ctx, engine.ChildID(c.job, "all", fmt.Sprint(i)))
+			v, err := c.e.Job(ctx, runtime.ChildID(c.job, "all", fmt.Sprint(i)))
 			must(c.t, err)
 			j, err := v.Job()
 			must(c.t, err)
@@ -196,7 +199,7 @@ func TestTasksOfManyChildrenAreTakenAwayTogether(t *testing.T) {
 		"cancel": func(c *crowd) error { return c.e.Cancel(minutes(c.t), c.job) },
 		"pause":  func(c *crowd) error { return c.e.Pause(minutes(c.t), c.job) },
 		"fail": func(c *crowd) error {
-			ack := c.write(engine.Report{Type: engine.JobFailed, Error: &lost})
+			ack := c.write(runtime.Report{Type: engine.JobFailed, Error: &lost})
 			for _, job := range ack.Tend {
 				must(c.t, c.e.Tend(minutes(c.t), job))
 			}
@@ -218,7 +221,7 @@ func TestTasksOfManyChildrenAreTakenAwayTogether(t *testing.T) {
 	}
 }
 
-func commandCalls(t testing.TB, e *engine.Engine, command string) int {
+func commandCalls(t testing.TB, e *engine.Rig, command string) int {
 	t.Helper()
 	stats, err := e.Redis().Info(soon(t), "commandstats").Result()
 	must(t, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -30,21 +31,21 @@ type desk struct {
 	held  engine.Cursor
 }
 
-func newDesk(t testing.TB, e *engine.Engine, topic engine.Topic) *desk {
+func newDesk(t testing.TB, e *engine.Rig, topic engine.Topic) *desk {
 	t.Helper()
 	got, err := e.Enqueue(soon(t), engine.Spec{Topic: topic, Type: "export", Payload: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: topic, job: got.ID, held: engine.Beginning}
+	d := &desk{pen: &pen{t: t, e: e, r: runtime.Report{Job: got.ID}}, topic: topic, job: got.ID, held: engine.Beginning}
 	d.news()
 	return d
 }
 
 // start begins an attempt.
-func (d *desk) start(attempt int) engine.Ack {
-	d.r.Fence = engine.Fence{Attempt: attempt, Token: engine.NewToken()}
-	return d.write(engine.Report{Type: engine.JobStarted})
+func (d *desk) start(attempt int) runtime.Ack {
+	d.r.Fence = runtime.Fence{Attempt: attempt, Token: runtime.NewToken()}
+	return d.write(runtime.Report{Type: engine.JobStarted})
 }
 
 // news gives the types of the records since it was last asked.
@@ -80,10 +81,10 @@ func TestARepeatedBatchIsAnsweredAsItWas(t *testing.T) {
 		e := open(t, url, nil)
 		d := newDesk(t, e, "user:42")
 		d.start(1)
-		batch := make([]engine.Report, 5)
+		batch := make([]runtime.Report, 5)
 		for i := range batch {
 			d.r.Fence.Seq++
-			batch[i] = engine.Report{Type: engine.JobProgress, Job: d.job, Fence: d.r.Fence, Tenths: 10 * i}
+			batch[i] = runtime.Report{Type: engine.JobProgress, Job: d.job, Fence: d.r.Fence, Tenths: 10 * i}
 		}
 		first, err := e.Commit(soon(t), batch...)
 		if err != nil {
@@ -104,7 +105,7 @@ func TestARepeatedBatchIsAnsweredAsItWas(t *testing.T) {
 		}
 		// A batch that is longer the second time: what is new is committed.
 		d.r.Fence.Seq++
-		more, err := e.Commit(soon(t), batch[4], engine.Report{Type: engine.JobProgress, Job: d.job, Fence: d.r.Fence})
+		more, err := e.Commit(soon(t), batch[4], runtime.Report{Type: engine.JobProgress, Job: d.job, Fence: d.r.Fence})
 		if err != nil || !more[0].Duplicate || more[0].ID != first[4].ID || more[1].Duplicate || more[1].Err != nil {
 			t.Errorf("with one more: %+v, %v", more, err)
 		}
@@ -119,17 +120,17 @@ func TestABatchIsRefusedFromWhereItStopsBeingTrue(t *testing.T) {
 		e := open(t, url, nil)
 		d := newDesk(t, e, "user:42")
 		d.start(1)
-		report := func(kind engine.RecordType, seq uint64) engine.Report {
+		report := func(kind engine.RecordType, seq uint64) runtime.Report {
 			f := d.r.Fence
 			f.Seq = seq
-			return engine.Report{Type: kind, Job: d.job, Fence: f}
+			return runtime.Report{Type: kind, Job: d.job, Fence: f}
 		}
 		acks, err := e.Commit(soon(t), report(engine.JobProgress, 2), report(engine.JobProgress, 4), report(engine.JobProgress, 3),
 			report(engine.JobSucceeded, 4), report(engine.JobProgress, 5))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var gap *engine.GapError
+		var gap *runtime.GapError
 		if acks[0].Err != nil || !errors.As(acks[1].Err, &gap) || gap.Have != 2 || acks[2].Err != nil || acks[3].Err != nil || !errors.Is(acks[4].Err, engine.ErrEnded) {
 			t.Errorf("answers %+v", acks)
 		}
@@ -167,15 +168,15 @@ func TestAForeignKeyFailsOnlyItsTopic(t *testing.T) {
 					t.Fatal(err)
 				}
 				var answered sync.WaitGroup
-				ends := func(d *desk, acks *[]engine.Ack, err *error) {
+				ends := func(d *desk, acks *[]runtime.Ack, err *error) {
 					r := d.r
 					r.Type, r.Fence.Seq = engine.JobSucceeded, r.Fence.Seq+1
 					answered.Add(1)
-					if e := e.Submit([]engine.Report{r}, func(a []engine.Ack, e error) { *acks, *err = a, e; answered.Done() }); e != nil {
+					if e := e.Submit([]runtime.Report{r}, func(a []runtime.Ack, e error) { *acks, *err = a, e; answered.Done() }); e != nil {
 						t.Fatal(e)
 					}
 				}
-				var goodAcks, badAcks []engine.Ack
+				var goodAcks, badAcks []runtime.Ack
 				var goodErr, badErr error
 				e.Together(func() {
 					ends(b, &badAcks, &badErr)
@@ -197,7 +198,7 @@ func TestAForeignKeyFailsOnlyItsTopic(t *testing.T) {
 					t.Errorf("the job moved: %+v", after)
 				}
 				b.r.Fence.Seq = 1
-				if ack := b.write(engine.Report{Type: engine.JobSucceeded}); ack.Err != nil || ack.Duplicate {
+				if ack := b.write(runtime.Report{Type: engine.JobSucceeded}); ack.Err != nil || ack.Duplicate {
 					t.Errorf("after its key was put right: %+v", ack)
 				}
 				if got := fmt.Sprint(b.news()); got != "[job.started job.succeeded]" {
@@ -209,7 +210,7 @@ func TestAForeignKeyFailsOnlyItsTopic(t *testing.T) {
 }
 
 // keyOf finds the one key of the engine that ends so.
-func keyOf(t testing.TB, e *engine.Engine, suffix string) string {
+func keyOf(t testing.TB, e *engine.Rig, suffix string) string {
 	t.Helper()
 	names, err := e.Redis().Keys(soon(t), e.Namespace()+":*"+suffix).Result()
 	if err != nil || len(names) != 1 {
@@ -253,18 +254,18 @@ func TestAShownViewIsReplacedWhole(t *testing.T) {
 		e := open(t, url, nil)
 		d := newDesk(t, e, "user:42")
 		d.start(1)
-		d.write(engine.Report{Type: engine.JobProgress, Shown: &engine.Shown{Message: "reading"}})
-		d.write(engine.Report{Type: engine.JobProgress})
+		d.write(runtime.Report{Type: engine.JobProgress, Shown: &runtime.Shown{Message: "reading"}})
+		d.write(runtime.Report{Type: engine.JobProgress})
 		if got := d.view().Message; got != "reading" {
 			t.Errorf("no Shown: message %q, want it kept", got)
 		}
-		d.write(engine.Report{Type: engine.JobProgress, Shown: &engine.Shown{}})
+		d.write(runtime.Report{Type: engine.JobProgress, Shown: &runtime.Shown{}})
 		if got := d.view().Message; got != "" {
 			t.Errorf("an empty Shown: message %q, want none", got)
 		}
 		d.write(retry)
-		d.r.Fence = engine.Fence{Attempt: 2, Token: engine.NewToken()}
-		d.write(engine.Report{Type: engine.JobStarted, Shown: &engine.Shown{Message: "starting"}})
+		d.r.Fence = runtime.Fence{Attempt: 2, Token: runtime.NewToken()}
+		d.write(runtime.Report{Type: engine.JobStarted, Shown: &runtime.Shown{Message: "starting"}})
 		if got := d.view().Message; got != "starting" {
 			t.Errorf("Shown with the start: message %q", got)
 		}
@@ -273,7 +274,7 @@ func TestAShownViewIsReplacedWhole(t *testing.T) {
 
 // However a job ends, and whoever ends it: there is no total to wait for, and no time left.
 func TestAnEndedJobHasNothingLeftToEstimate(t *testing.T) {
-	guess := &engine.Shown{
+	guess := &runtime.Shown{
 		Indeterminate: true, Progress: engine.Progress{Done: 10}, Message: `,"eta_seconds":7`, ETA: 5 * time.Second,
 	}
 	onEachRedis(t, func(t *testing.T, url string) {
@@ -281,7 +282,7 @@ func TestAnEndedJobHasNothingLeftToEstimate(t *testing.T) {
 		for _, end := range []string{"succeed", "fail", "give up", "Abandon", "retry and Cancel", "retry and Fail"} {
 			d := newDesk(t, e, "user:42")
 			d.start(1)
-			must(t, d.write(engine.Report{Type: engine.JobProgress, Shown: guess}).Err)
+			must(t, d.write(runtime.Report{Type: engine.JobProgress, Shown: guess}).Err)
 			if j := d.view(); !j.Indeterminate || j.ETASeconds == nil {
 				t.Fatalf("a running job shows %+v", j)
 			}
@@ -297,7 +298,7 @@ func TestAnEndedJobHasNothingLeftToEstimate(t *testing.T) {
 		// The end's own record, also where the report brings what it shows.
 		d := newDesk(t, e, "user:42")
 		d.start(1)
-		must(t, d.write(engine.Report{Type: engine.JobSucceeded, Shown: guess}).Err)
+		must(t, d.write(runtime.Report{Type: engine.JobSucceeded, Shown: guess}).Err)
 		page, err := e.Replay(soon(t), d.topic, engine.Beginning)
 		must(t, err)
 		r, err := page.Entries[len(page.Entries)-1].Record()
@@ -354,13 +355,13 @@ func TestPercentIsPrintedInTenths(t *testing.T) {
 			tenths int
 			want   string
 		}{{0, `0,`}, {1, `0.1,`}, {614, `61.4,`}, {600, `61.4,`}, {620, `62,`}, {999, `99.9,`}, {1000, `99.9,`}} {
-			d.write(engine.Report{Type: engine.JobProgress, Tenths: c.tenths, Shown: &engine.Shown{Message: "m"}})
+			d.write(runtime.Report{Type: engine.JobProgress, Tenths: c.tenths, Shown: &runtime.Shown{Message: "m"}})
 			v, err := e.Job(soon(t), d.job)
 			if err != nil || !strings.Contains(string(v.JSON), `"percent":`+c.want) {
 				t.Errorf("%d tenths: %s, %v; want percent %s", c.tenths, v.JSON, err, c.want)
 			}
 		}
-		d.write(engine.Report{Type: engine.JobSucceeded})
+		d.write(runtime.Report{Type: engine.JobSucceeded})
 		if got := d.view().Percent; got != 100 {
 			t.Errorf("succeeded: percent %v, want 100", got)
 		}

@@ -10,11 +10,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // taken reads all that a group has not been given of every shard's outbox: the
 // entries' records by topic, in order. It acknowledges them if asked to.
-func taken(t *testing.T, ctx context.Context, e *engine.Engine, group string, ack bool) map[engine.Topic][]engine.Entry {
+func taken(t *testing.T, ctx context.Context, e *engine.Rig, group string, ack bool) map[engine.Topic][]engine.Entry {
 	t.Helper()
 	all := map[engine.Topic][]engine.Entry{}
 	for shard := range e.Shards() {
@@ -50,7 +51,7 @@ func taken(t *testing.T, ctx context.Context, e *engine.Engine, group string, ac
 
 // testOutbox: groups are given the milestones of all shards from their declaration
 // on, and hold them until they have acknowledged them.
-func testOutbox(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testOutbox(t *testing.T, ctx context.Context, e *engine.Rig) {
 	topics := topicsOf("outbox") // of every shard
 	var before []engine.Enqueued
 	for _, topic := range topics {
@@ -66,11 +67,11 @@ func testOutbox(t *testing.T, ctx context.Context, e *engine.Engine) {
 	}
 	want := map[engine.Topic][]engine.Cursor{}
 	for i, topic := range topics {
-		run, _ := (&turn{t: t, ctx: ctx, e: e, r: engine.Report{Job: before[i].ID}}).next(1)
-		run.accepted(engine.Report{Type: engine.JobProgress, Tenths: 100}, engine.Report{Type: engine.JobStage},
-			engine.Report{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("x")})
+		run, _ := (&turn{t: t, ctx: ctx, e: e, r: runtime.Report{Job: before[i].ID}}).next(1)
+		run.accepted(runtime.Report{Type: engine.JobProgress, Tenths: 100}, runtime.Report{Type: engine.JobStage},
+			runtime.Report{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("x")})
 		must(t, e.Notify(ctx, topic, "", []byte(`{"n":1}`)))
-		run.accepted(engine.Report{Type: engine.JobSucceeded})
+		run.accepted(runtime.Report{Type: engine.JobSucceeded})
 		page, err := e.Replay(ctx, topic, engine.Beginning)
 		must(t, err)
 		for _, entry := range page.Entries {

@@ -9,30 +9,31 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A turn is an attempt of a job as its run numbers it.
 type turn struct {
 	t   *testing.T
 	ctx context.Context //nolint:containedctx // of the test, as t is
-	e   *engine.Engine
-	r   engine.Report
+	e   *engine.Rig
+	r   runtime.Report
 }
 
 // begun enqueues a job and begins its first attempt.
-func begun(t *testing.T, ctx context.Context, e *engine.Engine, topic engine.Topic) (*turn, *engine.Started) {
+func begun(t *testing.T, ctx context.Context, e *engine.Rig, topic engine.Topic) (*turn, *runtime.Started) {
 	t.Helper()
 	got, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Payload: []byte("rows")})
 	must(t, err)
-	return (&turn{t: t, ctx: ctx, e: e, r: engine.Report{Job: got.ID}}).next(1)
+	return (&turn{t: t, ctx: ctx, e: e, r: runtime.Report{Job: got.ID}}).next(1)
 }
 
 // next begins an attempt of the turn's job.
-func (n *turn) next(attempt int) (*turn, *engine.Started) {
+func (n *turn) next(attempt int) (*turn, *runtime.Started) {
 	n.t.Helper()
 	after := *n
-	after.r.Fence = engine.Fence{Attempt: attempt, Token: engine.NewToken()}
-	acks := after.accepted(engine.Report{Type: engine.JobStarted})
+	after.r.Fence = runtime.Fence{Attempt: attempt, Token: runtime.NewToken()}
+	acks := after.accepted(runtime.Report{Type: engine.JobStarted})
 	if acks[0].Started == nil {
 		n.t.Fatalf("attempt %d was given nothing", attempt)
 	}
@@ -40,7 +41,7 @@ func (n *turn) next(attempt int) (*turn, *engine.Started) {
 }
 
 // numbered gives reports their fences, from a number on.
-func (n *turn) numbered(from uint64, reports ...engine.Report) []engine.Report {
+func (n *turn) numbered(from uint64, reports ...runtime.Report) []runtime.Report {
 	for i := range reports {
 		reports[i].Job, reports[i].Fence = n.r.Job, n.r.Fence
 		reports[i].Fence.Seq = from + uint64(i)
@@ -49,7 +50,7 @@ func (n *turn) numbered(from uint64, reports ...engine.Report) []engine.Report {
 }
 
 // accepted sends the attempt's next reports, all of which must be taken as new.
-func (n *turn) accepted(reports ...engine.Report) []engine.Ack {
+func (n *turn) accepted(reports ...runtime.Report) []runtime.Ack {
 	n.t.Helper()
 	acks, err := n.e.Commit(n.ctx, n.numbered(n.r.Fence.Seq+1, reports...)...)
 	must(n.t, err)
@@ -65,9 +66,9 @@ func (n *turn) accepted(reports ...engine.Report) []engine.Ack {
 // silent claims the attempt after a heartbeat, as a sweep does after the lease.
 func (n *turn) silent() {
 	n.t.Helper()
-	flags, err := n.e.Heartbeat(n.ctx, []engine.Beat{n.beat()})
+	flags, err := n.e.Heartbeat(n.ctx, []runtime.Beat{n.beat()})
 	must(n.t, err)
-	if flags[0] != engine.FlagNone {
+	if flags[0] != runtime.FlagNone {
 		n.t.Fatalf("a heartbeat of attempt %d was answered %q", n.r.Fence.Attempt, flags[0])
 	}
 	beats, err := beating(n.ctx, n.e)
@@ -79,18 +80,18 @@ func (n *turn) silent() {
 	}
 }
 
-func (n *turn) beat() engine.Beat {
-	return engine.Beat{Job: n.r.Job, Attempt: n.r.Fence.Attempt, Token: n.r.Fence.Token}
+func (n *turn) beat() runtime.Beat {
+	return runtime.Beat{Job: n.r.Job, Attempt: n.r.Fence.Attempt, Token: n.r.Fence.Token}
 }
 
 // testCheckpoint: what an attempt kept is given to the next one, byte for byte, whether
 // it failed or fell silent.
-func testCheckpoint(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testCheckpoint(t *testing.T, ctx context.Context, e *engine.Rig) {
 	var binary []byte // every byte, more than a line of them
 	for i := range 1000 {
 		binary = append(binary, byte(i))
 	}
-	retry := engine.Report{Type: engine.JobRetrying, Error: &engine.JobError{Code: "error", Message: "disk"}, RetryAt: time.Now(), Retries: 1}
+	retry := runtime.Report{Type: engine.JobRetrying, Error: &engine.JobError{Code: "error", Message: "disk"}, RetryAt: time.Now(), Retries: 1}
 	for _, topic := range topicsOf("checkpoint")[:12] {
 		run, s := begun(t, ctx, e, topic)
 		given := func(checkpoint []byte, tenths, at, retries, crashes int) {
@@ -113,46 +114,46 @@ func testCheckpoint(t *testing.T, ctx context.Context, e *engine.Engine) {
 		run.silent() // before there is a checkpoint
 		run, s = run.next(2)
 		given(nil, 0, 0, 0, 1)
-		run.accepted(engine.Report{Type: engine.JobCheckpoint, Tenths: 300, Checkpoint: binary}, engine.Report{Type: engine.JobProgress, Tenths: 500}, retry)
+		run.accepted(runtime.Report{Type: engine.JobCheckpoint, Tenths: 300, Checkpoint: binary}, runtime.Report{Type: engine.JobProgress, Tenths: 500}, retry)
 		run, s = run.next(3)
 		given(binary, 500, 300, 1, 0) // a checkpoint forgives the crashes before it
-		run.accepted(engine.Report{Type: engine.JobProgress, Tenths: 350})
+		run.accepted(runtime.Report{Type: engine.JobProgress, Tenths: 350})
 		run.silent()
 		run, s = run.next(4)
 		given(binary, 500, 300, 1, 1)
 		run.silent()
 		run, s = run.next(5)
 		given(binary, 500, 300, 1, 2)
-		run.accepted(engine.Report{Type: engine.JobCheckpoint, Tenths: 614, Checkpoint: []byte{}})
+		run.accepted(runtime.Report{Type: engine.JobCheckpoint, Tenths: 614, Checkpoint: []byte{}})
 		run.silent()
 		run, s = run.next(6)
 		given([]byte{}, 614, 614, 1, 1)
-		run.accepted(engine.Report{Type: engine.JobSucceeded})
+		run.accepted(runtime.Report{Type: engine.JobSucceeded})
 	}
 }
 
 // testHeartbeat: one call over all shards is answered in its own order, and only an
 // attempt that may report is noted as alive.
-func testHeartbeat(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testHeartbeat(t *testing.T, ctx context.Context, e *engine.Rig) {
 	var (
-		beats []engine.Beat
-		want  []engine.Flag
+		beats []runtime.Beat
+		want  []runtime.Flag
 		ends  []func()
 	)
 	alive, dead := []engine.JobID{}, []engine.JobID{}
 	for i, topic := range topicsOf("heartbeat") {
 		run, _ := begun(t, ctx, e, topic)
-		beat, flag := run.beat(), engine.FlagSuperseded
-		end := func() { run.accepted(engine.Report{Type: engine.JobSucceeded}) }
+		beat, flag := run.beat(), runtime.FlagSuperseded
+		end := func() { run.accepted(runtime.Report{Type: engine.JobSucceeded}) }
 		switch i % 8 {
 		case 0:
-			flag = engine.FlagNone
+			flag = runtime.FlagNone
 		case 1:
 			must(t, e.Cancel(ctx, run.r.Job))
-			flag = engine.FlagCanceling
-			end = func() { run.accepted(engine.Report{Type: engine.JobCanceled}) }
+			flag = runtime.FlagCanceling
+			end = func() { run.accepted(runtime.Report{Type: engine.JobCanceled}) }
 		case 2:
-			beat.Token = engine.NewToken() // a twin of the worker
+			beat.Token = runtime.NewToken() // a twin of the worker
 		case 3:
 			beat.Attempt = 2 // not begun
 		case 4:
@@ -172,7 +173,7 @@ func testHeartbeat(t *testing.T, ctx context.Context, e *engine.Engine) {
 				beat.Job = run.r.Job[:2] + "01JD0000000000000000000000"
 			}
 		}
-		if flag == engine.FlagSuperseded {
+		if flag == runtime.FlagSuperseded {
 			dead = append(dead, beat.Job)
 		} else {
 			alive = append(alive, beat.Job)
@@ -211,10 +212,10 @@ func testHeartbeat(t *testing.T, ctx context.Context, e *engine.Engine) {
 
 // testBatch: a batch that is sent again is recognised whole, and nothing is taken
 // across a gap.
-func testBatch(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testBatch(t *testing.T, ctx context.Context, e *engine.Rig) {
 	for _, topic := range topicsOf("batch")[:20] {
 		run, _ := begun(t, ctx, e, topic)
-		send := func(from uint64, reports ...engine.Report) []engine.Ack {
+		send := func(from uint64, reports ...runtime.Report) []runtime.Ack {
 			t.Helper()
 			acks, err := e.Commit(ctx, run.numbered(from, reports...)...)
 			must(t, err)
@@ -226,14 +227,14 @@ func testBatch(t *testing.T, ctx context.Context, e *engine.Engine) {
 			must(t, err)
 			return page.Head
 		}
-		batch := []engine.Report{
-			{Type: engine.JobProgress, Tenths: 100, Shown: &engine.Shown{Message: "Größe \"1\""}},
+		batch := []runtime.Report{
+			{Type: engine.JobProgress, Tenths: 100, Shown: &runtime.Shown{Message: "Größe \"1\""}},
 			{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("offset")},
-			{Type: engine.JobStage, Tenths: 200, Shown: &engine.Shown{Stage: engine.Stage{Name: "write", Index: 1, Count: 2}}},
+			{Type: engine.JobStage, Tenths: 200, Shown: &runtime.Shown{Stage: engine.Stage{Name: "write", Index: 1, Count: 2}}},
 			{Type: engine.JobLog, Tenths: 200, Log: &engine.LogLine{Level: "warn", Text: "row 7"}},
 		}
 		for len(batch) < 64 { // as many as a call takes
-			batch = append(batch, engine.Report{Type: engine.JobProgress, Tenths: 200 + len(batch)})
+			batch = append(batch, runtime.Report{Type: engine.JobProgress, Tenths: 200 + len(batch)})
 		}
 		first := run.accepted(batch...)
 		for i := 1; i < len(first); i++ {
@@ -252,7 +253,7 @@ func testBatch(t *testing.T, ctx context.Context, e *engine.Engine) {
 		}
 		// What skips a number is refused, and so is all behind it.
 		for i, a := range send(run.r.Fence.Seq+2, batch[:3]...) {
-			if g := (*engine.GapError)(nil); !errors.As(a.Err, &g) || g.Have != run.r.Fence.Seq {
+			if g := (*runtime.GapError)(nil); !errors.As(a.Err, &g) || g.Have != run.r.Fence.Seq {
 				t.Fatalf("report %d behind a gap was answered %+v", i, a)
 			}
 		}
@@ -274,8 +275,8 @@ func testBatch(t *testing.T, ctx context.Context, e *engine.Engine) {
 		if a := send(2, batch[0])[0]; !a.Duplicate || a.Err != nil || a.ID != "" {
 			t.Fatalf("a report of an earlier batch was answered %+v", a)
 		}
-		end := run.accepted(engine.Report{Type: engine.JobSucceeded})[0]
-		if a := send(run.r.Fence.Seq, engine.Report{Type: engine.JobSucceeded})[0]; !a.Duplicate || a.ID != end.ID {
+		end := run.accepted(runtime.Report{Type: engine.JobSucceeded})[0]
+		if a := send(run.r.Fence.Seq, runtime.Report{Type: engine.JobSucceeded})[0]; !a.Duplicate || a.ID != end.ID {
 			t.Fatalf("the end, sent twice, was answered %+v, then %+v", end, a)
 		}
 	}

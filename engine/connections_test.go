@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -35,8 +36,8 @@ func TestConnectionsLeaveADemotedServer(t *testing.T) {
 			p, _ := start(t, e, job, 1)
 			follow := pull(t, ctx, e, engine.FollowQuery{Topic: "user:42"})
 			await(t, follow, engine.UpdateLive)
-			beat := engine.Beat{Job: job, Attempt: 1, Token: p.r.Fence.Token}
-			if _, err := e.Heartbeat(ctx, []engine.Beat{beat}); err != nil {
+			beat := runtime.Beat{Job: job, Attempt: 1, Token: p.r.Fence.Token}
+			if _, err := e.Heartbeat(ctx, []runtime.Beat{beat}); err != nil {
 				t.Fatal(err)
 			}
 			writer := old.Client(t) // WAIT is for one's own writes
@@ -60,7 +61,7 @@ func TestConnectionsLeaveADemotedServer(t *testing.T) {
 			must(t, next.Client(t).ReplicaOf(ctx, "no", "one").Err())
 			proxy.Switch(next.Addr())
 			for err := engine.ErrUnreachable; err != nil; {
-				var acks []engine.Ack
+				var acks []runtime.Ack
 				if acks, err = e.Commit(ctx, report); err == nil {
 					err = acks[0].Err
 				}
@@ -71,7 +72,7 @@ func TestConnectionsLeaveADemotedServer(t *testing.T) {
 			if !proxy.AwaitLeft(ctx, old.Addr()) {
 				t.Error("connections stay with the server that was demoted")
 			}
-			if flags, err := e.Heartbeat(ctx, []engine.Beat{beat}); err != nil || flags[0] != engine.FlagNone {
+			if flags, err := e.Heartbeat(ctx, []runtime.Beat{beat}); err != nil || flags[0] != runtime.FlagNone {
 				t.Errorf("a heartbeat was answered %q, %v", flags, err)
 			}
 			if _, u := await(t, follow, engine.UpdateRecord); u.Entry.JobID() != job {

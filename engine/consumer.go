@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
@@ -38,8 +39,8 @@ type ConsumerOptions struct {
 // Defaults returns o with every zero field set to its default.
 func (o ConsumerOptions) Defaults() ConsumerOptions {
 	option.Default(&o.Lease, 5*time.Second)
-	option.Default(&o.BatchEntries, pageEntries)
-	option.Default(&o.BatchBytes, pageBytes)
+	option.Default(&o.BatchEntries, 500)
+	option.Default(&o.BatchBytes, 256<<10)
 	return o
 }
 
@@ -100,7 +101,7 @@ func (c *Consumer) Stats() ConsumerStats {
 func (c *Consumer) Run(ctx context.Context, store OutboxStore) error {
 	ending, end := context.WithCancelCause(ctx)
 	r := &consuming{
-		c: c, e: c.e, store: store, owner: NewToken(), end: end,
+		c: c, e: c.e, store: store, owner: runtime.NewToken(), end: end,
 		readers: map[int]*shardReader{}, ended: make(chan *shardReader), bells: newBells(c.e),
 	}
 	r.bells.start(ending)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 )
 
 const (
@@ -42,18 +44,18 @@ func (r *shardReader) setAside(ctx context.Context, a AsideRecord) error {
 	if err != nil {
 		return err
 	}
-	answer, err := r.e.scripts.aside.Run(ctx, r.e.redis, r.e.keys.declared(r.shard),
+	answer, err := r.e.g.Scripts.Aside.Run(ctx, r.e.g.Redis, r.e.g.Keys.Declared(r.shard),
 		r.c.o.Group, r.owner, r.fence, a.OutboxID, kept, maxAside).Text()
 	doing := fmt.Sprintf("set record %s of shard %d aside", a.OutboxID, r.shard)
 	switch {
 	case err != nil:
-		return failure(doing, err)
+		return ground.Failure(doing, err)
 	case answer == "full":
 		return fmt.Errorf("%s: %w", doing, errAsideFull)
 	case answer == "lost":
 		return errLeaseLost
 	}
-	r.e.opts.Logger.Warn("a record was set aside", "group", r.c.o.Group, "shard", r.shard, "record", a.OutboxID, "reason", a.Reason)
+	r.e.g.Opts.Logger.Warn("a record was set aside", "group", r.c.o.Group, "shard", r.shard, "record", a.OutboxID, "reason", a.Reason)
 	return nil
 }
 
@@ -61,11 +63,11 @@ func (r *shardReader) setAside(ctx context.Context, a AsideRecord) error {
 // that many a shard is read no further. Its error wraps ErrUnreachable.
 func (c *Consumer) Aside(ctx context.Context) iter.Seq2[AsideRecord, error] {
 	return func(yield func(AsideRecord, error) bool) {
-		for shard := range c.e.opts.Shards {
+		for shard := range c.e.g.Opts.Shards {
 			for cursor := uint64(0); ; {
-				fields, next, err := c.e.redis.HScan(ctx, c.e.keys.aside(shard, c.o.Group), cursor, "", 20).Result()
+				fields, next, err := c.e.g.Redis.HScan(ctx, c.e.g.Keys.Aside(shard, c.o.Group), cursor, "", 20).Result()
 				if err != nil {
-					yield(AsideRecord{}, failure("read what is set aside of shard "+strconv.Itoa(shard), err))
+					yield(AsideRecord{}, ground.Failure("read what is set aside of shard "+strconv.Itoa(shard), err))
 					return
 				}
 				for i := 0; i+1 < len(fields); i += 2 {
@@ -96,11 +98,11 @@ func readAside(shard int, id, kept string) (AsideRecord, error) {
 func (c *Consumer) Forget(ctx context.Context, records ...AsideRecord) error {
 	var all error
 	for _, a := range records {
-		if a.Shard < 0 || a.Shard >= c.e.opts.Shards {
-			return fmt.Errorf("%w shard %d: want 0 to %d", ErrInvalid, a.Shard, c.e.opts.Shards-1)
+		if a.Shard < 0 || a.Shard >= c.e.g.Opts.Shards {
+			return fmt.Errorf("%w shard %d: want 0 to %d", ErrInvalid, a.Shard, c.e.g.Opts.Shards-1)
 		}
-		if err := c.e.redis.HDel(ctx, c.e.keys.aside(a.Shard, c.o.Group), a.OutboxID).Err(); err != nil {
-			all = errors.Join(all, failure("forget record "+a.OutboxID, err))
+		if err := c.e.g.Redis.HDel(ctx, c.e.g.Keys.Aside(a.Shard, c.o.Group), a.OutboxID).Err(); err != nil {
+			all = errors.Join(all, ground.Failure("forget record "+a.OutboxID, err))
 		}
 	}
 	return all

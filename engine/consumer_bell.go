@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 )
 
 const (
@@ -66,8 +68,8 @@ type ringing struct {
 func newBells(e *Engine) *bells {
 	b := &bells{e: e}
 	n := 1
-	if e.Cluster() {
-		n = e.opts.Shards
+	if e.g.Cluster() {
+		n = e.g.Opts.Shards
 	}
 	for range n {
 		b.servers = append(b.servers, &bell{shards: map[int]ringing{}, added: make(chan struct{}, 1)})
@@ -105,7 +107,7 @@ func (b *bells) remove(shard int) {
 }
 
 func (b *bells) listen(ctx context.Context, s *bell) {
-	rest, made := bellRest, b.e.connections.made.Load()
+	rest, made := bellRest, b.e.g.Connections.Made()
 	for ctx.Err() == nil {
 		s.mu.Lock()
 		waited := maps.Clone(s.shards)
@@ -125,7 +127,7 @@ func (b *bells) listen(ctx context.Context, s *bell) {
 		}
 		// Readers find out by a page of their own whether Redis is away, or another one. The
 		// client repeats a read by itself whose connection broke.
-		if now := b.e.connections.made.Load(); err != nil || now != made {
+		if now := b.e.g.Connections.Made(); err != nil || now != made {
 			made = now
 			for _, w := range waited {
 				w.reader.wake()
@@ -144,12 +146,12 @@ func (b *bells) wait(ctx context.Context, s *bell, waited map[int]ringing) error
 	shards := map[string]int{}
 	var ids []string
 	for shard, w := range waited {
-		key := b.e.keys.out(shard)
+		key := b.e.g.Keys.Out(shard)
 		shards[key] = shard
 		args.Streams, ids = append(args.Streams, key), append(ids, w.seen)
 	}
 	args.Streams = append(args.Streams, ids...)
-	streams, err := b.e.blocking.XRead(ctx, args).Result()
+	streams, err := b.e.g.Blocking.XRead(ctx, args).Result()
 	if err != nil {
 		return orNone(err)
 	}
@@ -161,7 +163,7 @@ func (b *bells) wait(ctx context.Context, s *bell, waited map[int]ringing) error
 		if !ok || len(stream.Messages) == 0 {
 			continue
 		}
-		if id := stream.Messages[0].ID; parseLogPosition(id).after(parseLogPosition(w.seen)) {
+		if id := stream.Messages[0].ID; ground.ParseEntryID(id).After(ground.ParseEntryID(w.seen)) {
 			w.seen = id
 			s.shards[shard] = w
 		}

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // outboxIDs are the IDs of the outbox of shard 0.
-func outboxIDs(t testing.TB, e *engine.Engine) []string {
+func outboxIDs(t testing.TB, e *engine.Rig) []string {
 	t.Helper()
 	held, err := e.Redis().XRange(soon(t), e.OutboxKey(0), "-", "+").Result()
 	must(t, err)
@@ -24,7 +25,7 @@ func outboxIDs(t testing.TB, e *engine.Engine) []string {
 var bob = []engine.Topic{"user:42"}
 
 // readTo has a consumer store n records, and end.
-func readTo(t testing.TB, e *engine.Engine, s *table, n int) {
+func readTo(t testing.TB, e *engine.Rig, s *table, n int) {
 	t.Helper()
 	c := consume(t, e, &session{table: s}, nil)
 	s.has(t, n)
@@ -130,7 +131,7 @@ func TestAFlushedRedisIsAGapAndNoMore(t *testing.T) {
 			must(t, e.Redis().FlushAll(soon(t)).Err())
 			p := newDesk(t, e, "team:red")
 			p.start(1)
-			p.write(engine.Report{Type: engine.JobProgress, Tenths: 1})
+			p.write(runtime.Report{Type: engine.JobProgress, Tenths: 1})
 			counted(t, e, bob, 10, 10)
 			if !running {
 				c = consume(t, e, &session{table: s}, lease)

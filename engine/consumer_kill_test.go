@@ -165,7 +165,7 @@ func TestKilledReadersLoseAndRepeatNothing(t *testing.T) {
 }
 
 // finish waits until the readers have everything that Redis holds, and checks the table.
-func (w *wreck) finish(producer *engine.Engine, topics []engine.Topic, facts map[int]written) {
+func (w *wreck) finish(producer *engine.Rig, topics []engine.Topic, facts map[int]written) {
 	t, s, ctx := w.t, w.table, minutes(w.t)
 	holds := map[rowKey]bool{}
 	for _, topic := range topics {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 )
 
 // errLeaseLost is why a reader ends: its shard is another's, or may be.
@@ -127,7 +129,7 @@ type lease struct {
 func (r *consuming) leases(ctx context.Context) []lease {
 	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
 	defer cancel()
-	answers := r.e.shards(ctx, r.e.vital, r.e.scripts.lease, func(int) []any { return r.leaseArgs(leaseLook, 0) })
+	answers := r.e.g.Shards(ctx, r.e.g.Vital, r.e.g.Scripts.Lease, func(int) []any { return r.leaseArgs(leaseLook, 0) })
 	leases := make([]lease, len(answers))
 	for shard, a := range answers {
 		leases[shard] = readLease(a)
@@ -135,13 +137,13 @@ func (r *consuming) leases(ctx context.Context) []lease {
 	return leases
 }
 
-func readLease(a shardAnswer) lease {
-	if a.err != nil {
-		return lease{err: failure("look at a shard's lease", a.err)}
+func readLease(a ground.ShardAnswer) lease {
+	if a.Err != nil {
+		return lease{err: ground.Failure("look at a shard's lease", a.Err)}
 	}
-	l := lease{fence: int64(number(text(a.list[0]))), left: time.Duration(number(text(a.list[1]))) * time.Millisecond, last: text(a.list[2])}
-	for _, m := range a.list[3:] {
-		l.members = append(l.members, text(m))
+	l := lease{fence: int64(ground.Number(ground.Text(a.List[0]))), left: time.Duration(ground.Number(ground.Text(a.List[1]))) * time.Millisecond, last: ground.Text(a.List[2])}
+	for _, m := range a.List[3:] {
+		l.members = append(l.members, ground.Text(m))
 	}
 	return l
 }
@@ -150,11 +152,11 @@ func readLease(a shardAnswer) lease {
 func (r *consuming) claim(ctx context.Context, shard int, least int64) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
 	defer cancel()
-	list, err := lists(r.e.scripts.lease.Run(ctx, r.e.vital, r.e.keys.declared(shard), r.leaseArgs(leaseTake, least)...))
+	list, err := ground.Lists(r.e.g.Scripts.Lease.Run(ctx, r.e.g.Vital, r.e.g.Keys.Declared(shard), r.leaseArgs(leaseTake, least)...))
 	if err != nil {
-		return 0, failure("take the lease of shard "+strconv.Itoa(shard), err)
+		return 0, ground.Failure("take the lease of shard "+strconv.Itoa(shard), err)
 	}
-	if l := readLease(shardAnswer{list: list[0]}); l.fence > 0 {
+	if l := readLease(ground.ShardAnswer{List: list[0]}); l.fence > 0 {
 		return l.fence, nil
 	}
 	return 0, errLeaseLost
@@ -162,8 +164,8 @@ func (r *consuming) claim(ctx context.Context, shard int, least int64) (int64, e
 
 // drop gives the lease of a shard back.
 func (r *consuming) drop(ctx context.Context, shard int) error {
-	return failure("give back the lease of shard "+strconv.Itoa(shard),
-		r.e.scripts.lease.Run(ctx, r.e.vital, r.e.keys.declared(shard), r.leaseArgs(leaseDrop, 0)...).Err())
+	return ground.Failure("give back the lease of shard "+strconv.Itoa(shard),
+		r.e.g.Scripts.Lease.Run(ctx, r.e.g.Vital, r.e.g.Keys.Declared(shard), r.leaseArgs(leaseDrop, 0)...).Err())
 }
 
 // leave gives all leases back and says that this consumer is none any more. Where Redis does not
@@ -171,8 +173,8 @@ func (r *consuming) drop(ctx context.Context, shard int) error {
 func (r *consuming) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
 	defer cancel()
-	answers := r.e.shards(ctx, r.e.vital, r.e.scripts.lease, func(int) []any { return r.leaseArgs(leaseLeave, 0) })
-	if err := failures("give back leases", answers); err != nil {
-		r.e.opts.Logger.Debug("a consumer could not give its leases back; they run out", "group", r.c.o.Group, "error", err)
+	answers := r.e.g.Shards(ctx, r.e.g.Vital, r.e.g.Scripts.Lease, func(int) []any { return r.leaseArgs(leaseLeave, 0) })
+	if err := ground.Failures("give back leases", answers); err != nil {
+		r.e.g.Opts.Logger.Debug("a consumer could not give its leases back; they run out", "group", r.c.o.Group, "error", err)
 	}
 }

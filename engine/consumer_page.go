@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 )
 
 // A page is what consume.lua answers a reader.
@@ -26,10 +28,10 @@ func (r *shardReader) page(ctx context.Context, at position) (page, error) {
 		if err != nil {
 			return page{}, err
 		}
-		answer, err := r.e.scripts.consume.Run(ctx, r.e.blocking, r.e.keys.declared(r.shard), r.c.o.Group, r.owner, r.fence,
+		answer, err := r.e.g.Scripts.Consume.Run(ctx, r.e.g.Blocking, r.e.g.Keys.Declared(r.shard), r.c.o.Group, r.owner, r.fence,
 			at.id, at.content, r.c.o.BatchEntries, r.c.o.BatchBytes).StringSlice()
 		if err != nil {
-			return page{}, failure(fmt.Sprintf("read the outbox of shard %d", r.shard), err)
+			return page{}, ground.Failure(fmt.Sprintf("read the outbox of shard %d", r.shard), err)
 		}
 		switch answer[0] {
 		case "lost":
@@ -68,11 +70,11 @@ func (r *shardReader) declare(ctx context.Context, at position) error {
 	if at.id == "" {
 		what = "declare"
 	}
-	if err := r.e.scripts.outbox.Run(ctx, r.e.redis, r.e.keys.declared(r.shard), what, r.c.o.Group).Err(); err != nil {
-		return failure(fmt.Sprintf("declare group %s in shard %d", r.c.o.Group, r.shard), err)
+	if err := r.e.g.Scripts.Outbox.Run(ctx, r.e.g.Redis, r.e.g.Keys.Declared(r.shard), what, r.c.o.Group).Err(); err != nil {
+		return ground.Failure(fmt.Sprintf("declare group %s in shard %d", r.c.o.Group, r.shard), err)
 	}
-	if err := r.e.redis.HSet(ctx, r.e.keys.schema(), "group:"+r.c.o.Group, 1).Err(); err != nil {
-		return failure("declare group "+r.c.o.Group, err)
+	if err := r.e.g.Redis.HSet(ctx, r.e.g.Keys.Schema(), "group:"+r.c.o.Group, 1).Err(); err != nil {
+		return ground.Failure("declare group "+r.c.o.Group, err)
 	}
 	// DropGroup says so first, and takes the group out of the shards then: either it has seen
 	// what is declared here, or its word is seen here.
@@ -84,11 +86,11 @@ func (r *shardReader) declare(ctx context.Context, at position) error {
 }
 
 func (r *shardReader) notDropped(ctx context.Context) error {
-	dropped, err := r.e.redis.HExists(ctx, r.e.keys.schema(), "dropped:"+r.c.o.Group).Result()
+	dropped, err := r.e.g.Redis.HExists(ctx, r.e.g.Keys.Schema(), "dropped:"+r.c.o.Group).Result()
 	if err == nil && dropped {
 		return ErrGroupDropped
 	}
-	return failure("see whether group "+r.c.o.Group+" was dropped", err)
+	return ground.Failure("see whether group "+r.c.o.Group+" was dropped", err)
 }
 
 // historyFresh is for how long a server is taken to be the one it was while no connection was
@@ -112,20 +114,20 @@ type knownHistory struct {
 // new connections, so a Redis is asked again after each, and every second while it is read.
 func (r *consuming) history(ctx context.Context, shard int) (string, error) {
 	server := 0
-	if r.e.Cluster() {
+	if r.e.g.Cluster() {
 		server = shard
 	}
 	r.known.mu.Lock()
 	defer r.known.mu.Unlock()
-	if k, ok := r.known.of[server]; ok && k.made == r.e.connections.made.Load() && time.Since(k.asked) < historyFresh {
+	if k, ok := r.known.of[server]; ok && k.made == r.e.g.Connections.Made() && time.Since(k.asked) < historyFresh {
 		return k.history, nil
 	}
-	k := knownHistory{made: r.e.connections.made.Load(), asked: time.Now()}
-	id, err := r.e.identityOf(ctx, r.e.blocking, shard)
+	k := knownHistory{made: r.e.g.Connections.Made(), asked: time.Now()}
+	id, err := r.e.g.IdentityOf(ctx, r.e.g.Blocking, shard)
 	if err != nil {
-		return "", failure("ask Redis who it is", err)
+		return "", ground.Failure("ask Redis who it is", err)
 	}
-	if k.history = id; id != "" && id != embedded {
+	if k.history = id; id != "" && id != ground.Embedded {
 		sum := sha256.Sum256([]byte(id))
 		k.history = hex.EncodeToString(sum[:6])
 	}

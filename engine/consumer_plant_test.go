@@ -13,7 +13,7 @@ import (
 // A mishap is a short history of one shard with everything that the outbox must outlast: a reader
 // that stores after another has taken its shard, an older state, a flush, and the cap. It returns what is
 // wrong with what the store has then, and with the gaps that were told.
-func mishap(t *testing.T, server *redistest.Redis, e *engine.Engine, s *table) error {
+func mishap(t *testing.T, server *redistest.Redis, e *engine.Rig, s *table) error {
 	must(t, e.DeclareGroup(soon(t), "archive"))
 	written := 0
 	write := func(n int) {
@@ -93,10 +93,10 @@ func mishap(t *testing.T, server *redistest.Redis, e *engine.Engine, s *table) e
 
 func TestChecksOfAConsumerSeeMistakes(t *testing.T) {
 	t.Parallel()
-	for name, plant := range map[string]func(e *engine.Engine, s *table) int{
+	for name, plant := range map[string]func(e *engine.Rig, s *table) int{
 		"none":                                    nil,
-		"a store that checks no place":            func(_ *engine.Engine, s *table) int { s.careless = true; return 1 },
-		"a reader that has no gaps":               func(_ *engine.Engine, s *table) int { s.deaf = true; return 1 },
+		"a store that checks no place":            func(_ *engine.Rig, s *table) int { s.careless = true; return 1 },
+		"a reader that has no gaps":               func(_ *engine.Rig, s *table) int { s.deaf = true; return 1 },
 		"acknowledged before it is stored":        rewriting(`"SETID", out, group, id)`, `"SETID", out, group, newest(out) or id)`),
 		"a position is not looked for":            rewriting(`if not first or first[1] ~= id or`, `if false and`),
 		"after a flush the log is not read whole": rewriting(`id ~= from and kind`, `id ~= from and i > 3 and kind`),
@@ -123,6 +123,6 @@ func TestChecksOfAConsumerSeeMistakes(t *testing.T) {
 }
 
 // rewriting plants a mistake in the scripts.
-func rewriting(from, to string) func(*engine.Engine, *table) int {
-	return func(e *engine.Engine, _ *table) int { return e.Rewrite(from, to) }
+func rewriting(from, to string) func(*engine.Rig, *table) int {
+	return func(e *engine.Rig, _ *table) int { return e.Rewrite(from, to) }
 }

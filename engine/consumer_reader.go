@@ -80,7 +80,7 @@ func (r *shardReader) wake() {
 
 // run reads until the lease is lost or given back, or the consumer ends.
 func (r *shardReader) run(ctx context.Context) {
-	log := r.e.opts.Logger.With("group", r.c.o.Group, "shard", r.shard)
+	log := r.e.g.Opts.Logger.With("group", r.c.o.Group, "shard", r.shard)
 	delay, failing := time.Duration(0), false
 	for {
 		err := r.readOn(ctx, func() {

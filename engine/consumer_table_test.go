@@ -187,7 +187,7 @@ type running struct {
 }
 
 // consume runs a consumer of the group "archive" until the test ends, or stop is called.
-func consume(t testing.TB, e *engine.Engine, s engine.OutboxStore, change func(*engine.ConsumerOptions)) *running {
+func consume(t testing.TB, e *engine.Rig, s engine.OutboxStore, change func(*engine.ConsumerOptions)) *running {
 	t.Helper()
 	o := engine.ConsumerOptions{Group: "archive"}
 	if change != nil {
@@ -228,7 +228,7 @@ func (r *running) end(t testing.TB) error {
 }
 
 // counted gives notifications of a topic numbers that their text tells.
-func counted(t testing.TB, e *engine.Engine, topics []engine.Topic, from, n int) {
+func counted(t testing.TB, e *engine.Rig, topics []engine.Topic, from, n int) {
 	t.Helper()
 	each(n, func(i int) {
 		if err := e.Notify(minutes(t), topics[i%len(topics)], "", fmt.Appendf(nil, `{"n":%d}`, from+i)); err != nil {

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // testConsumer is what a consumer does on every Redis: it hands over every milestone once, in
 // order, goes on from the place in its store, and lets the outbox go.
-func testConsumer(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testConsumer(t *testing.T, ctx context.Context, e *engine.Rig) {
 	topics := topicsOf("consumer")
 	must(t, e.DeclareGroup(ctx, "archive"))
 	s := newTable()
@@ -23,8 +24,8 @@ func testConsumer(t *testing.T, ctx context.Context, e *engine.Engine) {
 	for _, topic := range topics {
 		d := newDesk(t, e, topic)
 		d.start(1)
-		d.write(engine.Report{Type: engine.JobProgress, Tenths: 100})
-		d.write(engine.Report{Type: engine.JobSucceeded})
+		d.write(runtime.Report{Type: engine.JobProgress, Tenths: 100})
+		d.write(runtime.Report{Type: engine.JobSucceeded})
 	}
 	s.has(t, 3*len(topics))
 	first.stop(t)

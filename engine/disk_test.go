@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -17,7 +18,7 @@ type disk struct {
 	t      *testing.T
 	ctx    context.Context //nolint:containedctx // of the test, as t is
 	server *redistest.Redis
-	e      *engine.Engine
+	e      *engine.Rig
 	hand   *hand
 }
 
@@ -27,12 +28,12 @@ func newDisk(t *testing.T, settings ...redistest.Option) *disk {
 	d.e = open(t, d.server.URL(), spacious)
 	d.hand = &hand{e: d.e, ledger: newLedger(), topic: "user:42"}
 	must(t, d.hand.open(d.ctx), d.hand.begin(d.ctx, 1))
-	must(t, d.hand.write(d.ctx, engine.Report{Type: engine.JobCheckpoint, Tenths: 300, Checkpoint: []byte("before")}))
+	must(t, d.hand.write(d.ctx, runtime.Report{Type: engine.JobCheckpoint, Tenths: 300, Checkpoint: []byte("before")}))
 	return d
 }
 
 // report is the run's next, and not sent yet.
-func (d *disk) report() engine.Report {
+func (d *disk) report() runtime.Report {
 	r := d.hand.r
 	r.Fence.Seq++
 	r.Type, r.Tenths, r.Checkpoint = engine.JobCheckpoint, 500, []byte("during")
@@ -57,7 +58,7 @@ func (d *disk) refusedWrites(says string) {
 		"notify": func() error { return d.e.Notify(d.ctx, "team:7", "once", []byte(`{}`)) },
 		"cancel": func() error { return d.e.Cancel(d.ctx, d.hand.r.Job) },
 		"heartbeat": func() error {
-			_, err := d.e.Heartbeat(d.ctx, []engine.Beat{{Job: d.hand.r.Job, Attempt: 1, Token: d.hand.r.Fence.Token}})
+			_, err := d.e.Heartbeat(d.ctx, []runtime.Beat{{Job: d.hand.r.Job, Attempt: 1, Token: d.hand.r.Fence.Token}})
 			return err
 		},
 	} {
@@ -82,8 +83,8 @@ func (d *disk) standsAt(tenths int) {
 // topic to hold each of its reports once.
 func (d *disk) goesOn() {
 	d.t.Helper()
-	must(d.t, d.hand.write(d.ctx, engine.Report{Type: engine.JobCheckpoint, Tenths: 500, Checkpoint: []byte("during")}))
-	must(d.t, d.hand.write(d.ctx, engine.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":3}`)}))
+	must(d.t, d.hand.write(d.ctx, runtime.Report{Type: engine.JobCheckpoint, Tenths: 500, Checkpoint: []byte("during")}))
+	must(d.t, d.hand.write(d.ctx, runtime.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":3}`)}))
 	v, err := d.e.Job(d.ctx, d.hand.r.Job)
 	must(d.t, err)
 	if j, err := v.Job(); err != nil || j.State != engine.Succeeded || j.Attempt != 1 {

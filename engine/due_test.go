@@ -11,11 +11,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // waitingAre wants jobs to be listed by their deadlines, and no other.
-func waitingAre(ctx context.Context, e *engine.Engine, want ...engine.JobID) error {
+func waitingAre(ctx context.Context, e *engine.Rig, want ...engine.JobID) error {
 	got, err := e.Redis().ZRange(ctx, shardKey(e, "due"), 0, -1).Result()
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func waitingAre(ctx context.Context, e *engine.Engine, want ...engine.JobID) err
 
 // dueLife goes through the states of jobs with a deadline. Each is listed while it is in no
 // worker's hands.
-func dueLife(t testing.TB, e *engine.Engine) error {
+func dueLife(t testing.TB, e *engine.Rig) error {
 	ctx := soon(t)
 	deadline := time.Now().Add(time.Hour)
 	make := func(change func(*engine.Spec)) engine.JobID {
@@ -59,11 +60,11 @@ func dueLife(t testing.TB, e *engine.Engine) error {
 	if err := waitingAre(ctx, e, other); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
-	p.write(engine.Report{Type: engine.JobProgress, Tenths: 10, Shown: &engine.Shown{}})
+	p.write(runtime.Report{Type: engine.JobProgress, Tenths: 10, Shown: &runtime.Shown{}})
 	if err := waitingAre(ctx, e, other); err != nil {
 		return fmt.Errorf("running on: %w", err)
 	}
-	p.write(engine.Report{Type: engine.JobRetrying, Error: &engine.JobError{Code: "x", Message: "x"}})
+	p.write(runtime.Report{Type: engine.JobRetrying, Error: &engine.JobError{Code: "x", Message: "x"}})
 	if err := waitingAre(ctx, e, job, other); err != nil {
 		return fmt.Errorf("retrying: %w", err)
 	}
@@ -101,10 +102,10 @@ func dueLife(t testing.TB, e *engine.Engine) error {
 	// A parent that a child fails.
 	parent := make(nil)
 	p, _ = start(t, e, parent, 1)
-	children, plan, err := engine.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
-	must(t, err, p.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+	children, plan, err := runtime.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+	must(t, err, p.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 	must(t, e.Spawn(ctx, parent, p.r.Fence, 0, "all", children))
-	must(t, p.write(engine.Report{Type: engine.JobAwaiting}).Err)
+	must(t, p.write(runtime.Report{Type: engine.JobAwaiting}).Err)
 	if err := waitingAre(ctx, e, parent); err != nil {
 		return fmt.Errorf("awaiting: %w", err)
 	}

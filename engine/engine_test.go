@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/leaktest"
 )
 
 var namespaces atomic.Int64
 
 // open gives an engine in a namespace of its own.
-func open(t testing.TB, url string, change func(*engine.Options)) *engine.Engine {
+func open(t testing.TB, url string, change func(*engine.Options)) *engine.Rig {
 	t.Helper()
 	leaktest.Check(t)
 	o := engine.Options{
@@ -34,7 +35,7 @@ func open(t testing.TB, url string, change func(*engine.Options)) *engine.Engine
 			t.Errorf("close: %v", err)
 		}
 	})
-	return e
+	return engine.NewRig(e)
 }
 
 func soon(t testing.TB) context.Context {
@@ -44,7 +45,7 @@ func soon(t testing.TB) context.Context {
 }
 
 // enqueue makes a job of user:42.
-func enqueue(t testing.TB, e *engine.Engine) engine.JobID {
+func enqueue(t testing.TB, e *engine.Rig) engine.JobID {
 	t.Helper()
 	got, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:42", Type: "export", Title: "Orders 2025", Payload: map[string]int{"year": 2025}})
 	if err != nil {
@@ -56,15 +57,15 @@ func enqueue(t testing.TB, e *engine.Engine) engine.JobID {
 // A pen writes as one attempt of a job.
 type pen struct {
 	t testing.TB
-	e *engine.Engine
-	r engine.Report
+	e *engine.Rig
+	r runtime.Report
 }
 
 // start begins an attempt.
-func start(t testing.TB, e *engine.Engine, job engine.JobID, attempt int) (*pen, *engine.Started) {
+func start(t testing.TB, e *engine.Rig, job engine.JobID, attempt int) (*pen, *runtime.Started) {
 	t.Helper()
-	p := &pen{t, e, engine.Report{Job: job, Fence: engine.Fence{Attempt: attempt, Token: engine.NewToken()}}}
-	ack := p.write(engine.Report{Type: engine.JobStarted})
+	p := &pen{t, e, runtime.Report{Job: job, Fence: runtime.Fence{Attempt: attempt, Token: runtime.NewToken()}}}
+	ack := p.write(runtime.Report{Type: engine.JobStarted})
 	if ack.Err != nil {
 		t.Fatal(ack.Err)
 	}
@@ -72,7 +73,7 @@ func start(t testing.TB, e *engine.Engine, job engine.JobID, attempt int) (*pen,
 }
 
 // write sends the attempt's next report.
-func (p *pen) write(r engine.Report) engine.Ack {
+func (p *pen) write(r runtime.Report) runtime.Ack {
 	p.t.Helper()
 	p.r.Fence.Seq++
 	r.Job, r.Fence = p.r.Job, p.r.Fence

@@ -10,11 +10,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // goes wants a key to have a time to live of at most most, or none if most is 0.
-func goes(t testing.TB, e *engine.Engine, key string, most time.Duration) {
+func goes(t testing.TB, e *engine.Rig, key string, most time.Duration) {
 	t.Helper()
 	ttl, err := e.Redis().PTTL(soon(t), key).Result()
 	must(t, err)
@@ -24,17 +25,17 @@ func goes(t testing.TB, e *engine.Engine, key string, most time.Duration) {
 }
 
 // shardKey is a key of an engine with one shard.
-func shardKey(e *engine.Engine, rest string) string { return e.Namespace() + ":{00}:" + rest }
+func shardKey(e *engine.Rig, rest string) string { return e.Namespace() + ":{00}:" + rest }
 
 func oneShard(o *engine.Options) { o.Shards = 1 }
 
-func note(t testing.TB, e *engine.Engine, topic engine.Topic) {
+func note(t testing.TB, e *engine.Rig, topic engine.Topic) {
 	t.Helper()
 	must(t, e.Notify(soon(t), topic, "", []byte(`{"text":"hello"}`)))
 }
 
 // notes writes n notifications into user:42.
-func notes(t testing.TB, e *engine.Engine, n int, body string) {
+func notes(t testing.TB, e *engine.Rig, n int, body string) {
 	t.Helper()
 	each(n, func(int) {
 		if err := e.Notify(minutes(t), "user:42", "", []byte(body)); err != nil {
@@ -63,11 +64,11 @@ func TestTheListOfChildrenGoesWithTheParent(t *testing.T) {
 		e := open(t, url, oneShard)
 		d := newDesk(t, e, "user:42")
 		d.start(1)
-		children, plan, err := engine.PlanFanOut("all", d.topic, engine.DefaultQueue, []engine.Child{{Name: "one", Spec: engine.Spec{Type: "export"}}})
-		must(t, err, d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+		children, plan, err := runtime.PlanFanOut("all", d.topic, engine.DefaultQueue, []engine.Child{{Name: "one", Spec: engine.Spec{Type: "export"}}})
+		must(t, err, d.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 		must(t, e.Spawn(soon(t), d.job, d.r.Fence, 0, "all", children))
 		goes(t, e, shardKey(e, "k:"+string(d.job)), 0)
-		ack := d.write(engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}})
+		ack := d.write(runtime.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}})
 		must(t, ack.Err)
 		if len(ack.Tend) != 1 || ack.Tend[0] != d.job {
 			t.Errorf("a parent ended before its children, and %v are to be seen to", ack.Tend)
@@ -92,7 +93,7 @@ func TestThePointerOfAnAdoptedJobGoesWithIt(t *testing.T) {
 func TestAPauseForgetsTheDispatch(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), oneShard)
 	d := newDesk(t, e, "user:42")
-	current := func() engine.Attempt {
+	current := func() runtime.Attempt {
 		a, err := e.Current(soon(t), d.job)
 		must(t, err)
 		return a
@@ -109,7 +110,7 @@ func TestAPauseForgetsTheDispatch(t *testing.T) {
 }
 
 // aged puts a topic's or a shard's head back by an hour, or ahead.
-func aged(t testing.TB, e *engine.Engine, head string, by time.Duration) {
+func aged(t testing.TB, e *engine.Rig, head string, by time.Duration) {
 	t.Helper()
 	id, err := e.Redis().HGet(soon(t), head, "id").Result()
 	must(t, err)

@@ -1,82 +1,110 @@
 package engine
 
 import (
-	"context"
 	"strings"
-	"time"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 )
+
+// A Rig is an engine with all its parts, of which the engine's own methods come first.
+type Rig struct {
+	*Engine
+	parts
+}
+
+type parts struct {
+	*runtime.Runtime
+	*stream.Stream
+}
+
+// NewRig gives an engine's parts.
+func NewRig(e *Engine) *Rig { return &Rig{e, parts{e.rt, e.st}} }
 
 // Rewrite replaces texts, each with the one behind it, in the scripts that the engine runs
 // from now on, and tells how often the last of them occurred. It is for tests that plant a
 // mistake; no call may be under way. Reports that nobody waits for may: they go out with the
 // scripts as they were.
 func (e *Engine) Rewrite(fromTo ...string) (n int) {
-	texts := []*string{&commonLua, &stateLua, &familyLua, &commitLua, &writeLua, &replayLua, &listLua, &beatLua, &silentLua, &walkLua, &dueLua, &tidyLua, &groupsLua, &outboxLua, &consumeLua, &leaseLua}
-	saved := make([]string, len(texts))
-	for i, s := range texts {
-		saved[i] = *s
-	}
+	texts := ground.ScriptTexts()
 	for ; len(fromTo) > 0; fromTo = fromTo[2:] {
 		n = 0
-		for _, s := range texts {
-			n += strings.Count(*s, fromTo[0])
-			*s = strings.ReplaceAll(*s, fromTo[0], fromTo[1])
+		for name, s := range texts {
+			n += strings.Count(s, fromTo[0])
+			texts[name] = strings.ReplaceAll(s, fromTo[0], fromTo[1])
 		}
 	}
-	e.commits.close()
-	e.scripts = loadScripts(e.opts)
-	e.commits = newCommitter(e)
-	for i, s := range texts {
-		*s = saved[i]
-	}
+	e.g.Commits.Close()
+	e.g.Scripts = ground.NewScripts(e.g.Opts, texts)
+	e.g.Commits = ground.NewCommitter(e.g)
 	return n
 }
 
 // ScriptFunction is the text of one function of the commit script, and of what all
 // scripts share, for a test of its own.
 func ScriptFunction(name string) string {
+	texts := ground.ScriptTexts()
 	from := "local function " + name + "("
-	_, rest, ok1 := strings.Cut(stateLua, from)
+	_, rest, ok1 := strings.Cut(texts["state"], from)
 	body, _, ok2 := strings.Cut(rest, "\nend\n")
 	if !ok1 || !ok2 {
 		panic("state.lua has no function " + name)
 	}
-	return commonLua + from + body + "\nend\n"
-}
-
-// Pages sets the most jobs of a walk's pages, how long after one there is no other, and for
-// how long it is claimed.
-func (w *Walk) Pages(jobs int, pause, lease time.Duration) *Walk {
-	w.page, w.pause, w.lease = jobs, pause, lease
-	return w
+	return texts["common"] + from + body + "\nend\n"
 }
 
 // Namespace is the prefix of the engine's keys.
-func (e *Engine) Namespace() string { return e.keys.namespace }
+func (e *Engine) Namespace() string { return e.g.Opts.Namespace }
 
 // BeatBehindReports plants a mistake, and takes it back: heartbeats use the connections
 // of commits.
 func (e *Engine) BeatBehindReports() (restore func()) {
-	own := e.vital
-	e.vital = e.redis
-	return func() { e.vital = own }
+	own := e.g.Vital
+	e.g.Vital = e.g.Redis
+	return func() { e.g.Vital = own }
 }
 
 // VitalConnections is how many connections the engine has for heartbeats and sweeps.
-func (e *Engine) VitalConnections() int { return int(e.vital.PoolStats().TotalConns) }
+func (e *Engine) VitalConnections() int { return int(e.g.Vital.PoolStats().TotalConns) }
 
-// StopCascades has nothing go on in the background, as if the process died when a call returns.
-func (e *Engine) StopCascades() { e.cascades.close() }
+// PinsKey names the key that holds the jobs whose payloads name an upload.
+func (e *Engine) PinsKey(topic Topic, upload JobID) string { return e.g.Keys.Pins(topic, upload) }
 
-// FollowOrder has children follow an order of their parent, as a cascade that has read it a while ago
-// does, and DropTasks takes the tasks of those that it has put to rest out of asynq.
-func (e *Engine) FollowOrder(ctx context.Context, order string, children []Attempt) error {
-	_, err := e.newCascade("").follow(ctx, order, children)
-	return err
+// JobKey names the key that holds a job.
+func (e *Engine) JobKey(id JobID) string { return e.g.Keys.Job(id) }
+
+// TicksKey is the hash in which the engine notes how far ticks were seen to.
+func (e *Engine) TicksKey() string { return e.g.Keys.Ticks() }
+
+// SchedulesKey is the hash of the schedules.
+func (e *Engine) SchedulesKey() string { return e.g.Keys.Schedules() }
+
+// TimesKey is the hash of when they tick.
+func (e *Engine) TimesKey() string { return e.g.Keys.Times() }
+
+// An Answer is the commit script's to an operation, "+<job> <rev>" or "=<job> <rev>".
+type Answer struct {
+	ID  JobID
+	New bool
 }
 
-func (e *Engine) DropTasks(ctx context.Context, children []Attempt) error {
-	c := e.newCascade("")
-	c.stale = children
-	return c.tidy(ctx)
+// SubmitOperation commits an operation under a key without waiting for the answer. fields are names
+// and values.
+func (e *Engine) SubmitOperation(kind RecordType, topic Topic, id JobID, key string, done chan<- Answer, fields ...any) error {
+	fields = append([]any{"@topic", string(topic), "@op", key}, fields...)
+	return e.g.Commits.Add(&ground.Submission{
+		Shard: id.Shard(), Reports: 1, Milestone: true,
+		Args: append([]any{string(kind), string(id), "", "", 0, "", len(fields) / 2}, fields...),
+		Done: func(answers []any, err error) {
+			if err != nil {
+				panic(err)
+			}
+			text, _, _ := strings.Cut(ground.Text(answers[0]), "\t")
+			job, _, _ := strings.Cut(text[1:], " ")
+			if done != nil {
+				done <- Answer{JobID(job), text[0] == '+'}
+			}
+		},
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -26,7 +27,7 @@ type member struct {
 	awaits             bool // it was paused while it awaited its children
 	attempt            int  // the current one
 	tenths             int
-	plan               engine.FanOut
+	plan               runtime.FanOut
 	done               int // of the children, by weight
 	ended, failed      int
 }
@@ -153,13 +154,13 @@ func (m *member) wait(to engine.State) {
 // A household is a family in a topic of its own, and the dice.
 type household struct {
 	t   testing.TB
-	e   *engine.Engine
+	e   *engine.Rig
 	r   *rand.Rand
 	all []*member
 }
 
 // report sends what a member's run has to say, and sees to what the answer names.
-func (h *household) report(m *member, r engine.Report) error {
+func (h *household) report(m *member, r runtime.Report) error {
 	ack := m.desk.write(r)
 	for _, job := range ack.Tend {
 		if err := h.e.Tend(soon(h.t), job); err != nil {
@@ -182,21 +183,21 @@ func (h *household) step() error {
 		before := m.worth()
 		m.tenths = max(m.tenths, min(tenths, 999))
 		m.moved(before)
-		return h.report(m, engine.Report{Type: engine.JobProgress, Tenths: tenths})
+		return h.report(m, runtime.Report{Type: engine.JobProgress, Tenths: tenths})
 	case dice < 14 && m.ended == m.plan.Count && depth(m) < 3:
 		return h.fanOut(m)
 	case dice < 16:
 		m.wait(engine.Awaiting)
-		return h.report(m, engine.Report{Type: engine.JobAwaiting})
+		return h.report(m, runtime.Report{Type: engine.JobAwaiting})
 	case dice == 16:
 		m.wait(engine.Retrying)
 		return h.report(m, retry)
 	case dice == 17:
 		m.end(engine.Failed)
-		return h.report(m, engine.Report{Type: engine.JobFailed, Error: &lost})
+		return h.report(m, runtime.Report{Type: engine.JobFailed, Error: &lost})
 	default:
 		m.end(engine.Succeeded)
-		return h.report(m, engine.Report{Type: engine.JobSucceeded})
+		return h.report(m, runtime.Report{Type: engine.JobSucceeded})
 	}
 }
 
@@ -214,8 +215,8 @@ func (h *household) begin(m *member, dice int) error {
 		return h.e.Cancel(soon(h.t), m.desk.job)
 	}
 	orphan := m.parent != nil && (m.parent.state.Ended() || m.parent.canceling)
-	m.desk.r.Fence = engine.Fence{Attempt: m.attempt, Token: engine.NewToken()}
-	err := h.report(m, engine.Report{Type: engine.JobStarted})
+	m.desk.r.Fence = runtime.Fence{Attempt: m.attempt, Token: runtime.NewToken()}
+	err := h.report(m, runtime.Report{Type: engine.JobStarted})
 	if orphan {
 		m.end(engine.Canceled)
 		if !errors.Is(err, engine.ErrEnded) {
@@ -258,7 +259,7 @@ func (h *household) fanOut(m *member) error {
 			Name: fmt.Sprint(i), Spec: engine.Spec{Type: "export"}, Weight: 1 + h.r.IntN(5), Optional: h.r.IntN(3) > 0,
 		}
 	}
-	children, plan, err := engine.PlanFanOut(name, m.desk.topic, engine.DefaultQueue, children)
+	children, plan, err := runtime.PlanFanOut(name, m.desk.topic, engine.DefaultQueue, children)
 	if err != nil {
 		return err
 	}
@@ -266,7 +267,7 @@ func (h *household) fanOut(m *member) error {
 	plan.To = plan.From + h.r.IntN(1001-plan.From)
 	m.plan, m.done, m.ended, m.failed = plan, 0, 0, 0
 	for range 2 { // repeated, it changes nothing
-		if err := h.report(m, engine.Report{Type: engine.JobProgress, FanOut: &plan}); err != nil {
+		if err := h.report(m, runtime.Report{Type: engine.JobProgress, FanOut: &plan}); err != nil {
 			return err
 		}
 		if err := h.e.Spawn(soon(h.t), m.desk.job, m.desk.r.Fence, depth(m)-1, name, children); err != nil {
@@ -274,9 +275,9 @@ func (h *household) fanOut(m *member) error {
 		}
 	}
 	for _, c := range children {
-		id := engine.ChildID(m.desk.job, name, c.Name)
+		id := runtime.ChildID(m.desk.job, name, c.Name)
 		child := &member{
-			desk: &desk{pen: &pen{t: h.t, e: h.e, r: engine.Report{Job: id}}, topic: m.desk.topic, job: id}, parent: m,
+			desk: &desk{pen: &pen{t: h.t, e: h.e, r: runtime.Report{Job: id}}, topic: m.desk.topic, job: id}, parent: m,
 			weight: c.Weight, optional: c.Optional, state: engine.Queued, attempt: 1,
 		}
 		if m.pausing {
@@ -313,7 +314,7 @@ func (h *household) holds() error {
 }
 
 // familyCase plays one family's life, and returns the first thing that is not as promised.
-func familyCase(t testing.TB, e *engine.Engine, seed uint64, steps int) (err error) {
+func familyCase(t testing.TB, e *engine.Rig, seed uint64, steps int) (err error) {
 	t.Helper()
 	h := &household{t: t, e: e, r: rand.New(rand.NewPCG(seed, 0))}
 	d := newDesk(t, e, engine.Topic(fmt.Sprint("family:", seed)))
@@ -390,18 +391,18 @@ func TestOnlyTheCurrentRunMakesChildren(t *testing.T) {
 		d := newDesk(t, e, "user:42")
 		d.start(1)
 		ghost := d.r.Fence
-		children, plan, err := engine.PlanFanOut("all", d.topic, engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+		children, plan, err := runtime.PlanFanOut("all", d.topic, engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ack := d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}); ack.Err != nil {
+		if ack := d.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}); ack.Err != nil {
 			t.Fatal(ack.Err)
 		}
 		if _, err := e.Stall(soon(t), d.job, lastBeat(t, e, d.job)); err != nil {
 			t.Fatal(err)
 		}
 		d.news()
-		if err := e.Spawn(soon(t), d.job, ghost, 0, "all", children); !errors.Is(err, engine.ErrSuperseded) {
+		if err := e.Spawn(soon(t), d.job, ghost, 0, "all", children); !errors.Is(err, runtime.ErrSuperseded) {
 			t.Errorf("a ghost's child: %v", err)
 		}
 		if got := d.news(); len(got) > 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -42,7 +43,7 @@ func TestOutOfMemoryMovesNoJob(t *testing.T) {
 	ctx := soon(t)
 	running, queued := enqueue(t, e), enqueue(t, e)
 	p, _ := start(t, e, running, 1)
-	p.write(engine.Report{Type: engine.JobCheckpoint, Tenths: 100, Checkpoint: []byte("first")})
+	p.write(runtime.Report{Type: engine.JobCheckpoint, Tenths: 100, Checkpoint: []byte("first")})
 	beats, err := beating(ctx, e)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func TestOutOfMemoryMovesNoJob(t *testing.T) {
 		"checkpoint": func() error { _, err := e.Commit(ctx, report); return err },
 		"batch":      func() error { _, err := e.Commit(ctx, report, end); return err },
 		"start": func() error {
-			_, err := e.Commit(ctx, engine.Report{Type: engine.JobStarted, Job: queued, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}})
+			_, err := e.Commit(ctx, runtime.Report{Type: engine.JobStarted, Job: queued, Fence: runtime.Fence{Attempt: 1, Token: "x", Seq: 1}})
 			return err
 		},
 		"enqueue": func() error {
@@ -248,7 +249,7 @@ func TestFollowSaysOnceThatRedisIsAway(t *testing.T) {
 		if len(before) > 0 || !errors.Is(u.Err, engine.ErrUnreachable) {
 			t.Fatalf("round %d: %d updates, then %v; want ErrUnreachable at once", round, len(before), u.Err)
 		}
-		id := p.write(engine.Report{Type: engine.JobStage, Shown: &engine.Shown{}}).ID
+		id := p.write(runtime.Report{Type: engine.JobStage, Shown: &runtime.Shown{}}).ID
 		proxy.Accept()
 		before, u = await(t, next, engine.UpdateLive)
 		if len(before) != 1 || before[0].Cursor != id || u.Cursor != id {
@@ -264,10 +265,10 @@ func TestFollowEndsAsItSays(t *testing.T) {
 	job, other := enqueue(t, e), enqueue(t, e)
 	p, _ := start(t, e, job, 1)
 	q, _ := start(t, e, other, 1)
-	p.write(engine.Report{Type: engine.JobProgress, Tenths: 5})
-	q.write(engine.Report{Type: engine.JobProgress, Tenths: 5})
-	end := p.write(engine.Report{Type: engine.JobSucceeded}).ID
-	q.write(engine.Report{Type: engine.JobProgress, Tenths: 6})
+	p.write(runtime.Report{Type: engine.JobProgress, Tenths: 5})
+	q.write(runtime.Report{Type: engine.JobProgress, Tenths: 5})
+	end := p.write(runtime.Report{Type: engine.JobSucceeded}).ID
+	q.write(runtime.Report{Type: engine.JobProgress, Tenths: 6})
 	unknown := engine.JobID(string(job[:len(job)-1]) + "0")
 	if unknown == job {
 		unknown = engine.JobID(string(job[:len(job)-1]) + "1")
@@ -340,7 +341,7 @@ func TestCloseEndsFollowers(t *testing.T) {
 			producer, e := with(t, server.URL(), options), with(t, proxy.URL(), options)
 			p, _ := start(t, producer, enqueue(t, producer), 1)
 			for range 600 { // two pages
-				p.write(engine.Report{Type: engine.JobProgress, Tenths: 5})
+				p.write(runtime.Report{Type: engine.JobProgress, Tenths: 5})
 			}
 			ready, ended := make(chan struct{}), make(chan error, 1)
 			proceed := make(chan struct{})
@@ -391,19 +392,19 @@ func TestFlushedScriptsAreLoadedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	beat := func() []engine.Flag {
-		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: job, Attempt: 1, Token: p.r.Fence.Token}})
+	beat := func() []runtime.Flag {
+		flags, err := e.Heartbeat(ctx, []runtime.Beat{{Job: job, Attempt: 1, Token: p.r.Fence.Token}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return flags
 	}
 	flush()
-	if got := p.write(engine.Report{Type: engine.JobProgress, Tenths: 5}); got.Err != nil || got.Duplicate {
+	if got := p.write(runtime.Report{Type: engine.JobProgress, Tenths: 5}); got.Err != nil || got.Duplicate {
 		t.Errorf("a commit was answered %+v", got)
 	}
 	flush()
-	if flags := beat(); flags[0] != engine.FlagNone {
+	if flags := beat(); flags[0] != runtime.FlagNone {
 		t.Errorf("a heartbeat was answered %q", flags)
 	}
 	flush()

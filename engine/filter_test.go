@@ -17,6 +17,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
@@ -47,7 +49,7 @@ func passes(f engine.Filter, r engine.Record) bool {
 // brought of it.
 type filterWorld struct {
 	t       testing.TB
-	e       *engine.Engine
+	e       *engine.Rig
 	rng     *rand.Rand
 	topic   engine.Topic
 	all     []engine.Job
@@ -89,10 +91,10 @@ func (w *filterWorld) job() {
 	if w.rng.IntN(6) == 0 {
 		id, err := e.NewJobID(w.topic)
 		must(t, err)
-		_, fence, err := e.Receive(ctx, id, w.spec(), 50, 0, engine.Shown{})
+		_, fence, err := e.Receive(ctx, id, w.spec(), 50, 0, runtime.Shown{})
 		must(t, err)
-		p := &pen{t, e, engine.Report{Job: id, Fence: fence}}
-		must(t, p.write(engine.Report{Type: engine.JobProgress, Tenths: 10}).Err)
+		p := &pen{t, e, runtime.Report{Job: id, Fence: fence}}
+		must(t, p.write(runtime.Report{Type: engine.JobProgress, Tenths: 10}).Err)
 		return
 	}
 	got, err := e.Enqueue(ctx, w.spec())
@@ -105,7 +107,7 @@ func (w *filterWorld) job() {
 	case 2:
 	default:
 		p, _ := start(t, e, got.ID, 1)
-		must(t, p.write(engine.Report{Type: engine.JobProgress, Tenths: 100}).Err)
+		must(t, p.write(runtime.Report{Type: engine.JobProgress, Tenths: 100}).Err)
 		w.end(p)
 	}
 }
@@ -114,12 +116,12 @@ func (w *filterWorld) end(p *pen) {
 	failed := &engine.JobError{Code: "error", Message: `"state":"queued"`}
 	switch w.rng.IntN(5) {
 	case 0:
-		must(w.t, p.write(engine.Report{Type: engine.JobSucceeded}).Err)
+		must(w.t, p.write(runtime.Report{Type: engine.JobSucceeded}).Err)
 	case 1:
-		must(w.t, p.write(engine.Report{Type: engine.JobFailed, Error: failed}).Err)
+		must(w.t, p.write(runtime.Report{Type: engine.JobFailed, Error: failed}).Err)
 	case 2:
 		// The tick is of a running job, though the call that brings it ends the attempt.
-		reports := []engine.Report{{Type: engine.JobProgress, Tenths: 150}, {Type: engine.JobRetrying, Error: failed, RetryAt: time.Now(), Retries: 1}}
+		reports := []runtime.Report{{Type: engine.JobProgress, Tenths: 150}, {Type: engine.JobRetrying, Error: failed, RetryAt: time.Now(), Retries: 1}}
 		for i := range reports {
 			p.r.Fence.Seq++
 			reports[i].Job, reports[i].Fence = p.r.Job, p.r.Fence
@@ -127,25 +129,25 @@ func (w *filterWorld) end(p *pen) {
 		acks, err := w.e.Commit(soon(w.t), reports...)
 		must(w.t, err, acks[0].Err, acks[1].Err)
 	case 3:
-		must(w.t, p.write(engine.Report{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("c")}).Err)
+		must(w.t, p.write(runtime.Report{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("c")}).Err)
 	case 4:
 		parts := make([]engine.Child, 3)
 		for i := range parts {
 			parts[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: w.spec()}
 		}
-		parts, plan, err := engine.PlanFanOut("all", w.topic, engine.DefaultQueue, parts)
-		must(w.t, err, p.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+		parts, plan, err := runtime.PlanFanOut("all", w.topic, engine.DefaultQueue, parts)
+		must(w.t, err, p.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 		must(w.t, w.e.Spawn(soon(w.t), p.r.Job, p.r.Fence, 0, "all", parts))
-		must(w.t, p.write(engine.Report{Type: engine.JobAwaiting}).Err)
-		child, _ := start(w.t, w.e, engine.ChildID(p.r.Job, "all", "1"), 1)
-		must(w.t, child.write(engine.Report{Type: engine.JobProgress, Tenths: 500}).Err) // and its parent
-		must(w.t, w.e.Cancel(soon(w.t), engine.ChildID(p.r.Job, "all", "2")))
+		must(w.t, p.write(runtime.Report{Type: engine.JobAwaiting}).Err)
+		child, _ := start(w.t, w.e, runtime.ChildID(p.r.Job, "all", "1"), 1)
+		must(w.t, child.write(runtime.Report{Type: engine.JobProgress, Tenths: 500}).Err) // and its parent
+		must(w.t, w.e.Cancel(soon(w.t), runtime.ChildID(p.r.Job, "all", "2")))
 	}
 }
 
 // newFilterWorld fills a topic, reads it unfiltered, and holds what the tail brought
 // against it.
-func newFilterWorld(t testing.TB, e *engine.Engine, topic engine.Topic, seed uint64) *filterWorld {
+func newFilterWorld(t testing.TB, e *engine.Rig, topic engine.Topic, seed uint64) *filterWorld {
 	w := &filterWorld{t: t, e: e, rng: rand.New(rand.NewPCG(seed, 1)), topic: topic, tailed: make(chan engine.Entry, 10_000), stands: make(chan struct{})}
 	defer e.Listen(topic, w)()
 	ctx := soon(t)
@@ -200,7 +202,7 @@ func decoded(t testing.TB, views []engine.View) []engine.Job {
 
 func (w *filterWorld) snapshot(f engine.Filter) (jobs []engine.Job) {
 	w.t.Helper()
-	p, err := engine.NewPaging("", 0, f)
+	p, err := stream.NewPaging("", 0, f)
 	must(w.t, err)
 	for final := false; !final; {
 		var part []engine.View
@@ -316,7 +318,7 @@ func (w *filterWorld) entries() (entries []engine.Entry) {
 
 // testFilters: a filtered list, snapshot, replay and tail have exactly what filtering the
 // unfiltered gives.
-func testFilters(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testFilters(t *testing.T, ctx context.Context, e *engine.Rig) {
 	w := newFilterWorld(t, e, "filters:1", rand.Uint64())
 	w.check(engine.Filter{})
 	for range scale(40, 1000) {
@@ -386,7 +388,7 @@ func TestAFilteredPageLooksAtABoundedNumber(t *testing.T) {
 			if !slices.Equal(pages, c.pages) {
 				t.Errorf("%s by %d: pages of %v, want %v", c.kind, c.limit, pages, c.pages)
 			}
-			p, err := engine.NewPaging("", 0, q.Filter)
+			p, err := stream.NewPaging("", 0, q.Filter)
 			must(t, err)
 			parts := 0
 			for final := false; !final; parts++ {
@@ -423,13 +425,13 @@ func TestAJobIsHeardToLeaveAFiltersState(t *testing.T) {
 		}
 		id, err := e.NewJobID("user:42")
 		must(t, err)
-		_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: "user:42", Type: "export"}, 50, 0, engine.Shown{})
+		_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: "user:42", Type: "export"}, 50, 0, runtime.Shown{})
 		must(t, err)
-		p := &pen{t, e, engine.Report{Job: id, Fence: fence}}
-		must(t, p.write(engine.Report{Type: engine.JobProgress}).Err, e.Received(soon(t), id, nil))
+		p := &pen{t, e, runtime.Report{Job: id, Fence: fence}}
+		must(t, p.write(runtime.Report{Type: engine.JobProgress}).Err, e.Received(soon(t), id, nil))
 		hears(engine.JobReceiving, engine.JobQueued)
 		p, _ = start(t, e, id, 1)
-		must(t, p.write(engine.Report{Type: engine.JobProgress}).Err, p.write(engine.Report{Type: engine.JobRetrying, RetryAt: time.Now(), Error: &engine.JobError{Code: "error"}}).Err)
+		must(t, p.write(runtime.Report{Type: engine.JobProgress}).Err, p.write(runtime.Report{Type: engine.JobRetrying, RetryAt: time.Now(), Error: &engine.JobError{Code: "error"}}).Err)
 		must(t, e.Cancel(soon(t), id))
 		hears(engine.JobStarted, engine.JobProgress, engine.JobRetrying, engine.JobCanceled)
 	})

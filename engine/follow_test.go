@@ -31,7 +31,7 @@ func sharing(change func(*engine.Options)) engine.Options {
 }
 
 // with opens an engine with given options.
-func with(t testing.TB, url string, o engine.Options) *engine.Engine {
+func with(t testing.TB, url string, o engine.Options) *engine.Rig {
 	t.Helper()
 	return open(t, url, func(own *engine.Options) {
 		logger := own.Logger
@@ -60,7 +60,7 @@ type load struct {
 
 // newLoad starts a reader a topic, at e. seen, if any, hears the count of all
 // updates that readers were given; it may drop one.
-func newLoad(ctx context.Context, e *engine.Engine, topics int, seen func(total int64, u engine.Update) (drop bool)) *load {
+func newLoad(ctx context.Context, e *engine.Rig, topics int, seen func(total int64, u engine.Update) (drop bool)) *load {
 	l := &load{ledger: newLedger(), readers: map[engine.Topic]*reader{}}
 	ctx, l.stop = context.WithCancel(ctx)
 	var total atomic.Int64
@@ -80,7 +80,7 @@ func newLoad(ctx context.Context, e *engine.Engine, topics int, seen func(total 
 // write runs jobs in each topic, all at once, of about n records each. A job waits
 // now and then until its topic's reader is less than a random distance behind, so
 // that readers are live at times, a page behind at others, and out of buffer.
-func (l *load) write(ctx context.Context, e *engine.Engine, seed uint64, jobs, n int) error {
+func (l *load) write(ctx context.Context, e *engine.Rig, seed uint64, jobs, n int) error {
 	errs := make(chan error, jobs*len(l.readers))
 	for topic, r := range l.readers {
 		for k := range jobs {
@@ -116,7 +116,7 @@ func (l *load) write(ctx context.Context, e *engine.Engine, seed uint64, jobs, n
 
 // settle waits until every reader holds its topic's head as e sees it, and ends
 // them.
-func (l *load) settle(ctx context.Context, e *engine.Engine) error {
+func (l *load) settle(ctx context.Context, e *engine.Rig) error {
 	defer l.done.Wait()
 	defer l.stop()
 	var all error

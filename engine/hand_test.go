@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A hand writes one job, as a worker would, and enters what it is told into the
 // ledger. While Redis is away it sends the same reports again.
 type hand struct {
-	e      *engine.Engine
+	e      *engine.Rig
 	ledger *ledger
-	r      engine.Report
+	r      runtime.Report
 	topic  engine.Topic
 	tenths int
 
@@ -46,7 +47,7 @@ var errLost = errors.New("the attempt was lost")
 
 // open enqueues the hand's job.
 func (h *hand) open(ctx context.Context) error {
-	s := engine.Spec{Topic: h.topic, Type: "export", Title: "Orders", Key: engine.NewToken()}
+	s := engine.Spec{Topic: h.topic, Type: "export", Title: "Orders", Key: runtime.NewToken()}
 	for {
 		asked := time.Now()
 		got, err := h.e.Enqueue(ctx, s)
@@ -57,7 +58,7 @@ func (h *hand) open(ctx context.Context) error {
 		if err != nil && !errors.Is(err, engine.ErrUnreplicated) {
 			return err
 		}
-		h.r = engine.Report{Job: got.ID}
+		h.r = runtime.Report{Job: got.ID}
 		h.ledger.add(fact{topic: h.topic, job: got.ID, kind: engine.JobQueued, asked: asked})
 		return nil
 	}
@@ -65,8 +66,8 @@ func (h *hand) open(ctx context.Context) error {
 
 // begin starts an attempt.
 func (h *hand) begin(ctx context.Context, attempt int) error {
-	h.r.Fence = engine.Fence{Attempt: attempt, Token: engine.NewToken()}
-	return h.write(ctx, engine.Report{Type: engine.JobStarted})
+	h.r.Fence = runtime.Fence{Attempt: attempt, Token: runtime.NewToken()}
+	return h.write(ctx, runtime.Report{Type: engine.JobStarted})
 }
 
 // rescue goes on with the job as the next worker would, whatever attempt Redis
@@ -93,10 +94,10 @@ func (h *hand) rescue(ctx context.Context) error {
 // write commits the attempt's next reports.
 //
 // This is how a run recovers when Redis has lost what it had acknowledged (a
-// failover, a restart): the *engine.GapError says up to which report the attempt is
+// failover, a restart): the *runtime.GapError says up to which report the attempt is
 // known, so the run numbers on from there and sends what it shows now. A job
 // record carries the job's whole view, so none of the lost ones is needed again.
-func (h *hand) write(ctx context.Context, reports ...engine.Report) error {
+func (h *hand) write(ctx context.Context, reports ...runtime.Report) error {
 	for i := range reports {
 		h.r.Fence.Seq++
 		reports[i].Job, reports[i].Fence = h.r.Job, h.r.Fence
@@ -114,7 +115,7 @@ func (h *hand) write(ctx context.Context, reports ...engine.Report) error {
 		case err != nil:
 			return err
 		}
-		var gap *engine.GapError
+		var gap *runtime.GapError
 		if errors.As(acks[0].Err, &gap) {
 			h.gaps++
 			h.r.Fence.Seq = gap.Have
@@ -124,7 +125,7 @@ func (h *hand) write(ctx context.Context, reports ...engine.Report) error {
 			}
 			continue
 		}
-		if errors.Is(acks[0].Err, engine.ErrSuperseded) {
+		if errors.Is(acks[0].Err, runtime.ErrSuperseded) {
 			return fmt.Errorf("%w: %w", errLost, acks[0].Err)
 		}
 		for i, a := range acks {
@@ -147,7 +148,7 @@ func (h *hand) work(ctx context.Context, rng *rand.Rand, n int, pace func() erro
 		if err := pace(); err != nil {
 			return err
 		}
-		batch := make([]engine.Report, 1+rng.IntN(12))
+		batch := make([]runtime.Report, 1+rng.IntN(12))
 		for i := range batch {
 			batch[i] = h.something(rng, n)
 		}
@@ -155,7 +156,7 @@ func (h *hand) work(ctx context.Context, rng *rand.Rand, n int, pace func() erro
 			return err
 		}
 		if done < n/2 && done+len(batch) >= n/2 {
-			err := h.sure(ctx, engine.Report{
+			err := h.sure(ctx, runtime.Report{
 				Type: engine.JobRetrying, Error: &engine.JobError{Code: "error", Message: "the disk is full"},
 				Retries: 1, RetryAt: time.Now().Add(time.Second),
 			})
@@ -176,7 +177,7 @@ func (h *hand) work(ctx context.Context, rng *rand.Rand, n int, pace func() erro
 		}
 		done += len(batch)
 	}
-	ends := []engine.Report{
+	ends := []runtime.Report{
 		{Type: engine.JobSucceeded, Result: []byte(`{"rows":10}`)},
 		{Type: engine.JobFailed, Error: &engine.JobError{Code: "permanent", Message: "no such table"}},
 		{Type: engine.JobCanceled},
@@ -185,7 +186,7 @@ func (h *hand) work(ctx context.Context, rng *rand.Rand, n int, pace func() erro
 }
 
 // sure is write, with a rescue where Redis has lost the attempt itself.
-func (h *hand) sure(ctx context.Context, reports ...engine.Report) error {
+func (h *hand) sure(ctx context.Context, reports ...runtime.Report) error {
 	for {
 		err := h.write(ctx, reports...)
 		if !errors.Is(err, errLost) {
@@ -197,19 +198,19 @@ func (h *hand) sure(ctx context.Context, reports ...engine.Report) error {
 	}
 }
 
-func (h *hand) something(rng *rand.Rand, n int) engine.Report {
+func (h *hand) something(rng *rand.Rand, n int) runtime.Report {
 	h.tenths = min(h.tenths+rng.IntN(1+2*1000/n), 999)
-	shown := &engine.Shown{Progress: engine.Progress{Done: int64(h.tenths), Total: 1000, Unit: "rows"}, Message: "reading"}
+	shown := &runtime.Shown{Progress: engine.Progress{Done: int64(h.tenths), Total: 1000, Unit: "rows"}, Message: "reading"}
 	switch rng.IntN(20) {
 	case 0:
 		shown.Stage = engine.Stage{Name: "write", Index: 1, Count: 3}
-		return engine.Report{Type: engine.JobStage, Tenths: h.tenths, Shown: shown}
+		return runtime.Report{Type: engine.JobStage, Tenths: h.tenths, Shown: shown}
 	case 1:
-		return engine.Report{Type: engine.JobLog, Tenths: h.tenths, Log: &engine.LogLine{Level: "warn", Text: "row 7: no date"}}
+		return runtime.Report{Type: engine.JobLog, Tenths: h.tenths, Log: &engine.LogLine{Level: "warn", Text: "row 7: no date"}}
 	case 2:
-		return engine.Report{Type: engine.JobCheckpoint, Tenths: h.tenths, Checkpoint: []byte("offset 4096"), Shown: shown}
+		return runtime.Report{Type: engine.JobCheckpoint, Tenths: h.tenths, Checkpoint: []byte("offset 4096"), Shown: shown}
 	}
-	return engine.Report{Type: engine.JobProgress, Tenths: h.tenths, Shown: shown}
+	return runtime.Report{Type: engine.JobProgress, Tenths: h.tenths, Shown: shown}
 }
 
 func (h *hand) notify(ctx context.Context, k int) error {
@@ -231,7 +232,7 @@ func (h *hand) notify(ctx context.Context, k int) error {
 }
 
 // beating reads the last heartbeat of every running job.
-func beating(ctx context.Context, e *engine.Engine) (map[engine.JobID]string, error) {
+func beating(ctx context.Context, e *engine.Rig) (map[engine.JobID]string, error) {
 	shards, err := e.Silent(ctx, slices.Repeat([]uint64{1 << 53}, e.Shards()))
 	all := map[engine.JobID]string{}
 	for _, s := range shards {
@@ -241,7 +242,7 @@ func beating(ctx context.Context, e *engine.Engine) (map[engine.JobID]string, er
 }
 
 // lastBeat is what a claim names a job's last heartbeat by; "" for one that does not run.
-func lastBeat(t testing.TB, e *engine.Engine, job engine.JobID) string {
+func lastBeat(t testing.TB, e *engine.Rig, job engine.JobID) string {
 	t.Helper()
 	beats, err := beating(soon(t), e)
 	must(t, err)

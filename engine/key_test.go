@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A key points to its job while that is kept, unless the job's end frees it.
 func TestAKeyLivesAsLongAsItSays(t *testing.T) {
-	ends := map[string]engine.Report{
+	ends := map[string]runtime.Report{
 		"succeeded": {Type: engine.JobSucceeded},
 		"failed":    {Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}},
 		"canceled":  {Type: engine.JobCanceled},
@@ -50,7 +51,11 @@ func TestAKeyThatIsFreedWithinACall(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, oneShard)
 		spec := engine.Spec{Topic: "user:42", Type: "export", Key: "once", KeyLife: engine.KeyWhileLive}
-		answers := make(chan engine.Enqueued, 4)
+		answers := make(chan engine.Answer, 4)
+		enqueue := func(id engine.JobID) error {
+			return e.SubmitOperation(engine.JobQueued, spec.Topic, id, "enqueue:user:42:once", answers, "@attempt", 1, "ty", spec.Type,
+				"c", `,"type":"export"`, "pl", "null", "q", "default", "ma", 4, "kl", string(spec.KeyLife))
+		}
 		var ids [3]engine.JobID
 		for i := range ids {
 			var err error
@@ -58,18 +63,17 @@ func TestAKeyThatIsFreedWithinACall(t *testing.T) {
 			must(t, err)
 		}
 		e.Together(func() {
-			must(t, e.SubmitMake(spec, ids[0], answers), e.SubmitMake(spec, ids[1], answers),
-				e.SubmitCancel("user:42", ids[0]), e.SubmitMake(spec, ids[2], answers))
+			must(t, enqueue(ids[0]), enqueue(ids[1]), e.SubmitOperation(engine.JobCanceling, spec.Topic, ids[0], "~cancel", nil), enqueue(ids[2]))
 		})
-		for i, want := range []engine.Enqueued{{ID: ids[0]}, {ID: ids[0], Existing: true}, {ID: ids[2]}} {
-			if got := <-answers; got.ID != want.ID || got.Existing != want.Existing {
+		for i, want := range []engine.Answer{{ids[0], true}, {ids[0], false}, {ids[2], true}} {
+			if got := <-answers; got != want {
 				t.Errorf("call %d: %+v, want %+v", i, got, want)
 			}
 		}
 		goes(t, e, shardKey(e, "op:enqueue:user:42:once"), 0)
 		// The first call once more, as a client repeats what it has no answer to: it has
 		// made its job, and makes no other.
-		must(t, e.SubmitMake(spec, ids[0], answers))
+		must(t, enqueue(ids[0]))
 		if got := <-answers; got.ID != ids[0] {
 			t.Errorf("repeated: %+v, want job %s", got, ids[0])
 		}
@@ -94,17 +98,17 @@ func TestAnEndedJobCanBeTriedAgainForAWhile(t *testing.T) {
 			o.Shards, o.RetryFailed, o.RetrySucceeded = 1, 3*time.Hour, time.Hour
 		})
 		for name, c := range map[string]struct {
-			end        engine.Report
+			end        runtime.Report
 			most       time.Duration
 			checkpoint string
 		}{
-			"succeeded": {engine.Report{Type: engine.JobSucceeded}, time.Hour, ""},
-			"failed":    {engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}}, 3 * time.Hour, "offset"},
-			"canceled":  {engine.Report{Type: engine.JobCanceled}, 3 * time.Hour, "offset"},
+			"succeeded": {runtime.Report{Type: engine.JobSucceeded}, time.Hour, ""},
+			"failed":    {runtime.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}}, 3 * time.Hour, "offset"},
+			"canceled":  {runtime.Report{Type: engine.JobCanceled}, 3 * time.Hour, "offset"},
 		} {
 			d := newDesk(t, e, "user:42")
 			d.start(1)
-			must(t, d.write(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("offset")}).Err, d.write(c.end).Err)
+			must(t, d.write(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("offset")}).Err, d.write(c.end).Err)
 			job, shelf := shardKey(e, "j:"+string(d.job)), shardKey(e, "p:"+string(d.job))
 			goes(t, e, shelf, c.most)
 			if left, err := e.Redis().HMGet(soon(t), job, "pl", "cp").Result(); err != nil || left[0] != nil || left[1] != nil {

@@ -155,7 +155,7 @@ func newReader(topic engine.Topic, after engine.Cursor) *reader {
 
 // follow reads until ctx ends. drop, if any, keeps an update from the reader: the
 // plant that shows that the checks see a loss.
-func (r *reader) follow(ctx context.Context, e *engine.Engine, drop func(engine.Update) bool) {
+func (r *reader) follow(ctx context.Context, e *engine.Rig, drop func(engine.Update) bool) {
 	for u, err := range e.Follow(ctx, engine.FollowQuery{Topic: r.topic, After: r.cursor}) {
 		if err != nil {
 			r.mu.Lock()

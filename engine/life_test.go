@@ -7,31 +7,32 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 var (
 	lost  = engine.JobError{Code: "worker_lost", Message: "no heartbeat"}
-	retry = engine.Report{Type: engine.JobRetrying, Error: &lost, RetryAt: time.Unix(1_900_000_000, 0), Retries: 1}
+	retry = runtime.Report{Type: engine.JobRetrying, Error: &lost, RetryAt: time.Unix(1_900_000_000, 0), Retries: 1}
 )
 
 // jobActions are everything that can happen to a job.
 var jobActions = map[string]func(*desk) error{
 	"start":    func(d *desk) error { return d.start(max(1, currentAttempt(d))).Err },
-	"progress": func(d *desk) error { return d.write(engine.Report{Type: engine.JobProgress, Tenths: 500}).Err },
+	"progress": func(d *desk) error { return d.write(runtime.Report{Type: engine.JobProgress, Tenths: 500}).Err },
 	"checkpoint": func(d *desk) error {
-		return d.write(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("c")}).Err
+		return d.write(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("c")}).Err
 	},
-	"stage": func(d *desk) error { return d.write(engine.Report{Type: engine.JobStage}).Err },
+	"stage": func(d *desk) error { return d.write(runtime.Report{Type: engine.JobStage}).Err },
 	"log": func(d *desk) error {
-		return d.write(engine.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: "info", Text: "x"}}).Err
+		return d.write(runtime.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: "info", Text: "x"}}).Err
 	},
 	"retry":     func(d *desk) error { return d.write(retry).Err },
-	"hand back": func(d *desk) error { return d.write(engine.Report{Type: engine.JobQueued}).Err },
-	"pause":     func(d *desk) error { return d.write(engine.Report{Type: engine.JobPaused}).Err },
-	"succeed":   func(d *desk) error { return d.write(engine.Report{Type: engine.JobSucceeded}).Err },
-	"fail":      func(d *desk) error { return d.write(engine.Report{Type: engine.JobFailed, Error: &lost}).Err },
-	"give up":   func(d *desk) error { return d.write(engine.Report{Type: engine.JobCanceled}).Err },
-	"await":     func(d *desk) error { return d.write(engine.Report{Type: engine.JobAwaiting}).Err },
+	"hand back": func(d *desk) error { return d.write(runtime.Report{Type: engine.JobQueued}).Err },
+	"pause":     func(d *desk) error { return d.write(runtime.Report{Type: engine.JobPaused}).Err },
+	"succeed":   func(d *desk) error { return d.write(runtime.Report{Type: engine.JobSucceeded}).Err },
+	"fail":      func(d *desk) error { return d.write(runtime.Report{Type: engine.JobFailed, Error: &lost}).Err },
+	"give up":   func(d *desk) error { return d.write(runtime.Report{Type: engine.JobCanceled}).Err },
+	"await":     func(d *desk) error { return d.write(runtime.Report{Type: engine.JobAwaiting}).Err },
 	"Cancel":    func(d *desk) error { return d.e.Cancel(soon(d.t), d.job) },
 	"Pause":     func(d *desk) error { return d.e.Pause(soon(d.t), d.job) },
 	"Resume":    func(d *desk) error { return d.e.Resume(soon(d.t), d.job) },
@@ -71,11 +72,11 @@ type jobState struct {
 
 var jobStates = []jobState{
 	{
-		name: "queued", state: engine.Queued, refused: engine.ErrSuperseded,
+		name: "queued", state: engine.Queued, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"start": engine.JobStarted, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
-		name: "running", reach: []string{"start"}, state: engine.Running, refused: engine.ErrSuperseded,
+		name: "running", reach: []string{"start"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
 			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
 			// Nobody has asked it to pause, and it has no children to wait for.
@@ -86,7 +87,7 @@ var jobStates = []jobState{
 		},
 	},
 	{
-		name: "pausing", reach: []string{"start", "Pause"}, state: engine.Running, refused: engine.ErrSuperseded,
+		name: "pausing", reach: []string{"start", "Pause"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
 			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
 			"pause": engine.JobPaused, "await": engine.JobPaused, "retry": engine.JobPaused, "hand back": engine.JobPaused,
@@ -95,7 +96,7 @@ var jobStates = []jobState{
 		},
 	},
 	{
-		name: "canceling", reach: []string{"start", "Cancel"}, state: engine.Running, refused: engine.ErrSuperseded,
+		name: "canceling", reach: []string{"start", "Cancel"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
 			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
 			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "await": engine.JobCanceled,
@@ -105,7 +106,7 @@ var jobStates = []jobState{
 		otherwise: map[string]error{"Pause": engine.ErrState},
 	},
 	{
-		name: "pausing and canceling", reach: []string{"start", "Pause", "Cancel"}, state: engine.Running, refused: engine.ErrSuperseded,
+		name: "pausing and canceling", reach: []string{"start", "Pause", "Cancel"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
 			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
 			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "await": engine.JobCanceled,
@@ -115,31 +116,31 @@ var jobStates = []jobState{
 		otherwise: map[string]error{"Pause": engine.ErrState},
 	},
 	{
-		name: "retrying", reach: []string{"start", "retry"}, state: engine.Retrying, refused: engine.ErrSuperseded,
+		name: "retrying", reach: []string{"start", "retry"}, state: engine.Retrying, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
-		name: "stalled", reach: []string{"start", "Stall"}, state: engine.Retrying, refused: engine.ErrSuperseded,
+		name: "stalled", reach: []string{"start", "Stall"}, state: engine.Retrying, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
-		name: "handed back", reach: []string{"start", "hand back"}, state: engine.Queued, refused: engine.ErrSuperseded,
+		name: "handed back", reach: []string{"start", "hand back"}, state: engine.Queued, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{
-		name: "paused", reach: []string{"start", "Pause", "pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
+		name: "paused", reach: []string{"start", "Pause", "pause"}, state: engine.Paused, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobQueued},
 	},
 	{
-		name: "paused before its start", reach: []string{"Pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
+		name: "paused before its start", reach: []string{"Pause"}, state: engine.Paused, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobQueued},
 	},
 	{
-		name: "paused while retrying", reach: []string{"start", "retry", "Pause"}, state: engine.Paused, refused: engine.ErrSuperseded,
+		name: "paused while retrying", reach: []string{"start", "retry", "Pause"}, state: engine.Paused, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobQueued},
 	},
 	{
-		name: "resumed", reach: []string{"start", "Pause", "pause", "Resume"}, state: engine.Queued, refused: engine.ErrSuperseded,
+		name: "resumed", reach: []string{"start", "Pause", "pause", "Resume"}, state: engine.Queued, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{"start": engine.JobResumed, "Cancel": engine.JobCanceled, "Fail": engine.JobFailed, "Pause": engine.JobPaused, "Resume": ""},
 	},
 	{name: "succeeded", reach: []string{"start", "succeed"}, state: engine.Succeeded, refused: engine.ErrEnded},

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
@@ -61,26 +62,26 @@ func TestAReportIsBounded(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		d := newDesk(t, open(t, url, nil), "user:42")
 		d.start(1)
-		shown := func(s engine.Shown) engine.Report { return engine.Report{Type: engine.JobProgress, Shown: &s} }
+		shown := func(s runtime.Shown) runtime.Report { return runtime.Report{Type: engine.JobProgress, Shown: &s} }
 		for _, c := range []struct {
 			name   string
-			report engine.Report
+			report runtime.Report
 			says   []string
 		}{
-			{"message at the bound", shown(engine.Shown{Message: times("m", 1<<10)}), nil},
-			{"message over it", shown(engine.Shown{Message: times("m", 1<<10+1)}), []string{"message", "1025", "1024"}},
-			{"unit over its bound", shown(engine.Shown{Progress: engine.Progress{Unit: times("u", 33)}}), []string{"unit", "33", "32"}},
-			{"stage over its bound", shown(engine.Shown{Stage: engine.Stage{Name: times("s", 65)}}), []string{"stage", "65", "64"}},
-			{"percent below 0", engine.Report{Type: engine.JobProgress, Tenths: -1}, []string{"percent", "-1", "1000"}},
-			{"percent over 100", engine.Report{Type: engine.JobProgress, Tenths: 1001}, []string{"percent", "1001", "1000"}},
-			{"log line at the bound", engine.Report{Type: engine.JobLog, Log: &engine.LogLine{Text: times("l", 1<<10)}}, nil},
-			{"log line over it", engine.Report{Type: engine.JobLog, Log: &engine.LogLine{Text: times("l", 1<<10+1)}}, []string{"log", "1025", "1024"}},
-			{"checkpoint at the bound", engine.Report{Type: engine.JobCheckpoint, Checkpoint: make([]byte, 1<<20)}, nil},
-			{"checkpoint over it", engine.Report{Type: engine.JobCheckpoint, Checkpoint: make([]byte, 1<<20+1)}, []string{"checkpoint", "1048577", "1048576"}},
-			{"result over its bound", engine.Report{Type: engine.JobSucceeded, Result: quoted(16<<10 + 1)}, []string{"result", "16385", "16384"}},
-			{"result that is no JSON", engine.Report{Type: engine.JobSucceeded, Result: []byte("{rows")}, []string{"result", "JSON"}},
-			{"unknown type", engine.Report{Type: "job.exploded"}, []string{"job.exploded"}},
-			{"result at the bound", engine.Report{Type: engine.JobSucceeded, Result: quoted(16 << 10)}, nil},
+			{"message at the bound", shown(runtime.Shown{Message: times("m", 1<<10)}), nil},
+			{"message over it", shown(runtime.Shown{Message: times("m", 1<<10+1)}), []string{"message", "1025", "1024"}},
+			{"unit over its bound", shown(runtime.Shown{Progress: engine.Progress{Unit: times("u", 33)}}), []string{"unit", "33", "32"}},
+			{"stage over its bound", shown(runtime.Shown{Stage: engine.Stage{Name: times("s", 65)}}), []string{"stage", "65", "64"}},
+			{"percent below 0", runtime.Report{Type: engine.JobProgress, Tenths: -1}, []string{"percent", "-1", "1000"}},
+			{"percent over 100", runtime.Report{Type: engine.JobProgress, Tenths: 1001}, []string{"percent", "1001", "1000"}},
+			{"log line at the bound", runtime.Report{Type: engine.JobLog, Log: &engine.LogLine{Text: times("l", 1<<10)}}, nil},
+			{"log line over it", runtime.Report{Type: engine.JobLog, Log: &engine.LogLine{Text: times("l", 1<<10+1)}}, []string{"log", "1025", "1024"}},
+			{"checkpoint at the bound", runtime.Report{Type: engine.JobCheckpoint, Checkpoint: make([]byte, 1<<20)}, nil},
+			{"checkpoint over it", runtime.Report{Type: engine.JobCheckpoint, Checkpoint: make([]byte, 1<<20+1)}, []string{"checkpoint", "1048577", "1048576"}},
+			{"result over its bound", runtime.Report{Type: engine.JobSucceeded, Result: quoted(16<<10 + 1)}, []string{"result", "16385", "16384"}},
+			{"result that is no JSON", runtime.Report{Type: engine.JobSucceeded, Result: []byte("{rows")}, []string{"result", "JSON"}},
+			{"unknown type", runtime.Report{Type: "job.exploded"}, []string{"job.exploded"}},
+			{"result at the bound", runtime.Report{Type: engine.JobSucceeded, Result: quoted(16 << 10)}, nil},
 		} {
 			r := c.report
 			r.Job, r.Fence = d.job, d.r.Fence
@@ -123,7 +124,7 @@ func TestReportsThatNameNoJobAreRefused(t *testing.T) {
 	for _, id := range []engine.JobID{"", "4", "x", "9901JD0000000000000000000000"} {
 		for name, call := range map[string]func() error{
 			"Commit": func() error {
-				acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobProgress, Job: id, Fence: engine.Fence{Attempt: 1, Token: "t", Seq: 1}})
+				acks, err := e.Commit(soon(t), runtime.Report{Type: engine.JobProgress, Job: id, Fence: runtime.Fence{Attempt: 1, Token: "t", Seq: 1}})
 				if err == nil {
 					err = acks[0].Err
 				}
@@ -135,8 +136,8 @@ func TestReportsThatNameNoJobAreRefused(t *testing.T) {
 			"Fail":    func() error { return e.Fail(soon(t), id, 1, lost) },
 			"Cancel":  func() error { return e.Cancel(soon(t), id) },
 			"Heartbeat": func() error {
-				flags, err := e.Heartbeat(soon(t), []engine.Beat{{Job: id, Attempt: 1, Token: "t"}})
-				if err == nil && flags[0] == engine.FlagSuperseded {
+				flags, err := e.Heartbeat(soon(t), []runtime.Beat{{Job: id, Attempt: 1, Token: "t"}})
+				if err == nil && flags[0] == runtime.FlagSuperseded {
 					return engine.ErrNotFound // in its own words
 				}
 				return err
@@ -174,17 +175,17 @@ func TestARecordHasAtMost32KiB(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: topic, job: got.ID, held: engine.Beginning}
+			d := &desk{pen: &pen{t: t, e: e, r: runtime.Report{Job: got.ID}}, topic: topic, job: got.ID, held: engine.Beginning}
 			d.start(1)
-			shown := &engine.Shown{Message: times(unit, 1024/len(unit)), Stage: engine.Stage{Name: times(unit, 64/len(unit))}}
-			for _, r := range []engine.Report{
+			shown := &runtime.Shown{Message: times(unit, 1024/len(unit)), Stage: engine.Stage{Name: times(unit, 64/len(unit))}}
+			for _, r := range []runtime.Report{
 				{Type: engine.JobLog, Shown: shown, Log: &engine.LogLine{Level: "warn", Text: times(unit, 1024/len(unit))}},
 				{Type: engine.JobRetrying, Error: &engine.JobError{Code: "error", Message: times(unit, 1<<20)}},
 			} {
 				d.write(r)
 			}
 			d.start(2)
-			d.write(engine.Report{Type: engine.JobSucceeded, Shown: shown, Result: quoted(16 << 10)})
+			d.write(runtime.Report{Type: engine.JobSucceeded, Shown: shown, Result: quoted(16 << 10)})
 			cursor := engine.Beginning
 			for {
 				page, err := e.Replay(soon(t), topic, cursor)
@@ -219,13 +220,13 @@ func TestAnyStringMakesAValidRecord(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := &desk{pen: &pen{t: t, e: e, r: engine.Report{Job: got.ID}}, topic: topic, job: got.ID}
+			d := &desk{pen: &pen{t: t, e: e, r: runtime.Report{Job: got.ID}}, topic: topic, job: got.ID}
 			d.start(1)
 			short := s[:min(len(s), 30)]
-			d.write(engine.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: short, Text: s}, Shown: &engine.Shown{
+			d.write(runtime.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: short, Text: s}, Shown: &runtime.Shown{
 				Message: s, Stage: engine.Stage{Name: short}, Progress: engine.Progress{Done: 1, Unit: short},
 			}})
-			d.write(engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: s, Message: s}})
+			d.write(runtime.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: s, Message: s}})
 			if err := e.Notify(soon(t), topic, s, []byte("{\n  \"text\": 1\n}")); err != nil {
 				t.Fatal(err)
 			}
@@ -260,7 +261,7 @@ func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
 		t.Errorf("a notification: %v", err)
 	}
 	p, _ := start(t, e, enqueue(t, e), 1)
-	r := engine.Report{Type: engine.JobSucceeded, Job: p.r.Job, Fence: p.r.Fence, Result: []byte("\"\xff\"")}
+	r := runtime.Report{Type: engine.JobSucceeded, Job: p.r.Job, Fence: p.r.Fence, Result: []byte("\"\xff\"")}
 	r.Fence.Seq++
 	if _, err := e.Commit(soon(t), r); !errors.Is(err, engine.ErrInvalid) {
 		t.Errorf("a result: %v", err)

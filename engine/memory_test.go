@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -52,7 +53,7 @@ func BenchmarkRedisMemory(b *testing.B) {
 				r := begin(b, e, topic)
 				r.Type, r.Shown = engine.JobProgress, benchShown(0, 1000)
 				for written := 0; written <= 1<<20; {
-					batch := make([]engine.Report, 64)
+					batch := make([]runtime.Report, 64)
 					for k := range batch {
 						r.Fence.Seq++
 						r.Tenths = written * 999 / (2 << 20)
@@ -93,28 +94,28 @@ func each(n int, do func(i int)) {
 }
 
 // begin enqueues a job and starts its attempt.
-func begin(b *testing.B, e *engine.Engine, topic engine.Topic) engine.Report {
+func begin(b *testing.B, e *engine.Rig, topic engine.Topic) runtime.Report {
 	job, err := e.Enqueue(context.Background(), engine.Spec{Topic: topic, Type: "export", Title: "Orders 2025"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := engine.Report{
+	r := runtime.Report{
 		Type: engine.JobStarted, Job: job.ID,
-		Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1},
+		Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1},
 	}
 	commit(b, e, r)
 	return r
 }
 
-func commit(b *testing.B, e *engine.Engine, r engine.Report) {
+func commit(b *testing.B, e *engine.Rig, r runtime.Report) {
 	acks, err := e.Commit(context.Background(), r)
 	if err != nil || acks[0].Err != nil {
 		b.Error(err, acks)
 	}
 }
 
-func benchShown(done, total int64) *engine.Shown {
-	return &engine.Shown{
+func benchShown(done, total int64) *runtime.Shown {
+	return &runtime.Shown{
 		Progress: engine.Progress{Done: done, Total: total, Unit: "rows"},
 		Stage:    engine.Stage{Name: "read", Index: 1, Count: 3}, Message: "reading orders", ETA: 41 * time.Second,
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // The operations.
@@ -24,7 +25,7 @@ func (s *modelShard) enqueue(id engine.JobID, spec engine.Spec) {
 }
 
 // receive makes a job that waits for its input.
-func (s *modelShard) receive(id engine.JobID, spec engine.Spec, share int, fence engine.Fence, shown engine.Shown) {
+func (s *modelShard) receive(id engine.JobID, spec engine.Spec, share int, fence runtime.Fence, shown runtime.Shown) {
 	payload, _ := json.Marshal(spec.Payload)
 	j := &modelJob{
 		id: id, spec: spec, payload: payload, state: engine.Receiving, share: share, shown: shown,
@@ -37,7 +38,7 @@ func (s *modelShard) receive(id engine.JobID, spec engine.Spec, share int, fence
 }
 
 // received queues a job that has its input; one that is further stays as it is.
-func (s *modelShard) received(id engine.JobID, shown engine.Shown) error {
+func (s *modelShard) received(id engine.JobID, shown runtime.Shown) error {
 	j := s.find(id)
 	switch {
 	case j == nil:
@@ -48,7 +49,7 @@ func (s *modelShard) received(id engine.JobID, shown engine.Shown) error {
 		return nil
 	}
 	j.tenths = max(j.tenths, 10*j.share)
-	kind := j.wait(s, engine.JobQueued, engine.Queued, engine.Report{})
+	kind := j.wait(s, engine.JobQueued, engine.Queued, runtime.Report{})
 	j.shown = shown
 	s.write(j, kind, nil)
 	return nil
@@ -75,7 +76,7 @@ func (s *modelShard) cancel(id engine.JobID) error {
 	case j.state.Ended():
 		return engine.ErrEnded
 	case j.state != engine.Running:
-		j.end(s, engine.Canceled, engine.Report{})
+		j.end(s, engine.Canceled, runtime.Report{})
 		s.write(j, engine.JobCanceled, nil)
 	case !j.canceling:
 		j.canceling = true
@@ -116,7 +117,7 @@ func (s *modelShard) park(id engine.JobID) error {
 		return engine.ErrState
 	case j.parked != j.at:
 		j.parked, j.state, j.outcome.RetryAt = j.at, engine.Queued, time.Time{}
-		j.shown = engine.Shown{Message: fmt.Sprintf("waiting for a worker that knows %q", j.spec.Type)}
+		j.shown = runtime.Shown{Message: fmt.Sprintf("waiting for a worker that knows %q", j.spec.Type)}
 		s.write(j, engine.JobQueued, nil)
 	}
 	return nil
@@ -182,17 +183,17 @@ func (s *modelShard) stall(id engine.JobID, beat string, why *engine.JobError) e
 	case j.state.Ended():
 		return engine.ErrEnded
 	case j.state != engine.Running || j.beat != beat:
-		return engine.ErrSuperseded
+		return runtime.ErrSuperseded
 	}
 	kind := engine.JobStalled
 	if why != nil && j.canceling {
 		kind = engine.JobCanceled
-		j.end(s, engine.Canceled, engine.Report{})
+		j.end(s, engine.Canceled, runtime.Report{})
 	} else if why != nil {
 		kind = engine.JobFailed
-		j.end(s, engine.Failed, engine.Report{Error: why})
+		j.end(s, engine.Failed, runtime.Report{Error: why})
 	} else {
-		kind = j.wait(s, kind, engine.Retrying, engine.Report{})
+		kind = j.wait(s, kind, engine.Retrying, runtime.Report{})
 	}
 	s.write(j, kind, nil)
 	return nil
@@ -206,26 +207,26 @@ func (s *modelShard) fail(id engine.JobID, attempt int, why engine.JobError) err
 	case j.state.Ended():
 		return engine.ErrEnded
 	case j.at != attempt:
-		return engine.ErrSuperseded
+		return runtime.ErrSuperseded
 	}
-	j.end(s, engine.Failed, engine.Report{Error: &why})
+	j.end(s, engine.Failed, runtime.Report{Error: &why})
 	s.write(j, engine.JobFailed, nil)
 	return nil
 }
 
 // heartbeat gives the flag of a beat.
-func (s *modelShard) heartbeat(b engine.Beat) engine.Flag {
+func (s *modelShard) heartbeat(b runtime.Beat) runtime.Flag {
 	j := s.find(b.Job)
 	if j == nil || j.state != engine.Running || j.fence.Attempt != b.Attempt || j.fence.Token != b.Token {
-		return engine.FlagSuperseded
+		return runtime.FlagSuperseded
 	}
 	s.marks++
 	j.beat = strconv.Itoa(s.marks)
 	switch {
 	case j.canceling:
-		return engine.FlagCanceling
+		return runtime.FlagCanceling
 	case j.pausing:
-		return engine.FlagPausing
+		return runtime.FlagPausing
 	}
-	return engine.FlagNone
+	return runtime.FlagNone
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
 // stands tells whether a reader that holds a topic's records up to a cursor holds
@@ -93,7 +94,7 @@ func (w *modelWorld) replay(topic engine.Topic, c engine.Cursor) {
 }
 
 // entries checks that a page is exactly what follows.
-func (w *modelWorld) entries(t *modelTopic, pos int, page engine.Page) {
+func (w *modelWorld) entries(t *modelTopic, pos int, page stream.Page) {
 	w.t.Helper()
 	want := t.chain[pos+1:]
 	if len(page.Entries) != len(want) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // receiveStep makes a job that waits for its input; its receiver reports like a run.
@@ -14,7 +15,7 @@ func (w *modelWorld) receiveStep() {
 	id, err := w.e.NewJobID(topic)
 	w.must(err)
 	share := 1 + w.pick("share", 90)
-	shown := engine.Shown{Stage: engine.Stage{Name: "receive"}, Progress: engine.Progress{Total: 1000, Unit: "bytes"}}
+	shown := runtime.Shown{Stage: engine.Stage{Name: "receive"}, Progress: engine.Progress{Total: 1000, Unit: "bytes"}}
 	_, fence, err := w.e.Receive(w.ctx, id, spec, share, 0, shown)
 	w.must(err)
 	s.receive(id, spec, share, fence, shown)
@@ -26,7 +27,7 @@ func (w *modelWorld) receiveStep() {
 		w.settle()
 	}
 	run := &modelRun{job: id, fence: fence}
-	run.sent = [][]engine.Report{w.reports(run, 1+w.pick("reports", 3))}
+	run.sent = [][]runtime.Report{w.reports(run, 1+w.pick("reports", 3))}
 	w.submit(run.sent, false)
 	w.runs = append(w.runs, run)
 }
@@ -58,7 +59,7 @@ func (w *modelWorld) receivedStep() {
 		w.settle()
 		return
 	}
-	shown := engine.Shown{Stage: engine.Stage{Name: "receive"}, Progress: engine.Progress{Done: 1000, Total: 1000, Unit: "bytes"}}
+	shown := runtime.Shown{Stage: engine.Stage{Name: "receive"}, Progress: engine.Progress{Done: 1000, Total: 1000, Unit: "bytes"}}
 	w.wanted("received", w.e.Received(w.ctx, id, &shown), s.received(id, shown))
 	w.settle()
 }
@@ -77,12 +78,12 @@ func (w *modelWorld) receiver(id engine.JobID) {
 	case j.state.Ended():
 		want = engine.ErrEnded
 	case j.state != engine.Receiving:
-		want = engine.ErrSuperseded
+		want = runtime.ErrSuperseded
 	}
 	if !errors.Is(err, want) || states[0] != j.state {
 		w.t.Fatalf("receiver of job %s, which is %q, states say %q: error %v, want %v", id, j.state, states[0], err, want)
 	}
-	if want == nil && got != (engine.Reception{Topic: j.spec.Topic, Fence: j.fence, Share: j.share}) {
+	if want == nil && got != (runtime.Reception{Topic: j.spec.Topic, Fence: j.fence, Share: j.share}) {
 		w.t.Fatalf("receiver of job %s is told %+v, want fence %+v and share %d", id, got, j.fence, j.share)
 	}
 }
@@ -90,7 +91,7 @@ func (w *modelWorld) receiver(id engine.JobID) {
 // cancelReception is cancel for a job that waits for its input.
 func (s *modelShard) cancelReception(id engine.JobID) error {
 	if j := s.find(id); j != nil && !j.state.Ended() && j.state != engine.Receiving {
-		return engine.ErrSuperseded
+		return runtime.ErrSuperseded
 	}
 	return s.cancel(id)
 }

@@ -44,7 +44,7 @@ type modelBackend struct {
 }
 
 type modelSide struct {
-	e *engine.Engine
+	e *engine.Rig
 	o engine.Options
 }
 
@@ -67,7 +67,7 @@ func newModelBackend(t *testing.T, addr string) *modelBackend {
 				t.Error(err)
 			}
 		})
-		b.sides = append(b.sides, modelSide{e, o})
+		b.sides = append(b.sides, modelSide{engine.NewRig(e), o})
 	}
 	return b
 }

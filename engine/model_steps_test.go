@@ -10,14 +10,15 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A modelRun is a worker's side of an attempt: what it believes, whatever Redis has
 // kept of it.
 type modelRun struct {
 	job   engine.JobID
-	fence engine.Fence // Seq: of the last report sent
-	sent  [][]engine.Report
+	fence runtime.Fence // Seq: of the last report sent
+	sent  [][]runtime.Report
 }
 
 // modelSteps are what a step may be, and how often it should come.
@@ -134,7 +135,7 @@ func (w *modelWorld) startStep() {
 	if !ok {
 		return
 	}
-	r := engine.Report{Type: engine.JobStarted, Job: id, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
+	r := runtime.Report{Type: engine.JobStarted, Job: id, Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1}}
 	if j := w.of(id).find(id); j != nil {
 		r.Fence.Attempt = j.at
 	}
@@ -146,9 +147,9 @@ func (w *modelWorld) startStep() {
 	case 9:
 		r.Fence.Seq = 2
 	}
-	run := &modelRun{job: id, fence: r.Fence, sent: [][]engine.Report{{r}}}
+	run := &modelRun{job: id, fence: r.Fence, sent: [][]runtime.Report{{r}}}
 	w.runs = append(w.runs, run)
-	w.submit([][]engine.Report{{r}}, w.chance("together", 4))
+	w.submit([][]runtime.Report{{r}}, w.chance("together", 4))
 }
 
 // reportStep sends batches of one to four runs, in one call or as it comes.
@@ -156,7 +157,7 @@ func (w *modelWorld) reportStep() {
 	if len(w.runs) == 0 {
 		return
 	}
-	var batches [][]engine.Report
+	var batches [][]runtime.Report
 	for range 1 + w.pick("batches", 8)/5*w.pick("more", 4) {
 		batches = append(batches, w.draw(w.anyRun()))
 	}
@@ -182,7 +183,7 @@ func (w *modelWorld) current(r *modelRun) bool {
 
 // draw makes a run's batch: mostly the next reports, but also an earlier batch
 // again, part of one, reports in another order, and numbers that skip.
-func (w *modelWorld) draw(run *modelRun) []engine.Report {
+func (w *modelWorld) draw(run *modelRun) []runtime.Report {
 	kind := w.pick("batch", 20)
 	last := run.sent[len(run.sent)-1-w.pick("which", min(len(run.sent), 3))]
 	switch kind {
@@ -214,11 +215,11 @@ func (w *modelWorld) draw(run *modelRun) []engine.Report {
 	return w.reports(run, 1+w.pick("reports", 6))
 }
 
-func (w *modelWorld) reports(run *modelRun, n int) []engine.Report {
-	batch := make([]engine.Report, n)
+func (w *modelWorld) reports(run *modelRun, n int) []runtime.Report {
+	batch := make([]runtime.Report, n)
 	for i := range batch {
 		run.fence.Seq++
-		batch[i] = w.report(engine.Report{Job: run.job, Fence: run.fence})
+		batch[i] = w.report(runtime.Report{Job: run.job, Fence: run.fence})
 	}
 	run.sent = append(run.sent, batch)
 	return batch
@@ -238,12 +239,12 @@ var (
 )
 
 // report fills in what happened.
-func (w *modelWorld) report(r engine.Report) engine.Report {
+func (w *modelWorld) report(r runtime.Report) runtime.Report {
 	r.Type = modelKinds[w.pick("type", len(modelKinds))]
 	r.Tenths = w.pick("tenths", 1001)
 	if k := w.pick("shown", 6); k < 4 {
 		text := w.pick("text", len(modelTexts))
-		r.Shown = &engine.Shown{
+		r.Shown = &runtime.Shown{
 			Progress: engine.Progress{Done: int64(r.Tenths) * int64(k), Total: int64(k) * 1000, Unit: modelUnits[text%3]},
 			Message:  modelTexts[text], Indeterminate: k == 1, ETA: time.Duration(k) * 700 * time.Millisecond,
 		}
@@ -269,9 +270,9 @@ func (w *modelWorld) report(r engine.Report) engine.Report {
 
 // submit sends the batches, in one call of the script a shard or as the committer
 // takes them, and holds answers and records against the model.
-func (w *modelWorld) submit(batches [][]engine.Report, together bool) {
+func (w *modelWorld) submit(batches [][]runtime.Report, together bool) {
 	type reply struct {
-		acks []engine.Ack
+		acks []runtime.Ack
 		err  error
 	}
 	replies := make([]chan reply, len(batches))
@@ -279,7 +280,7 @@ func (w *modelWorld) submit(batches [][]engine.Report, together bool) {
 		for i, b := range batches {
 			replies[i] = make(chan reply, 1)
 			done := replies[i]
-			w.must(w.e.Submit(b, func(acks []engine.Ack, err error) { done <- reply{acks, err} }))
+			w.must(w.e.Submit(b, func(acks []runtime.Ack, err error) { done <- reply{acks, err} }))
 		}
 	}
 	if together {
@@ -307,13 +308,13 @@ func (w *modelWorld) submit(batches [][]engine.Report, together bool) {
 }
 
 // answered holds an answer against what the model expects.
-func (w *modelWorld) answered(r engine.Report, got engine.Ack, want expected, alone bool) {
+func (w *modelWorld) answered(r runtime.Report, got runtime.Ack, want expected, alone bool) {
 	w.t.Helper()
 	is := func() string {
 		return fmt.Sprintf("%s %d.%d of job %s: answer %+v", r.Type, r.Fence.Attempt, r.Fence.Seq, r.Job, got)
 	}
 	if want.refused != nil {
-		var gap *engine.GapError
+		var gap *runtime.GapError
 		if errors.As(got.Err, &gap) && want.gap == gap.Have && slices.Contains(want.refused, errGap) {
 			w.counts.gaps++
 			return
@@ -472,13 +473,13 @@ func (w *modelWorld) notifyStep() {
 }
 
 func (w *modelWorld) heartbeatStep() {
-	var beats []engine.Beat
-	var want []engine.Flag
+	var beats []runtime.Beat
+	var want []runtime.Flag
 	var refused []*modelShard
 	for _, run := range w.runs[max(0, len(w.runs)-6):] {
-		b := engine.Beat{Job: run.job, Attempt: run.fence.Attempt, Token: run.fence.Token}
+		b := runtime.Beat{Job: run.job, Attempt: run.fence.Attempt, Token: run.fence.Token}
 		flag := w.of(run.job).heartbeat(b)
-		if flag == engine.FlagSuperseded {
+		if flag == runtime.FlagSuperseded {
 			refused = append(refused, w.of(run.job))
 		}
 		beats, want = append(beats, b), append(want, flag)

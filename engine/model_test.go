@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
@@ -39,7 +40,7 @@ type modelJob struct {
 	state   engine.State
 	at      int // the current attempt
 	// fence is of the attempt that started last, and of its last report.
-	fence engine.Fence
+	fence runtime.Fence
 	// answered are the records of the fence's reports; those from batch on are of
 	// its last batch, which a repetition is told.
 	answered  map[uint64]*modelRecord
@@ -49,9 +50,9 @@ type modelJob struct {
 	pausing   bool
 	inherits  bool // a checkpoint, or a reception, of the job that it tries again
 	retryOf   engine.JobID
-	shown     engine.Shown
+	shown     runtime.Shown
 	resumed   *float64
-	outcome   engine.Report // Error, RetryAt and Result
+	outcome   runtime.Report // Error, RetryAt and Result
 
 	parked           int // the attempt that waits for a worker that knows its type
 	share            int
@@ -230,7 +231,7 @@ type expected struct {
 	exact   bool    // the duplicate's ID must be known
 	refused []error // one of these
 	gap     uint64  // with a refusal by *GapError
-	started *engine.Started
+	started *runtime.Started
 }
 
 func refuse(errs ...error) expected { return expected{refused: errs} }
@@ -238,7 +239,7 @@ func refuse(errs ...error) expected { return expected{refused: errs} }
 var errGap = errors.New("a gap")
 
 // batch is a run's reports, in order, in one call.
-func (s *modelShard) batch(reports []engine.Report) []expected {
+func (s *modelShard) batch(reports []runtime.Report) []expected {
 	answers, opened := make([]expected, len(reports)), false
 	for i, r := range reports {
 		answers[i] = s.report(r)
@@ -249,7 +250,7 @@ func (s *modelShard) batch(reports []engine.Report) []expected {
 	return answers
 }
 
-func (s *modelShard) report(r engine.Report) expected {
+func (s *modelShard) report(r runtime.Report) expected {
 	j := s.find(r.Job)
 	if j == nil {
 		return refuse(engine.ErrNotFound)
@@ -274,19 +275,19 @@ func (s *modelShard) report(r engine.Report) expected {
 	case r.Type == engine.JobStarted && r.Fence.Attempt == j.at && j.waiting() && r.Fence.Seq == 1:
 		return s.apply(j, r)
 	case r.Type == engine.JobStarted:
-		return refuse(engine.ErrSuperseded, engine.ErrState)
+		return refuse(runtime.ErrSuperseded, engine.ErrState)
 	}
-	return refuse(engine.ErrSuperseded)
+	return refuse(runtime.ErrSuperseded)
 }
 
 // apply is a run's report that is accepted.
-func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
+func (s *modelShard) apply(j *modelJob, r runtime.Report) expected {
 	kind := r.Type
 	j.tenths = max(j.tenths, min(r.Tenths, 999))
 	switch kind {
 	case engine.JobStarted:
 		j.fence, j.answered = r.Fence, map[uint64]*modelRecord{}
-		j.state, j.shown, j.outcome = engine.Running, engine.Shown{}, engine.Report{}
+		j.state, j.shown, j.outcome = engine.Running, runtime.Shown{}, runtime.Report{}
 		s.marks++
 		j.resumed, j.beat = nil, strconv.Itoa(s.marks)
 		if j.at > 1 {
@@ -332,11 +333,11 @@ func (s *modelShard) apply(j *modelJob, r engine.Report) expected {
 }
 
 // given is what a start gives to run with: nothing once its attempt is over.
-func (j *modelJob) given() *engine.Started {
+func (j *modelJob) given() *runtime.Started {
 	if j.state != engine.Running {
 		return nil
 	}
-	return &engine.Started{
+	return &runtime.Started{
 		Topic: j.spec.Topic, Type: j.spec.Type, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
 		CheckpointTenths: j.checkpointTenths, Share: j.share, MaxAttempts: engine.DefaultMaxAttempts, Retries: j.retries, Crashes: j.crashes,
 	}
@@ -345,9 +346,9 @@ func (j *modelJob) given() *engine.Started {
 // wait closes the attempt; the next one is the current one from now on. A job that
 // is being canceled ends instead, one that is asked to pause does, and one that pauses
 // unasked, or awaits children that it has not, is queued.
-func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, r engine.Report) engine.RecordType {
+func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, r runtime.Report) engine.RecordType {
 	if j.canceling {
-		j.end(s, engine.Canceled, engine.Report{})
+		j.end(s, engine.Canceled, runtime.Report{})
 		return engine.JobCanceled
 	}
 	if j.state == engine.Receiving {
@@ -362,15 +363,15 @@ func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, 
 		j.crashes++
 	}
 	j.state, j.at, j.beat = to, j.at+1, ""
-	j.outcome = engine.Report{Error: r.Error}
+	j.outcome = runtime.Report{Error: r.Error}
 	if kind == engine.JobRetrying {
 		j.outcome.RetryAt = r.RetryAt
 	}
 	return kind
 }
 
-func (j *modelJob) end(s *modelShard, to engine.State, r engine.Report) {
+func (j *modelJob) end(s *modelShard, to engine.State, r runtime.Report) {
 	j.state, j.beat = to, ""
-	j.outcome = engine.Report{Error: r.Error, Result: r.Result}
+	j.outcome = runtime.Report{Error: r.Error, Result: r.Result}
 	delete(s.live, j.id)
 }

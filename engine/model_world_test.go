@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // modelShards is the number of shards of the model test's namespace: two lanes of
@@ -45,7 +46,7 @@ func shardOfTopic(t engine.Topic) int {
 type modelWorld struct {
 	t   *rapid.T
 	ctx context.Context //nolint:containedctx // one case's, and the case is this value
-	e   *engine.Engine
+	e   *engine.Rig
 	o   engine.Options
 	raw *redis.Client
 
@@ -138,7 +139,7 @@ func (w *modelWorld) wanted(doing string, got, want error) {
 
 func (w *modelWorld) tally(err error) {
 	switch {
-	case errors.Is(err, engine.ErrSuperseded):
+	case errors.Is(err, runtime.ErrSuperseded):
 		w.counts.superseded++
 	case errors.Is(err, engine.ErrEnded):
 		w.counts.ended++

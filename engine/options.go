@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 	"github.com/tidemark-dev/tidemark/internal/logline"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
@@ -108,7 +109,7 @@ type Options struct {
 }
 
 // DefaultNamespace is the namespace of Options that name none.
-const DefaultNamespace = "tm"
+const DefaultNamespace = ground.DefaultNamespace
 
 // An OptionError says which field of Options, or of another struct, has a value that it does
 // not take, and its bounds. It wraps ErrInvalid.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
@@ -25,11 +26,11 @@ func (e *Engine) DeclareGroup(ctx context.Context, name string) error {
 	if err := wire.CheckName("group", name); err != nil {
 		return err
 	}
-	pipe := e.redis.TxPipeline()
-	pipe.HSet(ctx, e.keys.schema(), "group:"+name, 1)
-	pipe.HDel(ctx, e.keys.schema(), "dropped:"+name)
+	pipe := e.g.Redis.TxPipeline()
+	pipe.HSet(ctx, e.g.Keys.Schema(), "group:"+name, 1)
+	pipe.HDel(ctx, e.g.Keys.Schema(), "dropped:"+name)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return failure("declare group "+name, err)
+		return ground.Failure("declare group "+name, err)
 	}
 	_, err := e.onOutboxes(ctx, "declare", name)
 	return err
@@ -40,8 +41,8 @@ func (e *Engine) DeclareGroup(ctx context.Context, name string) error {
 // error wraps ErrUnreachable.
 func (e *Engine) DropGroup(ctx context.Context, name string) error {
 	// First, so that no consumer takes it for one that Redis has forgotten.
-	if err := e.redis.HSet(ctx, e.keys.schema(), "dropped:"+name, 1).Err(); err != nil {
-		return failure("drop group "+name, err)
+	if err := e.g.Redis.HSet(ctx, e.g.Keys.Schema(), "dropped:"+name, 1).Err(); err != nil {
+		return ground.Failure("drop group "+name, err)
 	}
 	return e.dropGroup(ctx, name)
 }
@@ -50,14 +51,14 @@ func (e *Engine) dropGroup(ctx context.Context, name string) error {
 	if _, err := e.onOutboxes(ctx, "drop", name); err != nil {
 		return err
 	}
-	return failure("drop group "+name, e.redis.HDel(ctx, e.keys.schema(), "group:"+name).Err())
+	return ground.Failure("drop group "+name, e.g.Redis.HDel(ctx, e.g.Keys.Schema(), "group:"+name).Err())
 }
 
 // Groups lists the declared groups, sorted. Its error wraps ErrUnreachable.
 func (e *Engine) Groups(ctx context.Context) ([]string, error) {
-	fields, err := e.redis.HKeys(ctx, e.keys.schema()).Result()
+	fields, err := e.g.Redis.HKeys(ctx, e.g.Keys.Schema()).Result()
 	if err != nil {
-		return nil, failure("list groups", err)
+		return nil, ground.Failure("list groups", err)
 	}
 	var names []string
 	for _, f := range fields {
@@ -79,16 +80,16 @@ func (e *Engine) TrimOutbox(ctx context.Context) (int, error) {
 // OutboxKey names a shard's outbox, a stream whose entries hold the fields t
 // (topic), i (record ID), p (its predecessor's) and r (record), for tools to read
 // with XREADGROUP. Programs read it with a Consumer.
-func (e *Engine) OutboxKey(shard int) string { return e.keys.out(shard) }
+func (e *Engine) OutboxKey(shard int) string { return e.g.Keys.Out(shard) }
 
 func (e *Engine) onOutboxes(ctx context.Context, what, group string) (int, error) {
 	total := 0
 	var failures []error
-	for shard := range e.opts.Shards {
-		n, err := e.scripts.outbox.Run(ctx, e.redis, e.keys.declared(shard), what, group).Int()
+	for shard := range e.g.Opts.Shards {
+		n, err := e.g.Scripts.Outbox.Run(ctx, e.g.Redis, e.g.Keys.Declared(shard), what, group).Int()
 		total += n
 		if err != nil {
-			failures = append(failures, failure(fmt.Sprintf("%s outbox of shard %d", what, shard), err))
+			failures = append(failures, ground.Failure(fmt.Sprintf("%s outbox of shard %d", what, shard), err))
 		}
 	}
 	return total, errors.Join(failures...)

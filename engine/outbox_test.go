@@ -8,11 +8,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // outbox reads and acknowledges up to count entries of the test's shard for a group.
-func outbox(t *testing.T, e *engine.Engine, group string, count int64, ack bool) []engine.RecordType {
+func outbox(t *testing.T, e *engine.Rig, group string, count int64, ack bool) []engine.RecordType {
 	t.Helper()
 	var types []engine.RecordType
 	for shard := range e.Shards() {
@@ -51,10 +52,10 @@ func TestOutboxHoldsMilestonesFromDeclarationUntilEveryGroupHasAcknowledged(t *t
 				t.Fatalf("groups %v, error %v", groups, err)
 			}
 			p, _ := start(t, e, job, 1)
-			p.write(engine.Report{Type: engine.JobProgress, Tenths: 100})
-			p.write(engine.Report{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("x")})
-			p.write(engine.Report{Type: engine.JobStage})
-			p.write(engine.Report{Type: engine.JobSucceeded})
+			p.write(runtime.Report{Type: engine.JobProgress, Tenths: 100})
+			p.write(runtime.Report{Type: engine.JobCheckpoint, Tenths: 200, Checkpoint: []byte("x")})
+			p.write(runtime.Report{Type: engine.JobStage})
+			p.write(runtime.Report{Type: engine.JobSucceeded})
 
 			trimmed := func() int {
 				t.Helper()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -16,7 +18,7 @@ import (
 // snapshot, and whose stream holds little, so that the cursor is trimmed meanwhile.
 type pagingWorld struct {
 	t     *testing.T
-	e     *engine.Engine
+	e     *engine.Rig
 	rng   *rand.Rand
 	topic engine.Topic
 	jobs  []engine.JobID // ever made
@@ -36,7 +38,7 @@ type pagingClient struct {
 	cursor engine.Cursor
 }
 
-func newPagingWorld(t *testing.T, e *engine.Engine, seed uint64) *pagingWorld {
+func newPagingWorld(t *testing.T, e *engine.Rig, seed uint64) *pagingWorld {
 	w := &pagingWorld{t: t, e: e, rng: rand.New(rand.NewPCG(seed, 7)), topic: engine.Topic(fmt.Sprintf("user:%d", seed))}
 	w.client = pagingClient{held: map[engine.JobID]engine.Job{}}
 	for range 4 + w.rng.IntN(12) {
@@ -66,9 +68,9 @@ func (w *pagingWorld) start() *pen {
 			w.enqueue()
 		}
 		i := w.rng.IntN(len(w.queue))
-		p := &pen{t: w.t, e: w.e, r: engine.Report{Job: w.queue[i], Fence: engine.Fence{Attempt: 1, Token: engine.NewToken()}}}
+		p := &pen{t: w.t, e: w.e, r: runtime.Report{Job: w.queue[i], Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}}
 		w.queue = slices.Delete(w.queue, i, i+1)
-		if p.write(engine.Report{Type: engine.JobStarted}).Err == nil {
+		if p.write(runtime.Report{Type: engine.JobStarted}).Err == nil {
 			w.pens = append(w.pens, p)
 			return p
 		} // a child whose parent has ended
@@ -82,11 +84,11 @@ func (w *pagingWorld) fanOut() {
 	for i := range parts {
 		parts[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: engine.Spec{Type: "export"}}
 	}
-	parts, plan, err := engine.PlanFanOut("all", w.topic, engine.DefaultQueue, parts)
-	must(w.t, err, p.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+	parts, plan, err := runtime.PlanFanOut("all", w.topic, engine.DefaultQueue, parts)
+	must(w.t, err, p.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 	must(w.t, w.e.Spawn(soon(w.t), p.r.Job, p.r.Fence, 0, "all", parts))
 	for i := range parts {
-		id := engine.ChildID(p.r.Job, "all", fmt.Sprint(i))
+		id := runtime.ChildID(p.r.Job, "all", fmt.Sprint(i))
 		w.jobs, w.queue = append(w.jobs, id), append(w.queue, id)
 	}
 }
@@ -102,7 +104,7 @@ func (w *pagingWorld) end() {
 		w.queue = slices.Delete(w.queue, i, i+1)
 	case len(w.pens) > 0:
 		i := w.rng.IntN(len(w.pens))
-		w.pens[i].write(engine.Report{Type: engine.JobSucceeded})
+		w.pens[i].write(runtime.Report{Type: engine.JobSucceeded})
 		w.pens = slices.Delete(w.pens, i, i+1)
 	}
 }
@@ -113,7 +115,7 @@ func (w *pagingWorld) tick(n int) {
 			w.start()
 		}
 		i := w.rng.IntN(len(w.pens))
-		if w.pens[i].write(engine.Report{Type: engine.JobProgress}).Err != nil {
+		if w.pens[i].write(runtime.Report{Type: engine.JobProgress}).Err != nil {
 			w.pens = slices.Delete(w.pens, i, i+1)
 			continue
 		}
@@ -141,7 +143,7 @@ func (w *pagingWorld) meanwhile() {
 func (w *pagingWorld) snapshot(held engine.Cursor, limit int, between func()) (more string, err error) {
 	w.t.Helper()
 	c := &w.client
-	p, err := engine.NewPaging(held, limit, engine.Filter{})
+	p, err := stream.NewPaging(held, limit, engine.Filter{})
 	must(w.t, err)
 	c.since, c.seen, c.round = held, map[engine.JobID]uint64{}, map[engine.JobID]uint64{}
 	cursor := p.Cursor()
@@ -171,8 +173,8 @@ func (w *pagingWorld) snapshot(held engine.Cursor, limit int, between func()) (m
 	return p.More(), w.follow()
 }
 
-func reread(p engine.Paging) (engine.Paging, error) {
-	read, err := engine.ParsePaging(p.String())
+func reread(p stream.Paging) (stream.Paging, error) {
+	read, err := stream.ParsePaging(p.String())
 	if err == nil && read != p {
 		err = fmt.Errorf("%s is read as %s", p, read)
 	}
@@ -263,7 +265,7 @@ func (w *pagingWorld) check(more string) error {
 var smallPages = []string{"looked >= entries", "looked >= 4"}
 
 // pagingEngine has pages of a few jobs, and a stream of a few records.
-func pagingEngine(t *testing.T, url string) *engine.Engine {
+func pagingEngine(t *testing.T, url string) *engine.Rig {
 	e := open(t, url, func(o *engine.Options) { o.TopicEntries = 12 })
 	if e.Rewrite(smallPages...) == 0 {
 		t.Fatal("the bound of a page is not where the test thinks")
@@ -391,7 +393,7 @@ func (w *pagingWorld) job(id engine.JobID) engine.Job {
 	return j
 }
 
-func listFrom(t *testing.T, e *engine.Engine, topic engine.Topic, after string) (ids []engine.JobID) {
+func listFrom(t *testing.T, e *engine.Rig, topic engine.Topic, after string) (ids []engine.JobID) {
 	t.Helper()
 	for q := (engine.JobsQuery{After: after}); ; {
 		page, err := e.Jobs(soon(t), topic, q)
@@ -448,13 +450,13 @@ func TestPagesAreBoundedInBytesToo(t *testing.T) {
 func TestPagingsThatAreRefused(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), nil)
 	job := enqueue(t, e)
-	p, err := engine.NewPaging("1-1", 5, engine.Filter{})
+	p, err := stream.NewPaging("1-1", 5, engine.Filter{})
 	must(t, err)
 	if _, _, err := e.SnapshotPart(soon(t), "user:42", &p); err != nil {
 		t.Fatal(err)
 	}
 	good := p.String()
-	if read, err := engine.ParsePaging(good); err != nil || read != p {
+	if read, err := stream.ParsePaging(good); err != nil || read != p {
 		t.Errorf("%s is read as %s, %v", good, read, err)
 	}
 	fields := strings.Split(good, ",")
@@ -465,13 +467,13 @@ func TestPagingsThatAreRefused(t *testing.T) {
 			if i == 2 || i == 4 || i == 5 {
 				continue // a mark that is not 1 is none
 			}
-			if _, err := engine.ParsePaging(strings.Join(f, ",")); !errors.Is(err, engine.ErrInvalid) {
+			if _, err := stream.ParsePaging(strings.Join(f, ",")); !errors.Is(err, engine.ErrInvalid) {
 				t.Errorf("field %d as %q: %v", i, bad, err)
 			}
 		}
 	}
 	for _, bad := range []string{"", ",", good + ",", strings.Repeat("x", 10_000)} {
-		if _, err := engine.ParsePaging(bad); !errors.Is(err, engine.ErrInvalid) || len(err.Error()) > 200 {
+		if _, err := stream.ParsePaging(bad); !errors.Is(err, engine.ErrInvalid) || len(err.Error()) > 200 {
 			t.Errorf("%.20q: %v", bad, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -30,11 +31,11 @@ func TestPins(t *testing.T) {
 		return b
 	}
 	for name, s := range map[string]engine.Spec{
-		"another topic's job":  {Topic: "user:7", Payload: naming(engine.UploadKey(topic, upload))},
-		"another upload":       {Topic: topic, Payload: naming(engine.UploadKey(topic, upload) + "x")},
+		"another topic's job":  {Topic: "user:7", Payload: naming(runtime.UploadKey(topic, upload))},
+		"another upload":       {Topic: topic, Payload: naming(runtime.UploadKey(topic, upload) + "x")},
 		"another blob":         {Topic: topic, Payload: naming("uploads/orders.csv")},
 		"a name that is none":  {Topic: topic, Payload: []byte(`{"blob":17}`)},
-		"a payload of a list":  {Topic: topic, Payload: []byte(`["` + engine.UploadKey(topic, upload) + `"]`)},
+		"a payload of a list":  {Topic: topic, Payload: []byte(`["` + runtime.UploadKey(topic, upload) + `"]`)},
 		"a payload of no JSON": {Topic: topic, Payload: []byte("\x00\xff")},
 		"no payload":           {Topic: topic},
 	} {
@@ -49,7 +50,7 @@ func TestPins(t *testing.T) {
 
 	var jobs []engine.JobID
 	for range 3 {
-		made, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "analysis", Payload: naming(engine.UploadKey(topic, upload))})
+		made, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "analysis", Payload: naming(runtime.UploadKey(topic, upload))})
 		must(t, err)
 		jobs = append(jobs, made.ID)
 	}

@@ -9,17 +9,18 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
 // A seam is a Position between a stream that grows, a tail that lags behind it,
 // and pages that take their time. Every step is something that may happen next.
 type seam struct {
-	p       engine.Position
+	p       stream.Position
 	stream  []engine.Entry // what the topic holds, oldest first
 	trimmed int            // how many of it are gone from the front
 	tailed  int            // how many of it the tail has brought or passed by
 	era     int            // counts losses of the newest records
-	page    *engine.Page   // under way: read, and not yet taken
+	page    *stream.Page   // under way: read, and not yet taken
 	limit   int            // entries of a page
 	held    []engine.Cursor
 }
@@ -54,7 +55,7 @@ func (s *seam) skip() {
 
 // read begins a page, as Redis would answer at this moment.
 func (s *seam) read() {
-	page := &engine.Page{Verdict: engine.Resumed, Head: s.head()}
+	page := &stream.Page{Verdict: engine.Resumed, Head: s.head()}
 	at := slices.IndexFunc(s.stream, func(e engine.Entry) bool { return e.ID == s.p.Cursor() })
 	switch {
 	case s.p.Cursor() != engine.Beginning && at < 0:
@@ -160,7 +161,7 @@ func TestPositionKeepsItsSeamInEveryOrder(t *testing.T) {
 			seam *seam
 			path []string
 		}
-		queue := []state{{seam: &seam{p: engine.At(engine.Beginning), limit: limit}}}
+		queue := []state{{seam: &seam{p: stream.At(engine.Beginning), limit: limit}}}
 		seen := map[string]bool{}
 		// Breadth first: what fails is the shortest way to it.
 		for len(queue) > 0 {
@@ -196,7 +197,7 @@ func TestPositionKeepsItsSeamInEveryOrder(t *testing.T) {
 // lose their newest records.
 func TestPositionKeepsItsSeamAtRandom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := &seam{p: engine.At(engine.Beginning), limit: rapid.IntRange(1, 5).Draw(t, "limit")}
+		s := &seam{p: stream.At(engine.Beginning), limit: rapid.IntRange(1, 5).Draw(t, "limit")}
 		must := func(err error) {
 			if err != nil {
 				t.Fatal(err)
@@ -247,7 +248,7 @@ func TestPositionKeepsItsSeamAtRandom(t *testing.T) {
 // A tail that loses a record without knowing is found out by the topic's head: what
 // the head was one comparison ago must have been tailed by now.
 func TestPositionIsFoundOutByItsHead(t *testing.T) {
-	s := &seam{p: engine.At(engine.Beginning), limit: 10}
+	s := &seam{p: stream.At(engine.Beginning), limit: 10}
 	s.grow()
 	if err := s.settle(); err != nil {
 		t.Fatal(err)

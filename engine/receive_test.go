@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -24,20 +25,20 @@ func TestReceiveRefuses(t *testing.T) {
 		spec  engine.Spec
 		share int
 		idle  time.Duration
-		shown engine.Shown
+		shown runtime.Shown
 		says  string
 	}{
-		"no share":               {id, good, 0, 0, engine.Shown{}, "share"},
-		"the whole bar":          {id, good, 91, 0, engine.Shown{}, "share"},
-		"a long key":             {id, spec(func(s *engine.Spec) { s.Key = strings.Repeat("k", 257) }), 50, 0, engine.Shown{}, "Key"},
-		"a delay":                {id, spec(func(s *engine.Spec) { s.Delay = time.Hour }), 50, 0, engine.Shown{}, "Delay"},
-		"a deadline":             {id, spec(func(s *engine.Spec) { s.Deadline = time.Now().Add(time.Hour) }), 50, 0, engine.Shown{}, "Deadline"},
-		"no type":                {id, spec(func(s *engine.Spec) { s.Type = "" }), 50, 0, engine.Shown{}, "Type"},
-		"an ID of another shard": {foreign, good, 50, 0, engine.Shown{}, "NewJobID"},
-		"no ID":                  {"", good, 50, 0, engine.Shown{}, "NewJobID"},
-		"a long message":         {id, good, 50, 0, engine.Shown{Message: strings.Repeat("x", 1025)}, "message"},
-		"no time at all":         {id, good, 50, time.Millisecond, engine.Shown{}, "idle"},
-		"a month and more":       {id, good, 50, 31 * 24 * time.Hour, engine.Shown{}, "idle"},
+		"no share":               {id, good, 0, 0, runtime.Shown{}, "share"},
+		"the whole bar":          {id, good, 91, 0, runtime.Shown{}, "share"},
+		"a long key":             {id, spec(func(s *engine.Spec) { s.Key = strings.Repeat("k", 257) }), 50, 0, runtime.Shown{}, "Key"},
+		"a delay":                {id, spec(func(s *engine.Spec) { s.Delay = time.Hour }), 50, 0, runtime.Shown{}, "Delay"},
+		"a deadline":             {id, spec(func(s *engine.Spec) { s.Deadline = time.Now().Add(time.Hour) }), 50, 0, runtime.Shown{}, "Deadline"},
+		"no type":                {id, spec(func(s *engine.Spec) { s.Type = "" }), 50, 0, runtime.Shown{}, "Type"},
+		"an ID of another shard": {foreign, good, 50, 0, runtime.Shown{}, "NewJobID"},
+		"no ID":                  {"", good, 50, 0, runtime.Shown{}, "NewJobID"},
+		"a long message":         {id, good, 50, 0, runtime.Shown{Message: strings.Repeat("x", 1025)}, "message"},
+		"no time at all":         {id, good, 50, time.Millisecond, runtime.Shown{}, "idle"},
+		"a month and more":       {id, good, 50, 31 * 24 * time.Hour, runtime.Shown{}, "idle"},
 	} {
 		if _, _, err := e.Receive(ctx, c.id, c.spec, c.share, c.idle, c.shown); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want ErrInvalid that names %s", name, err, c.says)
@@ -62,11 +63,11 @@ func TestReceivedHandsOverOnce(t *testing.T) {
 	spec := engine.Spec{Topic: "user:42", Type: "analysis", Queue: "bulk", MaxAttempts: 1}
 	id, err := one.NewJobID(spec.Topic)
 	must(t, err)
-	_, _, err = one.Receive(ctx, id, spec, 40, 0, engine.Shown{})
+	_, _, err = one.Receive(ctx, id, spec, 40, 0, runtime.Shown{})
 	must(t, err)
 	errs := make(chan error)
 	for range 4 {
-		for _, e := range []*engine.Engine{one, two} {
+		for _, e := range []*engine.Rig{one, two} {
 			go func() { errs <- e.Received(ctx, id, nil) }()
 		}
 	}
@@ -74,7 +75,7 @@ func TestReceivedHandsOverOnce(t *testing.T) {
 		must(t, <-errs)
 	}
 	tasks, err := asynq.NewInspectorFromRedisClient(one.Redis()).ListPendingTasks(one.QueueName("bulk"))
-	if err != nil || len(tasks) != 1 || tasks[0].ID != engine.TaskID(id, 1) {
+	if err != nil || len(tasks) != 1 || tasks[0].ID != runtime.TaskID(id, 1) {
 		t.Fatalf("tasks %+v, %v", tasks, err)
 	}
 	page, err := one.Replay(ctx, spec.Topic, engine.Beginning)
@@ -87,7 +88,7 @@ func TestReceivedHandsOverOnce(t *testing.T) {
 	if !a.Waiting || a.Attempt != 1 || a.Queue != "bulk" {
 		t.Errorf("the job stands at %+v", a)
 	}
-	if err := one.CancelReception(ctx, id); !errors.Is(err, engine.ErrSuperseded) {
+	if err := one.CancelReception(ctx, id); !errors.Is(err, runtime.ErrSuperseded) {
 		t.Errorf("cancel the reception of a queued job: %v", err)
 	}
 	must(t, one.Cancel(ctx, id))

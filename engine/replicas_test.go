@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -23,7 +24,7 @@ func TestUnreplicatedCommitStands(t *testing.T) {
 	if !errors.Is(err, engine.ErrUnreplicated) || got.ID == "" {
 		t.Fatalf("enqueue: %+v, %v; want the job and ErrUnreplicated", got, err)
 	}
-	r := engine.Report{Type: engine.JobStarted, Job: got.ID, Fence: engine.Fence{Attempt: 1, Token: "x", Seq: 1}}
+	r := runtime.Report{Type: engine.JobStarted, Job: got.ID, Fence: runtime.Fence{Attempt: 1, Token: "x", Seq: 1}}
 	acks, err := e.Commit(ctx, r)
 	if !errors.Is(err, engine.ErrUnreplicated) || len(acks) != 1 || acks[0].Err != nil || acks[0].Started == nil {
 		t.Fatalf("start: %+v, %v; want its answer and ErrUnreplicated", acks, err)
@@ -61,16 +62,16 @@ func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
 	}
 	parent, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "export"})
 	stands(err)
-	parts, plan, err := engine.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
+	parts, plan, err := runtime.PlanFanOut("all", "user:42", engine.DefaultQueue, []engine.Child{{Name: "a", Spec: engine.Spec{Type: "export"}}})
 	must(t, err)
-	fence := engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}
-	start := engine.Report{Type: engine.JobStarted, Job: parent.ID, Fence: fence}
+	fence := runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1}
+	start := runtime.Report{Type: engine.JobStarted, Job: parent.ID, Fence: fence}
 	fence.Seq++
-	_, err = e.Commit(ctx, start, engine.Report{Type: engine.JobProgress, Job: parent.ID, Fence: fence, FanOut: &plan})
+	_, err = e.Commit(ctx, start, runtime.Report{Type: engine.JobProgress, Job: parent.ID, Fence: fence, FanOut: &plan})
 	stands(err)
 	must(t, e.Spawn(ctx, parent.ID, fence, 0, "all", parts))
-	child := engine.ChildID(parent.ID, "all", "a")
-	holds := func(state engine.State, task engine.TaskState) {
+	child := runtime.ChildID(parent.ID, "all", "a")
+	holds := func(state engine.State, task runtime.TaskState) {
 		t.Helper()
 		stand, err := e.Attempts(ctx, []engine.JobID{child})
 		must(t, err)
@@ -80,16 +81,16 @@ func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
 			t.Errorf("the child is %s, its task %v; want %s, %v", stand[0].State, tasks[0].Own, state, task)
 		}
 	}
-	holds(engine.Queued, engine.TaskWaits)
+	holds(engine.Queued, runtime.TaskWaits)
 	stands(e.Pause(ctx, parent.ID))
-	holds(engine.Paused, engine.TaskNone)
+	holds(engine.Paused, runtime.TaskNone)
 	stands(e.Resume(ctx, parent.ID))
-	holds(engine.Queued, engine.TaskWaits)
+	holds(engine.Queued, runtime.TaskWaits)
 	if next, err := e.Stall(ctx, parent.ID, lastBeat(t, e, parent.ID)); err != nil || !next.Waiting || next.Attempt != 2 {
 		t.Errorf("a rescue: %+v, %v; want the second attempt", next, err)
 	}
 	stands(e.Cancel(ctx, parent.ID))
-	holds(engine.Canceled, engine.TaskNone)
+	holds(engine.Canceled, runtime.TaskNone)
 }
 
 // The wait must be for the batch, whatever way it took to Redis.

@@ -16,10 +16,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
-func logOf(e *engine.Engine, shard int) string {
+func logOf(e *engine.Rig, shard int) string {
 	return fmt.Sprintf("%s:{%02d}:log", e.Namespace(), shard)
 }
 
@@ -52,7 +53,7 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 	kept, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "export", Key: "once"})
 	must(t, err)
 
-	report := func() engine.Report {
+	report := func() runtime.Report {
 		r := d.r
 		r.Type, r.Fence.Seq = engine.JobCheckpoint, r.Fence.Seq+1
 		return r
@@ -77,7 +78,7 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 		"tidy":     func() error { return e.Tidy(ctx, d.job) },
 		"outbox":   func() error { _, err := e.TrimOutbox(ctx); return err },
 		"heartbeat": func() error {
-			_, err := e.Heartbeat(ctx, []engine.Beat{{Job: d.job, Attempt: 1, Token: d.r.Fence.Token}})
+			_, err := e.Heartbeat(ctx, []runtime.Beat{{Job: d.job, Attempt: 1, Token: d.r.Fence.Token}})
 			return err
 		},
 	}
@@ -139,7 +140,7 @@ func TestNoScriptRunsOnASlotThatMoves(t *testing.T) {
 		must(t, err, acks[0].Err)
 		d.r.Fence.Seq++
 	}
-	ack := d.write(engine.Report{Type: engine.JobSucceeded})
+	ack := d.write(runtime.Report{Type: engine.JobSucceeded})
 	must(t, ack.Err)
 	page, err := e.Replay(ctx, topic, engine.Beginning)
 	must(t, err)

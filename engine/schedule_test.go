@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -23,13 +24,13 @@ func nightly(topic engine.Topic) engine.Schedule {
 }
 
 // rewind sets how far the ticks of a schedule were seen to.
-func rewind(t testing.TB, e *engine.Engine, s engine.Schedule, to time.Time) {
+func rewind(t testing.TB, e *engine.Rig, s engine.Schedule, to time.Time) {
 	t.Helper()
 	must(t, e.Redis().HSet(t.Context(), e.TicksKey(), string(s.Topic)+"|"+s.Name, to.UnixMilli()).Err())
 }
 
 // scheduled finds a schedule in the agenda.
-func scheduled(t testing.TB, e *engine.Engine, s engine.Schedule, configured ...engine.Schedule) engine.Scheduled {
+func scheduled(t testing.TB, e *engine.Rig, s engine.Schedule, configured ...engine.Schedule) engine.Scheduled {
 	t.Helper()
 	a, err := e.Agenda(soon(t), configured)
 	must(t, err)
@@ -42,7 +43,7 @@ func scheduled(t testing.TB, e *engine.Engine, s engine.Schedule, configured ...
 	panic("unreachable")
 }
 
-func testSchedules(t *testing.T, ctx context.Context, e *engine.Engine) {
+func testSchedules(t *testing.T, ctx context.Context, e *engine.Rig) {
 	const topic = engine.Topic("schedules:1")
 	s := nightly(topic)
 	put, created, err := e.PutSchedule(ctx, s)
@@ -161,7 +162,7 @@ func TestATickMakesOneJob(t *testing.T) {
 	url := redistest.Server(t).URL()
 	options := sharing(nil)
 	const firing = 8
-	engines := make([]*engine.Engine, firing)
+	engines := make([]*engine.Rig, firing)
 	for i := range engines {
 		engines[i] = with(t, url, options)
 	}
@@ -177,7 +178,7 @@ func TestATickMakesOneJob(t *testing.T) {
 
 	var all sync.WaitGroup
 	begin := make(chan struct{})
-	fired, errs := make([]engine.Fired, firing), make([]error, firing)
+	fired, errs := make([]runtime.Fired, firing), make([]error, firing)
 	for i, e := range engines {
 		all.Go(func() {
 			<-begin

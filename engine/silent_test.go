@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -17,11 +18,11 @@ func TestASweepReadsOnlyWhoIsSilent(t *testing.T) {
 	s := redistest.Server(t)
 	e := open(t, s.URL(), nil)
 	ctx := soon(t)
-	var beats []engine.Beat
+	var beats []runtime.Beat
 	for i := range runs {
 		h := &hand{e: e, ledger: newLedger(), topic: engine.Topic(fmt.Sprint("user:", i))}
 		must(t, h.open(ctx), h.begin(ctx, 1))
-		beats = append(beats, engine.Beat{Job: h.r.Job, Attempt: 1, Token: h.r.Fence.Token})
+		beats = append(beats, runtime.Beat{Job: h.r.Job, Attempt: 1, Token: h.r.Fence.Token})
 	}
 	look := func(since []uint64) (marks []uint64, silent map[engine.JobID]bool) {
 		t.Helper()
@@ -47,12 +48,12 @@ func TestASweepReadsOnlyWhoIsSilent(t *testing.T) {
 	if _, silent = look(first); len(silent) != runs {
 		t.Errorf("%d of %d runs are silent, and none has beaten", len(silent), runs)
 	}
-	beat := func(beats []engine.Beat) {
+	beat := func(beats []runtime.Beat) {
 		t.Helper()
 		flags, err := e.Heartbeat(ctx, beats)
 		must(t, err)
 		for i, f := range flags {
-			if f != engine.FlagNone {
+			if f != runtime.FlagNone {
 				t.Errorf("beat %d was answered %q", i, f)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -31,11 +32,11 @@ func TestChildrenCrowdNobodyOut(t *testing.T) {
 		for i := range parts {
 			parts[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: engine.Spec{Type: "export"}}
 		}
-		parts, plan, err := engine.PlanFanOut("all", d.topic, engine.DefaultQueue, parts)
+		parts, plan, err := runtime.PlanFanOut("all", d.topic, engine.DefaultQueue, parts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ack := d.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}); ack.Err != nil {
+		if ack := d.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}); ack.Err != nil {
 			t.Fatal(ack.Err)
 		}
 		if err := e.Spawn(ctx, d.job, d.r.Fence, 0, "all", parts); err != nil {
@@ -43,13 +44,13 @@ func TestChildrenCrowdNobodyOut(t *testing.T) {
 		}
 		want := []engine.JobID{d.job, other.job} // as lists have them
 		for i := range parts {
-			id := engine.ChildID(d.job, "all", fmt.Sprint(i))
+			id := runtime.ChildID(d.job, "all", fmt.Sprint(i))
 			if err := e.Cancel(ctx, id); err != nil {
 				t.Fatal(err)
 			}
 			want = slices.Insert(want, 2, id)
 		}
-		if ack := d.write(engine.Report{Type: engine.JobSucceeded}); ack.Err != nil {
+		if ack := d.write(runtime.Report{Type: engine.JobSucceeded}); ack.Err != nil {
 			t.Fatal(ack.Err)
 		}
 
@@ -100,7 +101,7 @@ func TestJobsThatAreGoneLeaveTheIndex(t *testing.T) {
 	})
 }
 
-func snapshotIDs(t *testing.T, e *engine.Engine, held engine.Cursor) []engine.JobID {
+func snapshotIDs(t *testing.T, e *engine.Rig, held engine.Cursor) []engine.JobID {
 	t.Helper()
 	s, err := e.Snapshot(soon(t), "user:42", held)
 	if err != nil {
@@ -109,7 +110,7 @@ func snapshotIDs(t *testing.T, e *engine.Engine, held engine.Cursor) []engine.Jo
 	return idsOf(s.Jobs)
 }
 
-func listIDs(t *testing.T, e *engine.Engine, topic engine.Topic, limit int) (ids []engine.JobID) {
+func listIDs(t *testing.T, e *engine.Rig, topic engine.Topic, limit int) (ids []engine.JobID) {
 	t.Helper()
 	q := engine.JobsQuery{Limit: limit}
 	for {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -26,13 +27,13 @@ func TestOthersReportWhileChildrenAreMade(t *testing.T) {
 			for i := range children {
 				children[i] = engine.Child{Name: fmt.Sprint(i), Spec: engine.Spec{Type: "export", Payload: make([]byte, c.payload)}}
 			}
-			children, plan, err := engine.PlanFanOut("all", parent.topic, engine.DefaultQueue, children)
-			must(t, err, parent.write(engine.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
+			children, plan, err := runtime.PlanFanOut("all", parent.topic, engine.DefaultQueue, children)
+			must(t, err, parent.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 			ctx, made := context.WithCancel(minutes(t))
 			var reporting sync.WaitGroup
 			reporting.Go(func() {
 				for ctx.Err() == nil { // one report on its way at any time
-					must(t, other.write(engine.Report{Type: engine.JobProgress}).Err)
+					must(t, other.write(runtime.Report{Type: engine.JobProgress}).Err)
 				}
 			})
 			err = e.Spawn(minutes(t), parent.job, parent.r.Fence, 0, "all", children)

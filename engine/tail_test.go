@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -153,7 +154,7 @@ func (l *load) recovered() (gaps, rescues, rewritten int) {
 }
 
 // truth holds what readers show against what Redis holds.
-func (l *load) truth(ctx context.Context, e *engine.Engine) error {
+func (l *load) truth(ctx context.Context, e *engine.Rig) error {
 	var all error
 	for topic, r := range l.readers {
 		s, err := e.Snapshot(ctx, topic, engine.Beginning)
@@ -179,7 +180,7 @@ func (l *load) truth(ctx context.Context, e *engine.Engine) error {
 
 // lost lists the facts that Redis does not hold any more, in the order of their
 // acknowledgements.
-func (l *load) lost(ctx context.Context, e *engine.Engine) ([]fact, error) {
+func (l *load) lost(ctx context.Context, e *engine.Rig) ([]fact, error) {
 	has := map[engine.Topic]map[engine.Cursor]bool{}
 	for topic := range l.readers {
 		has[topic] = map[engine.Cursor]bool{}
@@ -205,7 +206,7 @@ func (l *load) lost(ctx context.Context, e *engine.Engine) ([]fact, error) {
 }
 
 // pull steps through what Follow gives.
-func pull(t testing.TB, ctx context.Context, e *engine.Engine, q engine.FollowQuery) func() (engine.Update, error) {
+func pull(t testing.TB, ctx context.Context, e *engine.Rig, q engine.FollowQuery) func() (engine.Update, error) {
 	next, stop := iter.Pull2(e.Follow(ctx, q))
 	t.Cleanup(stop)
 	return func() (engine.Update, error) {
@@ -245,7 +246,7 @@ func TestSlowReaderLosesNothing(t *testing.T) {
 	await(t, next, engine.UpdateLive)
 	want := []engine.Cursor{}
 	for range 1500 { // the reader's buffer holds 256
-		want = append(want, p.write(engine.Report{Type: engine.JobProgress, Tenths: 1}).ID)
+		want = append(want, p.write(runtime.Report{Type: engine.JobProgress, Tenths: 1}).ID)
 	}
 	for i, id := range want {
 		u, err := next()
@@ -253,7 +254,7 @@ func TestSlowReaderLosesNothing(t *testing.T) {
 			t.Fatalf("update %d is %s %s, %v; want record %s", i, u.Kind, u.Cursor, err, id)
 		}
 	}
-	id := p.write(engine.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: "info", Text: "on"}}).ID
+	id := p.write(runtime.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: "info", Text: "on"}}).ID
 	if u, err := next(); err != nil || u.Cursor != id {
 		t.Fatalf("then came %s %s, %v; want record %s, live", u.Kind, u.Cursor, err, id)
 	}
@@ -276,7 +277,7 @@ func TestFollowersComeAndGo(t *testing.T) {
 			}
 			cursor = u.Cursor
 			if u.Kind == engine.UpdateLive {
-				id = p.write(engine.Report{Type: engine.JobStage, Shown: &engine.Shown{}}).ID
+				id = p.write(runtime.Report{Type: engine.JobStage, Shown: &runtime.Shown{}}).ID
 			}
 			if id != "" && u.Cursor == id {
 				break

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -31,7 +32,7 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 }
 
 // band is as many runs, in topics of any shards.
-func band(t *testing.T, e *engine.Engine, n int) []*desk {
+func band(t *testing.T, e *engine.Rig, n int) []*desk {
 	t.Helper()
 	desks := make([]*desk, n)
 	for i := range desks {
@@ -46,7 +47,7 @@ func (d *desk) tick(answered func(error)) error {
 	r := d.r
 	r.Type, r.Tenths = engine.JobProgress, 500
 	r.Fence.Seq++
-	return d.e.Submit([]engine.Report{r}, func(acks []engine.Ack, err error) {
+	return d.e.Submit([]runtime.Report{r}, func(acks []runtime.Ack, err error) {
 		if err == nil {
 			err = acks[0].Err
 		}

@@ -14,14 +14,14 @@ import (
 // A shelf is a topic with ten records, whose stream and head a test can damage.
 type shelf struct {
 	t            *testing.T
-	e            *engine.Engine
+	e            *engine.Rig
 	stream, head string
 	ids          []engine.Cursor
 }
 
 const shelved engine.Topic = "user:42"
 
-func newShelf(t *testing.T, e *engine.Engine) *shelf {
+func newShelf(t *testing.T, e *engine.Rig) *shelf {
 	s := &shelf{t: t, e: e}
 	s.write(10)
 	s.stream, s.head = keyOf(t, e, "s:"+string(shelved)), keyOf(t, e, "m:"+string(shelved))

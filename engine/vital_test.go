@@ -11,13 +11,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
 // stuff fills both connections of commits: each carries 4 MiB of checkpoints, which take
 // more than 2.5 seconds there. It calls each while they are on their way, and returns
 // how many calls were answered before the first of them.
-func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.Engine, running engine.Beat) error) int {
+func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.Rig, running runtime.Beat) error) int {
 	t.Helper()
 	proxy := redistest.NewProxy(t, redistest.Server(t).Addr())
 	e := open(t, "", func(o *engine.Options) {
@@ -49,7 +50,7 @@ func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.En
 			r := d.r
 			r.Type, r.Checkpoint, r.Fence.Seq = engine.JobCheckpoint, make([]byte, 1<<20), r.Fence.Seq+1
 			arrived.Add(1)
-			err := e.Submit([]engine.Report{r}, func(acks []engine.Ack, err error) {
+			err := e.Submit([]runtime.Report{r}, func(acks []runtime.Ack, err error) {
 				if err != nil || acks[0].Err != nil {
 					t.Error(err, acks)
 				}
@@ -67,7 +68,7 @@ func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.En
 		close(all)
 	}()
 	calls := 0
-	running := engine.Beat{Job: desks[0].job, Attempt: 1, Token: desks[0].r.Fence.Token}
+	running := runtime.Beat{Job: desks[0].job, Attempt: 1, Token: desks[0].r.Fence.Token}
 	for {
 		select {
 		case <-all:
@@ -88,15 +89,15 @@ func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.En
 // hundred times as long on the same slow network.
 func TestHeartbeatsAreNotBehindReports(t *testing.T) {
 	const several = 5
-	for name, call := range map[string]func(context.Context, *engine.Engine, engine.Beat) error{
-		"heartbeat": func(ctx context.Context, e *engine.Engine, running engine.Beat) error {
-			flags, err := e.Heartbeat(ctx, []engine.Beat{running})
-			if err == nil && flags[0] != engine.FlagNone {
+	for name, call := range map[string]func(context.Context, *engine.Rig, runtime.Beat) error{
+		"heartbeat": func(ctx context.Context, e *engine.Rig, running runtime.Beat) error {
+			flags, err := e.Heartbeat(ctx, []runtime.Beat{running})
+			if err == nil && flags[0] != runtime.FlagNone {
 				err = fmt.Errorf("flag %q", flags[0])
 			}
 			return err
 		},
-		"sweep": func(ctx context.Context, e *engine.Engine, running engine.Beat) error {
+		"sweep": func(ctx context.Context, e *engine.Rig, running runtime.Beat) error {
 			beats, err := beating(ctx, e)
 			if err == nil && beats[running.Job] == "" {
 				err = fmt.Errorf("heartbeats %v, want one of job %s", beats, running.Job)

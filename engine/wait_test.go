@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -25,13 +26,13 @@ func TestWait(t *testing.T) {
 		waited <- answer{job, err}
 	}()
 	p, _ := start(t, e, made.ID, 1)
-	must(t, p.write(engine.Report{Type: engine.JobProgress, Tenths: 500}).Err)
+	must(t, p.write(runtime.Report{Type: engine.JobProgress, Tenths: 500}).Err)
 	select {
 	case got := <-waited:
 		t.Fatalf("before its end it is waited for as %+v, %v", got.job, got.err)
 	default:
 	}
-	must(t, p.write(engine.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":7}`)}).Err)
+	must(t, p.write(runtime.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":7}`)}).Err)
 	if got := <-waited; got.err != nil || got.job.ID != made.ID || got.job.State != engine.Succeeded || string(got.job.Result) != `{"rows":7}` {
 		t.Errorf("it was waited for as %+v, %v", got.job, got.err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -27,7 +28,7 @@ const (
 // listed, and have no hash.
 type street struct {
 	t   testing.TB
-	e   *engine.Engine
+	e   *engine.Rig
 	c   redis.UniversalClient
 	now int64
 
@@ -90,12 +91,18 @@ func (s *street) leave(jobs ...engine.JobID) {
 	}
 }
 
-func (s *street) walker(page int, pause time.Duration) *engine.Walk {
-	return s.e.Walk("test", round).Pages(page, pause, claim)
+// paged sets the bounds of a walk.
+func paged(w *runtime.Walk, jobs int, pause, lease time.Duration) *runtime.Walk {
+	w.Page, w.Pause, w.Lease = jobs, pause, lease
+	return w
+}
+
+func (s *street) walker(page int, pause time.Duration) *runtime.Walk {
+	return paged(s.e.Walk("test", round), page, pause, claim)
 }
 
 // next gives the jobs of all pages.
-func (s *street) next(w *engine.Walk) []engine.JobID {
+func (s *street) next(w *runtime.Walk) []engine.JobID {
 	s.t.Helper()
 	pages, _, err := w.Next(soon(s.t))
 	s.mu.Lock()
@@ -109,7 +116,7 @@ func (s *street) next(w *engine.Walk) []engine.JobID {
 }
 
 // rest gives all the rest of the round that a walker can get.
-func (s *street) rest(w *engine.Walk) (all []engine.JobID) {
+func (s *street) rest(w *runtime.Walk) (all []engine.JobID) {
 	s.t.Helper()
 	for range endless {
 		jobs := s.next(w)
@@ -136,7 +143,7 @@ func walkCase(s *street, seed uint64) error {
 	s.clear()
 	together := 1 + r.IntN(20)
 	live := append(s.fill(0, r.IntN(40), together), s.fill(1, r.IntN(40), together)...)
-	walkers, held := make([]*engine.Walk, 1+r.IntN(3)), map[*engine.Walk][]engine.JobID{}
+	walkers, held := make([]*runtime.Walk, 1+r.IntN(3)), map[*runtime.Walk][]engine.JobID{}
 	mortal, page := r.IntN(2) == 0, 1+r.IntN(10)
 	for i := range walkers {
 		walkers[i] = s.walker(page, 0)
@@ -245,7 +252,7 @@ var walkChecks = map[string]func(s *street) error{
 	"a shard with many jobs holds up no other": func(s *street) error {
 		s.fill(0, 40, 1)
 		s.fill(1, 40, 1)
-		w, seen := s.e.Walk("test", 0).Pages(10, 0, claim), map[string]bool{}
+		w, seen := paged(s.e.Walk("test", 0), 10, 0, claim), map[string]bool{}
 		for range 10 { // a round takes 4, and the next one begins at once
 			for _, job := range s.next(w) {
 				seen[string(job[:2])] = true
@@ -264,7 +271,7 @@ var walkChecks = map[string]func(s *street) error{
 	"rounds of another name are its own": func(s *street) error {
 		all := s.fill(0, 5, 1)
 		_ = s.rest(s.walker(3, 0))
-		return different("the other's", s.rest(s.e.Walk("other", round).Pages(3, 0, claim)), all)
+		return different("the other's", s.rest(paged(s.e.Walk("other", round), 3, 0, claim)), all)
 	},
 	"a clock that was ahead holds up no round": func(s *street) error {
 		all := s.fill(0, 6, 1)

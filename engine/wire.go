@@ -1,6 +1,13 @@
 package engine
 
-import "github.com/tidemark-dev/tidemark/engine/wire"
+import (
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
 
 // The types that travel are package wire's, where their fields are documented.
 type (
@@ -40,6 +47,11 @@ type (
 	Filter = wire.Filter
 	// JobsPage is a page of a topic's jobs.
 	JobsPage = wire.JobsPage
+
+	// A Snapshot is the present state of a topic's jobs.
+	Snapshot = stream.Snapshot
+	// A Child is a job that a run makes for a part of its own work.
+	Child = runtime.Child
 
 	// A Record is one immutable fact in a topic's stream.
 	Record = wire.Record
@@ -169,6 +181,9 @@ const (
 	MaxAllSchedules         = wire.MaxAllSchedules
 	MaxMissed               = wire.MaxMissed
 	MaxSnapshotLimit        = wire.MaxSnapshotLimit
+	MaxChildren             = runtime.MaxChildren
+	MaxChildWeight          = runtime.MaxChildWeight
+	MaxChildDepth           = runtime.MaxChildDepth
 
 	DefaultQueue       = wire.DefaultQueue
 	DefaultMaxAttempts = wire.DefaultMaxAttempts
@@ -194,6 +209,14 @@ var (
 	ErrUnreachable   = wire.ErrUnreachable
 	ErrOutOfMemory   = wire.ErrOutOfMemory
 	ErrUnreplicated  = wire.ErrUnreplicated
+
+	// ErrClosed: the engine was closed.
+	ErrClosed = ground.ErrClosed
+	// ErrSchema: the namespace was laid out by another version of Tidemark, or with another
+	// number of shards. Nothing was changed.
+	ErrSchema = ground.ErrSchema
+	// ErrEviction: Redis may throw keys away, and with them jobs.
+	ErrEviction = ground.ErrEviction
 )
 
 // ParseTopic checks the form of s. Its error wraps ErrInvalidTopic.
@@ -211,3 +234,16 @@ func CheckQueue(name string) error { return wire.CheckQueue(name) }
 
 // CheckScheduleName checks the name of a schedule. Its error wraps ErrInvalid.
 func CheckScheduleName(name string) error { return wire.CheckScheduleName(name) }
+
+// ParseURL reads the address of a Redis:
+//
+//	redis://[user:password@]host[:port][/db]                       one server
+//	rediss://…                                                     the same over TLS
+//	unix://[user:password@]/path/to/redis.sock[?db=0]              one server, Unix socket
+//	redis+sentinel://[user:password@]host:port[,host:port…]/master[/db]
+//	redis+cluster://[user:password@]host:port[,host:port…]
+//
+// The last two take rediss+… for TLS. Client settings, such as pool_size, may
+// follow as a query in the forms for one server. Its error wraps ErrInvalid, and
+// never shows the password.
+func ParseURL(address string) (*redis.UniversalOptions, error) { return ground.ParseURL(address) }

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
@@ -125,7 +126,7 @@ func (s shared) MakeRedisClient() any { return s.client }
 // showPayload shows what an attempt's task holds, the job and the attempt's number.
 // Other tasks in the same Redis are not Tidemark's to show.
 func showPayload(_ string, payload []byte) string {
-	var p engine.TaskPayload
+	var p runtime.TaskPayload
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&p); err != nil || p.Job == "" {

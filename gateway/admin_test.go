@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
@@ -87,9 +88,9 @@ func TestAsynqUIShowsAndDeletesTasks(t *testing.T) {
 	for _, task := range got.Tasks {
 		shown[task.ID] = task.Payload
 	}
-	var own engine.TaskPayload
-	if err := json.Unmarshal([]byte(shown[engine.TaskID(job, 1)]), &own); err != nil || own.Job != job {
-		t.Errorf("the job's task shows %q", shown[engine.TaskID(job, 1)])
+	var own runtime.TaskPayload
+	if err := json.Unmarshal([]byte(shown[runtime.TaskID(job, 1)]), &own); err != nil || own.Job != job {
+		t.Errorf("the job's task shows %q", shown[runtime.TaskID(job, 1)])
 	}
 	if strings.Contains(listed.body, "bob@") || shown["mail-1"] == "" {
 		t.Errorf("another program's task shows %q", shown["mail-1"])

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 func TestArtifacts(t *testing.T) {
@@ -47,7 +48,7 @@ func TestArtifacts(t *testing.T) {
 	if a := get(string(job)+".profile.json", "X-Who", "carol"); a.status != http.StatusOK {
 		t.Errorf("a reader: %+v", a)
 	}
-	never, err := e.NewJobID(topic)
+	never, err := runtime.Of(e).NewJobID(topic)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A clientsRole is the process of all clients, and of the engine that publishes: one
@@ -75,7 +76,7 @@ func topicName(i int) string { return "team:" + strconv.Itoa(i) }
 type source struct {
 	e     *engine.Engine
 	job   engine.JobID
-	fence engine.Fence
+	fence runtime.Fence
 	first engine.Cursor // of the attempt's start
 }
 
@@ -84,17 +85,17 @@ func newSource(ctx context.Context, e *engine.Engine, topic string) (*source, er
 	if err != nil {
 		return nil, err
 	}
-	s := &source{e: e, job: got.ID, fence: engine.Fence{Attempt: 1, Token: engine.NewToken()}}
-	s.first, err = s.write(ctx, engine.Report{Type: engine.JobStarted})
+	s := &source{e: e, job: got.ID, fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
+	s.first, err = s.write(ctx, runtime.Report{Type: engine.JobStarted})
 	return s, err
 }
 
-func (s *source) write(ctx context.Context, reports ...engine.Report) (engine.Cursor, error) {
+func (s *source) write(ctx context.Context, reports ...runtime.Report) (engine.Cursor, error) {
 	for i := range reports {
 		s.fence.Seq++
 		reports[i].Job, reports[i].Fence = s.job, s.fence
 	}
-	acks, err := s.e.Commit(ctx, reports...)
+	acks, err := runtime.Of(s.e).Commit(ctx, reports...)
 	if err != nil {
 		return "", err
 	}
@@ -107,8 +108,8 @@ func (s *source) write(ctx context.Context, reports ...engine.Report) (engine.Cu
 }
 
 // tick reports what a worker does: a count, a percent and a message.
-func tick(n int, message string) engine.Report {
-	return engine.Report{Type: engine.JobProgress, Tenths: min(n, 990), Shown: &engine.Shown{
+func tick(n int, message string) runtime.Report {
+	return runtime.Report{Type: engine.JobProgress, Tenths: min(n, 990), Shown: &runtime.Shown{
 		Progress: engine.Progress{Done: int64(n), Total: 1000, Unit: "rows"}, Message: message, Stage: engine.Stage{Name: "read", Count: 3},
 	}}
 }
@@ -135,7 +136,7 @@ func (c *clientsRole) seed(s seeding) (none, error) {
 			if c.sources[i], err = newSource(ctx, c.engine, topicName(i)); err != nil || s.Records == 0 {
 				return err
 			}
-			ticks := make([]engine.Report, s.Records)
+			ticks := make([]runtime.Report, s.Records)
 			for n := range ticks {
 				ticks[n] = tick(n, "reading orders")
 			}

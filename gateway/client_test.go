@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
 // A frame is what a server may send; which fields count depends on its type.
@@ -249,12 +250,12 @@ func (h *held) ids() []engine.Cursor {
 	return ids
 }
 
-// stream is all that a topic's stream has after a cursor.
-func stream(t testing.TB, e *engine.Engine, topic engine.Topic, after engine.Cursor) []engine.Entry {
+// recorded is all that a topic's stream has after a cursor.
+func recorded(t testing.TB, e *engine.Engine, topic engine.Topic, after engine.Cursor) []engine.Entry {
 	t.Helper()
 	var all []engine.Entry
 	for {
-		page, err := e.Replay(soon(t), topic, after)
+		page, err := stream.Of(e).Replay(soon(t), topic, after)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func TestFreshSubscriptionGetsSnapshotThenRecords(t *testing.T) {
 	p.tick(2)
 	end := p.succeed()
 	c.untilCursor("a", end)
-	if want := idsOf(stream(t, e, topic, at)); !slices.Equal(h.ids(), want) {
+	if want := idsOf(recorded(t, e, topic, at)); !slices.Equal(h.ids(), want) {
 		t.Errorf("records %v, want %v", h.ids(), want)
 	}
 	if j := h.jobs[p.job]; j.State != engine.Succeeded || j.Percent != 100 {
@@ -47,7 +47,7 @@ func TestReplayFromACursorIsWhole(t *testing.T) {
 	c := s.client(t)
 	h := c.subscribe("a", topic, engine.Beginning, "")
 	c.untilLive("a")
-	want := idsOf(stream(t, e, topic, engine.Beginning))
+	want := idsOf(recorded(t, e, topic, engine.Beginning))
 	if !slices.Equal(h.ids(), want) || h.replayed != len(want) || len(want) != 59 || len(h.snapshots) != 0 {
 		t.Errorf("replayed %d, records %v, snapshots %v, want %v", h.replayed, h.ids(), h.snapshots, want)
 	}

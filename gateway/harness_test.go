@@ -15,10 +15,11 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
-	"github.com/tidemark-dev/tidemark/worker" //nolint:depguard // jobs that a client follows must run
-)
+	"github.com/tidemark-dev/tidemark/worker"
+) //nolint:depguard // jobs that a client follows must run
 
 const topic = engine.Topic("user:42")
 
@@ -144,20 +145,20 @@ type pen struct {
 	t      testing.TB
 	e      *engine.Engine
 	job    engine.JobID
-	fence  engine.Fence
+	fence  runtime.Fence
 	tenths int
 }
 
 // start enqueues a job and begins its first attempt.
 func start(t testing.TB, e *engine.Engine, topic engine.Topic) *pen {
 	t.Helper()
-	p := &pen{t: t, e: e, job: enqueue(t, e, topic), fence: engine.Fence{Attempt: 1, Token: engine.NewToken()}}
-	p.write(engine.Report{Type: engine.JobStarted})
+	p := &pen{t: t, e: e, job: enqueue(t, e, topic), fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
+	p.write(runtime.Report{Type: engine.JobStarted})
 	return p
 }
 
 // write commits reports, and returns the cursor after them.
-func (p *pen) write(reports ...engine.Report) engine.Cursor {
+func (p *pen) write(reports ...runtime.Report) engine.Cursor {
 	p.t.Helper()
 	for i := range reports {
 		p.fence.Seq++
@@ -166,7 +167,7 @@ func (p *pen) write(reports ...engine.Report) engine.Cursor {
 	// Not soon: what it leaves for the test's end would be measured as memory.
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
-	acks, err := p.e.Commit(ctx, reports...)
+	acks, err := runtime.Of(p.e).Commit(ctx, reports...)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -181,22 +182,22 @@ func (p *pen) write(reports ...engine.Report) engine.Cursor {
 // tick reports progress n times, at most 64.
 func (p *pen) tick(n int) engine.Cursor {
 	p.t.Helper()
-	reports := make([]engine.Report, n)
+	reports := make([]runtime.Report, n)
 	for i := range reports {
 		p.tenths = min(p.tenths+1, 990)
-		reports[i] = engine.Report{Type: engine.JobProgress, Tenths: p.tenths, Shown: &engine.Shown{Message: "reading orders"}}
+		reports[i] = runtime.Report{Type: engine.JobProgress, Tenths: p.tenths, Shown: &runtime.Shown{Message: "reading orders"}}
 	}
 	return p.write(reports...)
 }
 
 func (p *pen) stage(name string) engine.Cursor {
 	p.t.Helper()
-	return p.write(engine.Report{Type: engine.JobStage, Tenths: p.tenths, Shown: &engine.Shown{Stage: engine.Stage{Name: name, Index: 1, Count: 3}}})
+	return p.write(runtime.Report{Type: engine.JobStage, Tenths: p.tenths, Shown: &runtime.Shown{Stage: engine.Stage{Name: name, Index: 1, Count: 3}}})
 }
 
 func (p *pen) succeed() engine.Cursor {
 	p.t.Helper()
-	return p.write(engine.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":10}`)})
+	return p.write(runtime.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":10}`)})
 }
 
 func redisURL(t testing.TB) string {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
 // healthz says that the process answers. It asks nobody else: a gateway whose Redis is
@@ -57,7 +58,7 @@ func (s *storage) ready(ctx context.Context, e *engine.Engine) (writes bool, err
 		// For all who ask: a client that hangs up does not end it for the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessTimeout)
 		defer cancel()
-		s.writes, s.err = e.Ready(ctx)
+		s.writes, s.err = stream.Of(e).Ready(ctx)
 		s.asked = time.Now()
 	}
 	return s.writes, s.err

@@ -42,10 +42,10 @@ func TestRedisAwayAndBack(t *testing.T) {
 	c.untilCursor("a", head)
 	c.untilLive("b")
 	c.untilCursor("b", head)
-	if want := idsOf(stream(t, direct, topic, from)); !slices.Equal(h.ids(), want) {
+	if want := idsOf(recorded(t, direct, topic, from)); !slices.Equal(h.ids(), want) {
 		t.Errorf("records %v, want %v", h.ids(), want)
 	}
-	if want := idsOf(stream(t, direct, topic, engine.Beginning)); !slices.Equal(late.ids(), want) {
+	if want := idsOf(recorded(t, direct, topic, engine.Beginning)); !slices.Equal(late.ids(), want) {
 		t.Errorf("records of the late one %v, want %v", late.ids(), want)
 	}
 	head = p.succeed()

@@ -8,6 +8,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
@@ -71,7 +72,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("resumed before it has paused, it is %s, pausing %v", j.State, j.Pausing)
 	}
 	s.control(t, run.job, "pause")
-	run.write(engine.Report{Type: engine.JobPaused})
+	run.write(runtime.Report{Type: engine.JobPaused})
 	if j := s.control(t, run.job, "resume"); j.State != engine.Queued {
 		t.Errorf("paused by its run and resumed, it is %s", j.State)
 	}
@@ -82,8 +83,8 @@ func TestRetry(t *testing.T) {
 	s := serve(t, e, nil)
 	run := start(t, e, topic)
 	run.write(
-		engine.Report{Type: engine.JobCheckpoint, Tenths: 400, Checkpoint: []byte("row 400")},
-		engine.Report{Type: engine.JobFailed, Tenths: 450, Error: &engine.JobError{Code: "error", Message: "the disk is full"}},
+		runtime.Report{Type: engine.JobCheckpoint, Tenths: 400, Checkpoint: []byte("row 400")},
+		runtime.Report{Type: engine.JobFailed, Tenths: 450, Error: &engine.JobError{Code: "error", Message: "the disk is full"}},
 	)
 	again := s.retry(t, run.job, "", http.StatusCreated)
 	for _, body := range []string{"", `{}`, `{"from_start":true}`} {
@@ -109,7 +110,7 @@ func TestRetryWithoutItsPayload(t *testing.T) {
 	e := real(t)
 	s := serve(t, e, nil)
 	run := start(t, e, topic)
-	run.write(engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "the disk is full"}})
+	run.write(runtime.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "the disk is full"}})
 	shelves, err := e.Redis().Keys(soon(t), "*:p:"+string(run.job)).Result()
 	if err != nil || len(shelves) != 1 {
 		t.Fatalf("the payload is kept as %q: %v", shelves, err)
@@ -127,12 +128,12 @@ func adopt(t *testing.T, e *engine.Engine) engine.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := engine.Adoption{Task: engine.Task{Queue: info.Queue, ID: info.ID}, Topic: topic, Type: "export", Try: 1, MaxRetries: 25}
-	stand, err := e.Adopted(soon(t), []engine.Adoption{a})
+	a := runtime.Adoption{Task: runtime.Task{Queue: info.Queue, ID: info.ID}, Topic: topic, Type: "export", Try: 1, MaxRetries: 25}
+	stand, err := runtime.Of(e).Adopted(soon(t), []runtime.Adoption{a})
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, err := e.Adopt(soon(t), a, stand[0])
+	job, err := runtime.Of(e).Adopt(soon(t), a, stand[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,11 +170,11 @@ func TestRequestsThatAJobsStateRefuses(t *testing.T) {
 	refused(adopted, "pause", "is adopted, ", "cancel it, or pause asynq's queue default")
 	s.control(t, adopted, "cancel")
 	refused(adopted, "retry", "was adopted, ", "enqueue another")
-	id, err := e.NewJobID(topic)
+	id, err := runtime.Of(e).NewJobID(topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	upload, _, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: "export"}, 50, 0, engine.Shown{})
+	upload, _, err := runtime.Of(e).Receive(soon(t), id, engine.Spec{Topic: topic, Type: "export"}, 50, 0, runtime.Shown{})
 	if err != nil {
 		t.Fatal(err)
 	}

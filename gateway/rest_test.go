@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
@@ -252,7 +253,7 @@ func TestSnapshotInParts(t *testing.T) {
 			t.Errorf("job %s is held at %d as %s, it is %s at %d (%v)", id, held[id].Rev, held[id].State, truth.State, truth.Rev, err)
 		}
 	}
-	page, err := e.Replay(soon(t), topic, last.Cursor)
+	page, err := stream.Of(e).Replay(soon(t), topic, last.Cursor)
 	if err != nil || page.Verdict != engine.Resumed || parts < 8 {
 		t.Errorf("%d parts lead to %q: %s, %v", parts, last.Cursor, page.Verdict, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
@@ -165,7 +166,7 @@ func TestSweepForgetsSlowly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	long := e.Retention() + 24*time.Hour
+	long := runtime.Of(e).Retention() + 24*time.Hour
 	at := func(after time.Duration, want bool) {
 		t.Helper()
 		s.SweepAt(soon(t), time.Now().Add(after))
@@ -174,14 +175,14 @@ func TestSweepForgetsSlowly(t *testing.T) {
 			t.Errorf("after %s: %v, %v, %v", after, there(d.data(lives)), there(d.data(finished)), there(d.data(begun)))
 		}
 	}
-	at(e.Retention()-time.Minute, true)
+	at(runtime.Of(e).Retention()-time.Minute, true)
 	if there(d.ticket("orphaned", finished)) {
 		t.Error("an upload is looked at before its job could be gone")
 	}
-	at(e.Retention()+time.Minute, true)
+	at(runtime.Of(e).Retention()+time.Minute, true)
 	at(long-time.Minute, true)
 	at(long+2*time.Minute, false)
-	if info, err := os.Stat(d.ticket("settled", lives)); err != nil || time.Until(info.ModTime()) < e.Retention() {
+	if info, err := os.Stat(d.ticket("settled", lives)); err != nil || time.Until(info.ModTime()) < runtime.Of(e).Retention() {
 		t.Errorf("an upload of a job that lives is looked at again soon: %v, %v", info.ModTime(), err)
 	}
 }

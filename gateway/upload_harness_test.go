@@ -17,6 +17,7 @@ import (
 	"gocloud.dev/blob/fileblob"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
@@ -241,7 +242,7 @@ func historyOf(t testing.TB, e *engine.Engine, job engine.JobID) []engine.Record
 	t.Helper()
 	var all []engine.Record
 	percent, ends := 0.0, 0
-	page, err := e.Replay(soon(t), topic, engine.Beginning)
+	page, err := stream.Of(e).Replay(soon(t), topic, engine.Beginning)
 	if err != nil {
 		t.Fatal(err)
 	}

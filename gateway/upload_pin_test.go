@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 )
 
@@ -77,7 +78,7 @@ func TestBytesStayWhileSomebodyRefersToThem(t *testing.T) {
 			job := s.announce(t, len(file))
 			s.patch(t, job, 0, file)
 			last := c.refer(job)
-			day, now := 24*time.Hour, time.Now().Add(e.Retention())
+			day, now := 24*time.Hour, time.Now().Add(runtime.Of(e).Retention())
 			for range 20 {
 				now = now.Add(day)
 				s.SweepAt(ctx, now)
@@ -168,7 +169,7 @@ func TestBytesOfALapsedJobThatWasNotSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	lapse(t, e, job)
-	later := time.Now().Add(e.Retention() + 25*time.Hour)
+	later := time.Now().Add(runtime.Of(e).Retention() + 25*time.Hour)
 	s.SweepAt(soon(t), later)
 	if !there(d.data(job)) || !there(d.ticket("open", job)) {
 		t.Errorf("bytes there: %v, open: %v, while a retry needs them", there(d.data(job)), there(d.ticket("open", job)))

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 )
 
@@ -101,8 +102,8 @@ func TestAnnouncementBecomesTheJob(t *testing.T) {
 	if j := view(t, e, job); j.Title != "Orders" || j.Labels["team"] != "sales" || j.State != engine.Queued {
 		t.Errorf("the job is %+v", j)
 	}
-	fence := engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}
-	acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobStarted, Job: job, Fence: fence})
+	fence := runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1}
+	acks, err := runtime.Of(e).Commit(soon(t), runtime.Report{Type: engine.JobStarted, Job: job, Fence: fence})
 	if err != nil || acks[0].Err != nil {
 		t.Fatal(acks, err)
 	}
@@ -128,7 +129,7 @@ func TestUploadsOfOthers(t *testing.T) {
 	e, d := real(t), newDepot(t)
 	s := d.serve(t, e, nil)
 	job := s.announce(t, 1000)
-	never, err := e.NewJobID(topic)
+	never, err := runtime.Of(e).NewJobID(topic)
 	if err != nil {
 		t.Fatal(err)
 	}

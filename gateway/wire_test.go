@@ -170,7 +170,7 @@ func TestRecordBytesAreTheStreams(t *testing.T) {
 	c.untilLive("live")
 	p.succeed()
 	f := c.read()
-	want := stream(t, e, topic, at)
+	want := recorded(t, e, topic, at)
 	if len(f.Records) != 1 || string(f.Records[0]) != string(want[0].JSON) {
 		t.Errorf("got %s, the stream has %s", f.text, want[0].JSON)
 	}

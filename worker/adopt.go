@@ -14,6 +14,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
@@ -141,7 +142,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
 	}
-	if _, err := o.Engine.Silent(ctx, nil); err != nil {
+	if _, err := runtime.Of(o.Engine).Silent(ctx, nil); err != nil {
 		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
 	}
 	if len(o.Queues) == 0 {
@@ -154,7 +155,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 		crew: newCrew(o.crew().Defaults(), true), adopt: o, inspect: asynq.NewInspectorFromRedisClient(o.Engine.Redis()),
 		closed: make(chan struct{}),
 	}
-	a.pulse = newPulse(a.opts.TickInterval, o.Engine.Together)
+	a.pulse = newPulse(a.opts.TickInterval, a.runtime.Together)
 	base, abandon := context.WithCancel(context.Background())
 	a.abandon, a.abandoned = abandon, base.Done()
 	a.atAbandon = func(do func()) func() bool { return context.AfterFunc(base, do) }
@@ -257,8 +258,8 @@ func (a *Adopter) RetryDelay(n int, err error, t *asynq.Task) time.Duration {
 
 // adoption is what a task's job is to be. It reports false for one that is left to asynq, and
 // logs why where that is a mistake.
-func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (ad engine.Adoption, ok bool) {
-	if a.opts.Engine.Enqueued(id) {
+func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (ad runtime.Adoption, ok bool) {
+	if a.runtime.Enqueued(id) {
 		return ad, false // an attempt that Tidemark enqueued
 	}
 	defer func() {
@@ -276,8 +277,8 @@ func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (a
 		a.opts.Logger.Log(context.Background(), level, "a task is left to asynq alone", "queue", queue, "task", id, "error", err)
 		return ad, false
 	}
-	return engine.Adoption{
-		Task: engine.Task{Queue: queue, ID: id}, Topic: topic, Type: jobType(t.Type()), Title: fitTitle(a.adopt.Title(t)),
+	return runtime.Adoption{
+		Task: runtime.Task{Queue: queue, ID: id}, Topic: topic, Type: jobType(t.Type()), Title: fitTitle(a.adopt.Title(t)),
 	}, true
 }
 

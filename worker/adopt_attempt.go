@@ -11,11 +11,12 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // try is one of asynq's tries of a task.
 type try struct {
-	engine.Adoption
+	runtime.Adoption
 	last bool // asynq archives the task if it fails
 }
 
@@ -111,7 +112,7 @@ var errElsewhere = fmt.Errorf("%w: asynq has handed the task out again", ErrSupe
 
 // open begins the attempt of a try, again if one of it has been superseded. over is where
 // its job stands if that has ended.
-func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pending, over *engine.Attempt, err error) {
+func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pending, over *runtime.Attempt, err error) {
 	ctx, cancel := context.WithCancelCause(asynqCtx)
 	defer cancel(errOver)
 	defer a.atAbandon(func() { cancel(ErrDraining) })()
@@ -130,17 +131,17 @@ func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pendin
 // pending is an attempt whose start is committed, and whose handler is to be called.
 type pending struct {
 	job     engine.JobID
-	fence   engine.Fence
-	started *engine.Started
+	fence   runtime.Fence
+	started *runtime.Started
 	result  json.RawMessage
 }
 
 // begin finds or makes the task's job and commits the start of its attempt. An error that
 // is stale says that the job has moved meanwhile. sent is what begin returned before, whose
 // commit may stand although there was no answer.
-func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending) (*pending, *engine.Attempt, error) {
-	e := a.opts.Engine
-	stand, err := e.Adopted(ctx, []engine.Adoption{try.Adoption})
+func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending) (*pending, *runtime.Attempt, error) {
+	e := a.runtime
+	stand, err := e.Adopted(ctx, []runtime.Adoption{try.Adoption})
 	if err != nil {
 		return sent, nil, err
 	}
@@ -178,7 +179,7 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 		}
 	}
 	return a.commitStart(ctx, try, &pending{
-		job: at.Job, fence: engine.Fence{Attempt: at.Attempt, Token: engine.NewToken(), Seq: 1},
+		job: at.Job, fence: runtime.Fence{Attempt: at.Attempt, Token: runtime.NewToken(), Seq: 1},
 	})
 }
 
@@ -186,15 +187,15 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 // Either asynq has handed the task out again, and then counts more than this or is done with
 // it; or this is a new task under an old name, which has nothing to do with that job. Where
 // the job lives, its task was deleted, and so it ends.
-func (a *Adopter) behind(ctx context.Context, try try, at engine.Attempt) error {
-	info, err := a.opts.Engine.TaskInfo(try.Task)
+func (a *Adopter) behind(ctx context.Context, try try, at runtime.Attempt) error {
+	info, err := a.runtime.TaskInfo(try.Task)
 	switch {
 	case errors.Is(err, engine.ErrNotFound), err == nil && info.Retried+1 > try.Try:
 		return errElsewhere
 	case err != nil || at.State.Ended():
 		return err
 	}
-	err = a.opts.Engine.Withdraw(ctx, at.Job, at.Attempt, engine.JobError{
+	err = a.runtime.Withdraw(ctx, at.Job, at.Attempt, engine.JobError{
 		Code: engine.CodeTaskDeleted, Message: "its task was deleted from asynq's queue " + try.Task.Queue + ", and another has its name",
 	})
 	if err == nil {
@@ -203,15 +204,15 @@ func (a *Adopter) behind(ctx context.Context, try try, at engine.Attempt) error 
 	return err
 }
 
-func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pending, *engine.Attempt, error) {
-	acks, err := a.opts.Engine.Commit(ctx, engine.Report{Type: engine.JobStarted, Job: p.job, Fence: p.fence, Try: try.Try})
+func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pending, *runtime.Attempt, error) {
+	acks, err := a.runtime.Commit(ctx, runtime.Report{Type: engine.JobStarted, Job: p.job, Fence: p.fence, Try: try.Try})
 	switch {
 	case len(acks) == 0:
 		return p, nil, err
 	case acks[0].Err != nil:
 		return nil, nil, acks[0].Err
 	case acks[0].Started == nil:
-		return nil, nil, engine.ErrSuperseded
+		return nil, nil, runtime.ErrSuperseded
 	}
 	p.started = acks[0].Started
 	return p, nil, nil
@@ -222,7 +223,7 @@ func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pendin
 func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handler, try try, p *pending) (err error, again bool) {
 	ctx, cancel := context.WithCancelCause(asynqCtx)
 	defer cancel(errOver)
-	r := a.newRun(a.opts.Engine, p.job, p.fence, p.started, cancel)
+	r := a.newRun(a.runtime, p.job, p.fence, p.started, cancel)
 	r.adopted = true
 	a.register(r)
 	defer r.close(errOver)
@@ -279,7 +280,7 @@ func (a *Adopter) attend(asynqCtx context.Context, r *Run, try try, returned <-c
 		case <-grace:
 			r.out.logger.Warn("the handler goes on although its context has ended; asynq keeps its slot until it returns", "type", r.jobType, "grace", a.opts.CancelGrace)
 			if errors.Is(r.why(asynqCtx), ErrCanceled) {
-				_, _ = r.conclude(engine.Report{Type: engine.JobCanceled}) // superseded: another's business
+				_, _ = r.conclude(runtime.Report{Type: engine.JobCanceled}) // superseded: another's business
 			}
 			return
 		}

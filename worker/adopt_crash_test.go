@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -171,7 +172,7 @@ func TestFrozenApplicationGoesOnWithAnotherAttempt(t *testing.T) {
 	}
 	p.signal(t, syscall.SIGCONT)
 	heard, err := p.say(soon(t), saysGhost, 1)
-	if err != nil || !strings.Contains(heard[0], engine.ErrSuperseded.Error()) && !strings.Contains(heard[0], worker.ErrSuperseded.Error()) {
+	if err != nil || !strings.Contains(heard[0], runtime.ErrSuperseded.Error()) && !strings.Contains(heard[0], worker.ErrSuperseded.Error()) {
 		t.Errorf("the ghost heard %q: %v", heard, err)
 	}
 	all := history(t, e, job, nil)
@@ -207,11 +208,11 @@ func TestSupersededHandlerThatFinishedHasDoneTheJob(t *testing.T) {
 	info := send(t, e, "export")
 	wait(t, "the handler", started)
 	job := jobOf(t, e, info)
-	now, err := e.Current(soon(t), job)
+	now, err := runtime.Of(e).Current(soon(t), job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.TakeOver(soon(t), now); err != nil { // as a sweep that saw no heartbeat
+	if _, err := runtime.Of(e).TakeOver(soon(t), now); err != nil { // as a sweep that saw no heartbeat
 		t.Fatal(err)
 	}
 	close(release)

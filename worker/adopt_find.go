@@ -8,7 +8,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // Bounds of one look for tasks that wait: how many, and how many of them at a time.
@@ -91,7 +91,7 @@ func (f *finder) look(ctx context.Context, l *taskList) (int, error) {
 	if len(infos) < findPage {
 		l.page = 1
 	}
-	tasks := make([]engine.Adoption, 0, len(infos))
+	tasks := make([]runtime.Adoption, 0, len(infos))
 	for _, info := range infos {
 		// Its mistakes are told when it runs: it is looked at every few seconds.
 		ad, ok := f.a.adoption(asynq.NewTaskWithHeaders(info.Type, info.Payload, info.Headers), l.queue, info.ID, slog.LevelDebug)
@@ -104,7 +104,7 @@ func (f *finder) look(ctx context.Context, l *taskList) (int, error) {
 		}
 		tasks = append(tasks, ad)
 	}
-	made, err := f.a.opts.Engine.Reveal(ctx, tasks)
+	made, err := f.a.runtime.Reveal(ctx, tasks)
 	if made > 0 {
 		f.a.opts.Logger.Debug("waiting tasks of asynq are visible now", "queue", l.queue, "tasks", made)
 	}

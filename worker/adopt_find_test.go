@@ -10,6 +10,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -28,7 +29,7 @@ func TestWaitingTasksBecomeVisible(t *testing.T) {
 	own := enqueue(t, e, "export", func(s *engine.Spec) { s.Queue = "default" }) // not to be adopted
 	a := adopt(t, briefAdopt(e))
 	for i, info := range infos {
-		now, err := e.Current(ctx, jobOf(t, e, info))
+		now, err := runtime.Of(e).Current(ctx, jobOf(t, e, info))
 		if err != nil || now.State != engine.Queued || now.Task.ID != info.ID || !now.Adopted() || now.RunAt.IsZero() != (i > 1) {
 			t.Fatalf("task %d is seen as %+v: %v", i, now, err)
 		}
@@ -96,8 +97,8 @@ func TestATaskThatHasRunMeanwhileGetsNoSecondJob(t *testing.T) {
 	history(t, e, job, nil)
 	eventually(t, "asynq to be done with it", func() bool { return standing(e, info) == "gone" })
 	s.Shutdown()
-	made, err := e.Reveal(soon(t), []engine.Adoption{{
-		Task: engine.Task{Queue: info.Queue, ID: info.ID}, Topic: topic, Type: "export", Try: 1,
+	made, err := runtime.Of(e).Reveal(soon(t), []runtime.Adoption{{
+		Task: runtime.Task{Queue: info.Queue, ID: info.ID}, Topic: topic, Type: "export", Try: 1,
 	}})
 	if err != nil || made != 0 || jobOf(t, e, info) != job {
 		t.Errorf("%d jobs were made, and it is now %s: %v", made, jobOf(t, e, info), err)
@@ -197,7 +198,7 @@ func TestAdoptersLeaveOtherJobsToWorkers(t *testing.T) {
 		lose(t, e, job, 1)
 		awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobStalled })
 	}
-	if now, err := e.Current(soon(t), own); err != nil || now.State != engine.Running || now.Attempt != 1 {
+	if now, err := runtime.Of(e).Current(soon(t), own); err != nil || now.State != engine.Running || now.Attempt != 1 {
 		t.Errorf("the job is %+v: %v", now, err)
 	}
 }
@@ -228,7 +229,7 @@ func TestWorkersSeeToAdoptedJobs(t *testing.T) {
 	if err != nil || len(queues) != 1 {
 		t.Errorf("asynq has the queues %q: %v", queues, err)
 	}
-	if now, err := e.Current(soon(t), jobs[1]); err != nil || !now.Waiting || now.Attempt != 2 {
+	if now, err := runtime.Of(e).Current(soon(t), jobs[1]); err != nil || !now.Waiting || now.Attempt != 2 {
 		t.Errorf("the other job is %+v: %v", now, err)
 	}
 }

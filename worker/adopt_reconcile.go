@@ -8,6 +8,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // carried holds an adopted job that waits against its task, and reports whether asynq will
@@ -21,10 +22,10 @@ import (
 //	the whole queue is gone              job.failed, "task_lost"
 //	a server without the middleware
 //	has done it, and asynq kept it       job.succeeded
-func (r *reconciler) carried(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
-	e, log := r.c.opts.Engine, r.c.opts.Logger.With("job", a.Job, "queue", a.Task.Queue, "task", a.Task.ID)
+func (r *reconciler) carried(ctx context.Context, a runtime.Attempt, t runtime.Tasks, again bool) (gone bool, err error) {
+	e, log := r.c.runtime, r.c.opts.Logger.With("job", a.Job, "queue", a.Task.Queue, "task", a.Task.ID)
 	switch {
-	case t.Own == engine.TaskWaits, t.Own == engine.TaskActive:
+	case t.Own == runtime.TaskWaits, t.Own == runtime.TaskActive:
 		return false, nil
 	case !again:
 		return true, nil
@@ -66,13 +67,13 @@ func (r *reconciler) carried(ctx context.Context, a engine.Attempt, t engine.Tas
 
 // completed ends the job of a task that was done where no middleware stood before its
 // handler.
-func (r *reconciler) completed(ctx context.Context, a engine.Attempt, info *asynq.TaskInfo) error {
-	fence := engine.Fence{Attempt: a.Attempt, Token: engine.NewToken(), Seq: 1}
+func (r *reconciler) completed(ctx context.Context, a runtime.Attempt, info *asynq.TaskInfo) error {
+	fence := runtime.Fence{Attempt: a.Attempt, Token: runtime.NewToken(), Seq: 1}
 	end := fence
 	end.Seq++
-	acks, err := r.c.opts.Engine.Commit(ctx,
-		engine.Report{Type: engine.JobStarted, Job: a.Job, Fence: fence, Try: info.Retried + 1},
-		engine.Report{Type: engine.JobSucceeded, Job: a.Job, Fence: end})
+	acks, err := r.c.runtime.Commit(ctx,
+		runtime.Report{Type: engine.JobStarted, Job: a.Job, Fence: fence, Try: info.Retried + 1},
+		runtime.Report{Type: engine.JobSucceeded, Job: a.Job, Fence: end})
 	for _, ack := range acks {
 		if err == nil {
 			err = ack.Err

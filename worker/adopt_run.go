@@ -3,7 +3,7 @@ package worker
 import (
 	"context"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 type runKey struct{}
@@ -17,7 +17,7 @@ func RunFrom(ctx context.Context) *Run {
 	if r, ok := ctx.Value(runKey{}).(*Run); ok {
 		return r
 	}
-	r := &Run{started: &engine.Started{}, detached: true}
+	r := &Run{started: &runtime.Started{}, detached: true}
 	r.out.cause = errOver
 	r.state.stopped = true
 	return r

@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -304,7 +305,7 @@ func TestCloseHandsTasksBack(t *testing.T) {
 				t.Errorf("the task is %s, want %s", got, c.asynq)
 			}
 			job := jobOf(t, e, info)
-			if now, err := e.Current(soon(t), job); err != nil || now.State != engine.Queued {
+			if now, err := runtime.Of(e).Current(soon(t), job); err != nil || now.State != engine.Queued {
 				t.Errorf("the job is %s: %v", now.State, err)
 			}
 

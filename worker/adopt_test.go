@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -91,7 +92,7 @@ func jobOf(t testing.TB, e *engine.Engine, info *asynq.TaskInfo) (job engine.Job
 	t.Helper()
 	eventually(t, "the task to have a job", func() bool {
 		var err error
-		job, err = e.JobOfTask(soon(t), topic, engine.Task{Queue: info.Queue, ID: info.ID})
+		job, err = runtime.Of(e).JobOfTask(soon(t), topic, runtime.Task{Queue: info.Queue, ID: info.ID})
 		return err == nil
 	})
 	return job

@@ -8,28 +8,29 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // verdict decides what an attempt's end is, by the rules that asynq has for its task.
-func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t *asynq.Task, try try) engine.Report {
+func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t *asynq.Task, try try) runtime.Report {
 	switch {
 	case err == nil:
 		r.out.mu.Lock()
 		defer r.out.mu.Unlock()
-		return engine.Report{Type: engine.JobSucceeded, Result: r.result}
+		return runtime.Report{Type: engine.JobSucceeded, Result: r.result}
 	case errors.Is(err, asynq.RevokeTask), errors.Is(cause, ErrCanceled):
-		return engine.Report{Type: engine.JobCanceled}
+		return runtime.Report{Type: engine.JobCanceled}
 	case asynqCtx.Err() != nil:
 		return a.dropped(asynqCtx, r, try) // whatever the handler says of it
 	case errors.Is(err, asynq.SkipRetry): // as Permanent is
 		try.last = true
 		return try.failure(engine.CodePermanent, err)
 	case errors.Is(cause, ErrDraining):
-		return engine.Report{Type: engine.JobQueued}
+		return runtime.Report{Type: engine.JobQueued}
 	}
 	report := try.failure(engine.CodeError, err)
 	if report.Type == engine.JobRetrying && a.adopt.RetryDelay != nil {
-		report.RetryAt = a.opts.Engine.Now().Add(a.adopt.RetryDelay(try.Try-1, err, t))
+		report.RetryAt = a.runtime.Now().Add(a.adopt.RetryDelay(try.Try-1, err, t))
 	}
 	return report
 }
@@ -37,29 +38,29 @@ func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t 
 // dropped is the end of an attempt that asynq has given up: for a time-out or because
 // someone canceled its processing, which asynq retries, or because the server has shut
 // down, which puts the task back.
-func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) engine.Report {
+func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) runtime.Report {
 	cause := context.Cause(asynqCtx)
 	switch {
 	case errors.Is(r.why(asynqCtx), ErrCanceled):
-		return engine.Report{Type: engine.JobCanceled}
+		return runtime.Report{Type: engine.JobCanceled}
 	case errors.Is(cause, context.DeadlineExceeded):
 		return try.failure(engine.CodeDeadline, fmt.Errorf("asynq's time-out or deadline has passed: %w", cause))
 	}
-	info, err := a.opts.Engine.TaskInfo(try.Task)
+	info, err := a.runtime.TaskInfo(try.Task)
 	switch {
 	case err == nil && info.State == asynq.TaskStatePending:
-		return engine.Report{Type: engine.JobQueued}
+		return runtime.Report{Type: engine.JobQueued}
 	case try.last && (err != nil || info.State != asynq.TaskStateArchived):
 		// No end yet: another server may have it already. If asynq archives it after all, a
 		// reconciler sees that.
-		return engine.Report{Type: engine.JobQueued}
+		return runtime.Report{Type: engine.JobQueued}
 	}
 	return try.failure(engine.CodeError, cause)
 }
 
 // failure is the end of an attempt that asynq tries again, if it has a try left.
-func (t try) failure(code string, err error) engine.Report {
-	report := engine.Report{Type: engine.JobRetrying, Error: failure(code, err), Retries: t.Try}
+func (t try) failure(code string, err error) runtime.Report {
+	report := runtime.Report{Type: engine.JobRetrying, Error: failure(code, err), Retries: t.Try}
 	if t.last {
 		report.Type = engine.JobFailed
 	}
@@ -68,7 +69,7 @@ func (t try) failure(code string, err error) engine.Report {
 
 // settle commits the attempt's end and gives asynq's answer, or that another attempt is
 // to follow here: this one was superseded, and asynq has not noticed anything.
-func (a *Adopter) settle(asynqCtx context.Context, r *Run, report engine.Report, err error) (answer error, again bool) {
+func (a *Adopter) settle(asynqCtx context.Context, r *Run, report runtime.Report, err error) (answer error, again bool) {
 	report, asked := r.conclude(report)
 	switch {
 	case errors.Is(asked, ErrSuperseded):

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // byRedisClock is a client with which an asynq server goes by Redis's clock. asynq sends its
@@ -17,7 +17,7 @@ import (
 // worker's delayed attempts early, and take their tasks away.
 type byRedisClock struct {
 	redis.UniversalClient
-	engine *engine.Engine
+	runtime *runtime.Runtime
 }
 
 func (c byRedisClock) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
@@ -55,8 +55,8 @@ func (c byRedisClock) correct(keys []string, args []any) ([]any, *redis.Cmd) {
 	}
 	switch kind := kindOf(keys[0]); kind {
 	case "scheduled", "retry": // seconds, prefix of tasks, nanoseconds, prefix of groups
-		now := c.engine.Now()
-		if !c.engine.Past(now) {
+		now := c.runtime.Now()
+		if !c.runtime.Past(now) {
 			return nil, redis.NewCmdResult(int64(0), nil)
 		}
 		args = slices.Clone(args)
@@ -75,7 +75,7 @@ func (c byRedisClock) correct(keys []string, args []any) ([]any, *redis.Cmd) {
 
 // ahead is by how many seconds Redis's clock is ahead of this machine's.
 func (c byRedisClock) ahead() int64 {
-	return int64(time.Until(c.engine.Now()).Round(time.Second) / time.Second)
+	return int64(time.Until(c.runtime.Now()).Round(time.Second) / time.Second)
 }
 
 // kindOf tells what a key of a queue of asynq's is.

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -32,7 +33,7 @@ func TestDelayedJobsGoByRedisClock(t *testing.T) {
 			leased := make(chan float64, 10)
 			w := build(t, brief(e))
 			worker.Handle(w, "export", func(ctx context.Context, run *worker.Run, _ []byte) error {
-				at, err := e.Redis().ZScore(ctx, lease, engine.TaskID(run.ID(), 1)).Result()
+				at, err := e.Redis().ZScore(ctx, lease, runtime.TaskID(run.ID(), 1)).Result()
 				leased <- at
 				return err
 			})
@@ -41,7 +42,7 @@ func TestDelayedJobsGoByRedisClock(t *testing.T) {
 				t.Fatalf("the job that was due ended as %s, %+v", end.State, end.Error)
 			}
 			// asynq moves all that is due at once: had the other one been, it would be gone.
-			info, err := inspect(e).GetTaskInfo(queue, engine.TaskID(late, 1))
+			info, err := inspect(e).GetTaskInfo(queue, runtime.TaskID(late, 1))
 			if err != nil {
 				t.Error(err)
 			} else if info.State != asynq.TaskStateScheduled {
@@ -129,7 +130,7 @@ func TestDelayedTasksWaitWhileRedisClockHasJumped(t *testing.T) {
 		t.Errorf("Redis is asked for what is due, and answers %v, %v", got, err)
 	}
 	clock.Shift(24 * time.Hour)
-	eventually(t, "the jump to be noticed", func() bool { return strings.Contains(log.String(), engine.ErrClock.Error()) })
+	eventually(t, "the jump to be noticed", func() bool { return strings.Contains(log.String(), runtime.ErrClock.Error()) })
 	if got, err := ask(); err != nil || got != int64(0) {
 		t.Errorf("Redis is asked for what is due after its clock has jumped, and answers %v, %v", got, err)
 	}

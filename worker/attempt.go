@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // process executes one asynq task: an attempt of a job. What it returns goes to
@@ -21,7 +22,7 @@ import (
 // base ends when runs are abandoned, intake when nothing new is to be begun. from is the
 // queue, by asynq's name, that the task was in.
 func (w *Worker) process(base, intake context.Context, l *lane, from string, t *asynq.Task) error {
-	var p engine.TaskPayload
+	var p runtime.TaskPayload
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
 		return w.foreign(t, from)
 	}
@@ -70,13 +71,13 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 // lost is for a task whose job Redis has no record of. Where a failover lost the record,
 // watchers of the job are told. A task that outlives its job's record, as one that is run
 // again out of asynq's archive, ends nothing: the job has had its end.
-func (w *Worker) lost(ctx context.Context, from, jobType string, p engine.TaskPayload) error {
+func (w *Worker) lost(ctx context.Context, from, jobType string, p runtime.TaskPayload) error {
 	why := engine.JobError{Code: engine.CodeRecordLost, Message: "Redis has lost the job's record, and with it what was to be done; enqueue it again"}
 	log := w.opts.Logger.With("job", p.Job, "attempt", p.Attempt, "topic", p.Topic)
 	outlived := false
 	err := w.persist(ctx, func() (err error) {
-		if outlived, err = w.opts.Engine.Outlived(from, p); err == nil && !outlived {
-			err = w.opts.Engine.Lost(ctx, p, jobType, why)
+		if outlived, err = w.runtime.Outlived(from, p); err == nil && !outlived {
+			err = w.runtime.Lost(ctx, p, jobType, why)
 		}
 		return err
 	})
@@ -101,12 +102,12 @@ func (w *Worker) foreign(t *asynq.Task, from string) error {
 // seat waits until an attempt may run: beside others, or alone if its job is a suspect. It
 // reports false when the worker is leaving, when others run for too long, and for a suspect's
 // attempt that does not wait any more.
-func (w *Worker) seat(ctx context.Context, p engine.TaskPayload) (*seat, bool) {
+func (w *Worker) seat(ctx context.Context, p runtime.TaskPayload) (*seat, bool) {
 	if !p.Alone {
 		return w.gate.enter(ctx)
 	}
 	// Nothing is held up for the second task of an attempt that has begun.
-	if a, err := w.opts.Engine.Current(ctx, p.Job); err == nil && (!a.Waiting || a.Attempt != p.Attempt) || stale(err) {
+	if a, err := w.runtime.Current(ctx, p.Job); err == nil && (!a.Waiting || a.Attempt != p.Attempt) || stale(err) {
 		return nil, false
 	}
 	s, ok := w.gate.alone(ctx)
@@ -119,11 +120,11 @@ func (w *Worker) seat(ctx context.Context, p engine.TaskPayload) (*seat, bool) {
 // open starts an attempt: from here on its fence is the only one that is accepted. It is
 // not tried again once the intake ends, but its answer is waited for: a start that was
 // committed and that nobody runs would look like a lost worker.
-func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence engine.Fence, started *engine.Started, err error) {
-	fence = engine.Fence{Attempt: p.Attempt, Token: engine.NewToken(), Seq: 1}
-	report := engine.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
+func (w *Worker) open(base, intake context.Context, p runtime.TaskPayload) (fence runtime.Fence, started *runtime.Started, err error) {
+	fence = runtime.Fence{Attempt: p.Attempt, Token: runtime.NewToken(), Seq: 1}
+	report := runtime.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
 	err = w.persist(intake, func() error {
-		acks, err := w.opts.Engine.Commit(base, report)
+		acks, err := w.runtime.Commit(base, report)
 		if len(acks) == 0 {
 			return err
 		}
@@ -131,7 +132,7 @@ func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence
 		started = acks[0].Started
 		if acks[0].Err == nil && started == nil {
 			// The answer to the first try was lost, and the attempt is over meanwhile.
-			return engine.ErrSuperseded
+			return runtime.ErrSuperseded
 		}
 		return acks[0].Err
 	})
@@ -146,21 +147,21 @@ func (w *Worker) open(base, intake context.Context, p engine.TaskPayload) (fence
 // task that is acknowledged while its attempt waits looks as if an operator had deleted it. So
 // it does where the other queue has a task already, which may be about to be put back into
 // this one.
-func (w *Worker) release(base context.Context, from, jobType string, p engine.TaskPayload, wait time.Duration) error {
+func (w *Worker) release(base context.Context, from, jobType string, p runtime.TaskPayload, wait time.Duration) error {
 	// The worker may be leaving, and its context over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(base), w.opts.Lease)
 	defer cancel()
-	a, err := w.opts.Engine.Current(ctx, p.Job)
+	a, err := w.runtime.Current(ctx, p.Job)
 	moved := true
 	if err == nil && a.Waiting && a.Attempt == p.Attempt {
-		queue := engine.RescueQueue(a.Queue)
+		queue := runtime.RescueQueue(a.Queue)
 		if from == w.opts.Engine.QueueName(queue) {
 			queue = a.Queue
 		}
 		if wait > 0 {
-			a.RunAt = w.opts.Engine.Now().Add(wait)
+			a.RunAt = w.runtime.Now().Add(wait)
 		}
-		moved, err = w.opts.Engine.Move(ctx, a, queue)
+		moved, err = w.runtime.Move(ctx, a, queue)
 	}
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
@@ -176,14 +177,14 @@ func (w *Worker) release(base context.Context, from, jobType string, p engine.Ta
 
 // run calls the handler and commits what became of it. It returns asynq's answer, or that
 // the attempt has no end that was committed here.
-func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID, fence engine.Fence, started *engine.Started) (answer error, committed bool) {
+func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID, fence runtime.Fence, started *runtime.Started) (answer error, committed bool) {
 	ctx, cancel := context.WithCancelCause(base)
 	defer cancel(errOver)
-	r := w.newRun(w.opts.Engine, job, fence, started, cancel)
+	r := w.newRun(w.runtime, job, fence, started, cancel)
 	if !started.Deadline.IsZero() {
 		var stop context.CancelFunc
 		// By Redis's clock: this machine's may be another.
-		ctx, stop = context.WithTimeoutCause(ctx, started.Deadline.Sub(w.opts.Engine.Now()), ErrDeadline)
+		ctx, stop = context.WithTimeoutCause(ctx, started.Deadline.Sub(w.runtime.Now()), ErrDeadline)
 		defer stop()
 		defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
 	}
@@ -191,7 +192,7 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 	w.register(r)
 	defer r.close(errOver)
 	defer w.forget(r)
-	if started.Crashes >= engine.SuspectAfter && !seat.alone {
+	if started.Crashes >= runtime.SuspectAfter && !seat.alone {
 		r.end(ErrDraining) // its task does not say so, as that of an older version: the next one does
 	}
 	// Once the worker gives up, so does whoever waits for Redis in its name.
@@ -280,7 +281,7 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer e
 	w.tend(ctx, r.out.toTend())
 	switch report.Type {
 	case engine.JobQueued, engine.JobPaused, engine.JobAwaiting: // the last two may have become the first
-		w.next(ctx, r.job, engine.RescueQueue(r.queue))
+		w.next(ctx, r.job, runtime.RescueQueue(r.queue))
 	case engine.JobRetrying:
 		w.next(ctx, r.job, r.queue)
 	}
@@ -291,10 +292,10 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer e
 }
 
 // conclude commits an attempt's end: the one given, or that it could not be told.
-func (r *Run) conclude(report engine.Report) (engine.Report, error) {
+func (r *Run) conclude(report runtime.Report) (runtime.Report, error) {
 	err := r.out.ask(report)
 	if errors.Is(err, engine.ErrInvalid) {
-		report = engine.Report{Type: engine.JobFailed, Error: failure(engine.CodeError, err)}
+		report = runtime.Report{Type: engine.JobFailed, Error: failure(engine.CodeError, err)}
 		err = r.out.ask(report)
 	}
 	return report, err
@@ -303,31 +304,31 @@ func (r *Run) conclude(report engine.Report) (engine.Report, error) {
 // verdict decides what an attempt's end is. What the handler says it has done, is
 // done: nil is success, also when the job was asked to stop meanwhile. An error after
 // that ends the job as asked.
-func (c *crew) verdict(r *Run, cause, err error) engine.Report {
-	failed := func(code string) engine.Report {
-		return engine.Report{Type: engine.JobFailed, Error: failure(code, err)}
+func (c *crew) verdict(r *Run, cause, err error) runtime.Report {
+	failed := func(code string) runtime.Report {
+		return runtime.Report{Type: engine.JobFailed, Error: failure(code, err)}
 	}
 	r.out.mu.Lock()
 	awaits, result := r.awaits, r.result
 	r.out.mu.Unlock()
 	switch {
 	case awaits && gravity(cause) < urgent && (err == nil || errors.Is(err, ErrAwaiting)):
-		return engine.Report{Type: engine.JobAwaiting}
+		return runtime.Report{Type: engine.JobAwaiting}
 	case err == nil && !awaits:
-		return engine.Report{Type: engine.JobSucceeded, Result: result}
+		return runtime.Report{Type: engine.JobSucceeded, Result: result}
 	case errors.As(err, new(*panicError)):
 		return failed(engine.CodePanic)
 	case errors.Is(cause, ErrCanceled):
-		return engine.Report{Type: engine.JobCanceled}
+		return runtime.Report{Type: engine.JobCanceled}
 	case errors.Is(cause, ErrDeadline):
 		err = cmp.Or(err, ErrDeadline) // it awaited its children
 		return failed(engine.CodeDeadline)
 	case errors.As(err, new(*permanentError)):
 		return failed(engine.CodePermanent)
 	case errors.Is(cause, ErrPaused):
-		return engine.Report{Type: engine.JobPaused}
+		return runtime.Report{Type: engine.JobPaused}
 	case errors.Is(cause, ErrDraining):
-		return engine.Report{Type: engine.JobQueued}
+		return runtime.Report{Type: engine.JobQueued}
 	case r.started.Retries+1 >= r.started.MaxAttempts:
 		return failed(engine.CodeError)
 	}
@@ -336,7 +337,7 @@ func (c *crew) verdict(r *Run, cause, err error) engine.Report {
 		wait = after.after
 	}
 	report := failed(engine.CodeError)
-	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(r.engine.Now().Add(wait)), r.started.Retries+1
+	report.Type, report.RetryAt, report.Retries = engine.JobRetrying, nextSecond(r.jobs.Now().Add(wait)), r.started.Retries+1
 	return report
 }
 
@@ -345,7 +346,7 @@ func (c *crew) verdict(r *Run, cause, err error) engine.Report {
 func nextSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 // tell logs an end. A panic's stack is told here and nowhere else.
-func (r *Run) tell(report engine.Report, err error) {
+func (r *Run) tell(report runtime.Report, err error) {
 	switch panicked := (*panicError)(nil); {
 	case errors.As(err, &panicked):
 		r.out.logger.Error("the handler panicked", "type", r.jobType, "panic", panicked.text, "stack", string(panicked.stack))
@@ -359,7 +360,7 @@ func (r *Run) tell(report engine.Report, err error) {
 // tend sees to the jobs that an answer named.
 func (w *Worker) tend(ctx context.Context, jobs []engine.JobID) {
 	for _, job := range jobs {
-		if err := w.persist(ctx, func() error { return w.opts.Engine.Tend(ctx, job) }); err != nil {
+		if err := w.persist(ctx, func() error { return w.runtime.Tend(ctx, job) }); err != nil {
 			w.opts.Logger.Warn("a job's children, or the job that waited for them, are seen to later", "job", job, "error", err)
 		}
 	}
@@ -369,11 +370,11 @@ func (w *Worker) tend(ctx context.Context, jobs []engine.JobID) {
 // has none.
 func (w *Worker) next(ctx context.Context, job engine.JobID, queue string) {
 	err := w.persist(ctx, func() error {
-		a, err := w.opts.Engine.Current(ctx, job)
+		a, err := w.runtime.Current(ctx, job)
 		if err != nil || !a.Waiting {
 			return err
 		}
-		return w.opts.Engine.Dispatch(ctx, a, queue)
+		return w.runtime.Dispatch(ctx, a, queue)
 	})
 	if err != nil && !stale(err) {
 		w.opts.Logger.Warn("the next attempt is not yet handed to asynq; a reconciler will do it", "job", job, "error", err)

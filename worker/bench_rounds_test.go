@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -108,7 +109,7 @@ func multiply(b *testing.B, e *engine.Engine, n int) {
 				id := string(made.ID[:12]) + fmt.Sprintf("%02d%014d", shard, i)
 				pipe.HSet(ctx, prefix+"j:"+id, fields)
 				pipe.ZAdd(ctx, prefix+"live", redis.Z{Score: float64(1_700_000_000_000 + i), Member: id})
-				pipe.HSet(ctx, asynqKey(e, "elsewhere", "t:"+engine.TaskID(engine.JobID(id), 1)), "state", "pending")
+				pipe.HSet(ctx, asynqKey(e, "elsewhere", "t:"+runtime.TaskID(engine.JobID(id), 1)), "state", "pending")
 			}
 			if _, err := pipe.Exec(ctx); err != nil {
 				b.Fatal(err)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
+	goruntime "runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -87,10 +88,10 @@ func processorTime(b *testing.B) time.Duration {
 
 // resident is the heap that is in use and the stacks of goroutines, in bytes.
 func resident() int64 {
-	runtime.GC()
-	runtime.GC() // what the first has freed of pools
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	goruntime.GC()
+	goruntime.GC() // what the first has freed of pools
+	var m goruntime.MemStats
+	goruntime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
@@ -171,14 +172,14 @@ func tickEach(b *testing.B, s *redistest.Redis, runs int) {
 	o.Queues, o.Lease = []string{"elsewhere"}, 10*time.Minute
 	start(b, build(b, o))
 	ctx := context.Background()
-	fences := make([]engine.Report, runs)
+	fences := make([]runtime.Report, runs)
 	fanOut(b, runs, func(i int) error {
 		made, err := e.Enqueue(ctx, engine.Spec{Topic: benchTopic(i), Type: "tick"})
 		if err != nil {
 			return err
 		}
-		fences[i] = engine.Report{Type: engine.JobStarted, Job: made.ID, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
-		acks, err := e.Commit(ctx, fences[i])
+		fences[i] = runtime.Report{Type: engine.JobStarted, Job: made.ID, Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1}}
+		acks, err := runtime.Of(e).Commit(ctx, fences[i])
 		if err != nil {
 			return err
 		}
@@ -199,8 +200,8 @@ func tickEach(b *testing.B, s *redistest.Redis, runs int) {
 				case <-t.C:
 				}
 				r.Fence.Seq++
-				r.Shown = &engine.Shown{Progress: engine.Progress{Done: int64(r.Fence.Seq), Total: 1_000_000, Unit: "rows"}}
-				acks, err := e.Commit(ctx, r)
+				r.Shown = &runtime.Shown{Progress: engine.Progress{Done: int64(r.Fence.Seq), Total: 1_000_000, Unit: "rows"}}
+				acks, err := runtime.Of(e).Commit(ctx, r)
 				if err != nil || acks[0].Err != nil {
 					b.Error(err, acks)
 					return

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -31,7 +32,7 @@ func TestSchedulesOutlastAClockThatIsWrongForAMoment(t *testing.T) {
 			start(t, pulsing(t, o, ran))
 			runs(t, ran, 2)
 			clock.Shift(by)
-			eventually(t, "the jump to be noticed", func() bool { return strings.Contains(log.String(), engine.ErrClock.Error()) })
+			eventually(t, "the jump to be noticed", func() bool { return strings.Contains(log.String(), runtime.ErrClock.Error()) })
 			clock.Shift(0)
 			runs(t, ran, 3)
 			if strings.Contains(log.String(), "a schedule does not tick") {
@@ -146,7 +147,7 @@ func forgotten(t *testing.T, e *engine.Engine) func() bool {
 	job := enqueue(t, e, "elsewhere", func(s *engine.Spec) { s.Queue = "elsewhere" })
 	forgetDispatch(t, e, job, "elsewhere")
 	return func() bool {
-		a, err := e.Current(soon(t), job)
+		a, err := runtime.Of(e).Current(soon(t), job)
 		return err == nil && a.Dispatched
 	}
 }

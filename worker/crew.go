@@ -4,13 +4,15 @@ import (
 	"sync"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A crew is the runs of one owner, a Worker or an Adopter, with what keeps them alive and
 // watches over those of others: heartbeats, the sweep and the reconciler. Its methods may
 // be called concurrently; its loops are the owner's to start and to end.
 type crew struct {
-	opts Options
+	opts    Options
+	runtime *runtime.Runtime
 	// adopting: it sees to adopted jobs alone. The others are workers', whose settings
 	// decide about them.
 	adopting bool
@@ -23,7 +25,7 @@ type crew struct {
 }
 
 func newCrew(o Options, adopting bool) crew {
-	return crew{opts: o, adopting: adopting, gate: door, runs: map[*Run]struct{}{}}
+	return crew{opts: o, runtime: runtime.Of(o.Engine), adopting: adopting, gate: door, runs: map[*Run]struct{}{}}
 }
 
 // register makes a run one that heartbeats and drains know.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // dequeues watches tasks that asynq has handed out, for those that start nothing: the
@@ -14,7 +15,7 @@ import (
 // observed: the task must be seen over a whole lease, without a failed read in between.
 type dequeues struct {
 	w    *Worker
-	seen map[engine.ActiveTask]time.Time
+	seen map[runtime.ActiveTask]time.Time
 }
 
 // watchDequeues looks four times a lease.
@@ -28,12 +29,12 @@ func (w *Worker) watchDequeues(ctx context.Context) {
 }
 
 func (d *dequeues) look(ctx context.Context, now time.Time) error {
-	e := d.w.opts.Engine
+	e := d.w.runtime
 	ctx, cancel := context.WithTimeout(ctx, d.w.opts.Lease/2)
 	defer cancel()
 	queues := slices.Clone(d.w.typed)
 	for _, q := range d.w.opts.Queues {
-		queues = append(queues, q, engine.RescueQueue(q))
+		queues = append(queues, q, runtime.RescueQueue(q))
 	}
 	active, err := e.ActiveTasks(ctx, queues)
 	if err != nil {
@@ -47,7 +48,7 @@ func (d *dequeues) look(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	seen := map[engine.ActiveTask]time.Time{}
+	seen := map[runtime.ActiveTask]time.Time{}
 	for i, a := range attempts {
 		t := active[i]
 		if !a.Waiting || a.Attempt != t.Attempt {
@@ -72,20 +73,20 @@ func (d *dequeues) look(ctx context.Context, now time.Time) error {
 
 // supersede hands the attempt over once more, in another of its queues. Which of the two
 // tasks starts it, starts it alone.
-func (d *dequeues) supersede(ctx context.Context, a engine.Attempt) error {
-	tasks, err := d.w.opts.Engine.Tasks(ctx, []engine.Attempt{a})
+func (d *dequeues) supersede(ctx context.Context, a runtime.Attempt) error {
+	tasks, err := d.w.runtime.Tasks(ctx, []runtime.Attempt{a})
 	if err != nil || tasks[0].Waits() {
 		return err
 	}
-	queues := []string{engine.RescueQueue(a.Queue), a.Queue}
+	queues := []string{runtime.RescueQueue(a.Queue), a.Queue}
 	if !a.Parked.IsZero() {
-		queues = append([]string{engine.TypeQueue(a.Queue, a.Type)}, queues...)
+		queues = append([]string{runtime.TypeQueue(a.Queue, a.Type)}, queues...)
 	}
-	i := slices.IndexFunc(queues, func(q string) bool { return tasks[0].In(a, q) != engine.TaskActive })
+	i := slices.IndexFunc(queues, func(q string) bool { return tasks[0].In(a, q) != runtime.TaskActive })
 	if i < 0 {
 		return nil // all are taken: when asynq gives one up, the reconciler sees it
 	}
 	queue := queues[i]
 	d.w.opts.Logger.Warn("asynq handed an attempt out, and nobody started it; it is handed over again", "job", a.Job, "attempt", a.Attempt, "queue", queue)
-	return d.w.opts.Engine.Replace(ctx, a, queue)
+	return d.w.runtime.Replace(ctx, a, queue)
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // OwnGate gives w a gate of its own, as if it had a process of its own.
@@ -15,7 +16,7 @@ func OwnGate(w *Worker) { w.gate = newGate() }
 
 // AsynqClient is the client of a worker's asynq servers.
 func AsynqClient(e *engine.Engine) redis.UniversalClient {
-	return asynqClient{UniversalClient: byRedisClock{e.Redis(), e}}
+	return asynqClient{UniversalClient: byRedisClock{e.Redis(), runtime.Of(e)}}
 }
 
 // Rescue is what w's sweep does about a run whose last heartbeat is beat and that it takes
@@ -25,7 +26,7 @@ func Rescue(ctx context.Context, w *Worker, job engine.JobID, beat string) error
 }
 
 // Seated reports whether w finds a seat for a task's attempt, which it leaves at once.
-func Seated(ctx context.Context, w *Worker, p engine.TaskPayload) bool {
+func Seated(ctx context.Context, w *Worker, p runtime.TaskPayload) bool {
 	s, ok := w.seat(ctx, p)
 	if ok {
 		s.leave()

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -183,7 +184,7 @@ func deletionIsTold(t *testing.T, e *engine.Engine) {
 		job := enqueue(t, e, "export", later)
 		awaitDispatch(t, e, job)
 		// Until a reconciler has noticed the other history, the job is handed over again.
-		if err := inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), engine.TaskID(job, 1)); err != nil {
+		if err := inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), runtime.TaskID(job, 1)); err != nil {
 			t.Fatal(err)
 		}
 		r := awaitRecord(t, e, job, func(r engine.Record) bool { return r.Job.Error != nil })

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // FanOut makes children, which are jobs of their own in the same topic, and returns what
@@ -55,7 +56,7 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	// One after the other: of two that come at once the second is told of the first.
 	r.fanning.Lock()
 	defer r.fanning.Unlock()
-	children, plan, err := engine.PlanFanOut(name, r.topic, r.started.Queue, children)
+	children, plan, err := runtime.PlanFanOut(name, r.topic, r.started.Queue, children)
 	if err != nil {
 		return nil, err
 	}
@@ -63,17 +64,17 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	for i, c := range children {
 		names[i] = c.Name
 	}
-	var family engine.Family
+	var family runtime.Family
 	var made []bool
 	var outcomes []engine.Job
 	err = r.persist(ctx, func() error {
-		if family, err = r.engine.Family(ctx, r.job, name); err != nil {
+		if family, err = r.jobs.Family(ctx, r.job, name); err != nil {
 			return err
 		}
-		if made, err = r.engine.Made(ctx, r.job, name, names); err != nil {
+		if made, err = r.jobs.Made(ctx, r.job, name, names); err != nil {
 			return err
 		}
-		outcomes, err = r.engine.Outcomes(ctx, r.job, name, names)
+		outcomes, err = r.jobs.Outcomes(ctx, r.job, name, names)
 		return err
 	})
 	if err != nil {
@@ -136,7 +137,7 @@ func (r *Run) changed(ctx context.Context, fanOut string, names []string, made [
 	}
 	var gone []string
 	if err := r.persist(ctx, func() (err error) {
-		gone, err = r.engine.MadeBeside(ctx, r.job, fanOut, names, few+1)
+		gone, err = r.jobs.MadeBeside(ctx, r.job, fanOut, names, few+1)
 		return err
 	}); err != nil {
 		return err
@@ -165,11 +166,11 @@ func (r *Run) changed(ctx context.Context, fanOut string, names []string, made [
 }
 
 // plan commits a fan-out before the first of its children is made.
-func (r *Run) plan(plan engine.FanOut) error {
+func (r *Run) plan(plan runtime.FanOut) error {
 	r.out.mu.Lock()
 	plan.From, plan.To = r.out.view.span()
 	r.out.mu.Unlock()
-	return r.out.ask(engine.Report{Type: engine.JobProgress, FanOut: &plan})
+	return r.out.ask(runtime.Report{Type: engine.JobProgress, FanOut: &plan})
 }
 
 // spawn makes the children that are not made, and hands those over that an earlier attempt
@@ -186,6 +187,6 @@ func (r *Run) spawn(ctx context.Context, name string, children []engine.Child, m
 		}
 		missing = append(missing, c)
 	}
-	fence := engine.Fence{Attempt: r.Attempt(), Token: r.out.fence.Token}
-	return r.persist(ctx, func() error { return r.engine.Spawn(ctx, r.job, fence, r.started.Depth, name, missing) })
+	fence := runtime.Fence{Attempt: r.Attempt(), Token: r.out.fence.Token}
+	return r.persist(ctx, func() error { return r.jobs.Spawn(ctx, r.job, fence, r.started.Depth, name, missing) })
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -30,7 +31,7 @@ func TestFanOutsFollowEachOther(t *testing.T) {
 				return err
 			}
 			for i, o := range outcomes {
-				if want := engine.ChildID(run.ID(), name, fmt.Sprintf("part-%d", i)); o.ID != want || o.State != engine.Succeeded {
+				if want := runtime.ChildID(run.ID(), name, fmt.Sprintf("part-%d", i)); o.ID != want || o.State != engine.Succeeded {
 					return worker.Permanent(fmt.Errorf("child %d of %s is %s, %s, want %s", i, name, o.ID, o.State, want))
 				}
 			}
@@ -91,7 +92,7 @@ func TestForgottenChildrenAreNotMadeAgain(t *testing.T) {
 	var ran [2]atomic.Int32
 	worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
 		if run.Attempt() == 2 {
-			if err := e.Redis().Del(ctx, jobKey(e, engine.ChildID(run.ID(), "all", "part-0"))).Err(); err != nil {
+			if err := e.Redis().Del(ctx, jobKey(e, runtime.ChildID(run.ID(), "all", "part-0"))).Err(); err != nil {
 				return err
 			}
 		}
@@ -252,7 +253,7 @@ func TestFanOutWithOtherNamesIsRefused(t *testing.T) {
 			outcomes, err := run.FanOut(ctx, "first", named("a", "b", strings.Repeat("y", 100)))
 			refuse("once they have ended", outcomes, err, `"`+strings.Repeat("y", 40)+`"`, `not named now: "c"`)
 			outcomes, err = run.FanOut(ctx, "first", named("c", "a", "b"))
-			if err != nil || len(outcomes) != 3 || outcomes[0].ID != engine.ChildID(run.ID(), "first", "c") {
+			if err != nil || len(outcomes) != 3 || outcomes[0].ID != runtime.ChildID(run.ID(), "first", "c") {
 				t.Errorf("in another order: %v, %v", outcomes, err)
 			}
 			_, err = run.FanOut(ctx, "second", named("a"))

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -24,7 +25,7 @@ func TestChildrenGoToTheirParentsQueue(t *testing.T) {
 	})
 	var queues [2]string
 	worker.Handle(w, "queue", func(ctx context.Context, run *worker.Run, i int) error {
-		a, err := e.Current(ctx, run.ID())
+		a, err := runtime.Of(e).Current(ctx, run.ID())
 		queues[i] = a.Queue
 		return err
 	})

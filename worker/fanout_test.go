@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -158,7 +159,7 @@ func TestFailedChildFailsItsParent(t *testing.T) {
 		t.Fatalf("it ended so:\n%s", tell(all))
 	}
 	for i := range 20 {
-		child := last(history(t, e, engine.ChildID(job, "all", fmt.Sprint("part-", i)), nil))
+		child := last(history(t, e, runtime.ChildID(job, "all", fmt.Sprint("part-", i)), nil))
 		want := engine.Canceled
 		if i == 1 {
 			want = engine.Failed
@@ -227,7 +228,7 @@ func TestParentsTakeTheirChildrenAlong(t *testing.T) {
 	children := func(job engine.JobID) map[engine.State]int {
 		states := map[engine.State]int{}
 		for i := range 8 {
-			v, err := e.Job(soon(t), engine.ChildID(job, "all", fmt.Sprint("part-", i)))
+			v, err := e.Job(soon(t), runtime.ChildID(job, "all", fmt.Sprint("part-", i)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -298,7 +299,7 @@ func TestChildrenOfACanceledParentEndByThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 6 {
-		if end := last(history(t, e, engine.ChildID(job, "all", fmt.Sprint("part-", i)), nil)); end.State != engine.Canceled {
+		if end := last(history(t, e, runtime.ChildID(job, "all", fmt.Sprint("part-", i)), nil)); end.State != engine.Canceled {
 			t.Errorf("child %d ended as %s", i, end.State)
 		}
 	}
@@ -326,7 +327,7 @@ func TestChildrenFollowAPauseByThemselves(t *testing.T) {
 			return err == nil && left == ""
 		})
 		for i := range 3 {
-			v, err := e.Job(soon(t), engine.ChildID(job, "all", fmt.Sprint("part-", i)))
+			v, err := e.Job(soon(t), runtime.ChildID(job, "all", fmt.Sprint("part-", i)))
 			if err != nil {
 				t.Fatal(err)
 			}

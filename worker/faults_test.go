@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -145,10 +146,10 @@ func insist(ctx context.Context, e *engine.Engine, s engine.Spec) (engine.JobID,
 // settled waits until a job has ended, and then reads all records of its topic.
 func settled(ctx context.Context, e *engine.Engine, topic engine.Topic, job engine.JobID) ([]engine.Record, error) {
 	for {
-		_, err := e.Current(ctx, job)
+		_, err := runtime.Of(e).Current(ctx, job)
 		if errors.Is(err, engine.ErrEnded) {
 			var all []engine.Record
-			if all, err = stream(ctx, e, topic); err == nil {
+			if all, err = recorded(ctx, e, topic); err == nil {
 				return all, nil
 			}
 		}

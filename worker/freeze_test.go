@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -63,10 +64,10 @@ func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.
 	}
 	_, token, _ := strings.Cut(fence, ".")
 	ended := &engine.JobError{Code: "ghost", Message: "ghost"}
-	for _, r := range []engine.Report{
-		{Type: engine.JobProgress, Tenths: 1000, Shown: &engine.Shown{Message: "ghost"}},
+	for _, r := range []runtime.Report{
+		{Type: engine.JobProgress, Tenths: 1000, Shown: &runtime.Shown{Message: "ghost"}},
 		{Type: engine.JobCheckpoint, Checkpoint: []byte("{}")},
-		{Type: engine.JobStage, Shown: &engine.Shown{Stage: engine.Stage{Name: "ghost"}}},
+		{Type: engine.JobStage, Shown: &runtime.Shown{Stage: engine.Stage{Name: "ghost"}}},
 		{Type: engine.JobLog, Log: &engine.LogLine{Level: "info", Text: "ghost"}},
 		{Type: engine.JobSucceeded, Result: []byte(`"ghost"`)},
 		{Type: engine.JobFailed, Error: ended},
@@ -76,8 +77,8 @@ func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.
 		{Type: engine.JobCanceled},
 		{Type: engine.JobStarted},
 	} {
-		r.Job, r.Fence = run.ID(), engine.Fence{Attempt: run.Attempt(), Token: token, Seq: seq + 1}
-		acks, err := e.Commit(context.Background(), r)
+		r.Job, r.Fence = run.ID(), runtime.Fence{Attempt: run.Attempt(), Token: token, Seq: seq + 1}
+		acks, err := runtime.Of(e).Commit(context.Background(), r)
 		if err == nil && acks[0].Err == nil {
 			say("Commit of "+string(r.Type), "accepted as "+acks[0].ID)
 			continue
@@ -87,9 +88,9 @@ func haunt(ctx context.Context, e *engine.Engine, namespace string, run *worker.
 		}
 		say("Commit of "+string(r.Type), err)
 	}
-	flags, err := e.Heartbeat(context.Background(), []engine.Beat{{Job: run.ID(), Attempt: run.Attempt(), Token: token}})
-	if err == nil && flags[0] == engine.FlagSuperseded {
-		err = engine.ErrSuperseded
+	flags, err := runtime.Of(e).Heartbeat(context.Background(), []runtime.Beat{{Job: run.ID(), Attempt: run.Attempt(), Token: token}})
+	if err == nil && flags[0] == runtime.FlagSuperseded {
+		err = runtime.ErrSuperseded
 	}
 	say("Heartbeat", err)
 	say("Result", unanswered)
@@ -117,7 +118,7 @@ func judge(ledger []string) error {
 		}
 		answered++
 		refused := false
-		for _, why := range []error{engine.ErrSuperseded, worker.ErrSuperseded, engine.ErrEnded} {
+		for _, why := range []error{runtime.ErrSuperseded, worker.ErrSuperseded, engine.ErrEnded} {
 			refused = refused || strings.Contains(answer, why.Error())
 		}
 		if !refused {
@@ -156,7 +157,7 @@ func TestFrozenWorkerWritesNothingWhenItWakes(t *testing.T) {
 			work := tally{Steps: 500}
 			job := enqueue(t, e, "haunted", func(s *engine.Spec) { s.Payload = work })
 			awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobCheckpoint && r.Job.Percent >= 20 })
-			rescue := engine.RescueQueue(engine.DefaultQueue)
+			rescue := runtime.RescueQueue(engine.DefaultQueue)
 			if c.wakes == engine.Retrying {
 				if err := inspect(e).PauseQueue(e.QueueName(rescue)); err != nil {
 					t.Fatal(err)

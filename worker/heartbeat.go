@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // beat says every HeartbeatInterval that the runs are alive, all in one call that
@@ -39,21 +39,21 @@ func (c *crew) beatOnce(ctx context.Context) error {
 	// An answer that takes half a lease is worth less than another try.
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
 	defer cancel()
-	beats := make([]engine.Beat, len(runs))
+	beats := make([]runtime.Beat, len(runs))
 	for i, r := range runs {
-		beats[i] = engine.Beat{Job: r.job, Attempt: r.out.fence.Attempt, Token: r.out.fence.Token}
+		beats[i] = runtime.Beat{Job: r.job, Attempt: r.out.fence.Attempt, Token: r.out.fence.Token}
 	}
-	flags, err := c.opts.Engine.Heartbeat(ctx, beats)
+	flags, err := c.runtime.Heartbeat(ctx, beats)
 	if err != nil {
 		return err
 	}
 	for i, r := range runs {
 		switch flags[i] {
-		case engine.FlagSuperseded:
+		case runtime.FlagSuperseded:
 			r.out.supersede()
-		case engine.FlagCanceling:
+		case runtime.FlagCanceling:
 			r.end(ErrCanceled)
-		case engine.FlagPausing:
+		case runtime.FlagPausing:
 			r.end(ErrPaused)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -84,7 +85,7 @@ func awaitNoTask(t testing.TB, e *engine.Engine, job engine.JobID, attempt int) 
 // task is an attempt's task in asynq's default queue, nil when there is none.
 func task(t testing.TB, e *engine.Engine, job engine.JobID, attempt int) *asynq.TaskInfo {
 	t.Helper()
-	info, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName(engine.DefaultQueue), engine.TaskID(job, attempt))
+	info, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName(engine.DefaultQueue), runtime.TaskID(job, attempt))
 	if err != nil && !errors.Is(err, asynq.ErrTaskNotFound) && !errors.Is(err, asynq.ErrQueueNotFound) {
 		t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func TestAttemptsThatEndTheJob(t *testing.T) {
 		{"one attempt", 1, func(context.Context, *worker.Run, []byte) error { return broken }, "error", "no such customer"},
 		{"panic", 4, func(context.Context, *worker.Run, []byte) error { panic("secret " + "sauce") }, "panic", "panic: secret sauce"},
 		{"panic of nil", 4, func(context.Context, *worker.Run, []byte) error { panic(nil) }, "panic", "panic called with nil argument"},
-		{"goexit", 4, func(context.Context, *worker.Run, []byte) error { runtime.Goexit(); return nil }, "panic", "runtime.Goexit"},
+		{"goexit", 4, func(context.Context, *worker.Run, []byte) error { goruntime.Goexit(); return nil }, "panic", "goruntime.Goexit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // Bounds of what a run shows, as engine checks them.
@@ -54,7 +55,7 @@ func (r *reporter) log(level, text string) {
 	}
 	line := &engine.LogLine{Level: level, Text: text}
 	if r.logs.take(line, r.lines) {
-		r.push(engine.Report{Type: engine.JobLog, Log: line}, nil)
+		r.push(runtime.Report{Type: engine.JobLog, Log: line}, nil)
 	}
 }
 

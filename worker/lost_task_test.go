@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -87,16 +88,16 @@ func TestDrainOfBothTasksOfAnAttempt(t *testing.T) {
 	first := enqueue(t, e, "deaf")
 	<-began
 	second := enqueue(t, e, "deaf")
-	a, err := e.Current(soon(t), second)
+	a, err := runtime.Of(e).Current(soon(t), second)
 	if err == nil {
-		err = e.Dispatch(soon(t), a, engine.RescueQueue(a.Queue))
+		err = runtime.Of(e).Dispatch(soon(t), a, runtime.RescueQueue(a.Queue))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-began
 	err = errors.Join(
-		inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), engine.TaskID(second, 1)),
+		inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), runtime.TaskID(second, 1)),
 		e.Cancel(soon(t), first), e.Cancel(soon(t), second),
 	)
 	if err != nil {
@@ -107,12 +108,12 @@ func TestDrainOfBothTasksOfAnAttempt(t *testing.T) {
 
 	job := enqueue(t, e, "export")
 	eventually(t, "two tasks to be handed out", func() bool {
-		a, err := e.Current(soon(t), job)
+		a, err := runtime.Of(e).Current(soon(t), job)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tasks, err := e.Tasks(soon(t), []engine.Attempt{a})
-		return err == nil && tasks[0].Own == engine.TaskActive && tasks[0].Rescue == engine.TaskActive
+		tasks, err := runtime.Of(e).Tasks(soon(t), []runtime.Attempt{a})
+		return err == nil && tasks[0].Own == runtime.TaskActive && tasks[0].Rescue == runtime.TaskActive
 	})
 	stop(t, w)
 	succeeds(t, e, job)
@@ -124,23 +125,23 @@ func TestTasksGivenUpInBothQueues(t *testing.T) {
 	e := real(t)
 	job := enqueue(t, e, "export")
 	awaitDispatch(t, e, job)
-	a, err := e.Current(soon(t), job)
+	a, err := runtime.Of(e).Current(soon(t), job)
 	if err == nil {
-		err = e.Dispatch(soon(t), a, engine.RescueQueue(a.Queue))
+		err = runtime.Of(e).Dispatch(soon(t), a, runtime.RescueQueue(a.Queue))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := asynq.NewServerFromRedisClient(e.Redis(), asynq.Config{
 		Concurrency: 1, LogLevel: asynq.FatalLevel,
-		Queues: map[string]int{e.QueueName(a.Queue): 1, e.QueueName(engine.RescueQueue(a.Queue)): 1},
+		Queues: map[string]int{e.QueueName(a.Queue): 1, e.QueueName(runtime.RescueQueue(a.Queue)): 1},
 	})
 	if err := s.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { return errors.New("the worker stopped") })); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "asynq to give both tasks up", func() bool {
-		tasks, err := e.Tasks(soon(t), []engine.Attempt{a})
-		return err == nil && tasks[0].Own == engine.TaskGivenUp && tasks[0].Rescue == engine.TaskGivenUp
+		tasks, err := runtime.Of(e).Tasks(soon(t), []runtime.Attempt{a})
+		return err == nil && tasks[0].Own == runtime.TaskGivenUp && tasks[0].Rescue == runtime.TaskGivenUp
 	})
 	s.Shutdown()
 	succeeds(t, e, job)
@@ -168,7 +169,7 @@ func TestTopicThatTakesNoRecords(t *testing.T) {
 	}
 	start(t, w)
 	eventually(t, "the attempt to be put off", func() bool {
-		waiting, err := inspect(e).ListScheduledTasks(e.QueueName(engine.RescueQueue(engine.DefaultQueue)))
+		waiting, err := inspect(e).ListScheduledTasks(e.QueueName(runtime.RescueQueue(engine.DefaultQueue)))
 		return err == nil && len(waiting) == 1 && time.Until(waiting[0].NextProcessAt) > time.Minute
 	})
 	if got := strings.Count(log.String(), "an attempt could not be started"); got != 1 {
@@ -183,26 +184,26 @@ func TestATaskThatComesLateLeavesTheNextAttemptAlone(t *testing.T) {
 	e := real(t)
 	job := enqueue(t, e, "export")
 	awaitDispatch(t, e, job)
-	report := engine.Report{Type: engine.JobStarted, Job: job, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
+	report := runtime.Report{Type: engine.JobStarted, Job: job, Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1}}
 	failed := report
-	failed.Type, failed.Fence.Seq, failed.Retries, failed.RetryAt = engine.JobRetrying, 2, 1, e.Now().Add(time.Hour)
+	failed.Type, failed.Fence.Seq, failed.Retries, failed.RetryAt = engine.JobRetrying, 2, 1, runtime.Of(e).Now().Add(time.Hour)
 	failed.Error = &engine.JobError{Code: "error", Message: "not yet"}
-	acks, err := e.Commit(soon(t), report, failed)
+	acks, err := runtime.Of(e).Commit(soon(t), report, failed)
 	if err != nil || acks[0].Err != nil || acks[1].Err != nil {
 		t.Fatal(err, acks)
 	}
-	a, err := e.Current(soon(t), job)
+	a, err := runtime.Of(e).Current(soon(t), job)
 	if err != nil || !a.Waiting || a.Attempt != 2 {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	if err := e.Dispatch(soon(t), a, a.Queue); err != nil {
+	if err := runtime.Of(e).Dispatch(soon(t), a, a.Queue); err != nil {
 		t.Fatal(err)
 	}
 	o := brief(e)
 	o.ReconcileInterval = 10 * time.Minute // not the reconciler
 	start(t, build(t, o))
 	awaitNoTask(t, e, job, 1)
-	if got := tasksOf(t, e, job); got.Own != engine.TaskWaits || got.Rescue != engine.TaskNone {
+	if got := tasksOf(t, e, job); got.Own != runtime.TaskWaits || got.Rescue != runtime.TaskNone {
 		t.Errorf("of the second attempt asynq has %+v", got)
 	}
 }

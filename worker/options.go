@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/logline"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
@@ -183,7 +184,7 @@ func (o Options) Validate() error {
 	seen := map[string]bool{}
 	for _, q := range o.Queues {
 		if engine.CheckQueue(q) != nil {
-			problems = append(problems, option.Invalid("Queues", nil, "name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", q, engine.RescueQueue("")))
+			problems = append(problems, option.Invalid("Queues", nil, "name %.80q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", q, runtime.RescueQueue("")))
 		} else if seen[q] {
 			problems = append(problems, option.Invalid("Queues", nil, "%s is named twice", q))
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -122,7 +123,7 @@ func TestRedisComesBackAndNobodyAliveIsRescued(t *testing.T) {
 				t.Errorf("the %d handlers made only %d steps since the outage", c.runs, after-before)
 			}
 			for _, job := range jobs {
-				a, err := e.Current(t.Context(), job)
+				a, err := runtime.Of(e).Current(t.Context(), job)
 				if err != nil || a.Waiting || a.Attempt != 1 || a.Crashes != 0 {
 					t.Errorf("the job stands at %+v, %v", a, err)
 				}

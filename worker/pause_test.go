@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -85,11 +86,11 @@ func TestPauseOfWhatNoWorkerHas(t *testing.T) {
 			t.Errorf("it rests as %+v, %v", j, err)
 		}
 		eventually(t, "asynq to let the task go", func() bool {
-			a, err := e.Current(soon(t), job)
+			a, err := runtime.Of(e).Current(soon(t), job)
 			if err != nil {
 				t.Fatal(err)
 			}
-			tasks, err := e.Tasks(soon(t), []engine.Attempt{a})
+			tasks, err := runtime.Of(e).Tasks(soon(t), []runtime.Attempt{a})
 			return err == nil && !tasks[0].Waits()
 		})
 	}
@@ -190,7 +191,7 @@ func TestPauseOfALostRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := awaitRecord(t, e, job, func(r engine.Record) bool { return r.Type == engine.JobPaused || r.Type == engine.JobStalled })
-	a, err := e.Current(soon(t), job)
+	a, err := runtime.Of(e).Current(soon(t), job)
 	if err != nil || r.Type != engine.JobPaused || a.Crashes != 0 || a.State != engine.Paused {
 		t.Errorf("%s, then %+v, %v", r.Type, a, err)
 	}

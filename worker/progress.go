@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // view is what a run shows: where it is, in its own counts and in the bar. Whoever
@@ -92,10 +93,10 @@ func (v *view) span() (from, to int) {
 }
 
 // show gives the view as a report wants it: percent in tenths, floored, and the rest.
-func (v *view) show(now time.Time) (tenths int, shown *engine.Shown) {
+func (v *view) show(now time.Time) (tenths int, shown *runtime.Shown) {
 	place := v.settle()
 	done, total := v.clamped()
-	shown = &engine.Shown{Message: v.message}
+	shown = &runtime.Shown{Message: v.message}
 	if v.counted {
 		shown.Progress = engine.Progress{Done: done, Total: total, Unit: v.unit}
 		shown.Indeterminate = total == 0

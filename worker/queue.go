@@ -10,7 +10,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // How often a worker has asynq look into its queues, when they were empty. These decide how
@@ -51,13 +51,13 @@ const rarely = 8
 // reserved slots beside free ones. They share the engine's connections. asynq's own
 // retries, deadlines and signals are not used: it carries attempts, and that is all.
 func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
-	e := w.opts.Engine
+	e := w.runtime
 	all, rescue := map[string]int{}, map[string]int{}
 	for _, q := range w.opts.Queues {
 		weight := cmp.Or(w.opts.QueueWeights[q], 1)
 		all[e.QueueName(q)] = rarely * weight
-		all[e.QueueName(engine.RescueQueue(q))] = weight
-		rescue[e.QueueName(engine.RescueQueue(q))] = weight
+		all[e.QueueName(runtime.RescueQueue(q))] = weight
+		rescue[e.QueueName(runtime.RescueQueue(q))] = weight
 	}
 	typed := map[string]int{}
 	for _, name := range w.typed {
@@ -67,7 +67,7 @@ func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
 	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		level = asynq.DebugLevel
 	}
-	client := asynqClient{byRedisClock{e.Redis(), e}, pollGroups(all, rescue, typed, e.Cluster())}
+	client := asynqClient{byRedisClock{w.opts.Engine.Redis(), e}, pollGroups(all, rescue, typed, e.Cluster())}
 	maps.Copy(all, typed)
 	delayed := delayedCheck
 	add := func(queues map[string]int, slots, takers int, check time.Duration) {

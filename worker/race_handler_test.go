@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -87,11 +88,11 @@ func claim(ctx context.Context, e *engine.Engine, job engine.JobID) error {
 	if beats[job] == "" {
 		return engine.ErrState // it waits, or has ended
 	}
-	next, err := e.Stall(ctx, job, beats[job])
+	next, err := runtime.Of(e).Stall(ctx, job, beats[job])
 	if err != nil || !next.Waiting {
 		return err
 	}
-	return e.Dispatch(ctx, next, engine.RescueQueue(next.Queue))
+	return runtime.Of(e).Dispatch(ctx, next, runtime.RescueQueue(next.Queue))
 }
 
 // TestRacesOfHandlersHaveOneEnd races what handlers come to with what befalls their
@@ -200,7 +201,7 @@ func TestRacesOfHandlersHaveOneEnd(t *testing.T) {
 
 // refused reports whether an interference came too late, or another was before it.
 func refused(err error) bool {
-	return errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrState) || errors.Is(err, engine.ErrSuperseded)
+	return errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrState) || errors.Is(err, runtime.ErrSuperseded)
 }
 
 // implausible says what is wrong with an end, given what the handler comes to by

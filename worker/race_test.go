@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -19,12 +21,12 @@ import (
 type contested struct {
 	id    engine.JobID
 	topic engine.Topic
-	own   engine.Fence // of its first attempt, which runs
-	beat  string       // of that
+	own   runtime.Fence // of its first attempt, which runs
+	beat  string        // of that
 }
 
 // by is the fence of the first attempt's n-th report.
-func (c contested) by(n uint64) engine.Fence {
+func (c contested) by(n uint64) runtime.Fence {
 	f := c.own
 	f.Seq = n
 	return f
@@ -51,41 +53,41 @@ var (
 // actions are all that is raced.
 var actions = []action{
 	{"cancel", func(ctx context.Context, e *engine.Engine, c contested) error { return e.Cancel(ctx, c.id) }, canceled, false},
-	{"succeed", reporting(engine.Report{Type: engine.JobSucceeded, Result: []byte(`"done"`)}), succeeded, true},
-	{"fail", reporting(engine.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}}), failed, true},
-	{"end as canceled", reporting(engine.Report{Type: engine.JobCanceled}), canceled, true},
+	{"succeed", reporting(runtime.Report{Type: engine.JobSucceeded, Result: []byte(`"done"`)}), succeeded, true},
+	{"fail", reporting(runtime.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}}), failed, true},
+	{"end as canceled", reporting(runtime.Report{Type: engine.JobCanceled}), canceled, true},
 	// What makes a job wait ends one that was being canceled.
-	{"retry", reporting(engine.Report{Type: engine.JobRetrying, RetryAt: time.Unix(1, 0), Retries: 1}), canceled, false},
-	{"hand back", reporting(engine.Report{Type: engine.JobQueued}), canceled, false},
-	{"rest", reporting(engine.Report{Type: engine.JobPaused}), canceled, false},
-	{"await", reporting(engine.Report{Type: engine.JobAwaiting}), canceled, false},
+	{"retry", reporting(runtime.Report{Type: engine.JobRetrying, RetryAt: time.Unix(1, 0), Retries: 1}), canceled, false},
+	{"hand back", reporting(runtime.Report{Type: engine.JobQueued}), canceled, false},
+	{"rest", reporting(runtime.Report{Type: engine.JobPaused}), canceled, false},
+	{"await", reporting(runtime.Report{Type: engine.JobAwaiting}), canceled, false},
 	{"pause", func(ctx context.Context, e *engine.Engine, c contested) error { return e.Pause(ctx, c.id) }, nil, false},
 	{"resume", func(ctx context.Context, e *engine.Engine, c contested) error { return e.Resume(ctx, c.id) }, nil, false},
-	{"checkpoint", reporting(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("{}"), Tenths: 500}), nil, false},
+	{"checkpoint", reporting(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("{}"), Tenths: 500}), nil, false},
 	{"stall", func(ctx context.Context, e *engine.Engine, c contested) error {
-		_, err := e.Stall(ctx, c.id, c.beat)
+		_, err := runtime.Of(e).Stall(ctx, c.id, c.beat)
 		return err
 	}, canceled, false},
 	{"abandon", func(ctx context.Context, e *engine.Engine, c contested) error {
-		return e.Abandon(ctx, c.id, c.beat, engine.JobError{Code: "worker_lost", Message: "lost"})
+		return runtime.Of(e).Abandon(ctx, c.id, c.beat, engine.JobError{Code: "worker_lost", Message: "lost"})
 	}, lost, true},
 	{"fail from outside", func(ctx context.Context, e *engine.Engine, c contested) error {
-		return e.Fail(ctx, c.id, 1, engine.JobError{Code: "deadline", Message: "late"})
+		return runtime.Of(e).Fail(ctx, c.id, 1, engine.JobError{Code: "deadline", Message: "late"})
 	}, failed, true},
 	{"beat", func(ctx context.Context, e *engine.Engine, c contested) error {
-		flags, err := e.Heartbeat(ctx, []engine.Beat{{Job: c.id, Attempt: 1, Token: c.own.Token}})
-		if err == nil && flags[0] == engine.FlagSuperseded {
-			err = engine.ErrSuperseded
+		flags, err := runtime.Of(e).Heartbeat(ctx, []runtime.Beat{{Job: c.id, Attempt: 1, Token: c.own.Token}})
+		if err == nil && flags[0] == runtime.FlagSuperseded {
+			err = runtime.ErrSuperseded
 		}
 		return err
 	}, nil, false},
 	{"start the next attempt", func(ctx context.Context, e *engine.Engine, c contested) error {
-		return commit(ctx, e, engine.Report{Type: engine.JobStarted, Job: c.id, Fence: engine.Fence{Attempt: 2, Token: engine.NewToken(), Seq: 1}})
+		return commit(ctx, e, runtime.Report{Type: engine.JobStarted, Job: c.id, Fence: runtime.Fence{Attempt: 2, Token: runtime.NewToken(), Seq: 1}})
 	}, nil, false},
 }
 
 // reporting is the first attempt's own report.
-func reporting(r engine.Report) func(context.Context, *engine.Engine, contested) error {
+func reporting(r runtime.Report) func(context.Context, *engine.Engine, contested) error {
 	return func(ctx context.Context, e *engine.Engine, c contested) error {
 		r := r
 		r.Job, r.Fence = c.id, c.by(2)
@@ -93,8 +95,8 @@ func reporting(r engine.Report) func(context.Context, *engine.Engine, contested)
 	}
 }
 
-func commit(ctx context.Context, e *engine.Engine, r engine.Report) error {
-	acks, err := e.Commit(ctx, r)
+func commit(ctx context.Context, e *engine.Engine, r runtime.Report) error {
+	acks, err := runtime.Of(e).Commit(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -154,13 +156,13 @@ func TestRacesHaveOneEnd(t *testing.T) {
 // ends it if none of them has. It returns the names of the actions that were accepted,
 // and the job's end.
 func race(ctx context.Context, engines []*engine.Engine, r *rand.Rand, i int) (winners []string, end engine.RecordType, err error) {
-	c := contested{topic: engine.Topic(fmt.Sprint("user:race-", i)), own: engine.Fence{Attempt: 1, Token: engine.NewToken()}}
+	c := contested{topic: engine.Topic(fmt.Sprint("user:race-", i)), own: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
 	made, err := engines[0].Enqueue(ctx, engine.Spec{Topic: c.topic, Type: "race"})
 	if err != nil {
 		return nil, "", err
 	}
 	c.id = made.ID
-	if err := commit(ctx, engines[0], engine.Report{Type: engine.JobStarted, Job: c.id, Fence: c.by(1)}); err != nil {
+	if err := commit(ctx, engines[0], runtime.Report{Type: engine.JobStarted, Job: c.id, Fence: c.by(1)}); err != nil {
 		return nil, "", err
 	}
 	beats, err := beating(ctx, engines[0])
@@ -196,7 +198,7 @@ func race(ctx context.Context, engines []*engine.Engine, r *rand.Rand, i int) (w
 			if a.final {
 				final++
 			}
-		case errors.Is(err, errOutrun), errors.Is(err, engine.ErrSuperseded), errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrState):
+		case errors.Is(err, errOutrun), errors.Is(err, runtime.ErrSuperseded), errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrState):
 		default:
 			return nil, "", fmt.Errorf("%s: %w", a.name, err)
 		}
@@ -208,7 +210,7 @@ func race(ctx context.Context, engines []*engine.Engine, r *rand.Rand, i int) (w
 	if err != nil {
 		return nil, "", err
 	}
-	records, err := stream(ctx, engines[0], c.topic)
+	records, err := recorded(ctx, engines[0], c.topic)
 	if err != nil {
 		return nil, "", err
 	}
@@ -234,16 +236,16 @@ func finish(ctx context.Context, e *engine.Engine, job engine.JobID) (needed boo
 	}
 	beats, err := beating(ctx, e)
 	if err == nil && beats[job] != "" {
-		_, err = e.Stall(ctx, job, beats[job])
+		_, err = runtime.Of(e).Stall(ctx, job, beats[job])
 	}
 	return true, err
 }
 
-// stream reads a topic's records.
-func stream(ctx context.Context, e *engine.Engine, topic engine.Topic) ([]engine.Record, error) {
+// recorded reads a topic's records.
+func recorded(ctx context.Context, e *engine.Engine, topic engine.Topic) ([]engine.Record, error) {
 	var all []engine.Record
 	for after := engine.Beginning; ; {
-		page, err := e.Replay(ctx, topic, after)
+		page, err := stream.Of(e).Replay(ctx, topic, after)
 		if err != nil || len(page.Entries) == 0 {
 			return all, err
 		}
@@ -260,7 +262,7 @@ func stream(ctx context.Context, e *engine.Engine, topic engine.Topic) ([]engine
 
 // beating reads the last heartbeat of every running job.
 func beating(ctx context.Context, e *engine.Engine) (map[engine.JobID]string, error) {
-	shards, err := e.Silent(ctx, slices.Repeat([]uint64{1 << 53}, e.Shards()))
+	shards, err := runtime.Of(e).Silent(ctx, slices.Repeat([]uint64{1 << 53}, runtime.Of(e).Shards()))
 	all := map[engine.JobID]string{}
 	for _, s := range shards {
 		maps.Copy(all, s.Silent)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -16,34 +17,34 @@ import (
 // received makes a job whose input has arrived, which fills half of the bar.
 func received(t *testing.T, e *engine.Engine, jobType string) engine.JobID {
 	t.Helper()
-	id, err := e.NewJobID(topic)
+	id, err := runtime.Of(e).NewJobID(topic)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stage := engine.Stage{Name: "receive"}
-	_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: jobType}, 50, 0, engine.Shown{Stage: stage})
+	_, fence, err := runtime.Of(e).Receive(soon(t), id, engine.Spec{Topic: topic, Type: jobType}, 50, 0, runtime.Shown{Stage: stage})
 	if err != nil {
 		t.Fatal(err)
 	}
 	fence.Seq = 1
-	acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobProgress, Job: id, Fence: fence, Tenths: 250, Shown: &engine.Shown{Stage: stage}})
+	acks, err := runtime.Of(e).Commit(soon(t), runtime.Report{Type: engine.JobProgress, Job: id, Fence: fence, Tenths: 250, Shown: &runtime.Shown{Stage: stage}})
 	if err != nil || acks[0].Err != nil {
 		t.Fatal(acks, err)
 	}
-	if err := e.Received(soon(t), id, nil); err != nil {
+	if err := runtime.Of(e).Received(soon(t), id, nil); err != nil {
 		t.Fatal(err)
 	}
 	return id
 }
 
 // receiving makes a job whose input is to arrive, and gives its receiver's fence.
-func receiving(t *testing.T, e *engine.Engine, idle time.Duration) (engine.JobID, engine.Fence) {
+func receiving(t *testing.T, e *engine.Engine, idle time.Duration) (engine.JobID, runtime.Fence) {
 	t.Helper()
-	id, err := e.NewJobID(topic)
+	id, err := runtime.Of(e).NewJobID(topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, fence, err := e.Receive(soon(t), id, engine.Spec{Topic: topic, Type: "analysis"}, 50, idle, engine.Shown{})
+	_, fence, err := runtime.Of(e).Receive(soon(t), id, engine.Spec{Topic: topic, Type: "analysis"}, 50, idle, runtime.Shown{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestAJobWhoseReceiverIsLostEnds(t *testing.T) {
 	clock.Shift(0)
 	report := func() {
 		fence.Seq++
-		acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobProgress, Job: slow, Fence: fence, Tenths: 1, Shown: &engine.Shown{}})
+		acks, err := runtime.Of(e).Commit(soon(t), runtime.Report{Type: engine.JobProgress, Job: slow, Fence: fence, Tenths: 1, Shown: &runtime.Shown{}})
 		if err != nil || acks[0].Err != nil {
 			t.Fatal(acks, err)
 		}
@@ -80,7 +81,7 @@ func TestAJobWhoseReceiverIsLostEnds(t *testing.T) {
 		}
 	}
 	for name, job := range map[string]engine.JobID{"within its limit": within, "without a limit": endless, "that reports": slow} {
-		if a, err := e.Current(soon(t), job); err != nil || a.State != engine.Receiving {
+		if a, err := runtime.Of(e).Current(soon(t), job); err != nil || a.State != engine.Receiving {
 			t.Errorf("the one %s is %q, %v", name, a.State, err)
 		}
 	}
@@ -104,11 +105,11 @@ func TestAnOutageOfRedisEndsNoUpload(t *testing.T) {
 	before := forgotten(t, e)
 	eventually(t, "the reconciler to come by", before)
 	fence.Seq = 1
-	acks, err := e.Commit(soon(t), engine.Report{Type: engine.JobProgress, Job: job, Fence: fence, Tenths: 1, Shown: &engine.Shown{}})
+	acks, err := runtime.Of(e).Commit(soon(t), runtime.Report{Type: engine.JobProgress, Job: job, Fence: fence, Tenths: 1, Shown: &runtime.Shown{}})
 	if err != nil || acks[0].Err != nil {
 		t.Fatal("the upload's report after the outage:", acks, err)
 	}
-	if a, err := e.Current(soon(t), job); err != nil || a.State != engine.Receiving {
+	if a, err := runtime.Of(e).Current(soon(t), job); err != nil || a.State != engine.Receiving {
 		t.Errorf("it is %q, %v", a.State, err)
 	}
 }

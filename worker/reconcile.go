@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // maxSuspects is how many suspects a reconciler remembers.
@@ -25,7 +26,7 @@ const maxSuspects = 10_000
 // A failover or a restart of Redis may lose that an attempt began, or ended, while its
 // worker goes on, ends the run and acknowledges the task. From the task's absence alone that
 // looks like a deletion. So a deletion is concluded only on the history of Redis on which
-// asynq was given the task: see engine.Attempt.History. On Redis Cluster, where asynq's node
+// asynq was given the task: see runtime.Attempt.History. On Redis Cluster, where asynq's node
 // and the job's may lose apart from each other, it is not concluded at all.
 //
 // On the way it ends waiting jobs whose deadline has passed, children whose parent has
@@ -34,7 +35,7 @@ const maxSuspects = 10_000
 type reconciler struct {
 	c *crew
 
-	walk     *engine.Walk
+	walk     *runtime.Walk
 	suspects map[engine.JobID]suspect
 	history  string                // as it was kept last
 	tended   map[engine.JobID]bool // parents, in this pass
@@ -51,11 +52,11 @@ type suspect struct {
 // keepHistory keeps which Redis answers when that has changed, so that attempts that asynq
 // is given from here on show it.
 func (r *reconciler) keepHistory(ctx context.Context) error {
-	history, err := r.c.opts.Engine.History(ctx)
+	history, err := r.c.runtime.History(ctx)
 	if err != nil || history == "" || history == r.history {
 		return err
 	}
-	if err := r.c.opts.Engine.KeepHistory(ctx, history); err != nil {
+	if err := r.c.runtime.KeepHistory(ctx, history); err != nil {
 		return err
 	}
 	r.history = history
@@ -64,8 +65,8 @@ func (r *reconciler) keepHistory(ctx context.Context) error {
 
 // deleted reports whether nothing but a deletion explains that an attempt's task is gone.
 // Redis is asked after the task was looked for, so the name holds for that look.
-func (r *reconciler) deleted(ctx context.Context, a engine.Attempt) (bool, error) {
-	history, err := r.c.opts.Engine.History(ctx)
+func (r *reconciler) deleted(ctx context.Context, a runtime.Attempt) (bool, error) {
+	history, err := r.c.runtime.History(ctx)
 	if err != nil || history == "" {
 		return false, err
 	}
@@ -78,13 +79,13 @@ func (r *reconciler) deleted(ctx context.Context, a engine.Attempt) (bool, error
 // look compares jobs with asynq. It returns those whose task is gone, or, when it looks
 // at them again, sees to them.
 func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) (gone []engine.JobID, err error) {
-	e := r.c.opts.Engine
+	e := r.c.runtime
 	attempts, err := e.Attempts(ctx, jobs)
 	if err != nil {
 		return nil, err
 	}
 	if r.c.adopting {
-		attempts = slices.DeleteFunc(attempts, func(a engine.Attempt) bool { return a.State != "" && !a.Adopted() })
+		attempts = slices.DeleteFunc(attempts, func(a runtime.Attempt) bool { return a.State != "" && !a.Adopted() })
 	}
 	if err := r.watch(ctx, attempts); err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) 
 	if err != nil {
 		return nil, err
 	}
-	var waiting []engine.Attempt
+	var waiting []runtime.Attempt
 	for _, a := range attempts {
 		if a.Order != "" {
 			if err = r.passing(a.Job, r.tend(ctx, a.Job, "children go on following their parent")); err != nil {
@@ -128,8 +129,8 @@ func (r *reconciler) look(ctx context.Context, jobs []engine.JobID, again bool) 
 
 // watch has sweeps watch jobs that run and have no heartbeat, which something that is not
 // Tidemark has taken away: they claim them after a lease of silence, as they claim others.
-func (r *reconciler) watch(ctx context.Context, attempts []engine.Attempt) error {
-	e := r.c.opts.Engine
+func (r *reconciler) watch(ctx context.Context, attempts []runtime.Attempt) error {
+	e := r.c.runtime
 	var running []engine.JobID
 	for _, a := range attempts {
 		if a.State == engine.Running {
@@ -163,9 +164,9 @@ func (r *reconciler) passing(job engine.JobID, err error) error {
 }
 
 // over sees to jobs that are not to go on: it reports whether that was so.
-func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphans map[engine.JobID]engine.Attempt) (bool, error) {
+func (r *reconciler) over(ctx context.Context, a runtime.Attempt, orphans map[engine.JobID]runtime.Attempt) (bool, error) {
 	parent, orphan := orphans[a.Job]
-	e := r.c.opts.Engine
+	e := r.c.runtime
 	held := a.State == engine.Running || a.State == engine.Receiving // somebody sees to it
 	switch {
 	case a.State == "":
@@ -187,12 +188,12 @@ func (r *reconciler) over(ctx context.Context, a engine.Attempt, orphans map[eng
 }
 
 // late tells whether a job's deadline has passed. That of one that runs is its run's to see to.
-func (r *reconciler) late(a engine.Attempt) bool {
-	return a.State != engine.Running && !a.Deadline.IsZero() && r.c.opts.Engine.Past(a.Deadline)
+func (r *reconciler) late(a runtime.Attempt) bool {
+	return a.State != engine.Running && !a.Deadline.IsZero() && r.c.runtime.Past(a.Deadline)
 }
 
-func (r *reconciler) failLate(ctx context.Context, a engine.Attempt) error {
-	return r.c.opts.Engine.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeDeadline, Message: ErrDeadline.Error() + " while it waited"})
+func (r *reconciler) failLate(ctx context.Context, a runtime.Attempt) error {
+	return r.c.runtime.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeDeadline, Message: ErrDeadline.Error() + " while it waited"})
 }
 
 // tend sees to a parent's children, all of them, at the first of them in a pass.
@@ -202,12 +203,12 @@ func (r *reconciler) tend(ctx context.Context, parent engine.JobID, what string)
 	}
 	r.tended[parent] = true
 	r.c.opts.Logger.Info(what, "parent", parent)
-	return r.c.opts.Engine.Tend(ctx, parent)
+	return r.c.runtime.Tend(ctx, parent)
 }
 
 // compare holds a waiting attempt against asynq, and reports whether its task is gone.
-func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
-	e := r.c.opts.Engine
+func (r *reconciler) compare(ctx context.Context, a runtime.Attempt, t runtime.Tasks, again bool) (gone bool, err error) {
+	e := r.c.runtime
 	switch {
 	case a.Adopted():
 		return r.carried(ctx, a, t, again)
@@ -215,8 +216,8 @@ func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tas
 		return r.parked(ctx, a, t, again)
 	}
 	queue := a.Queue
-	if t.Own != engine.TaskNone {
-		queue = engine.RescueQueue(a.Queue)
+	if t.Own != runtime.TaskNone {
+		queue = runtime.RescueQueue(a.Queue)
 	}
 	switch {
 	case t.Waits(), t.Active():
@@ -244,18 +245,18 @@ func (r *reconciler) compare(ctx context.Context, a engine.Attempt, t engine.Tas
 }
 
 // gaveUp sees to a task that asynq will not hand out.
-func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (bool, error) {
+func (r *reconciler) gaveUp(ctx context.Context, a runtime.Attempt, t runtime.Tasks, again bool) (bool, error) {
 	if !again {
 		return true, nil
 	}
-	e := r.c.opts.Engine
-	in, other := a.Queue, engine.RescueQueue(a.Queue)
+	e := r.c.runtime
+	in, other := a.Queue, runtime.RescueQueue(a.Queue)
 	switch {
-	case t.Own == engine.TaskGivenUp:
-	case t.Rescue == engine.TaskGivenUp:
+	case t.Own == runtime.TaskGivenUp:
+	case t.Rescue == runtime.TaskGivenUp:
 		in, other = other, in
 	default:
-		in, other = engine.TypeQueue(a.Queue, a.Type), in
+		in, other = runtime.TypeQueue(a.Queue, a.Type), in
 	}
 	why, err := e.GaveUp(ctx, a, in)
 	switch {
@@ -271,8 +272,8 @@ func (r *reconciler) gaveUp(ctx context.Context, a engine.Attempt, t engine.Task
 }
 
 // requeue tells that a task was lost, and hands the attempt over again.
-func (r *reconciler) requeue(ctx context.Context, a engine.Attempt, queue, why string) error {
-	e := r.c.opts.Engine
+func (r *reconciler) requeue(ctx context.Context, a runtime.Attempt, queue, why string) error {
+	e := r.c.runtime
 	r.c.opts.Logger.Warn("a waiting job's task was lost; it is handed to asynq again", "job", a.Job, "attempt", a.Attempt, "queue", queue, "why", why)
 	if err := e.Requeue(ctx, a, engine.JobError{Code: engine.CodeTaskLost, Message: why + "; it is queued again"}); err != nil {
 		return err
@@ -281,12 +282,12 @@ func (r *reconciler) requeue(ctx context.Context, a engine.Attempt, queue, why s
 }
 
 // never hands an attempt over that asynq was not given, once it has been so for a while.
-func (r *reconciler) never(ctx context.Context, a engine.Attempt, queue string) error {
+func (r *reconciler) never(ctx context.Context, a runtime.Attempt, queue string) error {
 	if !r.suspected(a, r.c.opts.ReconcileInterval/2) {
 		return nil
 	}
 	r.c.opts.Logger.Warn("a waiting job had no task; it is handed to asynq", "job", a.Job, "attempt", a.Attempt, "queue", queue)
-	if err := r.c.opts.Engine.Dispatch(ctx, a, queue); err != nil {
+	if err := r.c.runtime.Dispatch(ctx, a, queue); err != nil {
 		return fmt.Errorf("hand attempt %d over: %w", a.Attempt, err)
 	}
 	return nil
@@ -294,7 +295,7 @@ func (r *reconciler) never(ctx context.Context, a engine.Attempt, queue string) 
 
 // suspected notes that an attempt was seen where it should not stay, and reports whether it
 // was first seen there so long ago. Then it is forgotten.
-func (r *reconciler) suspected(a engine.Attempt, since time.Duration) bool {
+func (r *reconciler) suspected(a runtime.Attempt, since time.Duration) bool {
 	s, known := r.suspects[a.Job]
 	switch {
 	case !known && len(r.suspects) >= maxSuspects:

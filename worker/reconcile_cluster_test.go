@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -30,14 +31,14 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 	for i := 0; victim == nil; i++ {
 		queue = fmt.Sprint("elsewhere", i)
 		needed := []*redistest.Redis{
-			nodes.Home(t, "asynq:queues"), nodes.Home(t, asynqKey(e, queue, "pending")), nodes.Home(t, asynqKey(e, engine.RescueQueue(queue), "pending")),
+			nodes.Home(t, "asynq:queues"), nodes.Home(t, asynqKey(e, queue, "pending")), nodes.Home(t, asynqKey(e, runtime.RescueQueue(queue), "pending")),
 		}
 		if at := slices.IndexFunc(nodes.Each, func(n *redistest.Redis) bool { return !slices.Contains(needed, n) }); at >= 0 {
 			victim = nodes.Each[at]
 		}
 	}
 
-	deadline := e.Now().Add(5 * time.Second)
+	deadline := runtime.Of(e).Now().Add(5 * time.Second)
 	var late, waiting, running []engine.JobID // of nodes that stay
 	gone := 0
 	for i := range 60 {
@@ -53,8 +54,8 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 			forgetDispatch(t, e, made.ID, queue)
 		}
 		if i%3 == 2 {
-			started := engine.Report{Type: engine.JobStarted, Job: made.ID, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}}
-			if acks, err := e.Commit(soon(t), started); err != nil || acks[0].Err != nil {
+			started := runtime.Report{Type: engine.JobStarted, Job: made.ID, Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1}}
+			if acks, err := runtime.Of(e).Commit(soon(t), started); err != nil || acks[0].Err != nil {
 				t.Fatal(acks, err)
 			}
 		}
@@ -74,7 +75,7 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 	if gone == 0 || len(late) == 0 || len(waiting) == 0 || len(running) == 0 {
 		t.Fatalf("%d jobs are on the node that goes; %d, %d and %d stay", gone, len(late), len(waiting), len(running))
 	}
-	eventually(t, "the deadline to pass", func() bool { return e.Past(deadline) })
+	eventually(t, "the deadline to pass", func() bool { return runtime.Of(e).Past(deadline) })
 	victim.Kill()
 
 	o := brief(e)
@@ -85,10 +86,10 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 			t.Fatal("a pass finds no fault, and a node is gone")
 		}
 		return !slices.ContainsFunc(late, func(job engine.JobID) bool {
-			_, err := e.Current(soon(t), job)
+			_, err := runtime.Of(e).Current(soon(t), job)
 			return !errors.Is(err, engine.ErrEnded)
 		}) && !slices.ContainsFunc(waiting, func(job engine.JobID) bool {
-			a, err := e.Current(soon(t), job)
+			a, err := runtime.Of(e).Current(soon(t), job)
 			return err != nil || !a.Dispatched
 		})
 	})
@@ -98,7 +99,7 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 	go func() { defer close(sweeps); worker.Sweep(ctx, build(t, o)) }()
 	eventually(t, "the runs of the other nodes to be claimed", func() bool {
 		return !slices.ContainsFunc(running, func(job engine.JobID) bool {
-			a, err := e.Current(soon(t), job)
+			a, err := runtime.Of(e).Current(soon(t), job)
 			return err != nil || a.Attempt != 2
 		})
 	})

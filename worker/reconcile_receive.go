@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A receiving job is given up for its lost receiver when that has not reported for its idle
@@ -18,9 +18,9 @@ const (
 
 // unheard ends a receiving job whose receiver is lost, with the folder of its gateway. It
 // reports whether it did.
-func (r *reconciler) unheard(ctx context.Context, a engine.Attempt) (bool, error) {
+func (r *reconciler) unheard(ctx context.Context, a runtime.Attempt) (bool, error) {
 	due := a.Heard.Add(a.Idle + min(a.Idle, idleMargin))
-	if a.Idle == 0 || !r.c.opts.Engine.Past(due) {
+	if a.Idle == 0 || !r.c.runtime.Past(due) {
 		delete(r.suspects, a.Job)
 		return false, nil
 	}
@@ -28,5 +28,5 @@ func (r *reconciler) unheard(ctx context.Context, a engine.Attempt) (bool, error
 		return false, nil
 	}
 	r.c.opts.Logger.Warn("a receiving job's receiver is lost; the job has failed", "job", a.Job, "heard", a.Heard)
-	return true, r.c.opts.Engine.ExpireReception(ctx, a.Job, a.Idle)
+	return true, r.c.runtime.ExpireReception(ctx, a.Job, a.Idle)
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -31,7 +33,7 @@ func asynqKey(e *engine.Engine, queue, rest string) string {
 func awaitDispatch(t testing.TB, e *engine.Engine, job engine.JobID) {
 	t.Helper()
 	eventually(t, "the attempt to be dispatched", func() bool {
-		a, err := e.Current(soon(t), job)
+		a, err := runtime.Of(e).Current(soon(t), job)
 		return err == nil && a.Dispatched
 	})
 }
@@ -41,7 +43,7 @@ func forgetDispatch(t testing.TB, e *engine.Engine, job engine.JobID, queue stri
 	t.Helper()
 	awaitDispatch(t, e, job)
 	err := errors.Join(
-		inspect(e).DeleteTask(e.QueueName(queue), engine.TaskID(job, 1)),
+		inspect(e).DeleteTask(e.QueueName(queue), runtime.TaskID(job, 1)),
 		e.Redis().HDel(soon(t), jobKey(e, job), "dp").Err(),
 	)
 	if err != nil {
@@ -55,7 +57,7 @@ func hold(t testing.TB, e *engine.Engine, job engine.JobID) {
 	c, ctx := e.Redis(), soon(t)
 	err := errors.Join(
 		c.RPopLPush(ctx, asynqKey(e, engine.DefaultQueue, "pending"), asynqKey(e, engine.DefaultQueue, "active")).Err(),
-		c.HSet(ctx, asynqKey(e, engine.DefaultQueue, "t:"+engine.TaskID(job, 1)), "state", "active").Err(),
+		c.HSet(ctx, asynqKey(e, engine.DefaultQueue, "t:"+runtime.TaskID(job, 1)), "state", "active").Err(),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -69,12 +71,12 @@ func TestReconciler(t *testing.T) {
 	delayed := func(s *engine.Spec) { s.Delay = time.Hour }
 	type tamper = func(t *testing.T, e *engine.Engine, job engine.JobID)
 	remove := func(t *testing.T, e *engine.Engine, job engine.JobID) {
-		if err := inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), engine.TaskID(job, 1)); err != nil {
+		if err := inspect(e).DeleteTask(e.QueueName(engine.DefaultQueue), runtime.TaskID(job, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	archive := func(t *testing.T, e *engine.Engine, job engine.JobID) {
-		if err := inspect(e).ArchiveTask(e.QueueName(engine.DefaultQueue), engine.TaskID(job, 1)); err != nil {
+		if err := inspect(e).ArchiveTask(e.QueueName(engine.DefaultQueue), runtime.TaskID(job, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,13 +103,13 @@ func TestReconciler(t *testing.T) {
 			// What its recoverer does to a task whose lease has ended: it runs each minute.
 			hold(t, e, job)
 			expired := time.Now().Add(-time.Hour).Unix()
-			if err := e.Redis().ZAdd(soon(t), asynqKey(e, engine.DefaultQueue, "lease"), zmember(engine.TaskID(job, 1), expired)).Err(); err != nil {
+			if err := e.Redis().ZAdd(soon(t), asynqKey(e, engine.DefaultQueue, "lease"), zmember(runtime.TaskID(job, 1), expired)).Err(); err != nil {
 				t.Fatal(err)
 			}
 			recoverNow(t, e)
 		}, engine.Succeeded, "task_lost"},
 		{"run early", delayed, func(t *testing.T, e *engine.Engine, job engine.JobID) {
-			if err := inspect(e).RunTask(e.QueueName(engine.DefaultQueue), engine.TaskID(job, 1)); err != nil {
+			if err := inspect(e).RunTask(e.QueueName(engine.DefaultQueue), runtime.TaskID(job, 1)); err != nil {
 				t.Fatal(err)
 			}
 		}, engine.Succeeded, ""},
@@ -174,27 +176,27 @@ func TestADequeueIsLostAfterALease(t *testing.T) {
 	look, now := worker.WatchedDequeues(build(t, o)), time.Now()
 	for _, c := range []struct {
 		after time.Duration
-		want  engine.TaskState
+		want  runtime.TaskState
 	}{
-		{0, engine.TaskNone}, {o.Lease / 4, engine.TaskNone}, {o.Lease / 2, engine.TaskNone}, {o.Lease - 1, engine.TaskNone}, {o.Lease, engine.TaskWaits},
+		{0, runtime.TaskNone}, {o.Lease / 4, runtime.TaskNone}, {o.Lease / 2, runtime.TaskNone}, {o.Lease - 1, runtime.TaskNone}, {o.Lease, runtime.TaskWaits},
 	} {
 		if err := look(soon(t), now.Add(c.after)); err != nil {
 			t.Fatal(err)
 		}
-		if got := tasksOf(t, e, job); got.Own != engine.TaskActive || got.Rescue != c.want {
+		if got := tasksOf(t, e, job); got.Own != runtime.TaskActive || got.Rescue != c.want {
 			t.Fatalf("%s after the first look: %+v, want %v in the rescue queue", c.after, got, c.want)
 		}
 	}
 }
 
 // tasksOf is what asynq has of a job's current attempt.
-func tasksOf(t testing.TB, e *engine.Engine, job engine.JobID) engine.Tasks {
+func tasksOf(t testing.TB, e *engine.Engine, job engine.JobID) runtime.Tasks {
 	t.Helper()
-	a, err := e.Current(soon(t), job)
+	a, err := runtime.Of(e).Current(soon(t), job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := e.Tasks(soon(t), []engine.Attempt{a})
+	all, err := runtime.Of(e).Tasks(soon(t), []runtime.Attempt{a})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,10 +263,10 @@ func TestTaskThatOutlivesItsRecordEndsNothing(t *testing.T) {
 	}
 	gone(1)
 
-	old, err := json.Marshal(engine.TaskPayload{Job: job, Attempt: 3, Topic: topic, At: time.Now().Add(-e.Retention()).UnixMilli()})
+	old, err := json.Marshal(runtime.TaskPayload{Job: job, Attempt: 3, Topic: topic, At: time.Now().Add(-runtime.Of(e).Retention()).UnixMilli()})
 	if err == nil {
 		_, err = asynq.NewClientFromRedisClient(e.Redis()).Enqueue(asynq.NewTask("export", old),
-			asynq.Queue(e.QueueName(engine.DefaultQueue)), asynq.TaskID(engine.TaskID(job, 3)))
+			asynq.Queue(e.QueueName(engine.DefaultQueue)), asynq.TaskID(runtime.TaskID(job, 3)))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +275,7 @@ func TestTaskThatOutlivesItsRecordEndsNothing(t *testing.T) {
 	if _, err := e.Job(soon(t), job); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("the job is there again: %v", err)
 	}
-	page, err := e.Replay(soon(t), topic, engine.Beginning)
+	page, err := stream.Of(e).Replay(soon(t), topic, engine.Beginning)
 	if err != nil || len(page.Entries) != before {
 		t.Errorf("%d records, want the %d of before: %v", len(page.Entries), before, err)
 	}
@@ -293,7 +295,7 @@ func TestActiveTasksAreLeftAlone(t *testing.T) {
 	start(t, w)
 	job := enqueue(t, e, "export")
 	wait(t, "the handler", started)
-	queue, id := e.QueueName(engine.DefaultQueue), engine.TaskID(job, 1)
+	queue, id := e.QueueName(engine.DefaultQueue), runtime.TaskID(job, 1)
 	if inspect(e).DeleteTask(queue, id) == nil || inspect(e).ArchiveTask(queue, id) == nil {
 		t.Error("asynq let an active task be deleted or archived")
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // Bounds of one pass. What is left comes with the next one.
@@ -35,7 +36,7 @@ func newReconciler(c *crew) *reconciler {
 		who = "a" // which sees less
 	}
 	return &reconciler{
-		c: c, walk: c.opts.Engine.Walk(who, c.opts.ReconcileInterval*3/4), // passes do not come on time
+		c: c, walk: c.runtime.Walk(who, c.opts.ReconcileInterval*3/4), // passes do not come on time
 		suspects: map[engine.JobID]suspect{}, tended: map[engine.JobID]bool{},
 	}
 }
@@ -109,12 +110,12 @@ func (r *reconciler) pass(ctx context.Context) error {
 
 // ends tells whether an error ends a pass: on a Cluster it is some node's, and the jobs of the
 // others are seen to all the same.
-func (r *reconciler) ends(err error) bool { return err != nil && !r.c.opts.Engine.Cluster() }
+func (r *reconciler) ends(err error) bool { return err != nil && !r.c.runtime.Cluster() }
 
 // overdue ends jobs that wait although their deadline has passed, until there is none or a
 // time has come. Adopted jobs have no deadline.
 func (r *reconciler) overdue(ctx context.Context, until time.Time) error {
-	e, seen := r.c.opts.Engine, map[engine.JobID]bool{}
+	e, seen := r.c.runtime, map[engine.JobID]bool{}
 	for !r.c.adopting && time.Now().Before(until) {
 		jobs, problem := e.Due(ctx, reconcilePage+len(seen)) // some may not be ended
 		jobs = slices.DeleteFunc(jobs, func(id engine.JobID) bool { return seen[id] })
@@ -138,9 +139,9 @@ func (r *reconciler) overdue(ctx context.Context, until time.Time) error {
 }
 
 // expire ends a job that is listed as one that waits beyond its deadline, if it does.
-func (r *reconciler) expire(ctx context.Context, a engine.Attempt) error {
+func (r *reconciler) expire(ctx context.Context, a runtime.Attempt) error {
 	if a.State.Ended() || !r.late(a) {
-		return r.c.opts.Engine.Tidy(ctx, a.Job)
+		return r.c.runtime.Tidy(ctx, a.Job)
 	}
 	return r.failLate(ctx, a)
 }
@@ -182,8 +183,8 @@ func (r *reconciler) walkOn(ctx context.Context, until time.Time, may func() boo
 }
 
 // together are pages that are looked at together: all of one server, of a Cluster each.
-func (r *reconciler) together(pages []engine.WalkPage) iter.Seq[[]engine.WalkPage] {
-	if r.c.opts.Engine.Cluster() {
+func (r *reconciler) together(pages []runtime.WalkPage) iter.Seq[[]runtime.WalkPage] {
+	if r.c.runtime.Cluster() {
 		return slices.Chunk(pages, 1)
 	}
 	return slices.Chunk(pages, max(1, len(pages)))
@@ -199,7 +200,7 @@ func rested(began time.Time) time.Duration {
 func (r *reconciler) lookAt(ctx context.Context, jobs []engine.JobID, again bool) (gone []engine.JobID, problem error) {
 	for len(jobs) > 0 {
 		began, n := time.Now(), 1
-		for n < min(len(jobs), reconcilePage) && (!r.c.opts.Engine.Cluster() || jobs[n].Beside(jobs[0])) {
+		for n < min(len(jobs), reconcilePage) && (!r.c.runtime.Cluster() || jobs[n].Beside(jobs[0])) {
 			n++
 		}
 		found, err := r.look(ctx, jobs[:n], again)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -89,9 +90,9 @@ func TestWorkersShareARound(t *testing.T) {
 // dated makes a job that waits, and returns when its deadline has passed.
 func dated(t *testing.T, e *engine.Engine) engine.JobID {
 	t.Helper()
-	deadline := e.Now().Add(500 * time.Millisecond)
+	deadline := runtime.Of(e).Now().Add(500 * time.Millisecond)
 	job := enqueue(t, e, "export", func(s *engine.Spec) { s.Queue, s.Deadline = "elsewhere", deadline })
-	eventually(t, "the deadline to pass", func() bool { return e.Past(deadline) })
+	eventually(t, "the deadline to pass", func() bool { return runtime.Of(e).Past(deadline) })
 	return job
 }
 
@@ -111,7 +112,7 @@ func failedLate(t *testing.T, e *engine.Engine, job engine.JobID) bool {
 // walkAll takes a whole round and looks at nothing.
 func walkAll(t *testing.T, e *engine.Engine) {
 	t.Helper()
-	for w := e.Walk("w", time.Hour); ; {
+	for w := runtime.Of(e).Walk("w", time.Hour); ; {
 		pages, wait, err := w.Next(soon(t))
 		if err != nil {
 			t.Fatal(err)
@@ -164,7 +165,7 @@ func TestManyDeadlinesAtOnce(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	ctx, jobs := soon(t), scale(600, 3000)
-	deadline := e.Now().Add(5 * time.Second)
+	deadline := runtime.Of(e).Now().Add(5 * time.Second)
 	var late []engine.JobID
 	for i := range jobs {
 		s := engine.Spec{Topic: "team:1", Type: "export", Queue: "elsewhere", Deadline: deadline}
@@ -186,7 +187,7 @@ func TestManyDeadlinesAtOnce(t *testing.T) {
 	if err := e.Redis().Set(ctx, stuck, "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the deadline to pass", func() bool { return e.Past(deadline) })
+	eventually(t, "the deadline to pass", func() bool { return runtime.Of(e).Past(deadline) })
 	walkAll(t, e)
 	o := brief(e)
 	o.ReconcileInterval = 10 * time.Minute
@@ -211,7 +212,7 @@ func TestASuspectIsLookedAtAgain(t *testing.T) {
 		t.Fatalf("%d suspects: %v", finder.Suspects(), err)
 	}
 	// The next round is another worker's, who does nothing with it.
-	other := e.Walk("w", 0)
+	other := runtime.Of(e).Walk("w", 0)
 	eventually(t, "the job to be handed over", func() bool {
 		if _, _, err := other.Next(soon(t)); err != nil {
 			t.Fatal(err)
@@ -219,7 +220,7 @@ func TestASuspectIsLookedAtAgain(t *testing.T) {
 		if err := finder.Pass(soon(t)); err != nil {
 			t.Fatal(err)
 		}
-		a, err := e.Current(soon(t), job)
+		a, err := runtime.Of(e).Current(soon(t), job)
 		return err == nil && a.Dispatched
 	})
 	if finder.Suspects() != 0 {

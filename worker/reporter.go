@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // reporter is the one way from a run to the log. What the run reports goes in
@@ -18,7 +19,7 @@ import (
 // A batch is sent again until it is answered: its reports carry the attempt's fence
 // and their numbers, so Redis recognises what it has.
 type reporter struct {
-	submit  func([]engine.Report, func([]engine.Ack, error)) error
+	submit  func([]runtime.Report, func([]runtime.Ack, error)) error
 	refused func(error) // called once when the attempt is superseded, without the lock
 	logger  *slog.Logger
 	pulse   *pulse
@@ -27,7 +28,7 @@ type reporter struct {
 	eager bool
 
 	job   engine.JobID
-	fence engine.Fence // Seq: the last report that was answered
+	fence runtime.Fence // Seq: the last report that was answered
 
 	mu    sync.Mutex
 	view  view
@@ -53,7 +54,7 @@ type reporter struct {
 
 // item is a report on its way. done, if there is one, has room for one error.
 type item struct {
-	report engine.Report
+	report runtime.Report
 	done   chan error
 }
 
@@ -93,7 +94,7 @@ func (r *reporter) ticked() {
 
 // push queues a report with the view as it is now. The caller holds the lock, and
 // calls send without it.
-func (r *reporter) push(report engine.Report, done chan error) {
+func (r *reporter) push(report runtime.Report, done chan error) {
 	report.Tenths, report.Shown = r.view.show(time.Now())
 	r.dirty, r.due = false, false
 	r.queue = append(r.queue, item{report, done})
@@ -107,7 +108,7 @@ func (r *reporter) send() {
 		return
 	}
 	if len(r.queue) == 0 && r.due && !r.sealed {
-		r.push(engine.Report{Type: engine.JobProgress}, nil)
+		r.push(runtime.Report{Type: engine.JobProgress}, nil)
 		r.last = r.pulse.now()
 	}
 	n := min(len(r.queue), maxFlight)
@@ -130,8 +131,8 @@ func (r *reporter) send() {
 }
 
 // number gives the reports in flight their fences. The caller holds the lock.
-func (r *reporter) number() []engine.Report {
-	reports := make([]engine.Report, len(r.flight))
+func (r *reporter) number() []runtime.Report {
+	reports := make([]runtime.Report, len(r.flight))
 	for i := range r.flight {
 		reports[i] = r.flight[i].report
 		reports[i].Job, reports[i].Fence = r.job, r.fence
@@ -140,7 +141,7 @@ func (r *reporter) number() []engine.Report {
 	return reports
 }
 
-func (r *reporter) launch(reports []engine.Report) {
+func (r *reporter) launch(reports []runtime.Report) {
 	err := r.submit(reports, r.answered)
 	switch {
 	case err == nil:
@@ -152,7 +153,7 @@ func (r *reporter) launch(reports []engine.Report) {
 }
 
 // answered is called by the engine with what became of the batch in flight.
-func (r *reporter) answered(acks []engine.Ack, err error) {
+func (r *reporter) answered(acks []runtime.Ack, err error) {
 	if acks == nil {
 		if errors.Is(err, engine.ErrClosed) {
 			r.stop(fmt.Errorf("%w: %w", ErrSuperseded, err))
@@ -170,7 +171,7 @@ func (r *reporter) answered(acks []engine.Ack, err error) {
 		r.logger.Debug("the run's reports are committed again", "after_failures", r.failures)
 		r.failures = 0
 	}
-	gap := (*engine.GapError)(nil)
+	gap := (*runtime.GapError)(nil)
 	for i, a := range acks {
 		switch {
 		case a.Err == nil:
@@ -182,7 +183,7 @@ func (r *reporter) answered(acks []engine.Ack, err error) {
 			continue
 		case errors.As(a.Err, &gap):
 			r.renumber(r.flight[i:], gap.Have)
-		case errors.Is(a.Err, engine.ErrAppend):
+		case errors.Is(a.Err, runtime.ErrAppend):
 			// An operator's business; the job waits for it.
 			r.flight = r.flight[i:]
 			r.mu.Unlock()
@@ -288,7 +289,7 @@ func (r *reporter) toTend() []engine.JobID {
 
 // ask queues a report and waits until it is committed, or never will be. It returns
 // the cause of that.
-func (r *reporter) ask(report engine.Report) error {
+func (r *reporter) ask(report runtime.Report) error {
 	done := make(chan error, 1)
 	r.mu.Lock()
 	switch {
@@ -302,7 +303,7 @@ func (r *reporter) ask(report engine.Report) error {
 	if ends(report.Type) {
 		r.sealed = true
 		if line := r.logs.last(); line != nil {
-			r.push(engine.Report{Type: engine.JobLog, Log: line}, nil)
+			r.push(runtime.Report{Type: engine.JobLog, Log: line}, nil)
 		}
 	}
 	r.push(report, done)

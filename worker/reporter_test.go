@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // ledger stands for the engine: it answers batches as it is told, and keeps what it
@@ -20,17 +21,17 @@ type ledger struct {
 	have    uint64
 	types   []engine.RecordType
 	tries   [][]uint64 // sequence numbers of every batch
-	answers []func(reports []engine.Report) ([]engine.Ack, error)
+	answers []func(reports []runtime.Report) ([]runtime.Ack, error)
 	refuse  error // by Submit itself
 }
 
-func (l *ledger) submit(reports []engine.Report, done func([]engine.Ack, error)) error {
+func (l *ledger) submit(reports []runtime.Report, done func([]runtime.Ack, error)) error {
 	var seqs []uint64
 	for _, r := range reports {
 		seqs = append(seqs, r.Fence.Seq)
 	}
 	l.tries = append(l.tries, seqs)
-	if l.refuse != nil && slices.ContainsFunc(reports, func(r engine.Report) bool { return r.Log != nil && r.Log.Text == "bad" }) {
+	if l.refuse != nil && slices.ContainsFunc(reports, func(r runtime.Report) bool { return r.Log != nil && r.Log.Text == "bad" }) {
 		return l.refuse
 	}
 	answer := l.accept
@@ -43,14 +44,14 @@ func (l *ledger) submit(reports []engine.Report, done func([]engine.Ack, error))
 }
 
 // accept does what commit.lua does with a run's reports.
-func (l *ledger) accept(reports []engine.Report) ([]engine.Ack, error) {
-	acks := make([]engine.Ack, len(reports))
+func (l *ledger) accept(reports []runtime.Report) ([]runtime.Ack, error) {
+	acks := make([]runtime.Ack, len(reports))
 	for i, r := range reports {
 		switch {
 		case r.Fence.Seq <= l.have:
 			acks[i].Duplicate = true
 		case r.Fence.Seq > l.have+1:
-			acks[i].Err = &engine.GapError{Have: l.have}
+			acks[i].Err = &runtime.GapError{Have: l.have}
 		default:
 			l.have++
 			l.types = append(l.types, r.Type)
@@ -65,7 +66,7 @@ func (l *ledger) reporter(refused func(error)) *reporter {
 	return &reporter{
 		submit: l.submit, refused: refused, logger: slog.New(slog.DiscardHandler), lines: 100,
 		pulse: newPulse(testTick, func(submit func()) { submit() }),
-		fence: engine.Fence{Attempt: 1, Token: "t", Seq: 1},
+		fence: runtime.Fence{Attempt: 1, Token: "t", Seq: 1},
 	}
 }
 
@@ -93,11 +94,11 @@ func TestTicksKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var at []time.Duration
-		var last engine.Report
+		var last runtime.Report
 		l := &ledger{t: t, have: 1}
 		r := l.reporter(nil)
 		var mu sync.Mutex
-		r.submit = func(reports []engine.Report, done func([]engine.Ack, error)) error {
+		r.submit = func(reports []runtime.Report, done func([]runtime.Ack, error)) error {
 			mu.Lock()
 			defer mu.Unlock()
 			at = append(at, time.Since(began))
@@ -131,18 +132,18 @@ func TestTicksKeepTheirPace(t *testing.T) {
 func TestReporterSendsTheSameBatchUntilItIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{t: t, have: 1}
-		away := func([]engine.Report) ([]engine.Ack, error) { return nil, engine.ErrUnreachable }
-		lost := func(reports []engine.Report) ([]engine.Ack, error) {
+		away := func([]runtime.Report) ([]runtime.Ack, error) { return nil, engine.ErrUnreachable }
+		lost := func(reports []runtime.Report) ([]runtime.Ack, error) {
 			_, _ = l.accept(reports)
 			return nil, engine.ErrUnreachable
 		}
-		full := func([]engine.Report) ([]engine.Ack, error) { return nil, engine.ErrOutOfMemory }
+		full := func([]runtime.Report) ([]runtime.Ack, error) { return nil, engine.ErrOutOfMemory }
 		l.answers = append(l.answers, away, full, lost, away)
 		r := l.reporter(nil)
 		r.say("one")
 		r.say("two")
 		r.progress(1, 2)
-		if err := r.ask(engine.Report{Type: engine.JobSucceeded}); err != nil {
+		if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
 			t.Fatal(err)
 		}
 		want := []engine.RecordType{engine.JobLog, engine.JobLog, engine.JobSucceeded}
@@ -167,7 +168,7 @@ func TestReporterGoesOnFromWhatRedisHas(t *testing.T) {
 		l.have, l.types = 3, nil // a failover
 		r.progress(7, 10)
 		r.say("six")
-		if err := r.ask(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}}); err != nil {
+		if err := r.ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
@@ -186,22 +187,22 @@ func TestReporterGoesOnFromWhatRedisHas(t *testing.T) {
 }
 
 func TestReporterStopsWhenItIsRefused(t *testing.T) {
-	for _, refusal := range []error{engine.ErrSuperseded, engine.ErrEnded, engine.ErrNotFound} {
+	for _, refusal := range []error{runtime.ErrSuperseded, engine.ErrEnded, engine.ErrNotFound} {
 		synctest.Test(t, func(t *testing.T) {
 			l := &ledger{t: t, have: 1}
-			l.answers = append(l.answers, func([]engine.Report) ([]engine.Ack, error) {
-				return []engine.Ack{{Err: refusal}}, nil
+			l.answers = append(l.answers, func([]runtime.Report) ([]runtime.Ack, error) {
+				return []runtime.Ack{{Err: refusal}}, nil
 			})
 			var told []error
 			r := l.reporter(func(cause error) { told = append(told, cause) })
-			err := r.ask(engine.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}})
+			err := r.ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}})
 			if !errors.Is(err, ErrSuperseded) || !errors.Is(err, refusal) {
 				t.Errorf("the checkpoint heard %v", err)
 			}
 			r.progress(1, 2)
 			r.say("ghost")
 			r.supersede()
-			if err := r.ask(engine.Report{Type: engine.JobSucceeded}); !errors.Is(err, ErrSuperseded) {
+			if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); !errors.Is(err, ErrSuperseded) {
 				t.Errorf("the end heard %v", err)
 			}
 			pass(time.Minute)
@@ -218,11 +219,11 @@ func TestReporterAwaitsTheAnswerToItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{t: t, have: 1}
 		r := l.reporter(func(cause error) { t.Errorf("told %v", cause) })
-		l.answers = append(l.answers, func(reports []engine.Report) ([]engine.Ack, error) {
+		l.answers = append(l.answers, func(reports []runtime.Report) ([]runtime.Ack, error) {
 			r.supersede()
 			return l.accept(reports)
 		})
-		if err := r.ask(engine.Report{Type: engine.JobSucceeded}); err != nil {
+		if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
 			t.Error(err)
 		}
 		r.stop(errOver)
@@ -232,7 +233,7 @@ func TestReporterAwaitsTheAnswerToItsEnd(t *testing.T) {
 func TestReporterDropsTheOneReportThatIsInvalid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{t: t, have: 1, refuse: fmt.Errorf("%w: bad", engine.ErrInvalid)}
-		l.answers = append(l.answers, func([]engine.Report) ([]engine.Ack, error) {
+		l.answers = append(l.answers, func([]runtime.Report) ([]runtime.Ack, error) {
 			return nil, engine.ErrUnreachable // so that the others wait together
 		})
 		r := l.reporter(nil)
@@ -240,7 +241,7 @@ func TestReporterDropsTheOneReportThatIsInvalid(t *testing.T) {
 		r.say("good")
 		r.say("bad")
 		r.say("good too")
-		if err := r.ask(engine.Report{Type: engine.JobSucceeded}); err != nil {
+		if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
 			t.Fatal(err)
 		}
 		want := []engine.RecordType{engine.JobLog, engine.JobLog, engine.JobLog, engine.JobSucceeded}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // sweep claims the jobs of workers that have fallen silent.
@@ -52,7 +53,7 @@ func (c *crew) tryWrites(ctx context.Context, h *watch) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
 	defer cancel()
-	for i, err := range c.opts.Engine.TryWrites(ctx, shards) {
+	for i, err := range c.runtime.TryWrites(ctx, shards) {
 		h.wrote(shards[i], err == nil, time.Now())
 	}
 }
@@ -60,20 +61,20 @@ func (c *crew) tryWrites(ctx context.Context, h *watch) {
 // readBeats reads who is silent, and then which Redis told it: a change between this
 // reading and the last one shows. On a Cluster a node that keeps it waiting leaves time for
 // the next reading to come within half a lease.
-func (c *crew) readBeats(ctx context.Context, since []uint64) ([]engine.Beats, error) {
-	e, most := c.opts.Engine, c.opts.Lease/2
+func (c *crew) readBeats(ctx context.Context, since []uint64) ([]runtime.Beats, error) {
+	e, most := c.runtime, c.opts.Lease/2
 	if e.Cluster() {
 		most = c.opts.Lease / 8
 	}
 	reading, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	beats, err := e.Silent(reading, since)
-	if err == nil && slices.ContainsFunc(beats, func(b engine.Beats) bool { return b.Oldest > 0 }) {
+	if err == nil && slices.ContainsFunc(beats, func(b runtime.Beats) bool { return b.Oldest > 0 }) {
 		asking, cancel := context.WithTimeout(ctx, most)
 		defer cancel()
 		e.Identities(asking, beats)
 	}
-	if err == nil && !slices.ContainsFunc(beats, func(b engine.Beats) bool { return b.Err == nil }) {
+	if err == nil && !slices.ContainsFunc(beats, func(b runtime.Beats) bool { return b.Err == nil }) {
 		err = beats[0].Err
 	}
 	return beats, err
@@ -82,7 +83,7 @@ func (c *crew) readBeats(ctx context.Context, since []uint64) ([]engine.Beats, e
 // rescue claims a silent run's job and hands its next attempt to asynq, unless its
 // workers were lost too often. Who runs an adopted job next is asynq's business. Its error says that Redis did not take the claim.
 func (c *crew) rescue(ctx context.Context, job engine.JobID, beat string, limit *rate.Limiter) error {
-	e, log := c.opts.Engine, c.opts.Logger.With("job", job)
+	e, log := c.runtime, c.opts.Logger.With("job", job)
 	a, err := e.Current(ctx, job)
 	switch {
 	case errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrEnded), err == nil && a.State != engine.Running:
@@ -98,7 +99,7 @@ func (c *crew) rescue(ctx context.Context, job engine.JobID, beat string, limit 
 	}
 	// Of adopted jobs asynq counts the crashes: each costs its task a retry.
 	// The first crashes may be a neighbour's; from then on it ran alone.
-	if alone := a.Crashes + 1 - engine.SuspectAfter; alone >= c.opts.CrashLimit && !a.Adopted() {
+	if alone := a.Crashes + 1 - runtime.SuspectAfter; alone >= c.opts.CrashLimit && !a.Adopted() {
 		err = e.Abandon(ctx, job, beat, engine.JobError{
 			Code: engine.CodeWorkerLost, Message: fmt.Sprintf("the worker was lost %d times in a row while it ran this job alone, without a checkpoint between", alone),
 		})
@@ -122,7 +123,7 @@ func (c *crew) rescue(ctx context.Context, job engine.JobID, beat string, limit 
 		return nil
 	}
 	log.Warn("the job's worker fell silent; its next attempt is on its way", "attempt", next.Attempt, "crashes", next.Crashes)
-	if err := c.opts.Engine.Dispatch(ctx, next, engine.RescueQueue(next.Queue)); err != nil {
+	if err := c.runtime.Dispatch(ctx, next, runtime.RescueQueue(next.Queue)); err != nil {
 		log.Warn("the next attempt is not yet handed to asynq; a reconciler will do it", "error", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -22,11 +23,11 @@ func inspect(e *engine.Engine) *asynq.Inspector { return asynq.NewInspectorFromR
 func lose(t *testing.T, e *engine.Engine, job engine.JobID, attempt int) {
 	t.Helper()
 	eventually(t, "the attempt to wait", func() bool {
-		a, err := e.Current(soon(t), job)
+		a, err := runtime.Of(e).Current(soon(t), job)
 		return err == nil && a.Waiting && a.Attempt == attempt
 	})
-	acks, err := e.Commit(soon(t), engine.Report{
-		Type: engine.JobStarted, Job: job, Fence: engine.Fence{Attempt: attempt, Token: engine.NewToken(), Seq: 1},
+	acks, err := runtime.Of(e).Commit(soon(t), runtime.Report{
+		Type: engine.JobStarted, Job: job, Fence: runtime.Fence{Attempt: attempt, Token: runtime.NewToken(), Seq: 1},
 	})
 	if err != nil || acks[0].Err != nil {
 		t.Fatal(err, acks)
@@ -42,7 +43,7 @@ func TestCrashLimit(t *testing.T) {
 	o.Queues = []string{"elsewhere"}
 	start(t, build(t, o))
 	job := enqueue(t, e, "export")
-	for attempt := 1; attempt <= engine.SuspectAfter+o.CrashLimit; attempt++ {
+	for attempt := 1; attempt <= runtime.SuspectAfter+o.CrashLimit; attempt++ {
 		lose(t, e, job, attempt)
 	}
 	all := history(t, e, job, nil)
@@ -50,7 +51,7 @@ func TestCrashLimit(t *testing.T) {
 	if end.State != engine.Failed || end.Error.Code != "worker_lost" || !strings.Contains(end.Error.Message, "3 times") {
 		t.Errorf("ended as %s with %+v", end.State, end.Error)
 	}
-	if n := count(all, engine.JobStalled); n != engine.SuspectAfter+o.CrashLimit-1 {
+	if n := count(all, engine.JobStalled); n != runtime.SuspectAfter+o.CrashLimit-1 {
 		t.Errorf("stalled %d times:\n%s", n, tell(all))
 	}
 }
@@ -122,7 +123,7 @@ func TestAWorkerClaimsNoRunOfItsOwn(t *testing.T) {
 		if err := worker.Rescue(soon(t), c.by, job, beats[job]); err != nil {
 			t.Fatal(err)
 		}
-		if a, err := e.Current(soon(t), job); err != nil || a.Attempt != c.attempt {
+		if a, err := runtime.Of(e).Current(soon(t), job); err != nil || a.Attempt != c.attempt {
 			t.Fatalf("after the claim attempt %d is the current one, want %d; %v", a.Attempt, c.attempt, err)
 		}
 	}
@@ -150,17 +151,17 @@ func TestASuspectsOldTaskIsReplaced(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	job := enqueue(t, e, "export")
-	crash(t, e, job, engine.SuspectAfter)
-	suspect := engine.SuspectAfter + 1
-	payload, err := json.Marshal(engine.TaskPayload{Job: job, Attempt: suspect, Topic: topic, At: time.Now().UnixMilli()})
+	crash(t, e, job, runtime.SuspectAfter)
+	suspect := runtime.SuspectAfter + 1
+	payload, err := json.Marshal(runtime.TaskPayload{Job: job, Attempt: suspect, Topic: topic, At: time.Now().UnixMilli()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	queue := e.QueueName(engine.RescueQueue(engine.DefaultQueue))
-	if err := inspect(e).DeleteTask(queue, engine.TaskID(job, suspect)); err != nil {
+	queue := e.QueueName(runtime.RescueQueue(engine.DefaultQueue))
+	if err := inspect(e).DeleteTask(queue, runtime.TaskID(job, suspect)); err != nil {
 		t.Fatal(err)
 	}
-	old := asynq.NewTask("export", payload, asynq.TaskID(engine.TaskID(job, suspect)), asynq.Queue(queue), asynq.MaxRetry(0))
+	old := asynq.NewTask("export", payload, asynq.TaskID(runtime.TaskID(job, suspect)), asynq.Queue(queue), asynq.MaxRetry(0))
 	if _, err := asynq.NewClientFromRedisClient(e.Redis()).Enqueue(old); err != nil {
 		t.Fatal(err)
 	}
@@ -182,12 +183,12 @@ func TestASuspectsSecondTaskFindsNoSeat(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	job := enqueue(t, e, "export")
-	crash(t, e, job, engine.SuspectAfter)
+	crash(t, e, job, runtime.SuspectAfter)
 	w := build(t, brief(e))
-	task := func(attempt int) engine.TaskPayload {
-		return engine.TaskPayload{Job: job, Attempt: attempt, Topic: topic, Alone: true}
+	task := func(attempt int) runtime.TaskPayload {
+		return runtime.TaskPayload{Job: job, Attempt: attempt, Topic: topic, Alone: true}
 	}
-	suspect := engine.SuspectAfter + 1
+	suspect := runtime.SuspectAfter + 1
 	if worker.Seated(soon(t), w, task(suspect-1)) {
 		t.Error("an attempt that is over has a seat")
 	}
@@ -249,10 +250,10 @@ func TestPoisonJobFailsAlone(t *testing.T) {
 		hit += count(all, engine.JobStalled)
 	}
 	all := history(t, e, poison, nil)
-	if end := last(all); end.State != engine.Failed || end.Error.Code != "worker_lost" || count(all, engine.JobStalled) != engine.SuspectAfter+r.CrashLimit-1 {
+	if end := last(all); end.State != engine.Failed || end.Error.Code != "worker_lost" || count(all, engine.JobStalled) != runtime.SuspectAfter+r.CrashLimit-1 {
 		t.Errorf("it ended so:\n%s", tell(all))
 	}
-	if hit == 0 || hit > 3*engine.SuspectAfter {
+	if hit == 0 || hit > 3*runtime.SuspectAfter {
 		t.Errorf("its neighbours lost their worker %d times", hit)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker/internal/rig"
 )
 
@@ -19,9 +20,9 @@ type Run struct {
 	topic   engine.Topic
 	jobType string
 	queue   string
-	started *engine.Started
+	started *runtime.Started
 
-	engine rig.Jobs
+	jobs   rig.Jobs
 	out    reporter
 	result json.RawMessage // under out.mu
 	awaits bool            // under out.mu: FanOut has returned ErrAwaiting
@@ -37,8 +38,8 @@ type Run struct {
 }
 
 // newRun makes the run of an attempt whose start was committed with fence.
-func (c *crew) newRun(jobs rig.Jobs, job engine.JobID, fence engine.Fence, started *engine.Started, cancel context.CancelCauseFunc) *Run {
-	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, engine: jobs}
+func (c *crew) newRun(jobs rig.Jobs, job engine.JobID, fence runtime.Fence, started *runtime.Started, cancel context.CancelCauseFunc) *Run {
+	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, jobs: jobs}
 	r.ending = ending{cancel: cancel, urged: make(chan struct{})}
 	r.out = reporter{
 		submit: jobs.Submit, refused: r.end,
@@ -93,7 +94,7 @@ func (r *Run) Stage(name string) {
 	case !changed || r.out.cause != nil || r.out.sealed:
 	case r.out.stages < maxStageRecords:
 		r.out.stages++
-		r.out.push(engine.Report{Type: engine.JobStage}, nil)
+		r.out.push(runtime.Report{Type: engine.JobStage}, nil)
 	default:
 		r.out.touch()
 	}

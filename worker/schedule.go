@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // tickJitter spreads the workers over a tick: the first of them makes its job, and those
@@ -90,7 +91,7 @@ func (c *calendar) round(ctx context.Context) (time.Duration, error) {
 
 func (c *calendar) read(ctx context.Context) error {
 	o := &c.w.opts
-	agenda, err := o.Engine.Agenda(ctx, o.Schedules)
+	agenda, err := c.w.runtime.Agenda(ctx, o.Schedules)
 	if err != nil {
 		return err
 	}
@@ -123,10 +124,10 @@ func (c *calendar) read(ctx context.Context) error {
 // fire sees to one schedule.
 func (c *calendar) fire(ctx context.Context, e *entry) error {
 	began := time.Now()
-	fired, err := c.w.opts.Engine.Fire(ctx, e.schedule, c.w.opts.ScheduleGrace)
+	fired, err := c.w.runtime.Fire(ctx, e.schedule, c.w.opts.ScheduleGrace)
 	switch {
 	case ctx.Err() != nil, errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrClosed),
-		errors.Is(err, engine.ErrClock):
+		errors.Is(err, runtime.ErrClock):
 		return err
 	case err != nil:
 		// Its own trouble: the others are seen to all the same.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -58,7 +59,7 @@ func queued(t testing.TB, e *engine.Engine) []engine.JobID {
 	t.Helper()
 	var jobs []engine.JobID
 	for after := engine.Beginning; ; {
-		page, err := e.Replay(soon(t), topic, after)
+		page, err := stream.Of(e).Replay(soon(t), topic, after)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -116,11 +117,11 @@ func TestDrainDuringAStart(t *testing.T) {
 	proxy.Delay(200 * time.Millisecond)
 	job := enqueue(t, direct, "export")
 	eventually(t, "the attempt to start", func() bool {
-		a, err := direct.Current(soon(t), job)
+		a, err := runtime.Of(direct).Current(soon(t), job)
 		return err == nil && a.State == engine.Running
 	})
 	stop(t, w)
-	a, err := direct.Current(soon(t), job)
+	a, err := runtime.Of(direct).Current(soon(t), job)
 	if err != nil || !a.Waiting {
 		t.Errorf("the job is left as %s, %v", a.State, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // What is promised of a kill -9 at default leases, from the kill on.
@@ -78,7 +79,7 @@ func (v *victim) watch(ctx context.Context, e *engine.Engine) {
 		case engine.JobStalled:
 			v.stalled = time.Now()
 			// Once it runs again, a checkpoint may have set the count back.
-			a, err := e.Current(ctx, v.job)
+			a, err := runtime.Of(e).Current(ctx, v.job)
 			v.counted = err == nil && a.Waiting && a.Crashes == 1
 		case engine.JobResumed:
 			v.running = time.Now()

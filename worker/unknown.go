@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // typeQueues are the type queues of the types that this worker knows, in each of its queues: it
@@ -17,7 +18,7 @@ func (w *Worker) typeQueues() []string {
 	var names []string
 	for _, q := range w.opts.Queues {
 		for _, jobType := range slices.Sorted(maps.Keys(w.handlers)) {
-			names = append(names, engine.TypeQueue(q, jobType))
+			names = append(names, runtime.TypeQueue(q, jobType))
 		}
 	}
 	return names
@@ -31,8 +32,8 @@ func (w *Worker) typeQueues() []string {
 //	                                            only such workers take tasks from
 //	no worker ever did                          the job has no task, until a reconciler finds
 //	                                            that a worker knows the type
-func (w *Worker) park(base context.Context, from, jobType string, p engine.TaskPayload) error {
-	e := w.opts.Engine
+func (w *Worker) park(base context.Context, from, jobType string, p runtime.TaskPayload) error {
+	e := w.runtime
 	moved := true
 	err := w.persist(base, func() error {
 		a, err := e.Current(base, p.Job)
@@ -51,11 +52,11 @@ func (w *Worker) park(base context.Context, from, jobType string, p engine.TaskP
 		if err != nil || !known[0] {
 			return err
 		}
-		if moved, err = e.Move(base, a, engine.TypeQueue(a.Queue, a.Type)); err != nil || moved {
+		if moved, err = e.Move(base, a, runtime.TypeQueue(a.Queue, a.Type)); err != nil || moved {
 			return err
 		}
-		tasks, err := e.Tasks(base, []engine.Attempt{a})
-		moved = err == nil && tasks[0].Typed == engine.TaskWaits
+		tasks, err := e.Tasks(base, []runtime.Attempt{a})
+		moved = err == nil && tasks[0].Typed == runtime.TaskWaits
 		return err
 	})
 	if err != nil && !stale(err) || errors.Is(err, engine.ErrNotFound) || !moved {
@@ -68,9 +69,9 @@ func (w *Worker) park(base context.Context, from, jobType string, p engine.TaskP
 // parked sees to an attempt that waits for a worker that knows its type. Its task may be missing:
 // it is handed over once a worker knows the type. It has failed when none takes tasks of the type
 // after UnknownTypeWait. While all of those are busy it waits.
-func (r *reconciler) parked(ctx context.Context, a engine.Attempt, t engine.Tasks, again bool) (gone bool, err error) {
-	e := r.c.opts.Engine
-	typed := engine.TypeQueue(a.Queue, a.Type)
+func (r *reconciler) parked(ctx context.Context, a runtime.Attempt, t runtime.Tasks, again bool) (gone bool, err error) {
+	e := r.c.runtime
+	typed := runtime.TypeQueue(a.Queue, a.Type)
 	switch {
 	case t.Active():
 		return false, nil

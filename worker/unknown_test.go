@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -35,17 +36,17 @@ func awaitParked(t *testing.T, e *engine.Engine, job engine.JobID, jobType strin
 }
 
 // taskIn tells what asynq has of a parked job's first attempt in its type queue.
-func taskIn(t *testing.T, e *engine.Engine, job engine.JobID) engine.TaskState {
+func taskIn(t *testing.T, e *engine.Engine, job engine.JobID) runtime.TaskState {
 	t.Helper()
-	a, err := e.Current(soon(t), job)
+	a, err := runtime.Of(e).Current(soon(t), job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tasks, err := e.Tasks(soon(t), []engine.Attempt{a})
+	tasks, err := runtime.Of(e).Tasks(soon(t), []runtime.Attempt{a})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tasks[0].Own == engine.TaskWaits || tasks[0].Rescue == engine.TaskWaits {
+	if tasks[0].Own == runtime.TaskWaits || tasks[0].Rescue == runtime.TaskWaits {
 		t.Fatalf("job %s has the tasks %+v: workers that do not know its type take it", job, tasks[0])
 	}
 	return tasks[0].Typed
@@ -68,12 +69,12 @@ func TestUnknownTypeWaitsForAWorkerThatKnowsIt(t *testing.T) {
 	history(t, e, done, nil) // workers go on
 	for _, job := range jobs {
 		eventually(t, "asynq to have no task of it", func() bool {
-			a, err := e.Current(soon(t), job)
+			a, err := runtime.Of(e).Current(soon(t), job)
 			if err != nil {
 				t.Fatal(err)
 			}
-			tasks, err := e.Tasks(soon(t), []engine.Attempt{a})
-			return err == nil && tasks[0] == engine.Tasks{Queue: true}
+			tasks, err := runtime.Of(e).Tasks(soon(t), []runtime.Attempt{a})
+			return err == nil && tasks[0] == runtime.Tasks{Queue: true}
 		})
 	}
 	knowing(t, e, "export", nothing)
@@ -138,8 +139,8 @@ func TestUnknownTypeFailsAfterItsBound(t *testing.T) {
 	})
 	start(t, one)
 	eventually(t, "asynq to say what the worker takes", func() bool {
-		live, err := e.LiveQueues()
-		return err == nil && live[e.QueueName(engine.TypeQueue(engine.DefaultQueue, "report"))]
+		live, err := runtime.Of(e).LiveQueues()
+		return err == nil && live[e.QueueName(runtime.TypeQueue(engine.DefaultQueue, "report"))]
 	})
 	enqueue(t, e, "report", func(s *engine.Spec) { s.Payload = []byte("first") })
 	wait(t, "the first report", busy)
@@ -177,7 +178,7 @@ func TestParkedJobsAreControlled(t *testing.T) {
 			parked := func(change ...func(*engine.Spec)) engine.JobID {
 				job := enqueue(t, e, "export", change...)
 				awaitParked(t, e, job, "export")
-				eventually(t, "its task to be where it belongs", func() bool { return (taskIn(t, e, job) == engine.TaskWaits) == known })
+				eventually(t, "its task to be where it belongs", func() bool { return (taskIn(t, e, job) == runtime.TaskWaits) == known })
 				return job
 			}
 			canceled, paused := parked(), parked()
@@ -207,7 +208,7 @@ func TestParkedJobsAreControlled(t *testing.T) {
 			}
 			inspect := asynq.NewInspectorFromRedisClient(e.Redis())
 			eventually(t, "only the resumed job to have a task, and no queue to be made for a type that nobody knows", func() bool {
-				left, err := inspect.ListPendingTasks(e.QueueName(engine.TypeQueue(engine.DefaultQueue, "export")))
+				left, err := inspect.ListPendingTasks(e.QueueName(runtime.TypeQueue(engine.DefaultQueue, "export")))
 				if !known {
 					return errors.Is(err, asynq.ErrQueueNotFound)
 				}
@@ -235,15 +236,15 @@ func TestParkedJobGoesOnAfterItsStart(t *testing.T) {
 	knowing(t, e, "import", nothing)
 	job := enqueue(t, e, "export")
 	awaitParked(t, e, job, "export")
-	eventually(t, "its task to be in the type queue", func() bool { return taskIn(t, e, job) == engine.TaskWaits })
+	eventually(t, "its task to be in the type queue", func() bool { return taskIn(t, e, job) == runtime.TaskWaits })
 
 	// An operator deletes the task.
 	inspect := asynq.NewInspectorFromRedisClient(e.Redis())
-	queue := e.QueueName(engine.TypeQueue(engine.DefaultQueue, "export"))
-	if err := inspect.DeleteTask(queue, engine.TaskID(job, 1)); err != nil {
+	queue := e.QueueName(runtime.TypeQueue(engine.DefaultQueue, "export"))
+	if err := inspect.DeleteTask(queue, runtime.TaskID(job, 1)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it to be handed over again", func() bool { return taskIn(t, e, job) == engine.TaskWaits })
+	eventually(t, "it to be handed over again", func() bool { return taskIn(t, e, job) == runtime.TaskWaits })
 
 	second := knowing(t, e, "export", func(ctx context.Context, run *worker.Run, _ []byte) error {
 		close(started)

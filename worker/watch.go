@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // watch is what a sweeper has seen of other workers' runs. Silence is observed, not
@@ -154,7 +155,7 @@ func (h *watch) wrote(shard int, taken bool, at time.Time) {
 // read takes a reading that began and ended at the times given, and that asked for since.
 // It returns the jobs whose beat has not changed for a whole lease, with that beat, and how
 // long the gap before the reading was, 0 if there was none.
-func (h *watch) read(shards []engine.Beats, began, ended time.Time) (silent map[engine.JobID]string, gap time.Duration) {
+func (h *watch) read(shards []runtime.Beats, began, ended time.Time) (silent map[engine.JobID]string, gap time.Duration) {
 	apart, now := ended.Sub(h.last), reading{marks: make([]uint64, len(shards))}
 	for i, s := range shards {
 		if now.marks[i] = s.Mark; s.Oldest == 0 && len(h.readings) > 0 {
@@ -195,7 +196,7 @@ func (h *watch) read(shards []engine.Beats, began, ended time.Time) (silent map[
 }
 
 // another tells whether all shards that were read are of another Redis than before.
-func (h *watch) another(shards []engine.Beats) bool {
+func (h *watch) another(shards []runtime.Beats) bool {
 	for i, s := range shards {
 		if s.Err == nil && s.Redis == h.shards[i].redis {
 			return false

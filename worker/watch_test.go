@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // look is one sweep of a table: a reading that ended after a while, and what it held.
@@ -32,7 +33,7 @@ func looks(n int, l look) []look {
 type seer struct {
 	*watch
 	at    time.Time
-	shard engine.Beats
+	shard runtime.Beats
 	beat  string // of the last look
 	mark  uint64 // of that beat
 }
@@ -63,7 +64,7 @@ func (h *seer) see(l look) (bool, time.Duration) {
 			h.shard.Silent = map[engine.JobID]string{"j": l.beat}
 		}
 	}
-	silent, gap := h.read([]engine.Beats{h.shard}, began, h.at)
+	silent, gap := h.read([]runtime.Beats{h.shard}, began, h.at)
 	for _, shard := range h.doubted() {
 		h.wrote(shard, !l.refused, h.at)
 	}
@@ -281,13 +282,13 @@ func TestWatchForgetsOnlyTheShardThatIsInDoubt(t *testing.T) {
 	const lease, every = 4 * time.Second, 500 * time.Millisecond
 	lost := errors.New("its node is away")
 	// claimed is at which reading each shard's run is called silent.
-	claimed := func(doubt func(reading int, b *engine.Beats)) (at [2]int) {
+	claimed := func(doubt func(reading int, b *runtime.Beats)) (at [2]int) {
 		h, now := &watch{lease: lease, beats: time.Second}, time.Now()
 		for n := 1; n < 100 && (at[0] == 0 || at[1] == 0); n++ {
 			now = now.Add(every)
-			since, beats := h.since(now), make([]engine.Beats, 2)
+			since, beats := h.since(now), make([]runtime.Beats, 2)
 			for i := range beats {
-				beats[i] = engine.Beats{Mark: 9, Oldest: 5, Redis: "a"}
+				beats[i] = runtime.Beats{Mark: 9, Oldest: 5, Redis: "a"}
 				if since != nil && since[i] >= 5 {
 					beats[i].Silent = map[engine.JobID]string{engine.JobID(strconv.Itoa(i)): "5"}
 				}
@@ -305,22 +306,22 @@ func TestWatchForgetsOnlyTheShardThatIsInDoubt(t *testing.T) {
 		}
 		return at
 	}
-	calm := claimed(func(int, *engine.Beats) {})
+	calm := claimed(func(int, *runtime.Beats) {})
 	for name, c := range map[string]struct {
-		doubt func(reading int, b *engine.Beats)
+		doubt func(reading int, b *runtime.Beats)
 		good  int // the first reading after it
 	}{
-		"unread": {func(n int, b *engine.Beats) {
+		"unread": {func(n int, b *runtime.Beats) {
 			if n >= 5 && n < 7 {
-				*b = engine.Beats{Err: lost}
+				*b = runtime.Beats{Err: lost}
 			}
 		}, 7},
-		"unread when the others are claimed": {func(n int, b *engine.Beats) {
+		"unread when the others are claimed": {func(n int, b *runtime.Beats) {
 			if n >= calm[0]-1 && n <= calm[0] {
-				*b = engine.Beats{Err: lost}
+				*b = runtime.Beats{Err: lost}
 			}
 		}, calm[0] + 1},
-		"another Redis": {func(n int, b *engine.Beats) {
+		"another Redis": {func(n int, b *runtime.Beats) {
 			if n >= 5 {
 				b.Redis = "b"
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A Worker takes jobs from asynq's queues and runs their handlers. New makes one,
@@ -103,9 +104,9 @@ func (w *Worker) Start(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	_, err := w.opts.Engine.Silent(ctx, nil)
+	_, err := w.runtime.Silent(ctx, nil)
 	if err == nil {
-		if err := w.opts.Engine.ServeQueues(ctx, slices.Concat(w.opts.Queues, w.typed)...); err != nil {
+		if err := w.runtime.ServeQueues(ctx, slices.Concat(w.opts.Queues, w.typed)...); err != nil {
 			w.opts.Logger.Warn("Redis does not take which queues this worker serves; jobs for them may be refused where there are many queues", "error", err)
 		}
 	}
@@ -131,7 +132,7 @@ func (w *Worker) launch() (*life, error) {
 	base, abandon := context.WithCancelCause(context.Background())
 	intake, endIntake := context.WithCancel(base)
 	beats, endBeats := context.WithCancel(context.Background())
-	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, pulse: newPulse(w.opts.TickInterval, w.opts.Engine.Together)}
+	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, pulse: newPulse(w.opts.TickInterval, w.runtime.Together)}
 	w.pulse = l.pulse
 	w.wrap()
 	servers, lanes := w.serve()
@@ -185,6 +186,6 @@ func (w *Worker) Run(ctx context.Context) error {
 // stale reports whether err says that there is nothing to do here: the job has
 // moved on.
 func stale(err error) bool {
-	return errors.Is(err, engine.ErrSuperseded) || errors.Is(err, engine.ErrEnded) ||
+	return errors.Is(err, runtime.ErrSuperseded) || errors.Is(err, engine.ErrEnded) ||
 		errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrState)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -73,7 +74,7 @@ func TestFollowGivesWhatTheStreamHolds(t *testing.T) {
 	fresh.one(engine.UpdateLive)
 
 	all := follow(t, c, engine.FollowQuery{Topic: topic, After: engine.Beginning})
-	page, err := e.Replay(t.Context(), topic, engine.Beginning)
+	page, err := stream.Of(e).Replay(t.Context(), topic, engine.Beginning)
 	if err != nil || len(page.Entries) == 0 {
 		t.Fatal(len(page.Entries), err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -165,8 +166,8 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	}
 	_, direct := e.Retry(ctx, live.ID, engine.RetryQuery{})
 	lives := [2]error{retry(live.ID, engine.RetryQuery{})(), direct}
-	begun := engine.Report{Job: live.ID, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken(), Seq: 1}, Type: engine.JobStarted}
-	if _, err := e.Commit(ctx, begun); err != nil {
+	begun := runtime.Report{Job: live.ID, Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken(), Seq: 1}, Type: engine.JobStarted}
+	if _, err := runtime.Of(e).Commit(ctx, begun); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Cancel(ctx, live.ID); err != nil {

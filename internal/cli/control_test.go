@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/cli"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
@@ -26,8 +27,8 @@ func TestPauseWaitsForTheRun(t *testing.T) {
 		out  string
 		err  string
 	}{
-		{"it rests", func(t *testing.T, r run) { r.report(t, engine.Report{Type: engine.JobPaused, Tenths: 420}) }, 0, "is paused at 42.0%", ""},
-		{"it ends", func(t *testing.T, r run) { r.report(t, engine.Report{Type: engine.JobSucceeded}) }, 1, "is succeeded at 100.0%", "was not paused: it has succeeded"},
+		{"it rests", func(t *testing.T, r run) { r.report(t, runtime.Report{Type: engine.JobPaused, Tenths: 420}) }, 0, "is paused at 42.0%", ""},
+		{"it ends", func(t *testing.T, r run) { r.report(t, runtime.Report{Type: engine.JobSucceeded}) }, 1, "is succeeded at 100.0%", "was not paused: it has succeeded"},
 		{"somebody resumes it", func(t *testing.T, r run) { r.ask(t, e.Resume) }, 1, "is running at 0.0%", "was not paused: somebody has resumed it"},
 		{"somebody cancels it", func(t *testing.T, r run) { r.ask(t, e.Cancel) }, 1, "is canceling at 0.0%", "was not paused: it is being canceled"},
 	} {
@@ -81,28 +82,28 @@ func TestControlThatIsCutShort(t *testing.T) {
 type run struct {
 	e     *engine.Engine
 	job   engine.JobID
-	fence engine.Fence
+	fence runtime.Fence
 }
 
 func begin(t *testing.T, e *engine.Engine) run {
 	t.Helper()
-	r := run{e, enqueue(t, e), engine.Fence{Attempt: 1, Token: engine.NewToken()}}
+	r := run{e, enqueue(t, e), runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
 	r.fence.Seq = 1
-	r.commit(t, engine.Report{Type: engine.JobStarted})
+	r.commit(t, runtime.Report{Type: engine.JobStarted})
 	return r
 }
 
 // report commits the one report that a run makes after its start.
-func (r run) report(t *testing.T, report engine.Report) {
+func (r run) report(t *testing.T, report runtime.Report) {
 	t.Helper()
 	r.fence.Seq = 2
 	r.commit(t, report)
 }
 
-func (r run) commit(t *testing.T, report engine.Report) {
+func (r run) commit(t *testing.T, report runtime.Report) {
 	t.Helper()
 	report.Job, report.Fence = r.job, r.fence
-	acks, err := r.e.Commit(t.Context(), report)
+	acks, err := runtime.Of(r.e).Commit(t.Context(), report)
 	if err == nil {
 		err = acks[0].Err
 	}

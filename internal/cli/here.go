@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
@@ -94,7 +95,7 @@ func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(cont
 	s := h.session
 	live, err := s.liveAnalysis(ctx, hashLabel, b.SHA256, func(j engine.Job) bool {
 		// One in another queue may wait there for ever.
-		at, err := s.engine.Current(ctx, j.ID)
+		at, err := runtime.Of(s.engine).Current(ctx, j.ID)
 		return err == nil && at.Queue == analysis.Queue
 	})
 	if err != nil {

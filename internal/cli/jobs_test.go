@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -36,7 +37,7 @@ func TestJobsThatAreAllListed(t *testing.T) {
 	e := openEngine(t, server.URL())
 	parent := begin(t, e)
 	parent.fanOut(t, []engine.Child{{Name: "a", Optional: true, Spec: engine.Spec{Type: "part", Queue: "nobody"}}})
-	if err := e.Cancel(t.Context(), engine.ChildID(parent.job, "parts", "a")); err != nil {
+	if err := e.Cancel(t.Context(), runtime.ChildID(parent.job, "parts", "a")); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ limit, notes string }{
@@ -53,13 +54,13 @@ func TestJobsThatAreAllListed(t *testing.T) {
 // fanOut makes children of the run's job.
 func (r run) fanOut(t *testing.T, children []engine.Child) {
 	t.Helper()
-	children, plan, err := engine.PlanFanOut("parts", "user:demo", engine.DefaultQueue, children)
+	children, plan, err := runtime.PlanFanOut("parts", "user:demo", engine.DefaultQueue, children)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.report(t, engine.Report{Type: engine.JobProgress, FanOut: &plan})
+	r.report(t, runtime.Report{Type: engine.JobProgress, FanOut: &plan})
 	r.fence.Seq = 2
-	if err := r.e.Spawn(t.Context(), r.job, r.fence, 0, "parts", children); err != nil {
+	if err := runtime.Of(r.e).Spawn(t.Context(), r.job, r.fence, 0, "parts", children); err != nil {
 		t.Fatal(err)
 	}
 }

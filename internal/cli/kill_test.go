@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
 
@@ -237,7 +238,7 @@ func recorded(t *testing.T, dir string) (before, after []float64, resumedFrom fl
 	jobs := map[engine.JobID]bool{}
 	cut := false
 	for cursor, head := engine.Beginning, engine.Cursor(""); cursor != head; {
-		page, err := e.Replay(ctx, "user:demo", cursor)
+		page, err := stream.Of(e).Replay(ctx, "user:demo", cursor)
 		if err != nil || page.Verdict != engine.Resumed {
 			t.Fatalf("replay from %s: %s %v", cursor, page.Verdict, err)
 		}

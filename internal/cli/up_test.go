@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -234,7 +235,7 @@ func TestWatchGoesOnOverAKilledGateway(t *testing.T) {
 	enqueue(t, e)
 	take("job.queued", 1)
 
-	page, err := e.Replay(t.Context(), "user:demo", engine.Beginning)
+	page, err := stream.Of(e).Replay(t.Context(), "user:demo", engine.Beginning)
 	if err != nil || len(page.Entries) != len(printed) {
 		t.Fatalf("the stream holds %d records, printed were %d: %v", len(page.Entries), len(printed), err)
 	}

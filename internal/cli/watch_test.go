@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
@@ -76,7 +77,7 @@ func TestWatchGoesOnAfterAnOutage(t *testing.T) {
 	printed = append(printed, bytes.Clone(watch.await("job.queued")))
 
 	// What it prints is what the stream holds, to the byte.
-	page, err := e.Replay(t.Context(), "user:demo", engine.Beginning)
+	page, err := stream.Of(e).Replay(t.Context(), "user:demo", engine.Beginning)
 	if err != nil || len(page.Entries) != 2 {
 		t.Fatalf("the stream holds %d records: %v", len(page.Entries), err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A hand writes as the attempts of jobs, in place of a worker: how far a job with children
@@ -44,19 +45,19 @@ func (h hand) enqueue(title string) engine.JobID {
 }
 
 // attempt begins an attempt of a job, and reports.
-func (h hand) attempt(job engine.JobID, number int, reports ...engine.Report) engine.Fence {
+func (h hand) attempt(job engine.JobID, number int, reports ...runtime.Report) runtime.Fence {
 	h.t.Helper()
-	return h.report(job, engine.Fence{Attempt: number, Token: engine.NewToken()}, append([]engine.Report{{Type: engine.JobStarted}}, reports...)...)
+	return h.report(job, runtime.Fence{Attempt: number, Token: runtime.NewToken()}, append([]runtime.Report{{Type: engine.JobStarted}}, reports...)...)
 }
 
 // report goes on reporting, and returns the fence of the last report.
-func (h hand) report(job engine.JobID, fence engine.Fence, reports ...engine.Report) engine.Fence {
+func (h hand) report(job engine.JobID, fence runtime.Fence, reports ...runtime.Report) runtime.Fence {
 	h.t.Helper()
 	for i := range reports {
 		fence.Seq++
 		reports[i].Job, reports[i].Fence = job, fence
 	}
-	acks, err := h.engine.Commit(h.t.Context(), reports...)
+	acks, err := runtime.Of(h.engine).Commit(h.t.Context(), reports...)
 	for i := range acks {
 		if err == nil {
 			err = acks[i].Err
@@ -75,17 +76,17 @@ func (h hand) family(n int) (parent engine.JobID, child func(int) engine.JobID) 
 	for i := range children {
 		children[i] = engine.Child{Name: fmt.Sprint(i), Optional: true, Spec: engine.Spec{Type: "part", Title: fmt.Sprintf("Part %d", i), Queue: "nobody"}}
 	}
-	children, plan, err := engine.PlanFanOut("parts", topic, engine.DefaultQueue, children)
+	children, plan, err := runtime.PlanFanOut("parts", topic, engine.DefaultQueue, children)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	parent = h.enqueue("Orders 2025")
-	fence := h.attempt(parent, 1, engine.Report{Type: engine.JobProgress, FanOut: &plan})
-	if err := h.engine.Spawn(h.t.Context(), parent, fence, 0, "parts", children); err != nil {
+	fence := h.attempt(parent, 1, runtime.Report{Type: engine.JobProgress, FanOut: &plan})
+	if err := runtime.Of(h.engine).Spawn(h.t.Context(), parent, fence, 0, "parts", children); err != nil {
 		h.t.Fatal(err)
 	}
-	h.report(parent, fence, engine.Report{Type: engine.JobAwaiting})
-	return parent, func(i int) engine.JobID { return engine.ChildID(parent, "parts", fmt.Sprint(i)) }
+	h.report(parent, fence, runtime.Report{Type: engine.JobAwaiting})
+	return parent, func(i int) engine.JobID { return runtime.ChildID(parent, "parts", fmt.Sprint(i)) }
 }
 
 // A job with more children than the page has rows for them: they are counted below it,
@@ -96,7 +97,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	s.startGateway()
 	h := newHand(t, s)
 	parent, child := h.family(130)
-	h.attempt(child(0), 1, engine.Report{Type: engine.JobSucceeded})
+	h.attempt(child(0), 1, runtime.Report{Type: engine.JobSucceeded})
 
 	b := newBrowser(t, nil)
 	b.open("http://" + s.addr + "/")
@@ -111,7 +112,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	}
 
 	// What fails comes first, and what the parent has of its children changes with it.
-	h.attempt(child(129), 1, engine.Report{Type: engine.JobFailed, Tenths: 300, Error: &engine.JobError{Code: "error", Message: "no such table"}})
+	h.attempt(child(129), 1, runtime.Report{Type: engine.JobFailed, Tenths: 300, Error: &engine.JobError{Code: "error", Message: "no such table"}})
 	b.do("shows", line{"selector": opener, "text": "2 of 130 parts, 1 failed"})
 	b.do("shows", line{"selector": rows + ":first-child", "text": "no such table"})
 	from := b.process.said()
@@ -121,21 +122,21 @@ func TestChildrenInABrowser(t *testing.T) {
 
 	// Who watches is told that a worker was lost, and where another one goes on.
 	lost := fmt.Sprintf("[data-job=%q] > ", child(2))
-	h.attempt(child(2), 1, engine.Report{Type: engine.JobCheckpoint, Tenths: 589, Checkpoint: []byte("row 589")})
-	beats, err := h.engine.Silent(t.Context(), slices.Repeat([]uint64{1 << 53}, h.engine.Shards()))
+	h.attempt(child(2), 1, runtime.Report{Type: engine.JobCheckpoint, Tenths: 589, Checkpoint: []byte("row 589")})
+	beats, err := runtime.Of(h.engine).Silent(t.Context(), slices.Repeat([]uint64{1 << 53}, runtime.Of(h.engine).Shards()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, shard := range beats {
 		if beat, runs := shard.Silent[child(2)]; runs {
-			_, err = h.engine.Stall(t.Context(), child(2), beat)
+			_, err = runtime.Of(h.engine).Stall(t.Context(), child(2), beat)
 		}
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.do("shows", line{"selector": lost + ".note", "text": "Its worker was lost, another takes over"})
-	h.attempt(child(2), 2, engine.Report{Type: engine.JobProgress, Tenths: 610})
+	h.attempt(child(2), 2, runtime.Report{Type: engine.JobProgress, Tenths: 610})
 	b.do("shows", line{"selector": lost + ".figures", "text": "attempt 2, goes on from 58.9 %"})
 	b.do("shows", line{"selector": lost + ".note", "text": "Its worker was lost, another goes on"})
 

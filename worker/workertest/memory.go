@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // memory takes the reports of one recording in place of the engine, and accepts all of them.
@@ -18,7 +19,7 @@ type memory struct {
 }
 
 // Submit records reports, and ends the run's context where an Interrupt is due.
-func (m *memory) Submit(reports []engine.Report, done func([]engine.Ack, error)) error {
+func (m *memory) Submit(reports []runtime.Report, done func([]runtime.Ack, error)) error {
 	var causes []error
 	m.mu.Lock()
 	for _, r := range reports {
@@ -35,7 +36,7 @@ func (m *memory) Submit(reports []engine.Report, done func([]engine.Ack, error))
 	for _, cause := range causes {
 		end(cause)
 	}
-	done(make([]engine.Ack, len(reports)), nil)
+	done(make([]runtime.Ack, len(reports)), nil)
 	return nil
 }
 
@@ -44,10 +45,10 @@ func (m *memory) Now() time.Time { return time.Now() }
 
 // Family is where the last fan-out of the recording stands, and what names the children of
 // fanOut have.
-func (m *memory) Family(_ context.Context, _ engine.JobID, fanOut string) (engine.Family, error) {
+func (m *memory) Family(_ context.Context, _ engine.JobID, fanOut string) (runtime.Family, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var family engine.Family
+	var family runtime.Family
 	if n := len(m.rec.FanOuts); n > 0 {
 		last := &m.rec.FanOuts[n-1]
 		family.FanOut, family.Count, family.Ended = last.Name, len(last.Children), len(last.Outcomes)
@@ -116,7 +117,7 @@ func (m *memory) Outcomes(_ context.Context, _ engine.JobID, fanOut string, name
 }
 
 // Spawn records the children of a fan-out.
-func (m *memory) Spawn(_ context.Context, _ engine.JobID, _ engine.Fence, _ int, fanOut string, children []engine.Child) error {
+func (m *memory) Spawn(_ context.Context, _ engine.JobID, _ runtime.Fence, _ int, fanOut string, children []engine.Child) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.rec.FanOuts = append(m.rec.FanOuts, FanOut{Name: fanOut, Children: children, plan: *m.rec.planned})
@@ -144,7 +145,7 @@ func (m *memory) settle() bool {
 		if o.State == "" {
 			o.State = engine.Succeeded
 		}
-		o.ID, o.Parent, o.Topic, o.Type = engine.ChildID(m.rec.job, f.Name, c.Name), m.rec.job, c.Spec.Topic, c.Spec.Type
+		o.ID, o.Parent, o.Topic, o.Type = runtime.ChildID(m.rec.job, f.Name, c.Name), m.rec.job, c.Spec.Topic, c.Spec.Type
 		f.Outcomes[i] = o
 	}
 	for i, c := range f.Children {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // A Recording is what a handler reported, in order, and what became of its job.
@@ -46,7 +47,7 @@ type Recording struct {
 	job     engine.JobID
 	attempt int // the last one's number
 	kept    *checkpoint
-	planned *engine.FanOut // the last fan-out
+	planned *runtime.FanOut // the last fan-out
 }
 
 // FanOut is a fan-out of a recorded run.
@@ -56,7 +57,7 @@ type FanOut struct {
 	// Outcomes are what became of the children, in their order; nil without Option Outcomes.
 	Outcomes []engine.Job
 
-	plan engine.FanOut
+	plan runtime.FanOut
 }
 
 type checkpoint struct {
@@ -89,7 +90,7 @@ func (r *Recording) Checkpoint(state any) (bool, error) {
 }
 
 // take records a report.
-func (r *Recording) take(report engine.Report) {
+func (r *Recording) take(report runtime.Report) {
 	r.percent(min(report.Tenths, 999))
 	if s := report.Shown; s != nil {
 		if s.Progress != (engine.Progress{}) {

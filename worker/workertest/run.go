@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/internal/rig"
 )
@@ -96,7 +97,7 @@ func (p *plan) run(ctx context.Context, m *memory, h worker.HandlerFunc) {
 	rec := m.rec
 	rec.attempt++
 	rec.Attempts++
-	started := &engine.Started{
+	started := &runtime.Started{
 		Topic: p.spec.Topic, Type: p.spec.Type, Queue: p.spec.Queue, MaxAttempts: p.spec.MaxAttempts, Retries: p.retries,
 		Tenths: rec.tenths(),
 	}
@@ -104,7 +105,7 @@ func (p *plan) run(ctx context.Context, m *memory, h worker.HandlerFunc) {
 		started.Checkpoint, started.CheckpointTenths = rec.kept.state, rec.kept.tenths
 	}
 	end := rig.Execute(ctx, rig.Attempt{
-		Jobs: m, Job: rec.job, Fence: engine.Fence{Attempt: rec.attempt, Token: "workertest", Seq: 1}, Started: started,
+		Jobs: m, Job: rec.job, Fence: runtime.Fence{Attempt: rec.attempt, Token: "workertest", Seq: 1}, Started: started,
 		Handle: func(ctx context.Context, run any) error {
 			r, ok := run.(*worker.Run)
 			if !ok {

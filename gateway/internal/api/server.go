@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
@@ -26,10 +27,13 @@ type Options struct {
 }
 
 // A Server answers requests.
-type Server struct{ opts Options }
+type Server struct {
+	opts   Options
+	stream *stream.Stream
+}
 
 // New makes a Server.
-func New(o Options) *Server { return &Server{o} }
+func New(o Options) *Server { return &Server{o, stream.Of(o.Engine)} }
 
 // filtered are the parameters of a request that a filter goes with.
 func filtered(others ...string) []string { return append(others, wire.FilterParameters...) }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
@@ -23,7 +24,7 @@ func (s *Server) showSnapshot(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	if err != nil {
 		return err
 	}
-	jobs, final, err := s.opts.Engine.SnapshotPart(r.Context(), topic, &at)
+	jobs, final, err := s.stream.SnapshotPart(r.Context(), topic, &at)
 	if err != nil {
 		return err
 	}
@@ -38,23 +39,23 @@ func (s *Server) showSnapshot(w http.ResponseWriter, r *http.Request, p *auth.Pr
 }
 
 // pagingOf reads which part of a snapshot a request asks for.
-func pagingOf(q url.Values) (engine.Paging, error) {
+func pagingOf(q url.Values) (stream.Paging, error) {
 	if next := q.Get("page"); next != "" {
 		if len(q) > 1 {
-			return engine.Paging{}, fmt.Errorf("%w: page: it goes without other parameters, which it knows", problem.ErrRequest)
+			return stream.Paging{}, fmt.Errorf("%w: page: it goes without other parameters, which it knows", problem.ErrRequest)
 		}
-		return engine.ParsePaging(next)
+		return stream.ParsePaging(next)
 	}
 	limit := 0
 	if text := q.Get("limit"); text != "" {
 		var err error
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 {
-			return engine.Paging{}, fmt.Errorf("%w: limit: want 1 to %d", problem.ErrRequest, engine.MaxSnapshotLimit)
+			return stream.Paging{}, fmt.Errorf("%w: limit: want 1 to %d", problem.ErrRequest, engine.MaxSnapshotLimit)
 		}
 	}
 	filter, err := filterOf(q)
 	if err != nil {
-		return engine.Paging{}, err
+		return stream.Paging{}, err
 	}
-	return engine.NewPaging(engine.Cursor(q.Get("after")), limit, filter)
+	return stream.NewPaging(engine.Cursor(q.Get("after")), limit, filter)
 }

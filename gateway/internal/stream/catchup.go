@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
 // A need is what a subscription must read to come closer to its topic's head: what begins a
@@ -19,15 +20,15 @@ type need struct {
 	known  bool           // the filter's job is one of the topic's
 	due    engine.Verdict // the snapshot's reason
 	paged  bool
-	part   engine.SnapshotQuery // with due or paged, unless the filter is of one job
+	part   stream.SnapshotQuery // with due or paged, unless the filter is of one job
 }
 
 // A reading is what a need asked for: a page of the stream, or one of a snapshot. It is
 // given to all who need it.
 type reading struct {
 	need need
-	page engine.Page
-	part engine.SnapshotPage
+	page stream.Page
+	part stream.SnapshotPage
 
 	began, ended time.Time
 
@@ -75,16 +76,16 @@ func (h *Hub) fetch(ctx context.Context, r *reading) (err error) {
 	}
 	switch {
 	case n.due == "" && !n.paged:
-		r.page, err = h.engine.Replay(ctx, n.topic, n.cursor)
+		r.page, err = h.records.Replay(ctx, n.topic, n.cursor)
 	case n.filter.job == "":
-		r.part, err = h.engine.SnapshotPage(ctx, n.topic, n.part)
+		r.part, err = h.records.SnapshotPage(ctx, n.topic, n.part)
 	default:
 		// The job is read after the cursor, as a snapshot's jobs are.
-		var page engine.Page
+		var page stream.Page
 		var v engine.View
-		if page, err = h.engine.Replay(ctx, n.topic, beyond); err == nil {
+		if page, err = h.records.Replay(ctx, n.topic, beyond); err == nil {
 			v, err = h.jobOf(ctx, n)
-			r.part = engine.SnapshotPage{Head: page.Head, Jobs: []engine.View{v}}
+			r.part = stream.SnapshotPage{Head: page.Head, Jobs: []engine.View{v}}
 		}
 	}
 	return err
@@ -200,7 +201,7 @@ func (sub *subscription) replay(r *reading) {
 // and of that what is to be sent, by index. What a client misses is sent whole if it
 // fits. Otherwise, ticks are left out where the page has a later record of their job,
 // which carries all that they say.
-func (sub *subscription) choose(page engine.Page) (keep []int, taken []engine.Entry) {
+func (sub *subscription) choose(page stream.Page) (keep []int, taken []engine.Entry) {
 	entries := page.Entries
 	room, size := sub.session.room(), 0
 	for _, e := range entries {

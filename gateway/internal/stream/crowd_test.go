@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
@@ -29,7 +31,7 @@ type crowd struct {
 
 	jobs    []engine.JobID // ever made
 	live    []engine.JobID
-	pens    map[engine.JobID]*engine.Report
+	pens    map[engine.JobID]*runtime.Report
 	entries []engine.Entry // committed, and not yet tailed
 
 	clients []*onlooker
@@ -56,7 +58,7 @@ type onlooker struct {
 func newCrowd(t *testing.T, e *engine.Engine, seed uint64, jobs int, o Options) *crowd {
 	t.Helper()
 	stages++
-	w := &crowd{t: t, e: e, line: lines["in memory"], rng: rand.New(rand.NewPCG(seed, 11)), pens: map[engine.JobID]*engine.Report{}}
+	w := &crowd{t: t, e: e, line: lines["in memory"], rng: rand.New(rand.NewPCG(seed, 11)), pens: map[engine.JobID]*runtime.Report{}}
 	w.h = quietly(t, e, o)
 	w.h.pages.age = time.Hour // so that a machine that pauses changes nothing
 	w.tp = &topic{name: engine.Topic(fmt.Sprintf("user:%d", stages)), hub: w.h, stop: func() {}}
@@ -97,7 +99,7 @@ func (w *crowd) heard() {
 	if at == "" {
 		at = engine.Beginning
 	}
-	page, err := w.e.Replay(w.t.Context(), w.tp.name, at)
+	page, err := stream.Of(w.e).Replay(w.t.Context(), w.tp.name, at)
 	w.must(err)
 	if page.Verdict != engine.Resumed {
 		w.t.Fatalf("replay from %s is %s: the stream must hold a step", at, page.Verdict)
@@ -134,7 +136,7 @@ func (w *crowd) tick() {
 	}
 	id := w.live[w.rng.IntN(len(w.live))]
 	if w.pens[id] == nil {
-		w.pens[id] = &engine.Report{Job: id, Fence: engine.Fence{Attempt: 1, Token: engine.NewToken()}}
+		w.pens[id] = &runtime.Report{Job: id, Fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
 		w.write(id, engine.JobStarted)
 	}
 	w.write(id, engine.JobProgress)
@@ -144,7 +146,7 @@ func (w *crowd) write(id engine.JobID, kind engine.RecordType) {
 	r := w.pens[id]
 	r.Type = kind
 	r.Fence.Seq++
-	acks, err := w.e.Commit(w.t.Context(), *r)
+	acks, err := runtime.Of(w.e).Commit(w.t.Context(), *r)
 	w.must(err)
 	w.must(acks[0].Err)
 	w.heard()

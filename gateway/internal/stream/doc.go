@@ -5,7 +5,7 @@
 //
 // The hub subscribes once to each topic that anybody follows, however many sessions do.
 // What the engine's tail brings is put into a topic's inbox, and a worker of a small pool
-// hands it to the topic's subscriptions. Each subscription is an [engine.Position] and
+// hands it to the topic's subscriptions. Each subscription is an [stream.Position] and
 // nothing else: no queue of its own, no goroutine.
 //
 //	                    ┌── topic ──┐    ┌─ subscription ─┐    ┌── session ──┐
@@ -37,7 +37,7 @@
 // goes out (session.go).
 //
 // A snapshot, too, is read a page at a time, when the session has room: the subscription
-// keeps its place in it, an [engine.Paging]. Pages are kept for a second, for others who
+// keeps its place in it, an [stream.Paging]. Pages are kept for a second, for others who
 // subscribed to the topic at the same time (snapshot.go). The last part is sent when the
 // page of records behind the cursor has been read, so that they follow it at once.
 //

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 )
 
@@ -49,6 +50,7 @@ type Options struct {
 type Hub struct {
 	opts     Options
 	engine   *engine.Engine
+	records  *stream.Stream
 	metrics  *metrics
 	sessions sessions
 
@@ -73,7 +75,7 @@ func New(o Options) (*Hub, error) {
 		return nil, err
 	}
 	return &Hub{
-		opts: o, engine: o.Engine, metrics: m, sessions: sessions{all: map[*Session]struct{}{}}, topics: map[engine.Topic]*topic{},
+		opts: o, engine: o.Engine, records: stream.Of(o.Engine), metrics: m, sessions: sessions{all: map[*Session]struct{}{}}, topics: map[engine.Topic]*topic{},
 		inboxes: newReady[*topic](), catchUps: newFlights(), pages: pages{age: pageAge, held: map[need]*reading{}},
 		laggards: shelf[*subscription]{delay: o.FilterLag}, retries: shelf[*Session]{delay: retryDelay},
 	}, nil
@@ -139,7 +141,7 @@ func (h *Hub) follow(sub *subscription, name engine.Topic) {
 	t := h.topics[name]
 	if t == nil {
 		t = &topic{name: name, hub: h}
-		t.stop = h.engine.Listen(name, t)
+		t.stop = h.records.Listen(name, t)
 		h.topics[name] = t
 		h.metrics.topics.Inc()
 	}

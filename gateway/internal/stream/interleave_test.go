@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -32,7 +34,7 @@ type stage struct {
 	sub  *subscription
 
 	name     engine.Topic
-	batches  [][]engine.Report
+	batches  [][]runtime.Report
 	appended int // batches committed
 	handed   int // of these, handed out
 	spans    [][]engine.Entry
@@ -123,7 +125,7 @@ var stages int
 
 // newStage has a job of a new topic with some records, and a client that holds the
 // first ones and subscribes from there, or afresh.
-func newStage(t *testing.T, e *engine.Engine, l line, o Options, fresh bool, batches [][]engine.Report) *stage {
+func newStage(t *testing.T, e *engine.Engine, l line, o Options, fresh bool, batches [][]runtime.Report) *stage {
 	t.Helper()
 	stages++
 	st := &stage{t: t, e: e, line: l, name: engine.Topic(fmt.Sprintf("user:%d", stages)), batches: batches}
@@ -132,8 +134,8 @@ func newStage(t *testing.T, e *engine.Engine, l line, o Options, fresh bool, bat
 	if err != nil {
 		t.Fatal(err)
 	}
-	fence := engine.Fence{Attempt: 1, Token: engine.NewToken()}
-	for _, b := range append([][]engine.Report{{{Type: engine.JobStarted}}}, batches...) {
+	fence := runtime.Fence{Attempt: 1, Token: runtime.NewToken()}
+	for _, b := range append([][]runtime.Report{{{Type: engine.JobStarted}}}, batches...) {
 		for i := range b {
 			fence.Seq++
 			b[i].Job, b[i].Fence = got.ID, fence
@@ -169,8 +171,8 @@ func (st *stage) written() bool {
 	return len(st.s.window) > 0
 }
 
-func (st *stage) commit(b []engine.Report) {
-	acks, err := st.e.Commit(st.t.Context(), b...)
+func (st *stage) commit(b []runtime.Report) {
+	acks, err := runtime.Of(st.e).Commit(st.t.Context(), b...)
 	if err != nil {
 		st.t.Fatal(err)
 	}
@@ -186,7 +188,7 @@ func (st *stage) commit(b []engine.Report) {
 	if span[0].Prev == "" {
 		return // before the subscription, so never tailed
 	}
-	page, err := st.e.Replay(st.t.Context(), st.name, span[0].Prev)
+	page, err := stream.Of(st.e).Replay(st.t.Context(), st.name, span[0].Prev)
 	if err != nil || len(page.Entries) != len(span) {
 		st.t.Fatalf("%d records of a batch of %d: %v; the stream must hold a batch", len(page.Entries), len(span), err)
 	}
@@ -311,8 +313,8 @@ func (st *stage) check(trace []string) {
 }
 
 // burst are n batches of reports, a stage among ticks in each, and the job's end.
-func burst(n, size int) [][]engine.Report {
-	batches := make([][]engine.Report, n)
+func burst(n, size int) [][]runtime.Report {
+	batches := make([][]runtime.Report, n)
 	tenths := 0
 	for i := range batches {
 		for k := range size {
@@ -321,11 +323,11 @@ func burst(n, size int) [][]engine.Report {
 			if k == size/2 && size > 1 {
 				kind = engine.JobStage
 			}
-			batches[i] = append(batches[i], engine.Report{Type: kind, Tenths: tenths, Shown: &engine.Shown{Stage: engine.Stage{Name: "read", Count: 1}}})
+			batches[i] = append(batches[i], runtime.Report{Type: kind, Tenths: tenths, Shown: &runtime.Shown{Stage: engine.Stage{Name: "read", Count: 1}}})
 		}
 	}
 	last := batches[n-1]
-	last[len(last)-1] = engine.Report{Type: engine.JobSucceeded}
+	last[len(last)-1] = runtime.Report{Type: engine.JobSucceeded}
 	return batches
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
 // Bounds of the pages of snapshots that are kept for others who follow the same topic.
@@ -56,7 +57,7 @@ func (p *pages) expire(now time.Time) {
 
 // A snapshot is a subscription's place in one that it is being given: no page of it.
 type snapshot struct {
-	engine.Paging
+	stream.Paging
 	part int       // the last that was given
 	from time.Time // when its cursor had been read: pages must be younger
 }
@@ -73,7 +74,7 @@ func (sub *subscription) need() need {
 		if n.part, n.paged = p.Next(); n.paged {
 			return n
 		}
-		n.cursor, n.part = p.Cursor(), engine.SnapshotQuery{}
+		n.cursor, n.part = p.Cursor(), stream.SnapshotQuery{}
 	default:
 		n.cursor = sub.position.Cursor()
 	}
@@ -81,12 +82,12 @@ func (sub *subscription) need() need {
 }
 
 // paging begins the snapshot that is due.
-func (sub *subscription) paging() engine.Paging {
+func (sub *subscription) paging() stream.Paging {
 	held := engine.Cursor("") // none, or its numbers are from another history
 	if sub.due == engine.Trimmed {
 		held = sub.position.Cursor()
 	}
-	p, _ := engine.NewPaging(held, sub.limit, engine.Filter{}) // both were checked
+	p, _ := stream.NewPaging(held, sub.limit, engine.Filter{}) // both were checked
 	return p
 }
 

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
@@ -55,12 +56,12 @@ func (s *Session) open(m wire.Message) (sub *subscription, code, text string) {
 		if err != nil {
 			return nil, codeInvalid, err.Error()
 		}
-		sub.position, sub.told, sub.due = engine.At(after), after, ""
+		sub.position, sub.told, sub.due = stream.At(after), after, ""
 	}
 	if sub.filter, err = newFilter(m); err != nil {
 		return nil, codeInvalid, err.Error()
 	}
-	if _, err := engine.NewPaging("", m.Limit, engine.Filter{}); err != nil {
+	if _, err := stream.NewPaging("", m.Limit, engine.Filter{}); err != nil {
 		return nil, codeInvalid, err.Error()
 	}
 	s.mu.Lock()

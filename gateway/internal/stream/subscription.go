@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
@@ -22,7 +23,7 @@ type subscription struct {
 	limit    int       // the most live jobs of a snapshot; 0: all
 	snapshot *snapshot // that is being given; nil: none
 
-	position engine.Position
+	position stream.Position
 	// told is the client's cursor. The position is ahead of it only where records
 	// that the filter does not pass were passed over.
 	told engine.Cursor

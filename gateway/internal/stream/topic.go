@@ -45,13 +45,13 @@ const (
 	compared
 )
 
-// Tailed implements engine.Listener.
+// Tailed implements stream.Listener.
 func (t *topic) Tailed(e engine.Entry) { t.put(event{kind: tailed, entry: e}) }
 
-// Doubt implements engine.Listener.
+// Doubt implements stream.Listener.
 func (t *topic) Doubt() { t.put(event{kind: doubted}) }
 
-// Compare implements engine.Listener.
+// Compare implements stream.Listener.
 func (t *topic) Compare(head engine.Cursor) { t.put(event{kind: compared, head: head}) }
 
 func (t *topic) put(e event) {

@@ -67,7 +67,7 @@ func (u *Server) announced(r *http.Request, p *auth.Principal) (announcement, er
 	if !p.May(auth.Enqueue, topic) {
 		return announcement{}, problem.ErrForbidden
 	}
-	job, err := u.opts.Engine.NewJobID(topic)
+	job, err := u.runtime.NewJobID(topic)
 	if err != nil {
 		return announcement{}, err
 	}

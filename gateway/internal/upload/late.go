@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // lateReports are of uploads whose last request has ended before it could report all
@@ -81,13 +82,13 @@ func (u *Server) reportLate() {
 func (u *Server) reportOnce(ctx context.Context, up *upload) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	r, err := u.opts.Engine.Receiver(ctx, up.Job)
+	r, err := u.runtime.Receiver(ctx, up.Job)
 	if err != nil {
 		return err // or it is received, or has ended
 	}
 	n, _, _, err := u.folder.offset(up)
 	if err == nil {
-		u.tick(up, r.Fence, n, 0, func([]engine.Ack, error) {})
+		u.tick(up, r.Fence, n, 0, func([]runtime.Ack, error) {})
 	}
 	return err
 }

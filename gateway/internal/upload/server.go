@@ -17,6 +17,7 @@ import (
 	exp "golang.org/x/exp/slog"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
@@ -48,6 +49,7 @@ type Options struct {
 // A Server takes uploads. Its methods may be called concurrently.
 type Server struct {
 	opts    Options
+	runtime *runtime.Runtime
 	folder  folder
 	locks   locks
 	index   index
@@ -67,7 +69,7 @@ const (
 
 // New prepares the folder.
 func New(o Options) (*Server, error) {
-	u := &Server{opts: o, index: newIndex(), late: newLateReports()}
+	u := &Server{opts: o, runtime: runtime.Of(o.Engine), index: newIndex(), late: newLateReports()}
 	var err error
 	if u.folder, err = openFolder(o.Dir); err != nil {
 		return nil, err
@@ -187,7 +189,7 @@ func (u *Server) create(w http.ResponseWriter, r *http.Request, p *auth.Principa
 func (u *Server) again(w http.ResponseWriter, r *http.Request, p *auth.Principal, spec engine.Spec) (bool, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), u.opts.RequestTimeout)
 	defer cancel()
-	job, err := u.opts.Engine.ReceivedAs(ctx, spec.Topic, spec.Key)
+	job, err := u.runtime.ReceivedAs(ctx, spec.Topic, spec.Key)
 	if errors.Is(err, engine.ErrNotFound) {
 		return false, nil
 	}
@@ -229,7 +231,7 @@ func (u *Server) existing(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	}
 	if up.place == open {
 		ctx, cancel := context.WithTimeout(r.Context(), lookTimeout)
-		t.reception, err = u.opts.Engine.Receiver(ctx, up.Job)
+		t.reception, err = u.runtime.Receiver(ctx, up.Job)
 		cancel()
 		switch {
 		case err == nil:

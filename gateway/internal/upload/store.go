@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+
 	tus "github.com/tus/tusd/v2/pkg/handler"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -37,7 +39,7 @@ func (s *store) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload, erro
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.u.opts.RequestTimeout)
 	defer cancel()
-	made, fence, err := s.u.opts.Engine.Receive(ctx, up.Job, *t.spec, up.Share, s.u.opts.Idle, shown(up, 0, 0))
+	made, fence, err := s.u.runtime.Receive(ctx, up.Job, *t.spec, up.Share, s.u.opts.Idle, shown(up, 0, 0))
 	switch {
 	case err == nil && made.Existing:
 		return nil, t.fail(errors.Join(errAnnounced, s.u.folder.forget(up)))
@@ -51,7 +53,7 @@ func (s *store) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload, erro
 		return nil, t.fail(errors.Join(err, moved))
 	}
 	t.created, t.known = true, true
-	t.reception = engine.Reception{Topic: up.Topic, Fence: fence, Share: up.Share}
+	t.reception = runtime.Reception{Topic: up.Topic, Fence: fence, Share: up.Share}
 	s.u.metrics.announced.Inc()
 	return &file{u: s.u, upload: up}, nil
 }
@@ -85,9 +87,9 @@ func (s *store) terminating(e tus.HookEvent) (tus.HTTPResponse, error) {
 	t := transferOf(e.Context)
 	ctx, cancel := context.WithTimeout(e.Context, s.u.opts.RequestTimeout)
 	defer cancel()
-	err := s.u.opts.Engine.CancelReception(ctx, t.upload.Job)
+	err := s.u.runtime.CancelReception(ctx, t.upload.Job)
 	switch {
-	case errors.Is(err, engine.ErrSuperseded), errors.Is(err, engine.ErrEnded) && e.Upload.Offset >= e.Upload.Size:
+	case errors.Is(err, runtime.ErrSuperseded), errors.Is(err, engine.ErrEnded) && e.Upload.Offset >= e.Upload.Size:
 		err = errQueued
 	case errors.Is(err, engine.ErrEnded):
 		err = errGone
@@ -113,7 +115,7 @@ func (s *store) finished(e tus.HookEvent) (tus.HTTPResponse, error) {
 // ended instead.
 func (u *Server) queue(ctx context.Context, up *upload) error {
 	last := shown(up, up.Size, 0)
-	err := u.opts.Engine.Received(ctx, up.Job, &last)
+	err := u.runtime.Received(ctx, up.Job, &last)
 	switch {
 	case err == nil, errors.Is(err, engine.ErrUnreplicated):
 		moved, err := u.settle(up)
@@ -254,8 +256,8 @@ func (t *transfer) fail(err error) error {
 }
 
 // shown is what a job shows while its upload stands at offset.
-func shown(up *upload, offset int64, eta time.Duration) engine.Shown {
-	return engine.Shown{
+func shown(up *upload, offset int64, eta time.Duration) runtime.Shown {
+	return runtime.Shown{
 		Progress: engine.Progress{Done: offset, Total: up.Size, Unit: "bytes"},
 		Stage:    engine.Stage{Name: "receive"}, ETA: eta,
 	}

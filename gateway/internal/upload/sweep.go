@@ -101,7 +101,7 @@ func (u *Server) sweepOpen(ctx context.Context, now time.Time) {
 		u.index.add(up)
 	}
 	u.index.complete()
-	states, err := u.opts.Engine.States(ctx, jobs)
+	states, err := u.runtime.States(ctx, jobs)
 	if err != nil {
 		u.trouble(ctx, "", err)
 		return
@@ -153,7 +153,7 @@ func (u *Server) due(now time.Time, up *upload, state engine.State) (string, err
 	case state == "" && n == 0 && idle > max(voidAfter, u.opts.Idle):
 		return "forgotten", nil
 	case state == "":
-		if idle > u.opts.Engine.Retention()+forgetAfter {
+		if idle > u.runtime.Retention()+forgetAfter {
 			return "forgotten", nil
 		}
 		return "", nil
@@ -177,7 +177,7 @@ func (u *Server) swept(ctx context.Context, now time.Time, up *upload, state eng
 	}
 	switch what {
 	case "forgotten":
-		pinned, unknown := u.opts.Engine.Pinned(ctx, up.Topic, []engine.JobID{up.Job})
+		pinned, unknown := u.runtime.Pinned(ctx, up.Topic, []engine.JobID{up.Job})
 		if pinned[up.Job] || unknown != nil {
 			return unknown
 		}
@@ -206,7 +206,7 @@ func (u *Server) swept(ctx context.Context, now time.Time, up *upload, state eng
 
 // expire ends the job of an upload that receives nothing.
 func (u *Server) expire(ctx context.Context, up *upload) error {
-	err := u.opts.Engine.ExpireReception(ctx, up.Job, u.opts.Idle)
+	err := u.runtime.ExpireReception(ctx, up.Job, u.opts.Idle)
 	if err != nil && !errors.Is(err, engine.ErrEnded) {
 		return err
 	}
@@ -226,7 +226,7 @@ func (u *Server) sweepVoid(ctx context.Context, now time.Time) {
 			u.trouble(ctx, job, err)
 			continue
 		}
-		err = u.opts.Engine.Fail(ctx, job, 0, engine.JobError{Code: engine.CodeUploadVoid, Message: "the upload's announcement failed"})
+		err = u.runtime.Fail(ctx, job, 0, engine.JobError{Code: engine.CodeUploadVoid, Message: "the upload's announcement failed"})
 		if err == nil || errors.Is(err, engine.ErrEnded) || (errors.Is(err, engine.ErrNotFound) && now.Sub(up.Created) > voidAfter) {
 			if err = u.folder.forget(up); err == nil {
 				u.metrics.swept.WithLabelValues("void").Inc()
@@ -246,7 +246,7 @@ func (u *Server) sweepSettled(ctx context.Context, now time.Time) {
 	u.trouble(ctx, "", u.folder.tidy(now.Add(-voidAfter)))
 	u.sweepReferred(ctx, settled, func(job engine.JobID) bool {
 		// The ID tells the job's age without a look at the file.
-		return now.Sub(job.Time()) > u.opts.Engine.Retention() && u.folder.age(settled, job, now) > forgetAfter
+		return now.Sub(job.Time()) > u.runtime.Retention() && u.folder.age(settled, job, now) > forgetAfter
 	}, func(up *upload, referred bool) error {
 		if !referred {
 			if moved, err := u.folder.move(up, orphaned); !moved || err != nil {
@@ -275,7 +275,7 @@ func (u *Server) sweepReferred(ctx context.Context, at place, due func(engine.Jo
 	jobs, err := u.folder.list(at)
 	u.trouble(ctx, "", err)
 	jobs = slices.DeleteFunc(jobs, func(job engine.JobID) bool { return !due(job) })
-	states, err := u.opts.Engine.States(ctx, jobs)
+	states, err := u.runtime.States(ctx, jobs)
 	if err != nil {
 		u.trouble(ctx, "", err)
 		return
@@ -297,7 +297,7 @@ func (u *Server) sweepReferred(ctx context.Context, at place, due func(engine.Jo
 		for i, up := range ups {
 			ids[i] = up.Job
 		}
-		pinned, err := u.opts.Engine.Pinned(ctx, topic, ids)
+		pinned, err := u.runtime.Pinned(ctx, topic, ids)
 		if err != nil {
 			u.trouble(ctx, "", err)
 			continue

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+
 	tus "github.com/tus/tusd/v2/pkg/handler"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -34,7 +36,7 @@ type transfer struct {
 	torn    bool  // it cannot be read to its end
 
 	// reception is the fence to report with, if it is known.
-	reception engine.Reception
+	reception runtime.Reception
 	known     bool
 	last      int64 // the offset that was reported last, -1: none
 
@@ -77,8 +79,8 @@ func (t *transfer) stop(why *problem.Refusal, as tus.Error) {
 
 // What Redis answered to the one question that is under way.
 type answered struct {
-	reception *engine.Reception
-	acks      []engine.Ack
+	reception *runtime.Reception
+	acks      []runtime.Ack
 	err       error
 }
 
@@ -119,7 +121,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 			switch {
 			case busy || offset == t.last:
 			case t.known:
-				busy = t.u.tick(t.upload, t.reception.Fence, offset, speed.eta(t.upload.Size-offset), func(acks []engine.Ack, err error) {
+				busy = t.u.tick(t.upload, t.reception.Fence, offset, speed.eta(t.upload.Size-offset), func(acks []runtime.Ack, err error) {
 					answers <- answered{acks: acks, err: err}
 				})
 				t.last = offset
@@ -128,7 +130,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 				asking.Go(func() {
 					ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 					defer cancel()
-					r, err := t.u.opts.Engine.Receiver(ctx, t.upload.Job)
+					r, err := t.u.runtime.Receiver(ctx, t.upload.Job)
 					answers <- answered{reception: &r, err: err}
 				})
 			}
@@ -138,10 +140,10 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 
 // tick submits where an upload stands, as the report that follows fence. done must not
 // block; it is not called when tick returns false.
-func (u *Server) tick(up *upload, fence engine.Fence, offset int64, eta time.Duration, done func([]engine.Ack, error)) bool {
+func (u *Server) tick(up *upload, fence runtime.Fence, offset int64, eta time.Duration, done func([]runtime.Ack, error)) bool {
 	now := shown(up, offset, eta)
 	fence.Seq++
-	err := u.opts.Engine.Submit([]engine.Report{{
+	err := u.runtime.Submit([]runtime.Report{{
 		Type: engine.JobProgress, Job: up.Job, Fence: fence, Tenths: received(up, offset), Shown: &now,
 	}}, done)
 	return err == nil
@@ -158,9 +160,9 @@ func (t *transfer) take(a answered) error {
 	if a.acks != nil { // they stand, replicated or not
 		err = a.acks[0].Err
 	}
-	gap := (*engine.GapError)(nil)
+	gap := (*runtime.GapError)(nil)
 	switch {
-	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrSuperseded), errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrState):
+	case errors.Is(err, engine.ErrEnded), errors.Is(err, runtime.ErrSuperseded), errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrState):
 		return err
 	case errors.As(err, &gap):
 		t.reception.Fence.Seq = gap.Have

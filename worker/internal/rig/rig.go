@@ -7,18 +7,19 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// Jobs is what a run asks of the engine. *engine.Engine is one. Its methods may be called
+// Jobs is what a run asks of the engine. A *runtime.Runtime is one. Its methods may be called
 // concurrently.
 type Jobs interface {
-	Submit(reports []engine.Report, done func([]engine.Ack, error)) error
+	Submit(reports []runtime.Report, done func([]runtime.Ack, error)) error
 	Now() time.Time
-	Family(ctx context.Context, id engine.JobID, fanOut string) (engine.Family, error)
+	Family(ctx context.Context, id engine.JobID, fanOut string) (runtime.Family, error)
 	Made(ctx context.Context, parent engine.JobID, fanOut string, names []string) ([]bool, error)
 	MadeBeside(ctx context.Context, parent engine.JobID, fanOut string, names []string, most int) ([]string, error)
 	Outcomes(ctx context.Context, parent engine.JobID, fanOut string, names []string) ([]engine.Job, error)
-	Spawn(ctx context.Context, parent engine.JobID, fence engine.Fence, depth int, fanOut string, children []engine.Child) error
+	Spawn(ctx context.Context, parent engine.JobID, fence runtime.Fence, depth int, fanOut string, children []engine.Child) error
 }
 
 // An Attempt is one that Execute runs. Each report is submitted at once: ticks do not wait for
@@ -26,8 +27,8 @@ type Jobs interface {
 type Attempt struct {
 	Jobs    Jobs
 	Job     engine.JobID
-	Fence   engine.Fence
-	Started *engine.Started
+	Fence   runtime.Fence
+	Started *runtime.Started
 	// Handle gets the *worker.Run.
 	Handle func(ctx context.Context, run any) error
 	// Begun is called before Handle, with what ends the run's context for a cause.
@@ -37,7 +38,7 @@ type Attempt struct {
 // An End is what became of an attempt.
 type End struct {
 	// Report is the attempt's last one. It was submitted unless Refused says why not.
-	Report  engine.Report
+	Report  runtime.Report
 	Refused error
 	// Err is what the handler returned, or that it panicked.
 	Err error

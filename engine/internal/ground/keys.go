@@ -1,0 +1,100 @@
+package ground
+
+import (
+	"fmt"
+
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
+
+// Keys names every key of a namespace. All keys of a shard carry its hash tag and
+// so share a slot of Redis Cluster.
+//
+//	{07}:log        stream   every record of the shard, short-lived; what gateways tail
+//	{07}:none                never there; scripts declare it, see declared
+//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, bytes and marks of both, which Redis this is, and what the outbox no longer has, see groups.lua
+//	{07}:out        stream   milestones and notifications, while a group is declared
+//	{07}:lease:<group> hash  who reads the outbox for a group, its fence, until when, and which consumers there are, see lease.lua
+//	{07}:aside:<group> hash  records of the outbox that a group's store cannot store, JSON by their IDs in the outbox
+//	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
+//	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
+//	{07}:x:<topic>  zset     the topic's jobs: n of the record that ended it, +inf while it lives; n - 2^53 for a child
+//	{07}:j:<job>    hash     the job
+//	{07}:p:<job>    hash     an ended job's payload and checkpoint, while it can be tried again
+//	{07}:a:<task>   string   the job of an asynq task that was adopted: "<length of queue>:<queue>:<ID>"
+//	{07}:b:<job>    zset     the jobs whose payloads name the job's upload, by the ms in which their records go, +inf while they live
+//	{07}:k:<job>    zset     the job's children, by their place in its fan-out
+//	{07}:w:<schedule> zset   the jobs of a schedule's ticks that have not ended, by tick: "<topic>|<name>"
+//	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
+//	{07}:due        zset     the jobs with a deadline that wait, by its ms: those that no worker runs
+//	{07}:walk:<who> hash     what is left of the round of workers (w) or adopters (a) over live, see walk.lua
+//	{07}:beats      zset     the running jobs, by the count at their last heartbeat
+//	{07}:probe               what a sweep writes nothing to, to see whether writes are taken
+//	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
+//
+// Of no shard is queues, a set: the queues that workers have said they serve. So are schedules,
+// since every worker reads all of them:
+//
+//	{schedules}        hash  the schedules, as JSON, by "<topic>|<name>"
+//	{schedules}:times  hash  when each ticks: "<zone> <cron>"
+//	{schedules}:ticks  hash  how far the ticks of each were seen to, in ms
+//	{schedules}:held   hash  why the ticks of a schedule make no jobs, in words
+type Keys struct {
+	namespace string
+	shards    []string // "tm:{07}:"
+}
+
+func newKeys(namespace string, shards int) Keys {
+	k := Keys{namespace: namespace, shards: make([]string, shards)}
+	for i := range k.shards {
+		k.shards[i] = fmt.Sprintf("%s:{%02d}:", namespace, i)
+	}
+	return k
+}
+
+func (k Keys) Schema() string                            { return k.namespace + ":schema" }
+func (k Keys) Served() string                            { return k.namespace + ":queues" }
+func (k Keys) Schedules() string                         { return k.namespace + ":{schedules}" }
+func (k Keys) Held() string                              { return k.namespace + ":{schedules}:held" }
+func (k Keys) Backlog(s wire.Schedule) string            { return k.of(s.Topic) + "w:" + ScheduleField(s) }
+func (k Keys) Times() string                             { return k.namespace + ":{schedules}:times" }
+func (k Keys) Ticks() string                             { return k.namespace + ":{schedules}:ticks" }
+func (k Keys) Log(shard int) string                      { return k.shards[shard] + "log" }
+func (k Keys) Head(shard int) string                     { return k.shards[shard] + "head" }
+func (k Keys) Out(shard int) string                      { return k.shards[shard] + "out" }
+func (k Keys) Aside(shard int, group string) string      { return k.shards[shard] + "aside:" + group }
+func (k Keys) Beats(shard int) string                    { return k.shards[shard] + "beats" }
+func (k Keys) None(shard int) string                     { return k.shards[shard] + "none" }
+func (k Keys) Probe(shard int) string                    { return k.shards[shard] + "probe" }
+func (k Keys) Stream(t wire.Topic) string                { return k.of(t) + "s:" + string(t) }
+func (k Keys) TopicHead(t wire.Topic) string             { return k.of(t) + "m:" + string(t) }
+func (k Keys) Job(id wire.JobID) string                  { return k.shards[id.Shard()] + "j:" + string(id) }
+func (k Keys) Operation(t wire.Topic, key string) string { return k.of(t) + "op:" + key }
+func (k Keys) Shelf(id wire.JobID) string                { return k.shards[id.Shard()] + "p:" + string(id) }
+
+func (k Keys) Children(id wire.JobID) string           { return k.shards[id.Shard()] + "k:" + string(id) }
+func (k Keys) Pins(t wire.Topic, id wire.JobID) string { return k.of(t) + "b:" + string(id) }
+func (k Keys) of(t wire.Topic) string                  { return k.shards[ShardOf(t, len(k.shards))] }
+
+// declared are the keys that a script of a shard is called with. On Redis Cluster they
+// keep it off a slot that is moving to another node, where it would find some keys and
+// not others: while one of two declared keys is missing, Redis refuses the call with
+// TRYAGAIN before the script has begun, on either node.
+func (k Keys) Declared(shard int) []string {
+	return []string{k.Log(shard), k.None(shard)}
+}
+
+// Task names the key that holds the job of an asynq task, by its queue and ID.
+func (k Keys) Task(t wire.Topic, queue, id string) string {
+	return fmt.Sprintf("%sa:%d:%s:%s", k.of(t), len(queue), queue, id)
+}
+
+// holds reports whether the ID could be of a job here. Only then it has a shard.
+func (k Keys) Holds(id wire.JobID) bool {
+	return id.WellFormed() && id.Shard() < len(k.shards)
+}
+
+// scheduleField is a schedule's in all hashes. No topic has the character between.
+func ScheduleField(s wire.Schedule) string { return string(s.Topic) + "|" + s.Name }
+
+// LabelField stands before a label's name in a job's hash, where lists filter by it.
+const LabelField = "l:"

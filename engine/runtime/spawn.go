@@ -1,0 +1,115 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
+
+// Bounds of a slice of children: so many, and so many bytes of what makes them, are one call of
+// the commit script, and then whatever else the process and others have to say is committed
+// before the next slice. spawners is how many of its tasks are handed to asynq at a time, which
+// takes one a round trip.
+const (
+	sliceChildren = 64
+	sliceBytes    = 256 << 10
+	spawners      = 16
+)
+
+// Spawn makes children, as PlanFanOut returned them, of a fan-out that was planned, and hands
+// them to asynq, slice by slice. parent is the run's fence: once it is superseded it makes no
+// more. Children that exist stay as they are, and those of them that wait are handed over
+// again. depth is the parent's. Errors to branch on: ErrInvalid, ErrSuperseded, ErrLimit,
+// ErrUnreachable, ErrOutOfMemory; some of the children may have been made then, and the call may be repeated.
+func (rt *Runtime) Spawn(ctx context.Context, parent wire.JobID, fence Fence, depth int, fanOut string, children []Child) error {
+	fail := func(err error) error { return fmt.Errorf("make children of job %s: %w", parent, err) }
+	if depth+1 > MaxChildDepth {
+		return fail(fmt.Errorf("%w depth %d: children of children end at %d", wire.ErrInvalid, depth+1, MaxChildDepth))
+	}
+	now := rt.g.Now()
+	slice, tasks := &ground.Submission{Shard: parent.Shard()}, make([]task, 0, sliceChildren)
+	var late error
+	flush := func() error {
+		answers, err := rt.submitAndWait(ctx, slice)
+		if err := errors.Join(err, refusedAny(answers)); err != nil {
+			return err
+		}
+		if err := inParallel(ctx, spawners, tasks, rt.dispatch); err != nil {
+			late = err
+		}
+		slice, tasks = &ground.Submission{Shard: parent.Shard()}, tasks[:0]
+		return nil
+	}
+	size := 0
+	for _, c := range children {
+		o, t, err := making(c.Spec, ChildID(parent, fanOut, c.Name), now, origin{parent: parent})
+		if err != nil {
+			return fail(err)
+		}
+		o.fields = append(o.fields, "pa", string(parent), "pn", fanOut+"/"+c.Name, "pw", c.Weight, "pi", c.place, "pd", depth+1,
+			"@parent", strconv.Itoa(fence.Attempt)+"."+fence.Token)
+		if c.Optional {
+			o.fields = append(o.fields, "po", 1)
+		}
+		if err := rt.admitQueue(ctx, t.queue); err != nil {
+			return fail(err)
+		}
+		own := ground.Submission{Args: o.encode(nil)}
+		if slice.Reports == sliceChildren || slice.Reports > 0 && size+own.Bytes() > sliceBytes {
+			if err := flush(); err != nil {
+				return fail(err)
+			}
+			size = 0
+		}
+		size += own.Bytes()
+		slice.Reports++
+		slice.Args = append(slice.Args, own.Args...)
+		tasks = append(tasks, t)
+	}
+	if slice.Reports > 0 {
+		if err := flush(); err != nil {
+			return fail(err)
+		}
+	}
+	if late != nil {
+		// They stand; the reconciler of any worker will hand them over.
+		rt.g.Opts.Logger.Warn("some children are not yet handed to asynq", "parent", parent, "error", late)
+	}
+	return nil
+}
+
+// submitAndWait commits operations and returns their answers. It waits for no replicas: nobody
+// was promised any for these.
+func (rt *Runtime) submitAndWait(ctx context.Context, s *ground.Submission) ([]any, error) {
+	type reply struct {
+		answers []any
+		err     error
+	}
+	answered := make(chan reply, 1)
+	s.Done = func(answers []any, err error) { answered <- reply{answers, err} }
+	if err := rt.g.Commits.Add(s); err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-answered:
+		if errors.Is(r.err, wire.ErrUnreplicated) {
+			r.err = nil
+		}
+		return r.answers, r.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func refusedAny(answers []any) error {
+	for _, a := range answers {
+		if _, err := readResult(ground.Text(a)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
