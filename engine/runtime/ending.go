@@ -1,0 +1,96 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
+
+// Fail ends a waiting job from outside a run. attempt guards it: only while that is
+// the current one. Errors to branch on: ErrSuperseded, ErrEnded, ErrNotFound,
+// ErrUnreachable.
+func (rt *Runtime) Fail(ctx context.Context, id wire.JobID, attempt int, why wire.JobError) error {
+	return rt.endWaiting(ctx, id, wire.JobFailed, attempt, why)
+}
+
+func (rt *Runtime) endWaiting(ctx context.Context, id wire.JobID, kind wire.RecordType, attempt int, why wire.JobError) error {
+	a, err := rt.Current(ctx, id)
+	if err != nil {
+		return fmt.Errorf("end job %s: %w", id, err)
+	}
+	r := Report{Type: wire.JobFailed, Error: &why}
+	o := operation{kind: kind, topic: a.Topic, job: id, key: ground.NewKey(), attempt: attempt, outcome: string(r.outcome())}
+	if a.Adopted() {
+		o.fields = []any{"an", noTry}
+	}
+	_, err = rt.operate(ctx, o)
+	if err == nil && a.Waiting && !a.Adopted() {
+		rt.withdraw(a)
+	}
+	return err
+}
+
+// Withdraw ends a waiting job whose task was taken out of asynq: as canceled, with the
+// reason. attempt guards it as Fail's does.
+func (rt *Runtime) Withdraw(ctx context.Context, id wire.JobID, attempt int, why wire.JobError) error {
+	return rt.endWaiting(ctx, id, wire.JobCanceled, attempt, why)
+}
+
+// Requeue says that a waiting job's task was lost, and why; the caller dispatches the
+// attempt again. Errors are those of Fail, and ErrState when it does not wait any more.
+func (rt *Runtime) Requeue(ctx context.Context, a Attempt, why wire.JobError) error {
+	r := Report{Type: wire.JobFailed, Error: &why}
+	_, err := rt.operate(ctx, operation{
+		kind: wire.JobQueued, topic: a.Topic, job: a.Job, key: ground.NewKey(), attempt: a.Attempt, again: true, outcome: string(r.outcome()),
+	})
+	return err
+}
+
+// Lost makes a job visible that asynq has a task of and Redis no record: it ends as
+// failed. Of the job nothing is known but what its task says. Its error wraps
+// ErrInvalidTopic or ErrUnreachable; it does nothing to a job that is there.
+func (rt *Runtime) Lost(ctx context.Context, p TaskPayload, jobType string, why wire.JobError) error {
+	s := wire.Spec{Topic: p.Topic, Type: jobType}
+	if _, err := wire.ParseTopic(string(p.Topic)); err != nil {
+		return err
+	}
+	if p.Job.Shard() != ground.ShardOf(p.Topic, rt.g.Opts.Shards) {
+		return fmt.Errorf("%w topic %s: it is not job %s's", wire.ErrInvalid, p.Topic, p.Job)
+	}
+	o, _, err := making(s, p.Job, time.Now(), origin{})
+	if err != nil {
+		return err
+	}
+	// Without a payload it is not tried again: nobody knows what it was.
+	i := slices.Index(o.fields, any("pl"))
+	o.fields = append(slices.Delete(o.fields, i, i+2), "@accepted", 1)
+	r, err := rt.operate(ctx, o)
+	if err != nil || r.duplicate {
+		return err
+	}
+	return rt.endWaiting(ctx, p.Job, wire.JobFailed, 1, why)
+}
+
+// Outlived says of a task, in the queue that asynq knows by that name, whose job has no
+// record, that the record may be gone because the job ended and its retention has passed: asynq
+// was given the task longer ago than that, or has archived it before, so the attempt had an
+// end. Otherwise the record was lost. Its error wraps ErrUnreachable.
+func (rt *Runtime) Outlived(queue string, p TaskPayload) (bool, error) {
+	given := p.Job.Time()
+	if p.At > 0 {
+		given = time.UnixMilli(p.At)
+	}
+	if time.Since(given) >= rt.g.Opts.Retention {
+		return true, nil
+	}
+	info, err := rt.TaskInfo(Task{Queue: queue, ID: TaskID(p.Job, p.Attempt)})
+	if errors.Is(err, wire.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && info.LastErr != "", err
+}
