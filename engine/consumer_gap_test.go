@@ -24,11 +24,13 @@ func outboxIDs(t testing.TB, e *engine.Rig) []string {
 
 var bob = []engine.Topic{"user:42"}
 
-// readTo has a consumer store n records, and end.
+// readTo has a consumer store n records, acknowledge all that there are, and end.
 func readTo(t testing.TB, e *engine.Rig, s *table, n int) {
 	t.Helper()
 	c := consume(t, e, &session{table: s}, nil)
 	s.has(t, n)
+	for len(outboxIDs(t, e)) > 1 && again(minutes(t)) {
+	}
 	c.stop(t)
 }
 
