@@ -87,7 +87,9 @@ func (w *Worker) Start(ctx context.Context) error {
 
 	w.mu.Lock()
 	now := w.phase
-	w.typed = w.typeQueues()
+	if now == idle { // what runs reads it
+		w.typed = w.typeQueues()
+	}
 	w.mu.Unlock()
 	switch now {
 	case running:
