@@ -52,7 +52,7 @@ func TestWhoeverAdoptsATaskGetsTheSameJob(t *testing.T) {
 	a := waitingTask(t, e)
 	jobs := make([]engine.JobID, 20)
 	var all sync.WaitGroup
-	e.Together(func() { // in one batch, so that one call of the script decides about many
+	e.Batch(func() { // in one batch, so that one call of the script decides about many
 		var submitted sync.WaitGroup
 		for i := range jobs {
 			submitted.Add(1)
@@ -199,7 +199,7 @@ func TestAdoptedJobsAreNeverHandedToAsynq(t *testing.T) {
 	inspector := asynq.NewInspectorFromRedisClient(e.Redis())
 	a := waitingTask(t, e)
 	at := adoptTask(t, e, a)
-	if err := errors.Join(e.Dispatch(soon(t), at, "elsewhere"), e.Tend(soon(t), at.Job), e.Resume(soon(t), at.Job)); err != nil {
+	if err := errors.Join(e.Dispatch(soon(t), at, "elsewhere"), e.FollowUp(soon(t), at.Job), e.Resume(soon(t), at.Job)); err != nil {
 		t.Error(err)
 	}
 	if queues, err := inspector.Queues(); err != nil || len(queues) != 1 {

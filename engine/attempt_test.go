@@ -41,7 +41,7 @@ func TestARepeatedStartOfAnAttemptThatIsOverGivesNothingToRun(t *testing.T) {
 // calls of their own: each of them, in the order of the reports, also when its run ends at once.
 func TestStartsCountAsHeartbeatsWhateverElseIsInTheirCall(t *testing.T) {
 	for name, in := range map[string]func(e *engine.Rig, send func()){
-		"one call":           (*engine.Rig).Together,
+		"one call":           (*engine.Rig).Batch,
 		"calls of their own": nil,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -108,7 +108,7 @@ func testChildren(t *testing.T, ctx context.Context, e *engine.Rig) {
 		})
 		must(t, err, d.write(runtime.Report{Type: engine.JobProgress, FanOut: &plan}).Err)
 		must(t, e.Spawn(ctx, d.job, d.r.Fence, 0, "all", all[:1]))
-		made, err := e.Made(ctx, d.job, "all", []string{"made", "not"})
+		made, err := e.Spawned(ctx, d.job, "all", []string{"made", "not"})
 		if err != nil || !slices.Equal(made, []bool{true, false}) {
 			t.Fatalf("made %v, %v", made, err)
 		}

@@ -66,7 +66,7 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 		}
 		gone, err := e.NewJobID("user:42")
 		must(t, err)
-		if err := e.Lost(ctx, runtime.TaskPayload{Job: gone, Attempt: 1, Topic: "user:42"}, "export", lost); err != nil {
+		if err := e.FailLost(ctx, runtime.TaskPayload{Job: gone, Attempt: 1, Topic: "user:42"}, "export", lost); err != nil {
 			t.Errorf("a job without a record: %v", err)
 		}
 		// There is room once one has ended.

@@ -142,7 +142,7 @@ func TestChildrenFollowAfterACrash(t *testing.T) {
 		if a.Order == "" {
 			t.Fatalf("%s: the parent shows nothing of it", ask.what)
 		}
-		must(t, e.Tend(minutes(t), c.job))
+		must(t, e.FollowUp(minutes(t), c.job))
 		// What the dying one took no task of acknowledges itself.
 		c.settles(ask.state)
 		for a.Order != "" {
@@ -200,8 +200,8 @@ func TestTasksOfManyChildrenAreTakenAwayTogether(t *testing.T) {
 		"pause":  func(c *crowd) error { return c.e.Pause(minutes(c.t), c.job) },
 		"fail": func(c *crowd) error {
 			ack := c.write(runtime.Report{Type: engine.JobFailed, Error: &lost})
-			for _, job := range ack.Tend {
-				must(c.t, c.e.Tend(minutes(c.t), job))
+			for _, job := range ack.FollowUps {
+				must(c.t, c.e.FollowUp(minutes(c.t), job))
 			}
 			return ack.Err
 		},

@@ -178,7 +178,7 @@ func TestAForeignKeyFailsOnlyItsTopic(t *testing.T) {
 				}
 				var goodAcks, badAcks []runtime.Ack
 				var goodErr, badErr error
-				e.Together(func() {
+				e.Batch(func() {
 					ends(b, &badAcks, &badErr)
 					ends(a, &goodAcks, &goodErr)
 				})

@@ -70,8 +70,8 @@ func TestTheListOfChildrenGoesWithTheParent(t *testing.T) {
 		goes(t, e, shardKey(e, "k:"+string(d.job)), 0)
 		ack := d.write(runtime.Report{Type: engine.JobFailed, Error: &engine.JobError{Code: "error", Message: "no"}})
 		must(t, ack.Err)
-		if len(ack.Tend) != 1 || ack.Tend[0] != d.job {
-			t.Errorf("a parent ended before its children, and %v are to be seen to", ack.Tend)
+		if len(ack.FollowUps) != 1 || ack.FollowUps[0] != d.job {
+			t.Errorf("a parent ended before its children, and %v are to be seen to", ack.FollowUps)
 		}
 		goes(t, e, shardKey(e, "k:"+string(d.job)), e.Retention())
 	})

@@ -162,8 +162,8 @@ type household struct {
 // report sends what a member's run has to say, and sees to what the answer names.
 func (h *household) report(m *member, r runtime.Report) error {
 	ack := m.desk.write(r)
-	for _, job := range ack.Tend {
-		if err := h.e.Tend(soon(h.t), job); err != nil {
+	for _, job := range ack.FollowUps {
+		if err := h.e.FollowUp(soon(h.t), job); err != nil {
 			return err
 		}
 	}

@@ -62,7 +62,7 @@ func TestAKeyThatIsFreedWithinACall(t *testing.T) {
 			ids[i], err = e.NewJobID("user:42")
 			must(t, err)
 		}
-		e.Together(func() {
+		e.Batch(func() {
 			must(t, enqueue(ids[0]), enqueue(ids[1]), e.SubmitOperation(engine.JobCanceling, spec.Topic, ids[0], "~cancel", nil), enqueue(ids[2]))
 		})
 		for i, want := range []engine.Answer{{ids[0], true}, {ids[0], false}, {ids[2], true}} {

@@ -284,7 +284,7 @@ func (w *modelWorld) submit(batches [][]runtime.Report, together bool) {
 		}
 	}
 	if together {
-		w.e.Together(send)
+		w.e.Batch(send)
 	} else {
 		send()
 	}

@@ -32,7 +32,7 @@ func rewind(t testing.TB, e *engine.Rig, s engine.Schedule, to time.Time) {
 // scheduled finds a schedule in the agenda.
 func scheduled(t testing.TB, e *engine.Rig, s engine.Schedule, configured ...engine.Schedule) engine.Scheduled {
 	t.Helper()
-	a, err := e.Agenda(soon(t), configured)
+	a, err := e.AllSchedules(soon(t), configured)
 	must(t, err)
 	for _, at := range a.Schedules {
 		if at.Topic == s.Topic && at.Name == s.Name {
@@ -96,7 +96,7 @@ func testSchedules(t *testing.T, ctx context.Context, e *engine.Rig) {
 	if p := string(listed[0].Payload); p != `{"Days":1}` || listed[0].MaxAttempts != 1 || listed[0].Labels["region"] != "eu" || listed[0].TimeZone != "Europe/Berlin" {
 		t.Errorf("read back: %+v, payload %s", listed[0], p)
 	}
-	a, err := e.Agenda(ctx, []engine.Schedule{configured, elsewhere})
+	a, err := e.AllSchedules(ctx, []engine.Schedule{configured, elsewhere})
 	must(t, err)
 	if got, want := names(a.Schedules), "schedules:1/a.second/ schedules:1/nightly/From a file schedules:2/nightly/ schedules:3/nightly/Nightly"; got != want {
 		t.Errorf("the agenda is %s, want %s", got, want)
@@ -170,7 +170,7 @@ func TestATickMakesOneJob(t *testing.T) {
 	s := engine.Schedule{Topic: "user:42", Name: "often", Cron: "@every 1h", Type: "report", Missed: engine.MissedAll}
 	_, _, err := e.PutSchedule(ctx, s)
 	must(t, err)
-	a, err := e.Agenda(ctx, nil)
+	a, err := e.AllSchedules(ctx, nil)
 	must(t, err)
 	const ticks = 30
 	rewind(t, e, s, a.Now.Truncate(time.Hour).Add(-ticks*time.Hour))
@@ -369,10 +369,10 @@ func TestLookingAtSchedulesReadsNoPayloads(t *testing.T) {
 	}
 	const sent, whole = "total_net_output_bytes:", "cmdstat_hgetall:calls="
 	bytes := stat("stats", sent)
-	a, err := e.Agenda(soon(t), nil)
+	a, err := e.AllSchedules(soon(t), nil)
 	bytes = stat("stats", sent) - bytes
 	if err != nil || len(a.Schedules) != engine.MaxSchedules+1 || bytes > 100_000 {
-		t.Errorf("Agenda finds %d in %d bytes: %v", len(a.Schedules), bytes, err)
+		t.Errorf("ScheduleList finds %d in %d bytes: %v", len(a.Schedules), bytes, err)
 	}
 	reads := stat("commandstats", whole)
 	all, err := e.Schedules(soon(t), s.Topic)

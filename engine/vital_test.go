@@ -45,7 +45,7 @@ func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.Ri
 
 	var arrived sync.WaitGroup
 	var answered atomic.Int64
-	e.Together(func() {
+	e.Batch(func() {
 		for _, d := range desks {
 			r := d.r
 			r.Type, r.Checkpoint, r.Fence.Seq = engine.JobCheckpoint, make([]byte, 1<<20), r.Fence.Seq+1

@@ -155,7 +155,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 		crew: newCrew(o.crew().Defaults(), true), adopt: o, inspect: asynq.NewInspectorFromRedisClient(o.Engine.Redis()),
 		closed: make(chan struct{}),
 	}
-	a.pulse = newPulse(a.opts.TickInterval, a.runtime.Together)
+	a.pulse = newPulse(a.opts.TickInterval, a.runtime.Batch)
 	base, abandon := context.WithCancel(context.Background())
 	a.abandon, a.abandoned = abandon, base.Done()
 	a.atAbandon = func(do func()) func() bool { return context.AfterFunc(base, do) }
@@ -259,7 +259,7 @@ func (a *Adopter) RetryDelay(n int, err error, t *asynq.Task) time.Duration {
 // adoption is what a task's job is to be. It reports false for one that is left to asynq, and
 // logs why where that is a mistake.
 func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (ad runtime.Adoption, ok bool) {
-	if a.runtime.Enqueued(id) {
+	if a.runtime.IsAttempt(id) {
 		return ad, false // an attempt that Tidemark enqueued
 	}
 	defer func() {

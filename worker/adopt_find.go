@@ -104,7 +104,7 @@ func (f *finder) look(ctx context.Context, l *taskList) (int, error) {
 		}
 		tasks = append(tasks, ad)
 	}
-	made, err := f.a.runtime.Reveal(ctx, tasks)
+	made, err := f.a.runtime.AdoptWaiting(ctx, tasks)
 	if made > 0 {
 		f.a.opts.Logger.Debug("waiting tasks of asynq are visible now", "queue", l.queue, "tasks", made)
 	}

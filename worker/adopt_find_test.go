@@ -97,7 +97,7 @@ func TestATaskThatHasRunMeanwhileGetsNoSecondJob(t *testing.T) {
 	history(t, e, job, nil)
 	eventually(t, "asynq to be done with it", func() bool { return standing(e, info) == "gone" })
 	s.Shutdown()
-	made, err := runtime.Of(e).Reveal(soon(t), []runtime.Adoption{{
+	made, err := runtime.Of(e).AdoptWaiting(soon(t), []runtime.Adoption{{
 		Task: runtime.Task{Queue: info.Queue, ID: info.ID}, Topic: topic, Type: "export", Try: 1,
 	}})
 	if err != nil || made != 0 || jobOf(t, e, info) != job {

@@ -77,7 +77,7 @@ func (w *Worker) lost(ctx context.Context, from, jobType string, p runtime.TaskP
 	outlived := false
 	err := w.persist(ctx, func() (err error) {
 		if outlived, err = w.runtime.Outlived(from, p); err == nil && !outlived {
-			err = w.runtime.Lost(ctx, p, jobType, why)
+			err = w.runtime.FailLost(ctx, p, jobType, why)
 		}
 		return err
 	})
@@ -128,7 +128,7 @@ func (w *Worker) open(base, intake context.Context, p runtime.TaskPayload) (fenc
 		if len(acks) == 0 {
 			return err
 		}
-		w.tend(base, acks[0].Tend)
+		w.tend(base, acks[0].FollowUps)
 		started = acks[0].Started
 		if acks[0].Err == nil && started == nil {
 			// The answer to the first try was lost, and the attempt is over meanwhile.
@@ -360,7 +360,7 @@ func (r *Run) tell(report runtime.Report, err error) {
 // tend sees to the jobs that an answer named.
 func (w *Worker) tend(ctx context.Context, jobs []engine.JobID) {
 	for _, job := range jobs {
-		if err := w.persist(ctx, func() error { return w.runtime.Tend(ctx, job) }); err != nil {
+		if err := w.persist(ctx, func() error { return w.runtime.FollowUp(ctx, job) }); err != nil {
 			w.opts.Logger.Warn("a job's children, or the job that waited for them, are seen to later", "job", job, "error", err)
 		}
 	}

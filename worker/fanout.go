@@ -71,7 +71,7 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 		if family, err = r.jobs.Family(ctx, r.job, name); err != nil {
 			return err
 		}
-		if made, err = r.jobs.Made(ctx, r.job, name, names); err != nil {
+		if made, err = r.jobs.Spawned(ctx, r.job, name, names); err != nil {
 			return err
 		}
 		outcomes, err = r.jobs.Outcomes(ctx, r.job, name, names)
@@ -137,7 +137,7 @@ func (r *Run) changed(ctx context.Context, fanOut string, names []string, made [
 	}
 	var gone []string
 	if err := r.persist(ctx, func() (err error) {
-		gone, err = r.jobs.MadeBeside(ctx, r.job, fanOut, names, few+1)
+		gone, err = r.jobs.SpawnedOthers(ctx, r.job, fanOut, names, few+1)
 		return err
 	}); err != nil {
 		return err

@@ -203,7 +203,7 @@ func (r *reconciler) tend(ctx context.Context, parent engine.JobID, what string)
 	}
 	r.tended[parent] = true
 	r.c.opts.Logger.Info(what, "parent", parent)
-	return r.c.runtime.Tend(ctx, parent)
+	return r.c.runtime.FollowUp(ctx, parent)
 }
 
 // compare holds a waiting attempt against asynq, and reports whether its task is gone.
@@ -258,7 +258,7 @@ func (r *reconciler) gaveUp(ctx context.Context, a runtime.Attempt, t runtime.Ta
 	default:
 		in, other = runtime.TypeQueue(a.Queue, a.Type), in
 	}
-	why, err := e.GaveUp(ctx, a, in)
+	why, err := e.WhyGivenUp(ctx, a, in)
 	switch {
 	case err != nil:
 		return false, err

@@ -176,7 +176,7 @@ func (r *reporter) answered(acks []runtime.Ack, err error) {
 		switch {
 		case a.Err == nil:
 			r.fence.Seq++
-			r.tend = append(r.tend, a.Tend...)
+			r.tend = append(r.tend, a.FollowUps...)
 			if r.flight[i].done != nil {
 				r.flight[i].done <- nil
 			}

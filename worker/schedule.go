@@ -91,7 +91,7 @@ func (c *calendar) round(ctx context.Context) (time.Duration, error) {
 
 func (c *calendar) read(ctx context.Context) error {
 	o := &c.w.opts
-	agenda, err := c.w.runtime.Agenda(ctx, o.Schedules)
+	agenda, err := c.w.runtime.AllSchedules(ctx, o.Schedules)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func (w *Worker) launch() (*life, error) {
 	base, abandon := context.WithCancelCause(context.Background())
 	intake, endIntake := context.WithCancel(base)
 	beats, endBeats := context.WithCancel(context.Background())
-	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, pulse: newPulse(w.opts.TickInterval, w.runtime.Together)}
+	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, pulse: newPulse(w.opts.TickInterval, w.runtime.Batch)}
 	w.pulse = l.pulse
 	w.wrap()
 	servers, lanes := w.serve()

@@ -161,10 +161,10 @@ func (rt *Runtime) Adopt(ctx context.Context, a Adoption, last Attempt) (wire.Jo
 	return r.job, r.standing
 }
 
-// Reveal makes a job for each of the tasks that has none that lives, if asynq still is to
+// AdoptWaiting makes a job for each of the tasks that has none that lives, if asynq still is to
 // hand it out; the tasks were listed a while ago. It returns how many it made, and the
 // first error, which is one of Adopt's: those of the others are made all the same.
-func (rt *Runtime) Reveal(ctx context.Context, tasks []Adoption) (int, error) {
+func (rt *Runtime) AdoptWaiting(ctx context.Context, tasks []Adoption) (int, error) {
 	stand, err := rt.Adopted(ctx, tasks)
 	if err != nil {
 		return 0, err

@@ -48,11 +48,11 @@ func (c *cascades) close() {
 	c.ended.Wait()
 }
 
-// Tend sees to a job that an Ack names: a parent whose children have ended is handed to asynq,
+// FollowUp sees to a job that an Ack names: a parent whose children have ended is handed to asynq,
 // and children follow what was asked of their parent, or are canceled where it has ended. Of many
 // children only the first have followed when it returns. When it fails the workers' heartbeats
 // and reconcilers come to the same, later. Its error wraps ErrUnreachable.
-func (rt *Runtime) Tend(ctx context.Context, id wire.JobID) error { return rt.tend(ctx, id) }
+func (rt *Runtime) FollowUp(ctx context.Context, id wire.JobID) error { return rt.tend(ctx, id) }
 
 func (rt *Runtime) tend(ctx context.Context, id wire.JobID) error {
 	all := &rt.cascades

@@ -22,8 +22,8 @@ type Ack struct {
 	Duplicate bool
 	// Started goes with JobStarted.
 	Started *Started
-	// Tend are jobs that somebody must see to now, with Engine.Tend.
-	Tend []wire.JobID
+	// FollowUps are jobs for which the caller now calls Runtime.FollowUp.
+	FollowUps []wire.JobID
 	// Err says why the report was refused: it wraps ErrNotFound, ErrSuperseded,
 	// ErrEnded, ErrState or ErrAppend, or is a *GapError. Nothing of a refused report was
 	// applied.
@@ -127,7 +127,7 @@ func readAck(answer any) Ack {
 		s = ground.Text(fields[len(fields)-1])
 		a.Started = readStarted(fields)
 	}
-	s, a.Tend = cutTend(s)
+	s, a.FollowUps = cutTend(s)
 	switch s[0] {
 	case '+':
 		a.ID = wire.Cursor(s[1:])

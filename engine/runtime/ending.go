@@ -51,10 +51,10 @@ func (rt *Runtime) Requeue(ctx context.Context, a Attempt, why wire.JobError) er
 	return err
 }
 
-// Lost makes a job visible that asynq has a task of and Redis no record: it ends as
+// FailLost makes a job visible that asynq has a task of and Redis no record: it ends as
 // failed. Of the job nothing is known but what its task says. Its error wraps
 // ErrInvalidTopic or ErrUnreachable; it does nothing to a job that is there.
-func (rt *Runtime) Lost(ctx context.Context, p TaskPayload, jobType string, why wire.JobError) error {
+func (rt *Runtime) FailLost(ctx context.Context, p TaskPayload, jobType string, why wire.JobError) error {
 	s := wire.Spec{Topic: p.Topic, Type: jobType}
 	if _, err := wire.ParseTopic(string(p.Topic)); err != nil {
 		return err

@@ -67,9 +67,9 @@ func inParallel[T any](ctx context.Context, most int, items []T, do func(context
 	return first
 }
 
-// Made tells which children of a fan-out were ever made, in the order of their names, also
+// Spawned tells which children of a fan-out were ever made, in the order of their names, also
 // of those that were forgotten since they ended. Its error wraps ErrUnreachable.
-func (rt *Runtime) Made(ctx context.Context, parent wire.JobID, fanOut string, names []string) ([]bool, error) {
+func (rt *Runtime) Spawned(ctx context.Context, parent wire.JobID, fanOut string, names []string) ([]bool, error) {
 	const page = 500
 	pipe := rt.g.Redis.Pipeline()
 	var cmds []*redis.SliceCmd
@@ -95,10 +95,10 @@ func (rt *Runtime) Made(ctx context.Context, parent wire.JobID, fanOut string, n
 	return made, nil
 }
 
-// MadeBeside gives up to most names of children that a fan-out has made and that are not among
+// SpawnedOthers gives up to most names of children that a fan-out has made and that are not among
 // names. One that was forgotten since it ended has no name any more. It reads all children, so
 // it is for saying what went wrong. Its error wraps ErrUnreachable.
-func (rt *Runtime) MadeBeside(ctx context.Context, parent wire.JobID, fanOut string, names []string, most int) ([]string, error) {
+func (rt *Runtime) SpawnedOthers(ctx context.Context, parent wire.JobID, fanOut string, names []string, most int) ([]string, error) {
 	named := make(map[string]bool, len(names))
 	for _, name := range names {
 		named[string(ChildID(parent, fanOut, name))] = true

@@ -63,10 +63,10 @@ func (rt *Runtime) Shards() int { return rt.g.Opts.Shards }
 // the other keeps.
 func (rt *Runtime) Cluster() bool { return rt.g.Cluster() }
 
-// Together has all that submit submits travel as one batch a lane, instead of the first report at
+// Batch has all that submit submits travel as one batch a lane, instead of the first report at
 // once and the others after its answer. What else is committed meanwhile waits and travels with
 // it, so submit must not wait for an answer. Done functions are called after submit has returned.
-func (rt *Runtime) Together(submit func()) { rt.g.Together(submit) }
+func (rt *Runtime) Batch(submit func()) { rt.g.Batch(submit) }
 
 // Identity names the Redis behind the engine: another text means another process or another
 // replication history, of any master of a Cluster. "" where Redis does not tell. Its error wraps

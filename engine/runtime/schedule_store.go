@@ -80,8 +80,8 @@ func (rt *Runtime) Schedules(ctx context.Context, topic wire.Topic, configured .
 	return a.Schedules, err
 }
 
-// An Agenda is all schedules at a moment.
-type Agenda struct {
+// A ScheduleList is all schedules at a moment.
+type ScheduleList struct {
 	// Now is Redis's clock, by which schedules tick.
 	Now time.Time
 	// Schedules are sorted by topic and name. Of stored ones there is no more than Topic,
@@ -89,34 +89,34 @@ type Agenda struct {
 	Schedules []wire.Scheduled
 }
 
-// Agenda reads all schedules of the namespace, and those of configured, which take the
+// AllSchedules reads all schedules of the namespace, and those of configured, which take the
 // place of stored ones of their topic and name. One that was never seen before ticks
 // from now on. Errors to branch on: ErrInvalid and ErrInvalidTopic, of configured ones
 // alone, ErrUnreachable, ErrOutOfMemory.
-func (rt *Runtime) Agenda(ctx context.Context, configured []wire.Schedule) (Agenda, error) {
+func (rt *Runtime) AllSchedules(ctx context.Context, configured []wire.Schedule) (ScheduleList, error) {
 	return rt.agenda(ctx, "look", "", configured, timed)
 }
 
 // agenda runs a command that lists schedules; read reads what it says of a stored one.
 func (rt *Runtime) agenda(
 	ctx context.Context, how, topic string, configured []wire.Schedule, read func(field, text, tick string, now time.Time) wire.Scheduled,
-) (Agenda, error) {
+) (ScheduleList, error) {
 	tables := map[string]timetable.Timetable{}
 	own := map[string]wire.Schedule{}
 	args := []any{how, topic}
 	for _, s := range configured {
 		s, t, err := prepare(s)
 		if err != nil {
-			return Agenda{}, fmt.Errorf("schedule %s of %s: %w", excerpt.Of(s.Name, 64), excerpt.Of(string(s.Topic), 64), err)
+			return ScheduleList{}, fmt.Errorf("schedule %s of %s: %w", excerpt.Of(s.Name, 64), excerpt.Of(string(s.Topic), 64), err)
 		}
 		own[ground.ScheduleField(s)], tables[ground.ScheduleField(s)] = s, t
 		args = append(args, ground.ScheduleField(s))
 	}
 	now, rest, err := rt.schedule(ctx, args...)
 	if err != nil {
-		return Agenda{}, fmt.Errorf("read schedules: %w", err)
+		return ScheduleList{}, fmt.Errorf("read schedules: %w", err)
 	}
-	a := Agenda{Now: now, Schedules: make([]wire.Scheduled, 0, len(rest)/3)}
+	a := ScheduleList{Now: now, Schedules: make([]wire.Scheduled, 0, len(rest)/3)}
 	for found := range slices.Chunk(rest, 3) {
 		field, text, tick := found[0], found[1], found[2]
 		s, configured := own[field]

@@ -182,16 +182,16 @@ func (rt *Runtime) attemptOf(id string) (ActiveTask, bool) {
 	return ActiveTask{wire.JobID(job), n}, found && err == nil && rt.g.Keys.Holds(wire.JobID(job))
 }
 
-// Enqueued says whether an asynq task, by its ID, is an attempt that Tidemark handed to
+// IsAttempt says whether an asynq task, by its ID, is an attempt that Tidemark handed to
 // asynq.
-func (rt *Runtime) Enqueued(taskID string) bool {
+func (rt *Runtime) IsAttempt(taskID string) bool {
 	_, own := rt.attemptOf(taskID)
 	return own
 }
 
-// GaveUp tells why asynq will not hand a task out that is TaskGivenUp: what it noted
+// WhyGivenUp tells why asynq will not hand a task out that is TaskGivenUp: what it noted
 // itself, "" when someone archived it by hand. Its error wraps ErrUnreachable.
-func (rt *Runtime) GaveUp(_ context.Context, a Attempt, queue string) (string, error) {
+func (rt *Runtime) WhyGivenUp(_ context.Context, a Attempt, queue string) (string, error) {
 	info, err := rt.tasks.GetTaskInfo(rt.QueueName(queue), TaskID(a.Job, a.Attempt))
 	switch {
 	case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):

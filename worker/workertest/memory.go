@@ -69,8 +69,8 @@ func (m *memory) made(fanOut string) *FanOut {
 	return nil
 }
 
-// Made reports which children an earlier attempt has made.
-func (m *memory) Made(_ context.Context, _ engine.JobID, fanOut string, names []string) ([]bool, error) {
+// Spawned reports which children an earlier attempt has made.
+func (m *memory) Spawned(_ context.Context, _ engine.JobID, fanOut string, names []string) ([]bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	made := make([]bool, len(names))
@@ -82,8 +82,8 @@ func (m *memory) Made(_ context.Context, _ engine.JobID, fanOut string, names []
 	return made, nil
 }
 
-// MadeBeside names children of an earlier attempt that are not among names.
-func (m *memory) MadeBeside(_ context.Context, _ engine.JobID, fanOut string, names []string, most int) ([]string, error) {
+// SpawnedOthers names children of an earlier attempt that are not among names.
+func (m *memory) SpawnedOthers(_ context.Context, _ engine.JobID, fanOut string, names []string, most int) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	named := map[string]bool{}

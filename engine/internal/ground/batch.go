@@ -38,7 +38,7 @@ type Committer struct {
 type lane struct {
 	mu      sync.Mutex
 	pending []*Submission
-	held    int // calls of Together under way: what is pending waits for them
+	held    int // calls of Batch under way: what is pending waits for them
 	closed  bool
 	wake    chan struct{} // holds one: something is to be sent, or closed is set
 }
@@ -70,11 +70,11 @@ func (c *Committer) Add(s *Submission) error {
 	return nil
 }
 
-// Together has everything that submit submits travel as one batch a lane, instead of
+// Batch has everything that submit submits travel as one batch a lane, instead of
 // the first report at once and the others after its answer. What else is committed
 // meanwhile waits and travels with it, so submit must not wait for an answer. Done
 // functions are called as ever, after submit has returned.
-func (g *Ground) Together(submit func()) {
+func (g *Ground) Batch(submit func()) {
 	for i := range g.Commits.lanes {
 		g.Commits.lanes[i].hold()
 		defer g.Commits.lanes[i].release()

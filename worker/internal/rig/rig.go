@@ -16,8 +16,8 @@ type Jobs interface {
 	Submit(reports []runtime.Report, done func([]runtime.Ack, error)) error
 	Now() time.Time
 	Family(ctx context.Context, id engine.JobID, fanOut string) (runtime.Family, error)
-	Made(ctx context.Context, parent engine.JobID, fanOut string, names []string) ([]bool, error)
-	MadeBeside(ctx context.Context, parent engine.JobID, fanOut string, names []string, most int) ([]string, error)
+	Spawned(ctx context.Context, parent engine.JobID, fanOut string, names []string) ([]bool, error)
+	SpawnedOthers(ctx context.Context, parent engine.JobID, fanOut string, names []string, most int) ([]string, error)
 	Outcomes(ctx context.Context, parent engine.JobID, fanOut string, names []string) ([]engine.Job, error)
 	Spawn(ctx context.Context, parent engine.JobID, fence runtime.Fence, depth int, fanOut string, children []engine.Child) error
 }

@@ -68,9 +68,9 @@ func TestTogetherIsOneRoundTripALane(t *testing.T) {
 		}
 		answers.Done()
 	}
-	e.Together(func() {
+	e.Batch(func() {
 		// One in the other is one still, and so is what others commit meanwhile.
-		e.Together(func() {
+		e.Batch(func() {
 			for _, d := range desks[1:] {
 				if err := d.tick(heard); err != nil {
 					t.Fatal(err)
@@ -101,7 +101,7 @@ func TestCloseSendsWhatIsHeldTogether(t *testing.T) {
 	d := newDesk(t, e, "user:1")
 	d.start(1)
 	answer := make(chan error, 1)
-	e.Together(func() {
+	e.Batch(func() {
 		if err := d.tick(func(err error) { answer <- err }); err != nil {
 			t.Fatal(err)
 		}
