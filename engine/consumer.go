@@ -13,25 +13,25 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// ErrGroupDropped says that somebody has dropped the group with DropGroup. DeclareGroup makes it
-// anew.
+// ErrGroupDropped says that a caller has dropped the group with DropGroup. DeclareGroup creates it
+// again.
 var ErrGroupDropped = errors.New("the group was dropped")
 
-// ConsumerOptions say how a Consumer reads. Group is required; the other fields' zero values
-// mean the defaults below. The consumers of a group need not agree on them.
+// ConsumerOptions say how a Consumer reads. Group is required; the zero value of any other field
+// means the default below. The consumers of a group may have different options.
 type ConsumerOptions struct {
-	// Group is the consumer group, in the form of a job's type: [a-z][a-z0-9._-]{0,63}. A
-	// reader that finds it undeclared declares it, unless DropGroup has dropped it.
+	// Group is the consumer group's name, in the form of a job's type: [a-z][a-z0-9._-]{0,63}. A
+	// reader declares the group where it is undeclared, unless DropGroup has dropped it.
 	Group string
 
-	// Lease is for how long a reader has its shard, from 100 milliseconds to 10 minutes.
-	// Readers renew it every third of it. A shard whose process died has its next reader a lease
-	// later. Defaults to 5 seconds.
+	// Lease is how long a reader holds its shard, from 100 milliseconds to 10 minutes. A reader
+	// renews it every third of that time. When a process dies, another reader takes its shards one
+	// Lease later. Defaults to 5 seconds.
 	Lease time.Duration
 
-	// BatchEntries and BatchBytes are the most records of a batch and the most bytes of their
-	// JSON, from 1 to 10,000 and from 1 KiB to 16 MiB; a batch has at least one record. Default
-	// to 500 and 256 KiB.
+	// BatchEntries and BatchBytes bound a batch: its number of records, from 1 to 10,000, and the
+	// bytes of their JSON, from 1 KiB to 16 MiB. A batch has at least one record, however large.
+	// Default to 500 and 256 KiB.
 	BatchEntries int
 	BatchBytes   int
 }
@@ -44,8 +44,8 @@ func (o ConsumerOptions) Defaults() ConsumerOptions {
 	return o
 }
 
-// Validate checks o as Defaults completes it. Its error joins an *OptionError for each field
-// that is out of bounds, and wraps ErrInvalid.
+// Validate checks o with its defaults set. Its error joins an *OptionError for each field that is
+// out of bounds, and wraps ErrInvalid.
 func (o ConsumerOptions) Validate() error {
 	o = o.Defaults()
 	var group error
@@ -68,7 +68,7 @@ type Consumer struct {
 	records, batches, gaps, aside, shards atomic.Int64
 }
 
-// Consumer makes a Consumer of a group; nothing is read before Run. Its error wraps ErrInvalid.
+// Consumer returns a Consumer of a group. Run begins to read. Its error wraps ErrInvalid.
 func (e *Engine) Consumer(o ConsumerOptions) (*Consumer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("consumer: %w", err)
@@ -76,11 +76,11 @@ func (e *Engine) Consumer(o ConsumerOptions) (*Consumer, error) {
 	return &Consumer{e: e, o: o.Defaults()}, nil
 }
 
-// ConsumerStats count what a Consumer has done since it was made.
+// ConsumerStats count what a Consumer has done since Engine.Consumer returned it.
 type ConsumerStats struct {
-	// Records, Batches and Gaps were stored, Aside set aside.
+	// The store has stored Records, Batches and Gaps; the consumer has set Aside records aside.
 	Records, Batches, Gaps, Aside int64
-	// Shards are those that it reads now.
+	// Shards is how many shards the consumer reads now.
 	Shards int
 }
 
@@ -91,13 +91,14 @@ func (c *Consumer) Stats() ConsumerStats {
 	}
 }
 
-// Run reads until ctx ends, and hands what it reads to store. Each shard has one reader among
-// all consumers of the group, by a lease; the consumers share the shards evenly.
+// Run reads until ctx ends, and hands each batch to store. Among all consumers of the group, one
+// reader at a time holds a shard, by a lease; the consumers divide the shards evenly.
 //
-// Run returns nil when ctx has ended. It returns an error when reading on makes no sense: one that wraps
-// ErrInvalid when the store has a position that no batch had, ErrGroupDropped, or ErrClosed. Other errors,
-// Redis's and the store's, are logged, and the readers try again, at least every second. Run
-// waits for calls of the store, whose ctx has ended, and gives the leases back.
+// Run returns nil when ctx has ended. It returns an error when it cannot go on: one that wraps
+// ErrInvalid when the store returns a position that no batch had, ErrGroupDropped, or ErrClosed.
+// Run logs other errors, Redis's and the store's, and its readers try again, at least every second.
+// Before it returns, Run waits for the store's calls, whose ctx has ended, and gives the leases
+// back.
 func (c *Consumer) Run(ctx context.Context, store OutboxStore) error {
 	ending, end := context.WithCancelCause(ctx)
 	r := &consuming{
@@ -115,7 +116,7 @@ func (c *Consumer) Run(ctx context.Context, store OutboxStore) error {
 	return nil
 }
 
-// consuming is one Run.
+// consuming is one call of Run.
 type consuming struct {
 	c     *Consumer
 	e     *Engine
@@ -123,7 +124,7 @@ type consuming struct {
 	owner string
 	end   context.CancelCauseFunc
 
-	readers map[int]*shardReader // of lead's goroutine
+	readers map[int]*shardReader // only lead's goroutine uses it
 	ended   chan *shardReader
 	bells   *bells
 	work    sync.WaitGroup

@@ -12,24 +12,24 @@ import (
 )
 
 const (
-	// maxAside is how many records of a shard and group are kept aside.
+	// maxAside bounds the records that a group sets aside in a shard.
 	maxAside = 1000
-	// maxAsideReason is how many bytes of a reason are kept.
+	// maxAsideReason bounds a reason, in bytes; a longer one is clipped.
 	maxAsideReason = 1 << 10
 )
 
-// errAsideFull says that there are so many poison records that the store, or what it is
-// given, must be looked at.
+// errAsideFull says that the group has set maxAside records of a shard aside. An operator must look
+// at the store, or at the records.
 var errAsideFull = fmt.Errorf("%d records are set aside, which is the most: see Consumer.Aside, and Forget them", maxAside)
 
-// An AsideRecord is one that an OutboxStore has called poison.
+// An AsideRecord is a record that an OutboxStore has called poison.
 type AsideRecord struct {
 	OutboxRecord
 	Shard  int
 	Reason string
 }
 
-// asideJSON is an AsideRecord as Redis has it.
+// asideJSON is an AsideRecord as Redis holds it.
 type asideJSON struct {
 	Topic  Topic  `json:"topic"`
 	ID     Cursor `json:"id"`
@@ -38,7 +38,7 @@ type asideJSON struct {
 	Record string `json:"record"`
 }
 
-// setAside keeps a record before the reader passes it by.
+// setAside saves a record in Redis before the reader goes on behind it.
 func (r *shardReader) setAside(ctx context.Context, a AsideRecord) error {
 	kept, err := json.Marshal(asideJSON{a.Topic, a.ID, a.Prev, a.Reason, string(a.JSON)})
 	if err != nil {
@@ -59,15 +59,15 @@ func (r *shardReader) setAside(ctx context.Context, a AsideRecord) error {
 	return nil
 }
 
-// Aside lists the records of the group that are set aside, in no order: at most 1000 a shard; with
-// that many a shard is read no further. Its error wraps ErrUnreachable.
+// Aside lists the records that the group has set aside, in no order: at most 1000 a shard. A shard
+// with that many is not read on. Its error wraps ErrUnreachable.
 func (c *Consumer) Aside(ctx context.Context) iter.Seq2[AsideRecord, error] {
 	return func(yield func(AsideRecord, error) bool) {
 		for shard := range c.e.g.Opts.Shards {
 			for cursor := uint64(0); ; {
 				fields, next, err := c.e.g.Redis.HScan(ctx, c.e.g.Keys.Aside(shard, c.o.Group), cursor, "", 20).Result()
 				if err != nil {
-					yield(AsideRecord{}, ground.Failure("read what is set aside of shard "+strconv.Itoa(shard), err))
+					yield(AsideRecord{}, ground.Failure("read the records set aside in shard "+strconv.Itoa(shard), err))
 					return
 				}
 				for i := 0; i+1 < len(fields); i += 2 {
@@ -86,7 +86,7 @@ func (c *Consumer) Aside(ctx context.Context) iter.Seq2[AsideRecord, error] {
 func readAside(shard int, id, kept string) (AsideRecord, error) {
 	var a asideJSON
 	if err := json.Unmarshal([]byte(kept), &a); err != nil {
-		return AsideRecord{}, fmt.Errorf("record %s of shard %d, which is set aside, is not as this program keeps it", id, shard)
+		return AsideRecord{}, fmt.Errorf("cannot decode record %s, set aside in shard %d: another version of Tidemark may have written it", id, shard)
 	}
 	return AsideRecord{
 		OutboxRecord: OutboxRecord{Entry: Entry{Topic: a.Topic, ID: a.ID, Prev: a.Prev, JSON: json.RawMessage(a.Record)}, OutboxID: id},
@@ -94,7 +94,7 @@ func readAside(shard int, id, kept string) (AsideRecord, error) {
 	}, nil
 }
 
-// Forget drops records that were set aside. Its error wraps ErrUnreachable.
+// Forget deletes records that were set aside. Its error wraps ErrUnreachable.
 func (c *Consumer) Forget(ctx context.Context, records ...AsideRecord) error {
 	var all error
 	for _, a := range records {

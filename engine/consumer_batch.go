@@ -12,71 +12,70 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
-// ErrFenced is what an OutboxStore answers a batch with that it does not admit: another
-// reader has taken the shard, or has stored what the batch holds.
+// ErrFenced is what an OutboxStore returns for a batch that it does not admit: another reader has
+// taken the shard, or has stored the batch's records.
 var ErrFenced = errors.New("another reader has taken the shard")
 
-// An OutboxPosition says up to which record a reader has stored a shard's outbox. It is a text
-// of at most 100 ASCII characters, which an OutboxStore keeps as it is; "" is that of a reader that has stored
-// nothing. It names the record, what the record says, and the history of the Redis that the
-// record was read from, so that a reader notices when Redis has lost some of it.
+// An OutboxPosition says up to which record a reader has stored a shard's outbox. It is a text of
+// at most 100 ASCII characters, which an OutboxStore keeps unchanged; "" means that the reader has
+// stored nothing. It names the record, a hash of its content, and the replication history of the
+// Redis that it came from, so a reader notices when Redis has lost some of its data.
 type OutboxPosition string
 
-// An OutboxPlace is what an OutboxStore keeps of a shard: the Through and the Fence of the
-// batch that it stored last.
+// An OutboxPlace is what an OutboxStore keeps for a shard: the Through and the Fence of the batch
+// that it stored last.
 type OutboxPlace struct {
 	Position OutboxPosition
 	Fence    int64
 }
 
-// An OutboxStore keeps what a consumer makes of the records, such as rows in SQL, and beside it
-// how far that is. Its methods are called concurrently, for different shards. Their ctx ends
-// when the reader has lost its shard.
+// An OutboxStore keeps what a consumer makes of the records, such as rows in SQL, together with the
+// position in the outbox. Readers call its methods concurrently, for different shards. The ctx of a
+// call ends when the reader loses its shard.
 type OutboxStore interface {
-	// Place returns a shard's place: the zero OutboxPlace when the store has none.
+	// Place returns a shard's place, the zero OutboxPlace when the store has none.
 	Place(ctx context.Context, shard int) (OutboxPlace, error)
 
-	// Commit stores a batch in one transaction: it reads the shard's place, refuses the batch
-	// with ErrFenced unless OutboxBatch.Admits it, and otherwise stores what it makes of the
-	// records and the batch's place. After another error the reader asks for the place
-	// again and goes on from there, so an error may also come after the transaction. A batch
-	// may be without records.
+	// Commit stores a batch in one transaction: it reads the shard's place, returns ErrFenced
+	// unless OutboxBatch.Admits it, and otherwise stores its effect and the batch's place. After
+	// any other error the reader calls Place and goes on from there, so Commit may also return an
+	// error after the transaction has committed. A batch may have no records.
 	//
-	// Commit answers with an error that wraps a *PoisonError, having stored nothing, when one
-	// record can never be stored. That record is set aside, and the batch comes
-	// again without it.
+	// When a record can never be stored, Commit stores nothing and returns an error that wraps a
+	// *PoisonError. The reader sets that record aside and calls Commit again without it.
 	Commit(ctx context.Context, b OutboxBatch) error
 }
 
-// An OutboxBatch is what a reader hands to an OutboxStore at once.
+// An OutboxBatch is what a reader hands to an OutboxStore in one call.
 type OutboxBatch struct {
 	Shard int
-	// Fence is the reader's number: each reader of a shard has a higher one than those before.
+	// Fence is the reader's fencing number. Each reader of a shard has a higher one than all before
+	// it.
 	Fence int64
-	// After is the shard's position before the batch, Through the one behind it.
+	// After is the shard's position before the batch, Through its position after it.
 	After, Through OutboxPosition
-	// Gaps say which records may be missing. They lie before the batch's records.
+	// Gaps say which records may be missing. All gaps lie before the batch's records.
 	Gaps []OutboxGap
-	// Records are in the order of the outbox, which is that of each topic.
+	// Records are in the outbox's order, which is the order of each topic.
 	Records []OutboxRecord
-	// Aside are records between After and Through that Commit has called poison.
+	// Aside are the records between After and Through that Commit has called poison.
 	Aside []AsideRecord
 }
 
-// Place is what the store keeps of the shard with the batch.
+// Place returns what the store keeps for the shard together with the batch.
 func (b OutboxBatch) Place() OutboxPlace { return OutboxPlace{Position: b.Through, Fence: b.Fence} }
 
-// Admits says whether the batch may be stored while the store has place of its shard.
+// Admits reports whether a store that has place for the shard may store the batch.
 func (b OutboxBatch) Admits(place OutboxPlace) bool {
 	return place.Fence <= b.Fence && place.Position == b.After
 }
 
-// An OutboxRecord is a record as the outbox has it. (Topic, ID) is its identity. After a gap that
-// GapReason.Repeats, records come again that were stored before.
+// An OutboxRecord is a record as the outbox holds it. (Topic, ID) identifies it. After a gap for
+// which GapReason.Repeats is true, records that were stored before come again.
 type OutboxRecord struct {
 	Entry
-	// OutboxID is the record's ID in its shard's outbox, "<ms>-<k>": ms is Redis's clock, and
-	// IDs rise, with gaps.
+	// OutboxID is the record's ID in its shard's outbox, "<ms>-<k>". ms is from Redis's clock. IDs
+	// rise, and may skip numbers.
 	OutboxID string
 }
 
@@ -85,39 +84,39 @@ type GapReason string
 
 // The reasons of gaps.
 const (
-	// GapCapped: the outbox had reached its cap, and dropped them unread.
+	// GapCapped: the outbox reached its cap, and Redis dropped unread records.
 	GapCapped GapReason = "capped"
-	// GapTrimmed: the group has acknowledged them, but the store does not have them, as after
-	// a restore of its backup.
+	// GapTrimmed: the group has acknowledged the records, but the store does not have them, as
+	// after the store was restored from a backup.
 	GapTrimmed GapReason = "trimmed"
-	// GapForgotten: Redis lost the outbox, as after FLUSHALL, or the group was dropped for a
-	// while. The new outbox holds everything after Through.
+	// GapForgotten: Redis lost the outbox, as after FLUSHALL, or the group was dropped for some
+	// time. The new outbox holds everything after Through.
 	GapForgotten GapReason = "forgotten"
-	// GapRewritten: Redis has another history than the one that was read, as after a restart
-	// from an older state. Everything that the outbox holds comes again.
+	// GapRewritten: Redis has another history than the one that the position is from, as after a
+	// restart from an older state. All records of the outbox come again.
 	GapRewritten GapReason = "rewritten"
 	// GapRestarted: Redis is another process, or has another replication history, and holds the
-	// position. Records that it had acknowledged may be lost; none is known to be.
+	// position. Redis may have lost records that it had acknowledged; the engine cannot tell.
 	GapRestarted GapReason = "restarted"
 )
 
-// Repeats says whether records that were stored before may come again after such a gap.
+// Repeats reports whether records that were stored before may come again after such a gap.
 func (r GapReason) Repeats() bool { return r == GapRewritten || r == GapForgotten }
 
 // An OutboxGap says that records may be missing.
 type OutboxGap struct {
 	Reason GapReason
-	// After and Through are IDs of the outbox, see OutboxRecord.OutboxID: what is missing is
-	// after the first, up to and with the second. Through is "" where Redis does not
-	// know any more how far its lost history went: that is no later than the batch.
+	// After and Through are IDs of the outbox, see OutboxRecord.OutboxID. Records after After, up
+	// to and including Through, may be missing. Through is "" when Redis no longer knows the end of
+	// its lost history; the missing records then still precede the batch.
 	After, Through string
 }
 
 // A PoisonError says that a record can never be stored.
 type PoisonError struct {
-	// Record is its index in the batch's Records.
+	// Record is the record's index in the batch's Records.
 	Record int
-	// Reason is kept with it, clipped to 1 KiB.
+	// Reason is saved with the record, clipped to 1 KiB.
 	Reason string
 }
 
@@ -125,11 +124,11 @@ func (e *PoisonError) Error() string {
 	return fmt.Sprintf("record %d of the batch is poison: %s", e.Record, e.Reason)
 }
 
-// position is an OutboxPosition taken apart: "<ms>-<k>/<content>/<history>".
+// position is a parsed OutboxPosition: "<ms>-<k>/<content>/<history>".
 type position struct {
-	id      string // "" for a reader that has stored nothing
-	content string // of the record, "" for a place that is no record's
-	history string // see Engine.History; "" where Redis does not tell
+	id      string // "" when the reader has stored nothing
+	content string // the record's hash, "" for a place without a record
+	history string // see Engine.History; "" when Redis does not say
 }
 
 var positionForm = regexp.MustCompile(`^(\d{1,16}-\d{1,16})/([0-9a-f]{16})?/([0-9a-f]{12}|embedded)?$`)
@@ -152,12 +151,12 @@ func (p position) text() OutboxPosition {
 	return OutboxPosition(strings.Join([]string{p.id, p.content, p.history}, "/"))
 }
 
-// contentOf tells a record from another one in its place; consume.lua makes the same of it. It
-// guards against nobody.
+// contentOf is a hash that tells a record from another one with the same ID; consume.lua computes
+// the same. It is no protection against forgery.
 func contentOf(r OutboxRecord) string {
 	h := sha1.New()
 	for _, part := range [][]byte{[]byte(r.Topic), []byte(r.ID), r.JSON} {
-		_, _ = h.Write(part) // a hash takes everything
+		_, _ = h.Write(part) // a hash never returns an error
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }

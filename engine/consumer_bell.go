@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// bellBlock is how long a read waits in Redis for records. A shard that is added
-	// meanwhile is waited for from then on; until then its reader hears of records with the
-	// lease's renewal.
+	// bellBlock is how long one read blocks in Redis. A shard that is added during a read is part
+	// of the next one; until then its reader learns of records when it renews its lease.
 	bellBlock = time.Second
-	// bellRest is what a server has between two such reads, so that many records ring once.
+	// bellRest is the pause between two such reads of a server, so that many records wake a reader
+	// once.
 	bellRest = 5 * time.Millisecond
 )
 
-// lingering are goroutines that wait in Redis, and end with their connection.
+// lingering are goroutines that block in Redis, and end when their connection closes.
 type lingering struct {
 	mu     sync.Mutex
 	closed bool
 	all    sync.WaitGroup
 }
 
-// run starts one, unless the engine is closed.
+// run starts a goroutine, unless the engine is closed.
 func (l *lingering) run(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,7 +37,7 @@ func (l *lingering) run(f func()) {
 	}
 }
 
-// end waits for all of them, after their connections were closed.
+// end waits for all goroutines. The caller has closed their connections.
 func (l *lingering) end() {
 	l.mu.Lock()
 	l.closed = true
@@ -45,23 +45,23 @@ func (l *lingering) end() {
 	l.all.Wait()
 }
 
-// bells wake readers that have read everything when their outbox grows. One read waits in Redis
-// for all shards of a server; on a Cluster it is one a shard.
+// bells wake an idle reader when its outbox grows. One blocking read serves all shards of a server;
+// on a Cluster there is one for each shard.
 type bells struct {
 	e       *Engine
 	servers []*bell
 }
 
-// A bell waits for shards of one server.
+// A bell waits for records in the shards of one server.
 type bell struct {
 	mu     sync.Mutex
 	shards map[int]ringing
 	added  chan struct{} // has an element after a shard was added
 }
 
-// ringing is a shard that is waited for.
+// ringing is a shard that a bell waits for.
 type ringing struct {
-	seen   string // the newest ID that its reader has been woken for, or has read
+	seen   string // the newest ID that its reader has read, or that woke it
 	reader *shardReader
 }
 
@@ -79,7 +79,7 @@ func newBells(e *Engine) *bells {
 
 func (b *bells) of(shard int) *bell { return b.servers[shard%len(b.servers)] }
 
-// start has the reads begin. After ctx has ended one may wait in Redis for up to bellBlock more;
+// start begins the reads. After ctx has ended, a read may block in Redis for up to bellBlock more;
 // the engine waits for it.
 func (b *bells) start(ctx context.Context) {
 	for _, s := range b.servers {
@@ -87,7 +87,7 @@ func (b *bells) start(ctx context.Context) {
 	}
 }
 
-// add has a reader woken when its outbox grows beyond an ID.
+// add registers a reader; the bell wakes it when its outbox grows beyond seen.
 func (b *bells) add(shard int, seen string, reader *shardReader) {
 	s := b.of(shard)
 	s.mu.Lock()
@@ -125,8 +125,8 @@ func (b *bells) listen(ctx context.Context, s *bell) {
 		if err == nil {
 			rest = bellRest
 		}
-		// Readers find out by a page of their own whether Redis is away, or another one. The
-		// client repeats a read by itself whose connection broke.
+		// A reader finds out with its next page whether Redis is away, or is another one: the
+		// client repeats a read whose connection broke, so this loop may not notice.
 		if now := b.e.g.Connections.Made(); err != nil || now != made {
 			made = now
 			for _, w := range waited {
@@ -140,7 +140,7 @@ func (b *bells) listen(ctx context.Context, s *bell) {
 	}
 }
 
-// wait waits in Redis until one of the outboxes grows, and wakes its reader.
+// wait blocks in Redis until one of the outboxes grows, and wakes its reader.
 func (b *bells) wait(ctx context.Context, s *bell, waited map[int]ringing) error {
 	args := &redis.XReadArgs{Count: 1, Block: bellBlock}
 	shards := map[string]int{}
@@ -172,7 +172,7 @@ func (b *bells) wait(ctx context.Context, s *bell, waited map[int]ringing) error
 	return nil
 }
 
-// orNone takes it for no error that nothing came.
+// orNone drops the error that says that no record came.
 func orNone(err error) error {
 	if errors.Is(err, redis.Nil) {
 		return nil

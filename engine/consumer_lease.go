@@ -9,13 +9,13 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 )
 
-// errLeaseLost is why a reader ends: its shard is another's, or may be.
+// errLeaseLost ends a reader: another consumer has its shard, or may have it.
 var errLeaseLost = errors.New("the lease of the shard is lost")
 
-// leaving bounds how long giving the leases back may take.
+// leaving bounds how long a consumer tries to give its leases back.
 const leaving = time.Second
 
-// What a consumer wants of a shard's lease, see lease.lua.
+// The commands of lease.lua.
 const (
 	leaseLook  = "look"
 	leaseTake  = "take"
@@ -23,12 +23,12 @@ const (
 	leaseLeave = "leave"
 )
 
-// leaseArgs are lease.lua's arguments of a shard.
+// leaseArgs are lease.lua's arguments for a shard.
 func (r *consuming) leaseArgs(want string, least int64) []any {
 	return []any{r.c.o.Group, r.owner, r.c.o.Lease.Milliseconds(), want, least}
 }
 
-// lead renews the leases, and starts and ends readers, until ctx ends.
+// lead renews the leases, starts readers and ends them, until ctx ends.
 func (r *consuming) lead(ctx context.Context) {
 	for ctx.Err() == nil {
 		next := time.NewTimer(r.round(ctx))
@@ -47,7 +47,7 @@ func (r *consuming) lead(ctx context.Context) {
 	}
 }
 
-// round looks at the leases of all shards once, and returns when the next look is due.
+// round reads the leases of all shards once, and returns the time until the next round.
 func (r *consuming) round(ctx context.Context) time.Duration {
 	third := r.c.o.Lease / 3
 	asked := time.Now()
@@ -82,19 +82,19 @@ func (r *consuming) round(ctx context.Context) time.Duration {
 	case held > share && len(members) > 0:
 		r.give(held - share)
 	}
-	// A node of a Cluster that does not answer takes a third of a lease of its own, which the
-	// leases of the others must outlast.
+	// A Cluster's node that does not answer delays a round by up to a third of a lease. The other
+	// leases must outlast that.
 	return next - time.Since(asked)
 }
 
-// take claims up to n of the free shards, and starts their readers. Consumers that begin at the same
-// moment begin at different shards.
+// take claims up to n of the free shards, and starts their readers. Consumers that begin at the
+// same moment start with different shards.
 func (r *consuming) take(ctx context.Context, free []int, n int) {
 	first := int(r.owner[0]) * len(free) / 256
 	for i := range min(n, len(free)) {
 		shard, asked := free[(first+i)%len(free)], time.Now()
 		fence, err := r.claim(ctx, shard, 0)
-		if err != nil { // another consumer was first, or the next round says what is wrong
+		if err != nil { // another consumer was first, or the next round reports the fault
 			continue
 		}
 		r.readers[shard] = r.read(ctx, shard, fence, asked.Add(r.c.o.Lease))
@@ -102,7 +102,7 @@ func (r *consuming) take(ctx context.Context, free []int, n int) {
 	}
 }
 
-// give has n readers end after their batch.
+// give ends n readers after their present batch.
 func (r *consuming) give(n int) {
 	for _, reader := range r.readers {
 		if n == 0 {
@@ -115,16 +115,16 @@ func (r *consuming) give(n int) {
 	}
 }
 
-// A lease is what lease.lua answers of a shard.
+// A lease is lease.lua's answer about a shard.
 type lease struct {
-	fence   int64         // 0: it is not the caller's
-	left    time.Duration // of another's lease
+	fence   int64         // 0: the caller does not hold it
+	left    time.Duration // of another consumer's lease
 	last    string        // the ID of the outbox's last record
 	members []string      // the group's consumers
 	err     error
 }
 
-// leases looks at the leases of all shards, of which each may be on a node of its own, for at
+// leases reads the leases of all shards concurrently, since each may be on another node, for at
 // most a third of a lease.
 func (r *consuming) leases(ctx context.Context) []lease {
 	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
@@ -148,7 +148,7 @@ func readLease(a ground.ShardAnswer) lease {
 	return l
 }
 
-// claim takes the lease of a shard that is free or its own, with a fence that is higher than least.
+// claim takes the lease of a shard that is free or the caller's, with a fence higher than least.
 func (r *consuming) claim(ctx context.Context, shard int, least int64) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
 	defer cancel()
@@ -168,13 +168,13 @@ func (r *consuming) drop(ctx context.Context, shard int) error {
 		r.e.g.Scripts.Lease.Run(ctx, r.e.g.Vital, r.e.g.Keys.Declared(shard), r.leaseArgs(leaseDrop, 0)...).Err())
 }
 
-// leave gives all leases back and says that this consumer is none any more. Where Redis does not
-// hear it, they run out.
+// leave gives all leases back and removes this consumer from the group's members. If Redis does not
+// answer, they expire.
 func (r *consuming) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
 	defer cancel()
 	answers := r.e.g.Shards(ctx, r.e.g.Vital, r.e.g.Scripts.Lease, func(int) []any { return r.leaseArgs(leaseLeave, 0) })
 	if err := ground.Failures("give back leases", answers); err != nil {
-		r.e.g.Opts.Logger.Debug("a consumer could not give its leases back; they run out", "group", r.c.o.Group, "error", err)
+		r.e.g.Opts.Logger.Debug("cannot give the leases back; they expire", "group", r.c.o.Group, "error", err)
 	}
 }

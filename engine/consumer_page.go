@@ -12,16 +12,16 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 )
 
-// A page is what consume.lua answers a reader.
+// A page is consume.lua's answer to a reader.
 type page struct {
 	verdict string
-	from    string // the ID after which it begins
+	from    string // the page begins after this ID
 	records []OutboxRecord
-	history string // of the Redis that it is from
+	history string // of the Redis that sent it
 }
 
-// page acknowledges a position that is stored, and reads what follows it. A shard that has forgotten
-// the group is told it again.
+// page acknowledges a stored position, and reads the records after it. If the shard has forgotten
+// the group, page declares it again.
 func (r *shardReader) page(ctx context.Context, at position) (page, error) {
 	for {
 		before, err := r.history(ctx, r.shard)
@@ -46,7 +46,7 @@ func (r *shardReader) page(ctx context.Context, at position) (page, error) {
 		if err != nil {
 			return page{}, err
 		}
-		if before != after { // either may be what answered
+		if before != after { // either of the two may have answered
 			continue
 		}
 		p := page{verdict: answer[0], from: answer[1], history: after}
@@ -60,8 +60,8 @@ func (r *shardReader) page(ctx context.Context, at position) (page, error) {
 	}
 }
 
-// declare declares the group in a shard that does not know it: from the beginning of what the
-// shard's log has where there was a reader before, since then Redis forgot the group.
+// declare declares the group in a shard that does not know it. If a reader has stored a position
+// before, Redis has forgotten the group: the outbox then begins with all that the shard's log has.
 func (r *shardReader) declare(ctx context.Context, at position) error {
 	if err := r.notDropped(ctx); err != nil {
 		return err
@@ -76,11 +76,11 @@ func (r *shardReader) declare(ctx context.Context, at position) error {
 	if err := r.e.g.Redis.HSet(ctx, r.e.g.Keys.Schema(), "group:"+r.c.o.Group, 1).Err(); err != nil {
 		return ground.Failure("declare group "+r.c.o.Group, err)
 	}
-	// DropGroup says so first, and takes the group out of the shards then: either it has seen
-	// what is declared here, or its word is seen here.
+	// DropGroup first marks the group dropped, and then deletes it from the shards. So either
+	// DropGroup deletes this declaration, or the mark shows here.
 	err := r.notDropped(ctx)
 	if err != nil {
-		_ = r.e.dropGroup(context.WithoutCancel(ctx), r.c.o.Group) // what is left over holds no other group's records back for long: the cap
+		_ = r.e.dropGroup(context.WithoutCancel(ctx), r.c.o.Group) // if this fails, the cap bounds what the leftover group holds back
 	}
 	return err
 }
@@ -90,15 +90,15 @@ func (r *shardReader) notDropped(ctx context.Context) error {
 	if err == nil && dropped {
 		return ErrGroupDropped
 	}
-	return ground.Failure("see whether group "+r.c.o.Group+" was dropped", err)
+	return ground.Failure("check whether group "+r.c.o.Group+" was dropped", err)
 }
 
-// historyFresh is for how long a server is taken to be the one it was while no connection was
-// made anew.
+// historyFresh is how long a server's history is taken as unchanged while no new connection is
+// made.
 const historyFresh = time.Second
 
-// knownHistories are the histories of the servers behind the shards, as last asked: of the one
-// server under 0, on a Cluster by shard.
+// knownHistories are the last known histories of the servers behind the shards: on a Cluster by
+// shard, otherwise of the one server under 0.
 type knownHistories struct {
 	mu sync.Mutex
 	of map[int]knownHistory
@@ -106,12 +106,12 @@ type knownHistories struct {
 
 type knownHistory struct {
 	history string
-	made    uint64 // how many connections had been made before it was asked
+	made    uint64 // how many connections there had been before the query
 	asked   time.Time
 }
 
-// history is Engine.History of the Redis that holds a shard. A restart or a failover in between makes
-// new connections, so a Redis is asked again after each, and every second while it is read.
+// history is Engine.History of the Redis that holds a shard. A restart or a failover causes new
+// connections, so history asks again after each new connection, and at least every second.
 func (r *consuming) history(ctx context.Context, shard int) (string, error) {
 	server := 0
 	if r.e.g.Cluster() {
@@ -125,7 +125,7 @@ func (r *consuming) history(ctx context.Context, shard int) (string, error) {
 	k := knownHistory{made: r.e.g.Connections.Made(), asked: time.Now()}
 	id, err := r.e.g.IdentityOf(ctx, r.e.g.Blocking, shard)
 	if err != nil {
-		return "", ground.Failure("ask Redis who it is", err)
+		return "", ground.Failure("ask Redis for its identity", err)
 	}
 	if k.history = id; id != "" && id != ground.Embedded {
 		sum := sha256.Sum256([]byte(id))

@@ -17,17 +17,17 @@ type shardReader struct {
 	*consuming
 	shard     int
 	fence     int64
-	installed bool // the store knows the fence
+	installed bool // the store has stored the fence
 
 	lost    context.CancelCauseFunc
-	expiry  *time.Timer   // loses the lease when it is not renewed
+	expiry  *time.Timer   // ends the reader when its lease is not renewed
 	leave   func()        // ends the reader after its batch
 	leaving chan struct{} // closed by leave
 	more    chan struct{} // has an element when there may be something to read
 	at      atomic.Pointer[string]
 }
 
-// read starts a reader with a lease that lasts until a time.
+// read starts a reader whose lease lasts until the given time.
 func (r *consuming) read(ctx context.Context, shard int, fence int64, until time.Time) *shardReader {
 	reader := &shardReader{consuming: r, shard: shard, fence: fence, leaving: make(chan struct{}), more: make(chan struct{}, 1)}
 	ctx, reader.lost = context.WithCancelCause(ctx)
@@ -43,12 +43,13 @@ func (r *consuming) read(ctx context.Context, shard int, fence int64, until time
 	return reader
 }
 
-// told takes a look at the reader's lease, which lasts until a time if it is still its own.
+// told updates the reader with its lease as Redis has it. If the reader still holds it, it lasts
+// until the given time.
 func (r *shardReader) told(l lease, until time.Time) {
 	switch {
 	case errors.Is(l.err, ErrOutOfMemory):
-		// Redis has no room for anybody's lease: nobody can take the shard, and reading on is
-		// what makes room.
+		// Redis is full, so no consumer can renew or take a lease. Nobody else can take the shard,
+		// and reading on lets Redis free the outbox's memory.
 		r.expiry.Reset(time.Until(until))
 	case l.err != nil:
 	case l.fence == 0:
@@ -61,7 +62,7 @@ func (r *shardReader) told(l lease, until time.Time) {
 	}
 }
 
-// isLeaving tells whether the reader ends after its batch.
+// isLeaving reports whether the reader ends after its present batch.
 func (r *shardReader) isLeaving() bool {
 	select {
 	case <-r.leaving:
@@ -85,7 +86,7 @@ func (r *shardReader) run(ctx context.Context) {
 	for {
 		err := r.readOn(ctx, func() {
 			if failing {
-				log.Info("the consumer reads on")
+				log.Info("the consumer reads again")
 			}
 			delay, failing = 0, false
 		})
@@ -94,17 +95,17 @@ func (r *shardReader) run(ctx context.Context) {
 			return
 		case err == nil:
 			if err := r.drop(ctx, r.shard); err != nil {
-				log.Debug("a lease was not given back; it runs out", "error", err)
+				log.Debug("cannot give the lease back; it expires", "error", err)
 			}
 			return
 		case errors.Is(err, ErrInvalid), errors.Is(err, ErrGroupDropped), errors.Is(err, ErrClosed):
 			r.end(err)
 			return
 		case errors.Is(err, ErrFenced) && delay == 0:
-			log.Debug("the store knows another reader; its place is read again")
+			log.Debug("the store has another reader's place; the reader reads it again")
 		case !failing:
 			failing = true
-			log.Warn("the consumer cannot read on; it tries again", "error", err)
+			log.Warn("the consumer cannot read; it tries again", "error", err)
 		}
 		delay = min(max(2*delay, 10*time.Millisecond), time.Second)
 		select {
@@ -116,8 +117,8 @@ func (r *shardReader) run(ctx context.Context) {
 	}
 }
 
-// readOn takes the shard over in the store, and hands batches over until an error, or, without
-// one, until the reader is to leave. well is called after each that was stored.
+// readOn takes the shard over in the store, and hands batches over until an error, or until the
+// reader is to leave, which returns nil. It calls well after each stored batch.
 func (r *shardReader) readOn(ctx context.Context, well func()) error {
 	text, err := r.takeOver(ctx)
 	if err != nil {
@@ -156,8 +157,8 @@ func (r *shardReader) readOn(ctx context.Context, well func()) error {
 	}
 }
 
-// takeOver asks the store for the shard's position, after which no reader with a lower fence
-// can store anything.
+// takeOver asks the store for the shard's position. After that, the store refuses readers with a
+// lower fence.
 func (r *shardReader) takeOver(ctx context.Context) (OutboxPosition, error) {
 	place, err := r.store.Place(ctx, r.shard)
 	if err != nil {
@@ -166,7 +167,7 @@ func (r *shardReader) takeOver(ctx context.Context) (OutboxPosition, error) {
 	if _, err := parsePosition(place.Position); err != nil {
 		return "", fmt.Errorf("shard %d: %w", r.shard, err)
 	}
-	// A Redis that was restored knows lower fences than the store does.
+	// A Redis that was restored has lower fences than the store.
 	if place.Fence >= r.fence && !r.installed {
 		if r.fence, err = r.claim(ctx, r.shard, place.Fence); err != nil {
 			return "", err
@@ -182,7 +183,7 @@ func (r *shardReader) takeOver(ctx context.Context) (OutboxPosition, error) {
 	return place.Position, nil
 }
 
-// batch makes a batch of a page that follows a position.
+// batch makes the OutboxBatch of a page that follows a position.
 func (r *shardReader) batch(after OutboxPosition, at position, p page) OutboxBatch {
 	b := OutboxBatch{Shard: r.shard, Fence: r.fence, After: after, Through: after, Records: p.records}
 	through := at
@@ -212,7 +213,7 @@ func (r *shardReader) batch(after OutboxPosition, at position, p page) OutboxBat
 	return b
 }
 
-// commit hands a batch to the store, again without each record that the store calls poison.
+// commit hands a batch to the store, and again without each record that the store calls poison.
 func (r *shardReader) commit(ctx context.Context, b OutboxBatch) error {
 	for {
 		err := r.store.Commit(ctx, b)

@@ -13,13 +13,13 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
-// An Engine is a process's access to jobs and topics. Its methods may be called
-// concurrently. Open makes one, Close ends it.
+// An Engine is a process's access to jobs and topics. Its methods may be called concurrently. Open
+// returns one, Close ends it.
 type Engine struct {
 	g  *ground.Ground
 	rt *runtime.Runtime
 	st *stream.Stream
-	// lingering are reads that wait in Redis for a consumer that has ended.
+	// lingering are a consumer's reads that still block in Redis after the consumer has ended.
 	lingering lingering
 
 	closing sync.Once
@@ -29,15 +29,14 @@ func init() {
 	ground.PartsOf = func(engine any) (ground.Parts, bool) {
 		e, ok := engine.(*Engine)
 		if e == nil {
-			e = &Engine{} // has none
+			e = &Engine{} // an Engine that Open did not return
 		}
 		return ground.Parts{Runtime: e.rt, Stream: e.st}, ok
 	}
 }
 
-// Open connects to Redis, checks that it keeps what it is given, and lays the
-// namespace out or checks that it matches. Errors to branch on: ErrInvalid,
-// ErrUnreachable, ErrSchema, ErrEviction.
+// Open connects to Redis, checks that Redis does not evict keys, and creates the namespace or
+// checks that it matches. Errors to branch on: ErrInvalid, ErrUnreachable, ErrSchema, ErrEviction.
 func Open(ctx context.Context, o Options) (*Engine, error) {
 	o = o.Defaults()
 	if err := o.Validate(); err != nil {
@@ -60,9 +59,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return &Engine{g: g, rt: runtime.New(g), st: stream.New(g)}, nil
 }
 
-// Close waits for commits that were taken, and closes all connections. Children of jobs that have
-// not followed their parent yet are left to the workers' reconcilers. Iterators
-// of Follow end with ErrClosed. It may be called more than once.
+// Close waits for commits in progress, and closes all connections. A canceled, paused or resumed
+// job may have children that have not followed it yet; workers' reconcilers finish that. Iterators
+// of Follow end with ErrClosed. Close may be called more than once.
 func (e *Engine) Close() error {
 	var err error
 	e.closing.Do(func() {

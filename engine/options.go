@@ -13,106 +13,100 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// Options say which Redis an Engine uses and what it keeps there. The zero value
-// works: a Redis on 127.0.0.1:6379 and the defaults below. Processes that share a
-// namespace must agree on Shards, which Open checks; the other bounds are applied
-// by whoever writes, so let them agree too.
+// Options say which Redis an Engine uses and what it keeps there. The zero value works: a Redis on
+// 127.0.0.1:6379 and the defaults below. Processes that share a namespace must agree on Shards,
+// which Open checks. They should agree on the other bounds too: each process applies its own when
+// it writes.
 type Options struct {
-	// URL names the Redis, in a form that ParseURL takes. Defaults to
+	// URL is the address of Redis, in a form that ParseURL accepts. Defaults to
 	// "redis://127.0.0.1:6379/0".
 	URL string
 
-	// Redis replaces URL with the client's own options, for what a URL cannot say.
-	// Open overwrites ContextTimeoutEnabled, DisableIdentity and
-	// MaintNotificationsConfig.
+	// Redis replaces URL with the client's own options, for settings that a URL cannot express.
+	// Open overwrites ContextTimeoutEnabled, DisableIdentity and MaintNotificationsConfig.
 	Redis *redis.UniversalOptions
 
-	// Namespace is the prefix of every key, so that several installations share a
-	// Redis: [a-z][a-z0-9-]{0,31}. asynq's own keys are not under it, but its queues
-	// are named for it, see QueueName. Defaults to DefaultNamespace.
+	// Namespace is the prefix of every key, so several installations can share a Redis:
+	// [a-z][a-z0-9-]{0,31}. asynq's own keys are not under it, but the names of its queues contain
+	// it, see QueueName. Defaults to DefaultNamespace.
 	Namespace string
 
-	// Shards is the number of slices of the key space, from 1 to 100. It is fixed
-	// by the first process that opens the namespace. Defaults to 16.
+	// Shards is the number of slices of the key space, from 1 to 100. The first process that opens
+	// the namespace fixes it. Defaults to 16.
 	Shards int
 
-	// Retention is how long an ended job can be looked up, from 1 minute to 10
-	// years. Defaults to 7 days.
+	// Retention is how long Redis keeps an ended job, from 1 minute to 10 years. Defaults to 7
+	// days.
 	Retention time.Duration
 
-	// RetryFailed and RetrySucceeded are how long an ended job can be tried again, one
-	// that failed or was canceled and one that succeeded: its payload and its checkpoint
-	// are kept for that long, and no longer than Retention. From 1 minute to 10 years.
-	// Default to 7 days and 1 day.
+	// RetryFailed and RetrySucceeded are how long an ended job can be tried again: one that failed
+	// or was canceled, and one that succeeded. Redis keeps its payload and its checkpoint for that
+	// long, but no longer than Retention. From 1 minute to 10 years. Default to 7 days and 1 day.
 	RetryFailed    time.Duration
 	RetrySucceeded time.Duration
 
-	// TopicEntries and TopicBytes bound a topic's stream: the records that it
-	// holds and the sum of their JSON. At least 10 and 64 KiB. A reader that was
-	// away for longer than the stream reaches back is told so and gets a snapshot.
-	// Default to 5,000 and 1 MiB.
+	// TopicEntries and TopicBytes bound a topic's stream: its number of records and the sum of
+	// their JSON in bytes. At least 10 and 64 KiB. A reader whose cursor is older than the stream
+	// gets a snapshot and the reason. Default to 5,000 and 1 MiB.
 	TopicEntries int
 	TopicBytes   int
 
-	// TopicTTL is how long the stream of an idle topic stays, from 1 minute on; its
-	// head stays 30 days longer. Defaults to 7 days.
+	// TopicTTL is how long Redis keeps the stream of an idle topic, from 1 minute on. It keeps the
+	// topic's head 30 days longer. Defaults to 7 days.
 	TopicTTL time.Duration
 
-	// LogAge, LogEntries and LogBytes bound a shard's log, which only has to outlast a
-	// pause of whoever tails it; LogBytes is the sum of the records' JSON. From 1
-	// second, 100 entries and 1 MiB on. Default to 60 seconds, 20,000 and 32 MiB.
+	// LogAge, LogEntries and LogBytes bound a shard's log, which has to outlast a pause of the
+	// processes that tail it. LogBytes is the sum of the records' JSON. From 1 second, 100 entries
+	// and 1 MiB on. Default to 60 seconds, 20,000 and 32 MiB.
 	LogAge     time.Duration
 	LogEntries int
 	LogBytes   int
 
-	// OutboxEntries and OutboxBytes are the cap of a shard's outbox, from 1,000 and 1
-	// MiB on; OutboxBytes is the sum of the records' JSON. At the cap the oldest records
-	// go, counted, although a consumer group has not read them. Default to 1,000,000 and
-	// 1 GiB.
+	// OutboxEntries and OutboxBytes are the cap of a shard's outbox, from 1,000 and 1 MiB on;
+	// OutboxBytes is the sum of the records' JSON. At the cap Redis drops the oldest records, and
+	// counts them, even if a consumer group has not read them. Default to 1,000,000 and 1 GiB.
 	OutboxEntries int
 	OutboxBytes   int
 
-	// TopicJobs is how many live jobs a topic may have, children and those whose input
-	// arrives included, from 100 to 10,000,000; adopted ones count and are never refused.
-	// One more is refused with ErrLimit. Defaults to 250,000, which are two fan-outs of the
-	// largest kind with room beside them.
+	// TopicJobs is how many live jobs a topic may have, including children and jobs whose input
+	// arrives, from 100 to 10,000,000. Adopted jobs count but are never refused. Enqueue refuses a
+	// job beyond that with ErrLimit. Defaults to 250,000, which is more than two fan-outs of the
+	// largest size.
 	TopicJobs int
 
-	// QueueNames is how many queues there may be before a job that names another one is
-	// refused with ErrLimit, from 1 to 10,000. Those that workers serve are never refused.
-	// Defaults to 100.
+	// QueueNames is how many queues there may be, from 1 to 10,000. Enqueue refuses a job that
+	// would add another one with ErrLimit. It never refuses a queue that a worker serves. Defaults
+	// to 100.
 	QueueNames int
 
-	// ScheduleJobs is how many jobs a schedule may leave waiting, from 1 to 1,000: while so
-	// many of its jobs are queued, retrying or paused, a tick makes none, and the schedule
-	// says so. Defaults to 10.
+	// ScheduleJobs is how many of a schedule's jobs may wait, from 1 to 1,000. While that many are
+	// queued, retrying or paused, a tick creates no job, and the schedule's Err says so. Defaults
+	// to 10.
 	ScheduleJobs int
 
-	// WaitReplicas asks this many replicas to acknowledge each batch that holds a
-	// milestone (Redis WAIT), for at most WaitTimeout. A batch that fewer
-	// acknowledged stands, and is answered with ErrUnreplicated. From 0, which does
-	// not wait, to 10; not on Redis Cluster. Default to 0 and 1 second;
-	// WaitTimeout is at most 2 seconds and half of CommitTimeout, or a commit without
-	// its replicas would look unreachable.
+	// WaitReplicas is how many replicas must acknowledge each batch that holds a milestone (Redis
+	// WAIT), within WaitTimeout. A batch that fewer replicas acknowledge is committed, and its
+	// callers get ErrUnreplicated. From 0, which does not wait, to 10; not on Redis Cluster.
+	// WaitTimeout is at most 2 seconds and half of CommitTimeout; otherwise a commit whose replicas
+	// are away would look unreachable. Default to 0 and 1 second.
 	WaitReplicas int
 	WaitTimeout  time.Duration
 
-	// CommitTimeout is how long one call of the commit script may take, retries of
-	// the client included, before it is answered with ErrUnreachable, and how long a
-	// call such as Enqueue waits while Redis Cluster moves a slot. From 100
-	// milliseconds on. Defaults to 5 seconds.
+	// CommitTimeout is how long one call of the commit script may take, including the client's
+	// retries, before its callers get ErrUnreachable. It is also how long a call such as Enqueue
+	// waits while Redis Cluster moves a slot. From 100 milliseconds on. Defaults to 5 seconds.
 	CommitTimeout time.Duration
 
-	// Logger hears of what no caller can be told, at most 16 KiB of text a line. Defaults to
+	// Logger gets what no call can return to its caller, at most 16 KiB of text a line. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
 }
 
-// DefaultNamespace is the namespace of Options that name none.
+// DefaultNamespace is the namespace of Options without one.
 const DefaultNamespace = ground.DefaultNamespace
 
-// An OptionError says which field of Options, or of another struct, has a value that it does
-// not take, and its bounds. It wraps ErrInvalid.
+// An OptionError says which field of Options, or of another struct, is out of bounds, its value and
+// the bounds. It wraps ErrInvalid.
 type OptionError = option.Error
 
 var namespaceForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
@@ -145,8 +139,8 @@ func (o Options) Defaults() Options {
 	return o
 }
 
-// Validate checks o as Defaults completes it. Its error joins an *OptionError for each
-// field that is out of bounds, and wraps ErrInvalid.
+// Validate checks o with its defaults set. Its error joins an *OptionError for each field that is
+// out of bounds, and wraps ErrInvalid.
 func (o Options) Validate() error {
 	o = o.Defaults()
 	if !namespaceForm.MatchString(o.Namespace) {
@@ -154,7 +148,7 @@ func (o Options) Validate() error {
 	}
 	longest := time.Minute
 	if o.WaitReplicas > 0 {
-		// Beyond that, the client or the commit would give up before the wait does.
+		// With a longer WaitTimeout, the client or the commit would give up before the wait ends.
 		longest = min(2*time.Second, o.CommitTimeout/2)
 	}
 	return errors.Join(

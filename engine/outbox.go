@@ -11,17 +11,17 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// The outbox of a shard holds its milestones and notifications for readers that
-// must not miss one, such as an archive: consumer groups of a Redis stream. It is
-// written only while a group is declared, and an entry stays until every declared
-// group has acknowledged it.
+// A shard's outbox is a Redis stream of its milestones and notifications, for readers that must not
+// miss one, such as an archive. Such a reader declares a consumer group. Commits write the outbox
+// only while a group is declared, and an entry stays until every declared group has acknowledged
+// it.
 
-// DeclareGroup makes a consumer group of the outbox, on every shard: it is given
-// everything that is committed after DeclareGroup has returned, and nothing is
-// trimmed that it has not acknowledged. A group that stops reading therefore holds
-// records back, up to Options.OutboxEntries a shard. Declaring it again is no error.
-// The name has the form of a job's type. A Consumer reads it. Errors to branch on: ErrInvalid,
-// ErrUnreachable; after the latter some shards may have it: declare it again.
+// DeclareGroup creates a consumer group of the outbox in every shard. The group gets everything
+// that is committed after DeclareGroup has returned, and Redis keeps each record until the group
+// has acknowledged it. A group that stops reading therefore holds records back, up to
+// Options.OutboxEntries a shard. Declaring a group again is no error. The name has the form of a
+// job's type. A Consumer reads the group. Errors to branch on: ErrInvalid, ErrUnreachable; after
+// the latter some shards may have the group: declare it again.
 func (e *Engine) DeclareGroup(ctx context.Context, name string) error {
 	if err := wire.CheckName("group", name); err != nil {
 		return err
@@ -36,11 +36,11 @@ func (e *Engine) DeclareGroup(ctx context.Context, name string) error {
 	return err
 }
 
-// DropGroup takes a group away, with what it has not acknowledged and what was set aside for it.
-// Its consumers end with ErrGroupDropped. Dropping one that is not declared is no error. Its
-// error wraps ErrUnreachable.
+// DropGroup deletes a group, what it has not acknowledged, and the records that it set aside. Its
+// consumers end with ErrGroupDropped. Dropping an undeclared group is no error. Its error wraps
+// ErrUnreachable.
 func (e *Engine) DropGroup(ctx context.Context, name string) error {
-	// First, so that no consumer takes it for one that Redis has forgotten.
+	// This comes first, so that no consumer thinks that Redis has forgotten the group.
 	if err := e.g.Redis.HSet(ctx, e.g.Keys.Schema(), "dropped:"+name, 1).Err(); err != nil {
 		return ground.Failure("drop group "+name, err)
 	}
@@ -70,16 +70,16 @@ func (e *Engine) Groups(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// TrimOutbox drops what every declared group has acknowledged, and returns how many
-// records that were. Consumers call it as they acknowledge; while one of the declared
-// groups is missing from Redis nothing is dropped. Its error wraps ErrUnreachable.
+// TrimOutbox deletes the records that every declared group has acknowledged, and returns their
+// number. Consumers do so as they acknowledge. While Redis lacks one of the declared groups,
+// TrimOutbox deletes nothing. Its error wraps ErrUnreachable.
 func (e *Engine) TrimOutbox(ctx context.Context) (int, error) {
 	return e.onOutboxes(ctx, "trim", "")
 }
 
-// OutboxKey names a shard's outbox, a stream whose entries hold the fields t
-// (topic), i (record ID), p (its predecessor's) and r (record), for tools to read
-// with XREADGROUP. Programs read it with a Consumer.
+// OutboxKey is the key of a shard's outbox, a stream whose entries have the fields t (topic), i
+// (record ID), p (ID of the record before it) and r (record). It is for tools that use XREADGROUP.
+// Programs use a Consumer.
 func (e *Engine) OutboxKey(shard int) string { return e.g.Keys.Out(shard) }
 
 func (e *Engine) onOutboxes(ctx context.Context, what, group string) (int, error) {

@@ -9,20 +9,20 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// The types that travel are package wire's, where their fields are documented.
+// These types travel. Package wire declares them and documents their fields.
 type (
-	// A Topic says whom records are for, such as "user:42".
+	// A Topic names the audience of records, such as "user:42".
 	Topic = wire.Topic
-	// A JobID names a job, and the shard that holds it.
+	// A JobID identifies a job, and the shard that holds it.
 	JobID = wire.JobID
 	// A Cursor is the ID of the last record that a reader of a topic holds.
 	Cursor = wire.Cursor
 
 	// A Spec is a job to be enqueued.
 	Spec = wire.Spec
-	// A KeyLife says how long a Spec's Key gives the job that it has made.
+	// A KeyLife says how long a Spec's Key returns the job that it created.
 	KeyLife = wire.KeyLife
-	// Enqueued is what Enqueue and Retry answer.
+	// Enqueued is what Enqueue and Retry return.
 	Enqueued = wire.Enqueued
 	// RetryQuery says how an ended job is tried again.
 	RetryQuery = wire.RetryQuery
@@ -41,7 +41,7 @@ type (
 	JobError = wire.JobError
 	// A View is a job as JSON.
 	View = wire.View
-	// JobsQuery says which of a topic's jobs are wanted.
+	// JobsQuery selects jobs of a topic, by pages.
 	JobsQuery = wire.JobsQuery
 	// A Filter selects jobs, and records of jobs.
 	Filter = wire.Filter
@@ -50,7 +50,7 @@ type (
 
 	// A Snapshot is the present state of a topic's jobs.
 	Snapshot = stream.Snapshot
-	// A Child is a job that a run makes for a part of its own work.
+	// A Child is a job that a run creates for a part of its own work.
 	Child = runtime.Child
 
 	// A Record is one immutable fact in a topic's stream.
@@ -73,16 +73,16 @@ type (
 
 	// A Schedule makes a job each time it ticks.
 	Schedule = wire.Schedule
-	// A Scheduled is a schedule and where it stands.
+	// A Scheduled is a schedule and its state.
 	Scheduled = wire.Scheduled
-	// A MissedPolicy says what becomes of the ticks for which no worker was there.
+	// A MissedPolicy says what happens to ticks missed while no worker ran.
 	MissedPolicy = wire.MissedPolicy
 )
 
-// Beginning is the cursor of a reader that holds nothing.
+// Beginning is the cursor of a reader without records.
 const Beginning = wire.Beginning
 
-// NoParent is the Parent of a Filter for jobs that are no children.
+// NoParent is the Parent of a Filter that selects jobs without a parent.
 const NoParent = wire.NoParent
 
 // The states of a job.
@@ -98,8 +98,8 @@ const (
 	Canceled  = wire.Canceled
 )
 
-// The types of records. JobProgress and JobCheckpoint are ticks: a later one of
-// the same job replaces them. All others are milestones, or notifications.
+// The types of records. JobProgress and JobCheckpoint are ticks: a later record of the same job
+// replaces them. All others are milestones, or notifications.
 const (
 	JobReceiving        = wire.JobReceiving
 	JobQueued           = wire.JobQueued
@@ -139,8 +139,8 @@ const (
 	CodeUploadVoid    = wire.CodeUploadVoid
 )
 
-// The kinds of updates, the verdicts, and Fresh, the reason of the snapshot that a reader without
-// a cursor begins with.
+// The kinds of updates, the verdicts, and Fresh, the reason of the snapshot for a reader without a
+// cursor.
 const (
 	UpdateRecord      = wire.UpdateRecord
 	UpdateSnapshot    = wire.UpdateSnapshot
@@ -153,14 +153,14 @@ const (
 	Fresh     = wire.Fresh
 )
 
-// The lives of a key that are shorter than its job is kept: until the job fails or is canceled,
-// and until it ends in any way.
+// The shorter lives of a key: until the job fails or is canceled, and until it ends in any way. The
+// zero KeyLife lasts as long as the job is kept.
 const (
 	KeyUntilFailed = wire.KeyUntilFailed
 	KeyWhileLive   = wire.KeyWhileLive
 )
 
-// What becomes of ticks that no worker was there for: none, one or all of them make jobs.
+// What happens to ticks missed while no worker ran: none, one or all of them create jobs.
 const (
 	MissedSkip   = wire.MissedSkip
 	MissedLatest = wire.MissedLatest
@@ -187,7 +187,7 @@ const (
 
 	DefaultQueue       = wire.DefaultQueue
 	DefaultMaxAttempts = wire.DefaultMaxAttempts
-	// ScheduleLabel is the label of a job that names the schedule that made it.
+	// ScheduleLabel is the label that names the schedule that created a job.
 	ScheduleLabel = wire.ScheduleLabel
 	// TopicForm says in words what form a Topic has.
 	TopicForm = wire.TopicForm
@@ -212,18 +212,17 @@ var (
 
 	// ErrClosed: the engine was closed.
 	ErrClosed = ground.ErrClosed
-	// ErrSchema: the namespace was laid out by another version of Tidemark, or with another
-	// number of shards. Nothing was changed.
+	// ErrSchema: another version of Tidemark created the namespace, or with another number of
+	// shards. Open has changed nothing.
 	ErrSchema = ground.ErrSchema
-	// ErrEviction: Redis may throw keys away, and with them jobs.
+	// ErrEviction: Redis is configured to evict keys, and would lose jobs.
 	ErrEviction = ground.ErrEviction
 )
 
 // ParseTopic checks the form of s. Its error wraps ErrInvalidTopic.
 func ParseTopic(s string) (Topic, error) { return wire.ParseTopic(s) }
 
-// ParseJobID checks the form of s, not that there is such a job. Its error wraps
-// ErrInvalidJobID.
+// ParseJobID checks the form of s, not whether the job exists. Its error wraps ErrInvalidJobID.
 func ParseJobID(s string) (JobID, error) { return wire.ParseJobID(s) }
 
 // ParseCursor checks the form of s. Its error wraps ErrInvalidCursor.
@@ -235,7 +234,7 @@ func CheckQueue(name string) error { return wire.CheckQueue(name) }
 // CheckScheduleName checks the name of a schedule. Its error wraps ErrInvalid.
 func CheckScheduleName(name string) error { return wire.CheckScheduleName(name) }
 
-// ParseURL reads the address of a Redis:
+// ParseURL parses the address of a Redis:
 //
 //	redis://[user:password@]host[:port][/db]                       one server
 //	rediss://…                                                     the same over TLS
@@ -243,7 +242,6 @@ func CheckScheduleName(name string) error { return wire.CheckScheduleName(name) 
 //	redis+sentinel://[user:password@]host:port[,host:port…]/master[/db]
 //	redis+cluster://[user:password@]host:port[,host:port…]
 //
-// The last two take rediss+… for TLS. Client settings, such as pool_size, may
-// follow as a query in the forms for one server. Its error wraps ErrInvalid, and
-// never shows the password.
+// For TLS, use rediss+sentinel and rediss+cluster. Settings of the client, such as pool_size, may
+// follow as a query, as with one server. Its error wraps ErrInvalid, and never shows the password.
 func ParseURL(address string) (*redis.UniversalOptions, error) { return ground.ParseURL(address) }
