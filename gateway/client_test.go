@@ -82,8 +82,17 @@ func (c *client) send(text string) {
 
 func (c *client) subscribe(sid string, topic engine.Topic, after engine.Cursor, job engine.JobID) *held {
 	c.t.Helper()
+	return c.subscribeTo(sid, topic, after, engine.Filter{Job: job})
+}
+
+func (c *client) subscribeTo(sid string, topic engine.Topic, after engine.Cursor, f engine.Filter) *held {
+	c.t.Helper()
 	c.subs[sid] = &held{cursor: after, jobs: map[engine.JobID]engine.Job{}}
-	c.send(fmt.Sprintf(`{"type":"subscribe","sid":%q,"topic":%q,"after":%q,"job":%q}`, sid, topic, after, job))
+	filter, err := json.Marshal(f)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.send(fmt.Sprintf(`{"type":"subscribe","sid":%q,"topic":%q,"after":%q,"filter":%s}`, sid, topic, after, filter))
 	return c.subs[sid]
 }
 

@@ -62,12 +62,16 @@ func TestFramesThatAreAnsweredWithAnError(t *testing.T) {
 	for _, q := range []struct{ name, text, want string }{
 		{"malformed topic", `{"type":"subscribe","sid":"1","topic":"user"}`, "invalid"},
 		{"malformed cursor", `{"type":"subscribe","sid":"1","topic":"user:42","after":"yesterday"}`, "invalid"},
-		{"malformed job", `{"type":"subscribe","sid":"1","topic":"user:42","job":"7"}`, "invalid"},
+		{"malformed job", `{"type":"subscribe","sid":"1","topic":"user:42","filter":{"job":"7"}}`, "invalid"},
+		{"job beside the filter", fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"user:42","job":%q}`, mine), "invalid"},
+		{"filter of no state", `{"type":"subscribe","sid":"1","topic":"user:42","filter":{"state":"done"}}`, "invalid"},
+		{"unknown filter", `{"type":"subscribe","sid":"1","topic":"user:42","filter":{"q":"text"}}`, "invalid"},
+		{"filter that is no object", `{"type":"subscribe","sid":"1","topic":"user:42","filter":"state=failed"}`, "invalid"},
 		{"foreign topic", `{"type":"subscribe","sid":"1","topic":"user:43"}`, "forbidden"},
 		{"unknown topic", `{"type":"subscribe","sid":"1","topic":"user:nobody"}`, "forbidden"},
-		{"unknown job", fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"user:42","job":%q}`, unknown), "not_found"},
-		{"foreign job", fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"user:42","job":%q}`, foreign), "not_found"},
-		{"foreign job from a cursor", fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"user:42","after":"0-0","job":%q}`, foreign), "not_found"},
+		{"unknown job", fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"user:42","filter":{"job":%q}}`, unknown), "not_found"},
+		{"foreign job", fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"user:42","filter":{"job":%q}}`, foreign), "not_found"},
+		{"foreign job from a cursor", fmt.Sprintf(`{"type":"subscribe","sid":"1","topic":"user:42","after":"0-0","filter":{"job":%q}}`, foreign), "not_found"},
 	} {
 		c.send(q.text)
 		if f := c.read(); f.Type != "error" || f.Sid != "1" || f.Code != q.want || f.Message == "" {

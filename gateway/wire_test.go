@@ -110,7 +110,7 @@ func TestWire(t *testing.T) {
 	hear("records")
 	say(`{"type":"subscribe","sid":"b \"2\"","topic":"user:42","after":"` + string(first) + `"}`)
 	hear("live")
-	say(`{"type":"subscribe","sid":"c","topic":"user:42","after":"1-1","job":"` + string(p.job) + `"}`)
+	say(`{"type":"subscribe","sid":"c","topic":"user:42","after":"1-1","filter":{"job":"` + string(p.job) + `"}}`)
 	hear("live")
 	say(`{"type":"subscribe","sid":"d","topic":"user:43"}`)
 	hear("error")

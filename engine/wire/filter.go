@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
 // A Filter selects jobs of a topic, and the records of those. All of its fields that are
@@ -131,7 +133,10 @@ func (f *Filter) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode((*plain)(f)); err != nil {
-		return fmt.Errorf("%w filter: %s", ErrInvalid, clip(err.Error(), 200))
+		if name := jsonerr.UnknownField(err); name != "" {
+			return fmt.Errorf("%w filter: unknown field %q", ErrInvalid, clip(name, 80))
+		}
+		return fmt.Errorf("%w filter: %s", ErrInvalid, clip(jsonerr.Why(err), 200))
 	}
 	return f.Validate()
 }

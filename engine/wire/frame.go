@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // A Frame is any message of a gateway over a WebSocket. docs/protocol.md says which type has
 // which fields; those that a type does not have are zero.
@@ -37,6 +40,20 @@ type Message struct {
 	SID   string `json:"sid,omitempty"`
 	Topic Topic  `json:"topic,omitempty"`
 	After Cursor `json:"after,omitempty"`
-	Job   JobID  `json:"job,omitempty"`
-	Limit int    `json:"limit,omitempty"`
+	// Filter is a Filter's JSON: where it is malformed the rest can still be read.
+	Filter json.RawMessage `json:"filter,omitempty"`
+	// Job once stood for Filter's. A subscribe with it is refused, so that it is not ignored.
+	Job   JobID `json:"job,omitempty"`
+	Limit int   `json:"limit,omitempty"`
+}
+
+// ReadFilter decodes the filter of a subscribe. Its error wraps ErrInvalid.
+func (m Message) ReadFilter() (f Filter, err error) {
+	if m.Job != "" {
+		return f, fmt.Errorf("%w job: want it in filter", ErrInvalid)
+	}
+	if m.Filter != nil {
+		err = json.Unmarshal(m.Filter, &f)
+	}
+	return f, err
 }

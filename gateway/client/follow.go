@@ -177,7 +177,14 @@ func (f *follower) connection(ctx context.Context) error {
 
 func (f *follower) subscribe(s *socket) error {
 	f.sid++
-	return s.write(wire.Message{Type: "subscribe", SID: strconv.Itoa(f.sid), Topic: f.query.Topic, After: f.cursor, Job: f.query.Filter.Job, Limit: f.query.Limit})
+	m := wire.Message{Type: "subscribe", SID: strconv.Itoa(f.sid), Topic: f.query.Topic, After: f.cursor, Limit: f.query.Limit}
+	if !f.query.Filter.IsZero() {
+		var err error
+		if m.Filter, err = json.Marshal(f.query.Filter); err != nil {
+			return err
+		}
+	}
+	return s.write(m)
 }
 
 // take hands a frame on. What does not fit the cursor is not: something is lost between.

@@ -19,33 +19,44 @@ func (a *app) jobsCommand() *cobra.Command {
 		Use:   "jobs",
 		Short: "List the topic's jobs",
 		Long: `List the topic's jobs: those that live, newest first, then those that have ended, last
-ended first. Children are left out unless --children is given: their parent counts them.`,
+ended first. Children are left out unless --children or --parent is given: their parent counts them.`,
 		Example: `  tidemark jobs
-  tidemark jobs --topic team:7 --limit 1000 --json | jq -r 'select(.state == "failed").id'`,
+  tidemark jobs --state failed --type export --label team=sales
+  tidemark jobs --topic team:7 --limit 1000 --state failed --json | jq -r .id`,
 		Args: cobra.NoArgs,
 	}
 	limit := cmd.Flags().Int("limit", 50, "the most jobs to list")
 	children := cmd.Flags().Bool("children", false, "list children of jobs as well")
+	filter := filterFlags(cmd)
 	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print each job as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if *limit < 1 {
 			return usage("--limit %d: want 1 or more", *limit)
 		}
+		f, err := filter()
+		if err != nil {
+			return err
+		}
+		left := !*children && f.Parent == ""
+		if left {
+			f.Parent = engine.NoParent
+		}
 		s, err := a.openStore(cmd)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, s.close()) }()
-		return a.list(cmd, s, *limit, *children, *asJSON)
+		return a.list(cmd, s, f, *limit, left, *asJSON)
 	}
 	return cmd
 }
 
-func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON bool) error {
+// list prints jobs that a filter selects; left says that it leaves children out.
+func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, left, asJSON bool) error {
 	var jobs []engine.Job
-	left, more := false, false
-	for q := (engine.JobsQuery{Limit: min(limit, 499) + 1}); !more; { // one more tells whether there are more
+	more, parents := false, false
+	for q := (engine.JobsQuery{Filter: f, Limit: min(limit, 499) + 1}); !more; { // one more tells whether there are more
 		page, err := s.store.Jobs(cmd.Context(), s.config.Topic, q)
 		if err != nil {
 			return err
@@ -55,17 +66,13 @@ func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON b
 			if err != nil {
 				return err
 			}
-			if j.Parent != "" && !children {
-				left, q.Limit = true, 500 // there may be thousands
-				continue
-			}
 			if more = len(jobs) == limit; more {
 				break
 			}
 			if asJSON {
 				fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
 			}
-			jobs = append(jobs, j)
+			jobs, parents = append(jobs, j), parents || j.Children != nil
 		}
 		if q.After = page.Next; q.After == "" {
 			break
@@ -73,6 +80,9 @@ func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON b
 	}
 	switch {
 	case asJSON:
+		return nil
+	case len(jobs) == 0 && !everything(f):
+		fmt.Fprintf(a.out, "No jobs of %s match.\n", s.config.Topic)
 		return nil
 	case len(jobs) == 0:
 		fmt.Fprintf(a.out, "No jobs of %s. Make one with \"tidemark analyze FILE\" or \"tidemark enqueue TYPE\", or name another topic with --topic.\n", s.config.Topic)
@@ -84,10 +94,16 @@ func (a *app) list(cmd *cobra.Command, s *session, limit int, children, asJSON b
 	if more {
 		fmt.Fprintf(a.err, "There are more; --limit %d shows them.\n", 10*limit)
 	}
-	if left {
+	if left && parents {
 		fmt.Fprintln(a.err, "Children of jobs are left out; --children lists them too.")
 	}
 	return nil
+}
+
+// everything reports whether a filter selects jobs whatever they are, but for children.
+func everything(f engine.Filter) bool {
+	f.Parent = ""
+	return f.IsZero()
 }
 
 func writeJobs(w io.Writer, jobs []engine.Job, now time.Time) error {

@@ -30,11 +30,13 @@ was canceled. Without, it goes on until it is interrupted.
   {"type":"interrupted","cursor":C,"error":E}           Redis or the server is away; it goes on by itself
 The id of a record, or C, is what --after takes.`,
 		Example: `  tidemark watch
+  tidemark watch --state running --label team=sales
   tidemark watch 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
   tidemark watch --json --after 0-0 | jq -r 'select(.type == "job.failed").job.error.message'`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	after := cmd.Flags().String("after", "", "begin behind the record with this `CURSOR`, 0-0 for all that there is, instead of with a snapshot")
+	filter := filterFlags(cmd)
 	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print records as lines of JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
@@ -44,8 +46,14 @@ The id of a record, or C, is what --after takes.`,
 				return fmt.Errorf("--after: %w", err)
 			}
 		}
+		if q.Filter, err = filter(); err != nil {
+			return err
+		}
 		var s *session
 		if len(args) == 1 {
+			if !q.Filter.IsZero() {
+				return usage("flags that select jobs go without a JOB")
+			}
 			q.Filter.Job = engine.JobID(args[0])
 			s, err = a.openJob(cmd, args[0])
 		} else {

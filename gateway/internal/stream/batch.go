@@ -13,8 +13,6 @@ type batch struct {
 	entries []engine.Entry
 	bytes   int
 
-	jobs []engine.JobID // of entries, when a subscription has asked for one
-
 	first, n int    // of the entries that body holds
 	body     []byte // a records frame without its beginning; nil: none yet
 	to       string // of the subscription that frame is for
@@ -39,15 +37,4 @@ func (b *batch) frameFor(to string, first, n int) []byte {
 		b.to, b.frame = to, append(f, b.body...)
 	}
 	return b.frame
-}
-
-// job tells whose record an entry is.
-func (b *batch) job(i int) engine.JobID {
-	if b.jobs == nil {
-		b.jobs = make([]engine.JobID, len(b.entries))
-		for k, e := range b.entries {
-			b.jobs[k] = e.JobID()
-		}
-	}
-	return b.jobs[i]
 }

@@ -16,11 +16,10 @@ import (
 type need struct {
 	topic  engine.Topic
 	cursor engine.Cursor
-	filter filter
-	known  bool           // the filter's job is one of the topic's
+	job    engine.JobID   // that must be one of the topic's; "": none
 	due    engine.Verdict // the snapshot's reason
 	paged  bool
-	part   stream.SnapshotQuery // with due or paged, unless the filter is of one job
+	part   stream.SnapshotQuery // with due or paged
 }
 
 // A reading is what a need asked for: a page of the stream, or one of a snapshot. It is
@@ -45,10 +44,6 @@ type passage struct {
 	cursor engine.Cursor
 }
 
-// beyond is a cursor that no topic reaches: a replay from it answers with the head
-// alone.
-const beyond engine.Cursor = "9007199254740992-9007199254740992"
-
 // read is the verdict, and what goes with it, for all transports. A page of a snapshot may
 // have been read a moment ago, for others, but not before after. Its error wraps
 // engine.ErrNotFound where the job is not one of the topic's.
@@ -69,35 +64,21 @@ func (h *Hub) read(ctx context.Context, n need, after time.Time) (*reading, erro
 
 func (h *Hub) fetch(ctx context.Context, r *reading) (err error) {
 	n := r.need
-	if n.filter.job != "" && !n.known {
-		if _, err := h.jobOf(ctx, n); err != nil {
+	if n.job != "" {
+		v, err := h.engine.Job(ctx, n.job)
+		if err != nil {
 			return err
 		}
-	}
-	switch {
-	case n.due == "" && !n.paged:
-		r.page, err = h.records.Replay(ctx, n.topic, n.cursor)
-	case n.filter.job == "":
-		r.part, err = h.records.SnapshotPage(ctx, n.topic, n.part)
-	default:
-		// The job is read after the cursor, as a snapshot's jobs are.
-		var page stream.Page
-		var v engine.View
-		if page, err = h.records.Replay(ctx, n.topic, beyond); err == nil {
-			v, err = h.jobOf(ctx, n)
-			r.part = stream.SnapshotPage{Head: page.Head, Jobs: []engine.View{v}}
+		if v.Topic != n.topic {
+			return engine.ErrNotFound
 		}
 	}
-	return err
-}
-
-// jobOf reads a job of a topic. One of another topic is not found.
-func (h *Hub) jobOf(ctx context.Context, n need) (engine.View, error) {
-	v, err := h.engine.Job(ctx, n.filter.job)
-	if err == nil && v.Topic != n.topic {
-		return engine.View{}, engine.ErrNotFound
+	if n.due == "" && !n.paged {
+		r.page, err = h.records.Replay(ctx, n.topic, n.cursor)
+	} else {
+		r.part, err = h.records.SnapshotPage(ctx, n.topic, n.part)
 	}
-	return v, err
+	return err
 }
 
 // fly reads what a flight's subscriptions need, and gives it to each.
@@ -217,14 +198,10 @@ func (sub *subscription) choose(page stream.Page) (keep []int, taken []engine.En
 	keep = make([]int, 0, len(entries))
 	size = 0
 	for i, e := range entries {
-		job := engine.JobID("")
-		if !whole || !sub.filter.all() {
-			job = e.JobID()
-		}
-		if !sub.filter.all() && !sub.filter.passes(job) {
+		if !sub.filter.Match(e) {
 			continue
 		}
-		if !whole && last[job] != i && e.Type().Tick() {
+		if !whole && e.Type().Tick() && last[e.JobID()] != i {
 			sub.session.hub.metrics.conflated.Inc()
 			continue
 		}

@@ -64,12 +64,14 @@ type snapshot struct {
 
 // need is what the subscription must read next.
 func (sub *subscription) need() need {
-	n := need{topic: sub.topic.name, filter: sub.filter, known: sub.known, due: sub.due}
+	n := need{topic: sub.topic.name, due: sub.due}
+	if !sub.known {
+		n.job = sub.filter.Job
+	}
 	switch p := sub.snapshot; {
-	case sub.due != "" && sub.filter.job == "":
+	case sub.due != "":
 		fresh := sub.paging()
 		n.part, _ = fresh.Next()
-	case sub.due != "":
 	case p != nil:
 		if n.part, n.paged = p.Next(); n.paged {
 			return n
@@ -87,7 +89,7 @@ func (sub *subscription) paging() stream.Paging {
 	if sub.due == engine.Trimmed {
 		held = sub.position.Cursor()
 	}
-	p, _ := stream.NewPaging(held, sub.limit, engine.Filter{}) // both were checked
+	p, _ := stream.NewPaging(held, sub.limit, sub.filter) // all were checked
 	return p
 }
 

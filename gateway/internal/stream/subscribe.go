@@ -58,10 +58,10 @@ func (s *Session) open(m wire.Message) (sub *subscription, code, text string) {
 		}
 		sub.position, sub.told, sub.due = stream.At(after), after, ""
 	}
-	if sub.filter, err = newFilter(m); err != nil {
+	if sub.filter, err = m.ReadFilter(); err != nil {
 		return nil, codeInvalid, err.Error()
 	}
-	if _, err := stream.NewPaging("", m.Limit, engine.Filter{}); err != nil {
+	if _, err := stream.NewPaging("", m.Limit, sub.filter); err != nil {
 		return nil, codeInvalid, err.Error()
 	}
 	s.mu.Lock()

@@ -17,7 +17,7 @@ type subscription struct {
 
 	sid    string
 	to     string         // the part of its frames that bears the sid
-	filter filter         // which records and jobs it is about
+	filter engine.Filter  // which records and jobs it is about
 	due    engine.Verdict // why a snapshot is to be begun next; "": none is
 
 	limit    int       // the most live jobs of a snapshot; 0: all
@@ -95,14 +95,14 @@ func (sub *subscription) tailed(b *batch) {
 			sub.position.Tailed(e)
 		}
 		s.hub.metrics.fellBehind.Inc()
-	case sub.filter.all():
+	case sub.filter.IsZero():
 		sub.told = sub.position.Cursor()
 		sub.send(b.frameFor(sub.to, first, n))
 		s.hub.metrics.delivered.Add(float64(n))
 	default:
 		var records []json.RawMessage
 		for i := first; i < first+n; i++ {
-			if sub.filter.passes(b.job(i)) {
+			if sub.filter.Match(b.entries[i]) {
 				records = append(records, b.entries[i].JSON)
 			}
 		}

@@ -1,7 +1,7 @@
 import { Backoff } from './backoff';
 import { closing } from './closing';
 import { Alarm, type Clock, type OpenSocket, type Random, type Socket } from './ports';
-import { subprotocol, type Goodbye, type ServerFrame, type SubscriptionFrame, type Welcome } from './protocol';
+import { subprotocol, type Filter, type Goodbye, type ServerFrame, type SubscriptionFrame, type Welcome } from './protocol';
 
 /**
  * What a connection is at. Moments are in milliseconds since 1970.
@@ -45,9 +45,9 @@ const silenceGraceMs = 10_000;
 const goodAfterMs = 5_000;
 const renewAheadMs = 30_000;
 
-/** What a subscription leaves out: records of other jobs than one, live jobs of a snapshot beyond a number. */
+/** What a subscription leaves out: what its filter does not select, live jobs of a snapshot beyond a number. */
 export interface SubscriptionBounds {
-  readonly job?: string;
+  readonly filter?: Filter;
   readonly limit?: number;
 }
 
@@ -123,7 +123,7 @@ export class Connection {
     // A sid is never used twice, so no frame of an older subscription is taken for a newer one's.
     const sid = `s${++this.sids}`;
     this.frames.set(sid, frame);
-    this.send({ type: 'subscribe', sid, topic, after, job: bounds.job, limit: bounds.limit });
+    this.send({ type: 'subscribe', sid, topic, after, filter: bounds.filter, limit: bounds.limit });
     return sid;
   }
 

@@ -4,7 +4,7 @@ import { Jobs } from './jobs';
 import { Keeper } from './keeper';
 import { Parents } from './parents';
 import { Alarm, type Clock, type Random } from './ports';
-import { hasEnded, type Reason, type StreamRecord, type SubscriptionFrame, type View } from './protocol';
+import { hasEnded, type Filter, type Reason, type StreamRecord, type SubscriptionFrame, type View } from './protocol';
 import type { Store } from './store';
 
 /**
@@ -18,8 +18,8 @@ export type FollowerState =
 export interface FollowerOptions {
   readonly connection: Connection;
   readonly topic: string;
-  /** Only this job's records. */
-  readonly job?: string;
+  /** Only the jobs that it selects, and records of those. */
+  readonly filter?: Filter;
   /** The most live jobs that a snapshot has, 1 to 100,000: the newest. Without it, all. */
   readonly limit?: number;
   readonly clock: Clock;

@@ -7,6 +7,18 @@ export type State =
   | 'receiving' | 'queued' | 'running' | 'awaiting' | 'paused' | 'retrying'
   | 'succeeded' | 'failed' | 'canceled';
 
+/** What selects jobs, and records of jobs: all of it must match. */
+export interface Filter {
+  readonly job?: string;
+  /** A job, or `none` for jobs that are no children. */
+  readonly parent?: string;
+  readonly type?: string;
+  readonly state?: State;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly created_from?: string;
+  readonly created_to?: string;
+}
+
 /** A job as a record shows it: all of it, not a change to it. */
 export interface View {
   readonly id: string;
