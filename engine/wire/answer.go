@@ -6,10 +6,10 @@ type JobAnswer struct {
 	Job   View  `json:"job"`
 }
 
-// An EnqueueAnswer answers a request that makes a job, or finds it made.
+// An EnqueueAnswer answers a request that creates a job, or finds the one that its key has created.
 type EnqueueAnswer struct {
 	Enqueued
-	// Unreplicated says that the job stands and ErrUnreplicated came with it.
+	// Unreplicated says that the job is created and that ErrUnreplicated came with it.
 	Unreplicated bool `json:"unreplicated,omitempty"`
 }
 
@@ -22,9 +22,9 @@ type JobsAnswer struct {
 // A SnapshotAnswer answers a request for a part of a snapshot.
 type SnapshotAnswer struct {
 	Topic Topic `json:"topic"`
-	// Cursor, of the last part alone, is where to follow from.
+	// Cursor is set in the last part only: a reader follows from it.
 	Cursor Cursor `json:"cursor,omitempty"`
-	// More, of the last part alone, is the After of the live jobs that were left out.
+	// More is set in the last part only: the After of the live jobs that were left out.
 	More string `json:"more,omitempty"`
 	Jobs []View `json:"jobs"`
 	// Next asks for the part that follows; "" when this is the last.

@@ -2,7 +2,7 @@ package wire
 
 import "github.com/tidemark-dev/tidemark/internal/excerpt"
 
-// Bounds of what a record carries, in bytes unless they are of runes, and of a checkpoint.
+// Bounds of a record's parts and of a checkpoint, in bytes; those of runes say so in their names.
 const (
 	MaxRecordBytes     = 32 << 10
 	MaxResultBytes     = 16 << 10
@@ -12,5 +12,5 @@ const (
 	MaxCheckpointBytes = 1 << 20
 )
 
-// clip shortens s for an error text, so that input of any size makes a line.
+// clip shortens s for an error text, so that input of any size fits a line.
 func clip(s string, most int) string { return excerpt.Of(s, most) }

@@ -6,16 +6,17 @@ import (
 	"strings"
 )
 
-// A Cursor is the ID of the last record that a reader of a topic holds:
-// "<ms>-<n>". ms is Redis's clock in milliseconds when the record was written and
-// never goes back within a topic; n is the topic's own number, plus one for each
-// record. Cursors of different topics cannot be compared.
+// A Cursor is the ID of the last record that a reader of a topic holds: "<ms>-<n>". ms is Redis's
+// clock in milliseconds when it wrote the record, and never goes back within a topic. n is the
+// topic's own number, which rises by one with each record. Cursors of different topics cannot be
+// compared.
 type Cursor string
 
-// Beginning is the cursor of a reader that holds nothing.
+// Beginning is the cursor of a reader without records.
 const Beginning Cursor = "0-0"
 
-// MaxNumber bounds both parts of a cursor: scripts count in doubles, exact up to 2^53.
+// MaxNumber bounds both parts of a cursor: scripts compute with doubles, which are exact up to
+// 2^53.
 const MaxNumber = 1 << 53
 
 // ParseCursor checks the form of s. Its error wraps ErrInvalidCursor.
@@ -27,8 +28,8 @@ func ParseCursor(s string) (Cursor, error) {
 	return Cursor(s), nil
 }
 
-// plain reports whether s is a number as the engine writes it: no sign, no leading
-// zero, in bounds. One position has one spelling, so cursors compare as strings.
+// plain reports whether s is a number as the engine writes it: no sign, no leading zero, in bounds.
+// So each position has one spelling, and cursors compare as strings.
 func plain(s string) bool {
 	if s == "" || len(s) > 16 || (s[0] == '0' && len(s) > 1) {
 		return false
@@ -37,8 +38,8 @@ func plain(s string) bool {
 	return err == nil && v <= MaxNumber
 }
 
-// N returns the topic's own number of the record, 0 for Beginning and for a cursor
-// that ParseCursor would refuse.
+// N returns the topic's own number of the record. It is 0 for Beginning and for a cursor that
+// ParseCursor would refuse.
 func (c Cursor) N() uint64 {
 	_, n, _ := strings.Cut(string(c), "-")
 	number, err := strconv.ParseUint(n, 10, 64)

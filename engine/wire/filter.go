@@ -13,38 +13,38 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/jsonerr"
 )
 
-// A Filter selects jobs of a topic, and the records of those. All of its fields that are
-// not zero must match. State selects jobs in lists and in snapshots. Of records it selects
-// ticks alone: milestones pass whatever the state, so a reader hears of a job that leaves
-// it. A notification is of no job: it passes a Filter that has nothing but State.
+// A Filter selects jobs of a topic, and their records. All of its non-zero fields must match. State
+// selects jobs in lists and in snapshots. Of records State selects ticks only: milestones match in
+// any state, so a reader sees that a job leaves the state. A notification belongs to no job: it
+// matches a Filter that has no field but State.
 //
 // In JSON the fields have the names of ParseFilter, and labels are an object.
 type Filter struct {
 	Job JobID `json:"job,omitempty"`
-	// Parent selects the children of a job; NoParent the jobs that are no children.
+	// Parent selects the children of a job. NoParent selects jobs without a parent.
 	Parent JobID  `json:"parent,omitempty"`
 	Type   string `json:"type,omitempty"`
 	State  State  `json:"state,omitempty"`
-	// Labels must all be there, with these values; a job may have others. At most 16.
+	// Labels must all be on the job, with these values; the job may have others. At most 16.
 	Labels map[string]string `json:"labels,omitempty"`
-	// CreatedFrom and CreatedTo select jobs that were created at or after the one and before
-	// the other. Jobs are created in whole milliseconds.
+	// CreatedFrom and CreatedTo select jobs created at or after the former and before the latter.
+	// Jobs' times of creation are whole milliseconds.
 	CreatedFrom time.Time `json:"created_from,omitzero"`
 	CreatedTo   time.Time `json:"created_to,omitzero"`
 }
 
-// NoParent is the Parent of a Filter for jobs that are no children.
+// NoParent is the Parent of a Filter that selects jobs without a parent.
 const NoParent JobID = "none"
 
-// FilterParameters are the names that ParseFilter takes.
+// FilterParameters are the parameters that ParseFilter knows.
 var FilterParameters = []string{"job", "parent", "type", "state", "label", "created_from", "created_to"}
 
-// createdForm is how a view has the time of a job's creation.
+// createdForm is the format of a job's time of creation in a view.
 const createdForm = "2006-01-02T15:04:05.000Z"
 
-// ParseFilter reads a Filter from parameters: FilterParameters, each at most once but label,
-// "name:value", which is there once for each label. created_from and created_to are of
-// RFC 3339. Its error wraps ErrInvalid and names the parameter.
+// ParseFilter parses a Filter from FilterParameters. Each may occur once, but label, as
+// "name:value", once for each label. created_from and created_to have the form of RFC 3339. Its
+// error wraps ErrInvalid and names the parameter.
 func ParseFilter(q url.Values) (Filter, error) {
 	var f Filter
 	for _, name := range slices.Sorted(maps.Keys(q)) {
@@ -91,11 +91,11 @@ func ParseFilter(q url.Values) (Filter, error) {
 	return f, f.Validate()
 }
 
-// String is the canonical form: the parameters as the query of a URL, sorted. Filters that
-// select the same by the same conditions have the same.
+// String is the canonical form: the parameters as the query of a URL, sorted. Filters with equal
+// conditions have equal strings.
 func (f Filter) String() string { return f.Values().Encode() }
 
-// Values are the filter's parameters, as ParseFilter takes them.
+// Values returns the filter's parameters, as ParseFilter reads them.
 func (f Filter) Values() url.Values {
 	q := url.Values{}
 	set := func(name, value string) {
@@ -116,8 +116,8 @@ func (f Filter) Values() url.Values {
 	return q
 }
 
-// Created are CreatedFrom and CreatedTo as views have times of creation, in the milliseconds
-// that are not before them; "" for none. Such texts sort as their times do.
+// Created returns CreatedFrom and CreatedTo in the format of views, rounded up to milliseconds, and
+// "" where a bound is unset. Such texts sort like their times.
 func (f Filter) Created() (from, to string) { return bound(f.CreatedFrom), bound(f.CreatedTo) }
 
 func bound(t time.Time) string {
@@ -127,7 +127,7 @@ func bound(t time.Time) string {
 	return t.Add(time.Millisecond - 1).UTC().Format(createdForm)
 }
 
-// UnmarshalJSON takes no member that a Filter does not have. Its error wraps ErrInvalid.
+// UnmarshalJSON refuses members that a Filter does not have. Its error wraps ErrInvalid.
 func (f *Filter) UnmarshalJSON(b []byte) error {
 	type plain Filter
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -146,13 +146,13 @@ func (f Filter) IsZero() bool {
 	return f.Job == "" && f.Parent == "" && f.Type == "" && f.State == "" && !f.constant()
 }
 
-// constant reports whether the filter looks at what an Entry's Subject does not have.
+// constant reports whether the filter needs fields that an Entry's Subject does not have.
 func (f Filter) constant() bool {
 	return len(f.Labels) > 0 || !f.CreatedFrom.IsZero() || !f.CreatedTo.IsZero()
 }
 
-// Validate checks the filter's fields. Its error wraps ErrInvalid, of a job ID ErrInvalidJobID
-// too, and names the field.
+// Validate checks the filter's fields. Its error wraps ErrInvalid, and for a job ID ErrInvalidJobID
+// too. It names the field.
 func (f Filter) Validate() error {
 	if f.Job != "" {
 		if _, err := ParseJobID(string(f.Job)); err != nil {
@@ -182,7 +182,7 @@ func (f Filter) Validate() error {
 	return checkLabels(f.Labels)
 }
 
-// Match reports whether a record passes the filter, which must be valid.
+// Match reports whether a record matches the filter, which must be valid.
 func (f Filter) Match(e Entry) bool {
 	if f.IsZero() {
 		return true

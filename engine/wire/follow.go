@@ -9,28 +9,28 @@ type Verdict string
 const (
 	// Resumed: every record after the cursor follows.
 	Resumed Verdict = "resumed"
-	// Trimmed: records after the cursor are gone from the stream.
+	// Trimmed: the stream has dropped records after the cursor.
 	Trimmed Verdict = "trimmed"
-	// Rewritten: the stream does not hold the history that the cursor is from, as
-	// after a failover that lost writes.
+	// Rewritten: the stream does not hold the cursor's history, as after a failover that lost
+	// writes.
 	Rewritten Verdict = "rewritten"
 )
 
 // FollowQuery says what to follow.
 type FollowQuery struct {
-	// Topic is whose records. Not needed with a Filter's Job.
+	// Topic is the topic to follow. A Filter with a Job needs none.
 	Topic Topic
-	// Filter narrows it to the records, and the jobs of a snapshot, that match. With a Job
-	// the iterator ends after that job's last record.
+	// Filter selects the records, and the jobs of a snapshot. With a Job the iterator ends after
+	// that job's last record.
 	Filter Filter
-	// After is the cursor of the last record held; "" begins with a snapshot.
+	// After is the cursor of the last record that the reader holds; "" begins with a snapshot.
 	After Cursor
-	// Limit bounds the live jobs of a snapshot, of which the newest are given, 1 to
-	// MaxSnapshotLimit; 0: all are.
+	// Limit bounds the live jobs of a snapshot, from 1 to MaxSnapshotLimit; the snapshot has the
+	// newest. 0 means all.
 	Limit int
 }
 
-// MaxSnapshotLimit is the largest bound of a snapshot's live jobs.
+// MaxSnapshotLimit is the largest Limit.
 const MaxSnapshotLimit = 100_000
 
 // Validate checks the query. Its error wraps ErrInvalidTopic, ErrInvalidJobID, ErrInvalidCursor or
@@ -51,47 +51,45 @@ func (q FollowQuery) Validate() error {
 	return err
 }
 
-// UpdateKind says what an Update brings.
+// UpdateKind says what an Update contains.
 type UpdateKind string
 
 // The kinds of updates.
 const (
 	// UpdateRecord: Entry is the next record.
 	UpdateRecord UpdateKind = "record"
-	// UpdateSnapshot: Jobs are a part of the present state of the topic's jobs; Reason
-	// says why the records themselves could not be given. Part 1 begins a snapshot, whether
-	// or not the one before it came to its end. With the part that is Final, a job that the
-	// reader holds and that none of its parts had is no longer the topic's, or has ended
-	// long ago; with More, that is not true of live jobs behind More.
+	// UpdateSnapshot: Jobs are a part of the present state of the topic's jobs; Reason says why the
+	// reader does not get the records themselves. Part 1 begins a snapshot, even if the one before
+	// it did not end. After the Final part the reader drops each job that no part had: it is no
+	// longer the topic's, or ended long ago. With More, that is not true of live jobs behind More.
 	UpdateSnapshot UpdateKind = "snapshot"
 	// UpdateLive: everything up to now has been given.
 	UpdateLive UpdateKind = "live"
-	// UpdateInterrupted: Redis is away for the reason Err; the iterator goes on by
-	// itself.
+	// UpdateInterrupted: Redis is away, for the reason Err. The iterator goes on by itself.
 	UpdateInterrupted UpdateKind = "interrupted"
 )
 
-// Fresh is the reason of the snapshot that a reader without a cursor begins with;
-// the other reasons are Trimmed and Rewritten.
+// Fresh is the reason of the snapshot for a reader without a cursor. The other reasons are Trimmed
+// and Rewritten.
 const Fresh Verdict = "fresh"
 
 // An Update is one step of Follow.
 type Update struct {
 	Kind UpdateKind
-	// Cursor is the reader's after this update. A part of a snapshot that is not the
-	// final one leaves it as it was.
+	// Cursor is the reader's cursor after this update. A part of a snapshot that is not the final
+	// one does not change it.
 	Cursor Cursor
 	Entry  Entry
 	Reason Verdict
 	Jobs   []View
-	// Part counts the parts of a snapshot from 1; Final says that it ends with this one.
+	// Part numbers the parts of a snapshot from 1; Final marks the last one.
 	Part  int
 	Final bool
-	// More is there with Final if live jobs were left out for their number: it is the
-	// After with which Jobs lists them. IDs of jobs behind it are below the one in it.
+	// More is set together with Final if the snapshot left out live jobs because of their number.
+	// It is the After with which Jobs lists them. Their IDs are below the one in it.
 	More string
 	Err  error
 }
 
-// Record decodes the record of an update of kind UpdateRecord.
+// Record decodes the record of an UpdateRecord.
 func (u Update) Record() (Record, error) { return u.Entry.Record() }

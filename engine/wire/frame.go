@@ -5,30 +5,30 @@ import (
 	"fmt"
 )
 
-// A Frame is any message of a gateway over a WebSocket. docs/protocol.md says which type has
-// which fields; those that a type does not have are zero.
+// A Frame is any message of a gateway over a WebSocket. docs/protocol.md says which type has which
+// fields. Fields that a type does not have are zero.
 type Frame struct {
 	Type string `json:"type"`
 	SID  string `json:"sid"`
-	// Of welcome.
+	// PingSeconds is set in welcome.
 	PingSeconds float64 `json:"ping_seconds"`
-	// Mode is of subscribed, Reason of subscribed and goodbye.
+	// Mode is set in subscribed, Reason in subscribed and goodbye.
 	Mode   string  `json:"mode"`
 	Reason Verdict `json:"reason"`
-	// Cursor is of every frame of a subscription but error.
+	// Cursor is set in every frame of a subscription except error.
 	Cursor Cursor `json:"cursor"`
-	// Of snapshot.
+	// These are set in snapshot.
 	Part  int    `json:"part"`
 	Final bool   `json:"final"`
 	More  string `json:"more"`
 	Jobs  []View `json:"jobs"`
-	// Of records.
+	// These are set in records.
 	After   Cursor            `json:"after"`
 	Records []json.RawMessage `json:"records"`
-	// Of error.
+	// These are set in error.
 	Code    string `json:"code"`
 	Message string `json:"message"`
-	// Of goodbye.
+	// ReconnectAfterMS is set in goodbye.
 	ReconnectAfterMS int64 `json:"reconnect_after_ms"`
 }
 

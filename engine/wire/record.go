@@ -10,8 +10,8 @@ import (
 // A RecordType says what a record is about.
 type RecordType string
 
-// The types of records. JobProgress and JobCheckpoint are ticks: a later one of
-// the same job replaces them. All others are milestones, or notifications.
+// The types of records. JobProgress and JobCheckpoint are ticks: a later record of the same job
+// replaces them. All others are milestones, or notifications.
 const (
 	JobReceiving        RecordType = "job.receiving"
 	JobQueued           RecordType = "job.queued"
@@ -42,8 +42,8 @@ func (t RecordType) Terminal() bool {
 	return t == JobSucceeded || t == JobFailed || t == JobCanceled
 }
 
-// A Record is one immutable fact in a topic's stream. A job record carries the
-// whole view of its job, so a reader may skip any tick.
+// A Record is one immutable fact in a topic's stream. A job's record contains the whole view of the
+// job, so a reader may skip any tick.
 type Record struct {
 	ID           Cursor          `json:"id"`
 	Type         RecordType      `json:"type"`
@@ -54,12 +54,12 @@ type Record struct {
 	Notification json.RawMessage `json:"notification,omitempty"`
 }
 
-// A LogLine is what a job.log record says.
+// A LogLine is the text of a job.log record.
 type LogLine struct {
 	// Level is "info", "warn" or "error".
 	Level string `json:"level"`
 	Text  string `json:"text"`
-	// Suppressed counts the lines that the run's cap kept out so far.
+	// Suppressed counts the lines that the run's cap has dropped so far.
 	Suppressed int `json:"suppressed,omitempty"`
 }
 
@@ -67,11 +67,11 @@ type LogLine struct {
 type Entry struct {
 	Topic Topic
 	ID    Cursor
-	// Prev is the ID of the record before it in the topic. It is set on entries
-	// that came from the log or the outbox; a page of a replay is contiguous.
+	// Prev is the ID of the record before it in the topic. Entries of the log and the outbox have
+	// it. A page of a replay is contiguous, and its entries have none.
 	Prev Cursor
 	JSON json.RawMessage
-	// Subject is what the log has as fields of the entry; nil where it came from elsewhere.
+	// Subject is set if the entry came from the log, which has it in fields; otherwise nil.
 	Subject *Subject
 }
 
@@ -87,19 +87,18 @@ func (e Entry) Record() (Record, error) {
 	return r, nil
 }
 
-// The script writes every record with its members in the same order, and quotes
-// inside strings are escaped, so the first occurrence of these is the record's own.
+// The script writes the members of every record in the same order, and escapes quotes inside
+// strings. So the first occurrence of a mark is the record's own member.
 var (
 	typeMark  = []byte(`","type":"`)
 	jobMark   = []byte(`,"job":{"id":"`)
-	stateMark = []byte(`"state":"`) // behind what never changes of the job
+	stateMark = []byte(`"state":"`) // after the job's constants
 )
 
 // Type reads the record's type without decoding the record.
 func (e Entry) Type() RecordType { return RecordType(after(e.JSON, typeMark)) }
 
-// JobID reads the ID of the record's job without decoding the record; "" for a
-// notification.
+// JobID reads the ID of the record's job without decoding the record; "" for a notification.
 func (e Entry) JobID() JobID {
 	if e.Subject != nil {
 		return e.Subject.Job
@@ -110,7 +109,7 @@ func (e Entry) JobID() JobID {
 	return JobID(after(e.JSON, jobMark))
 }
 
-// after gives the text behind a mark in b.
+// after returns the text after a mark in b.
 func after(b, mark []byte) []byte {
 	_, rest, _ := bytes.Cut(b, mark)
 	value, _, _ := bytes.Cut(rest, []byte{'"'})

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// JobsQuery says which of a topic's jobs are wanted.
+// JobsQuery selects jobs of a topic, by pages.
 type JobsQuery struct {
-	// Filter selects jobs; the zero one all of them.
+	// Filter selects jobs; the zero Filter selects all.
 	Filter Filter
-	// After is the Next of the page before; "" for the first.
+	// After is the Next of the previous page; "" for the first.
 	After string
-	// Limit is the most jobs of a page, 1 to 500. Defaults to 100.
+	// Limit bounds the jobs of a page, from 1 to 500. Defaults to 100.
 	Limit int
 }
 
 // JobsPage is a page of a topic's jobs.
 type JobsPage struct {
 	Jobs []View `json:"jobs"`
-	// Next asks for the page that follows; "" when this is the last.
+	// Next is the After of the next page; "" on the last.
 	Next string `json:"next,omitempty"`
 }
 
@@ -29,9 +29,9 @@ type RetryQuery struct {
 	// FromStart leaves the checkpoint behind. Otherwise the new job goes on from the old
 	// one's last, where there is one. What was uploaded is not uploaded again in either case.
 	FromStart bool `json:"from_start,omitempty"`
-	// Key makes Retry idempotent among calls with the same key, while the new job is kept.
-	// Without one all calls for a job give the same new job; try that again in turn.
-	// At most 256 bytes.
+	// Key makes Retry idempotent: calls with the same key return the same new job, as long as Redis
+	// keeps it. Without a key, all calls for a job return the same new job; to try once more, retry
+	// that one. At most 256 bytes.
 	Key string `json:"key,omitempty"`
 }
 
@@ -50,7 +50,7 @@ type JobRequest struct {
 	MaxAttempts int               `json:"max_attempts,omitempty"`
 }
 
-// NewJobRequest checks a specification and makes the request for it. A Payload of []byte must be
+// NewJobRequest checks a specification and returns its request. A Payload of type []byte must be
 // JSON, or empty. Its error is that of Spec.Validate.
 func NewJobRequest(s Spec) (JobRequest, error) {
 	full, err := s.Prepared()
@@ -63,7 +63,7 @@ func NewJobRequest(s Spec) (JobRequest, error) {
 	}, nil
 }
 
-// Spec gives the specification. Its error, about delay_ms alone, wraps ErrInvalid.
+// Spec returns the request's specification. Its error is about delay_ms, and wraps ErrInvalid.
 func (r JobRequest) Spec() (Spec, error) {
 	const year = 365 * 24 * time.Hour
 	if r.DelayMS < 0 || r.DelayMS > year.Milliseconds() {

@@ -12,50 +12,48 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/timetable"
 )
 
-// Bounds of schedules. Every worker looks at when all of them tick, every few seconds.
+// Bounds of schedules. Every worker computes the ticks of all of them, every few seconds.
 const (
 	// MaxSchedulePayloadBytes bounds the payload of a schedule's jobs.
 	MaxSchedulePayloadBytes = 16 << 10
-	// MaxSchedules is how many a topic has at most, MaxAllSchedules how many a namespace
-	// has; those from configuration do not count.
+	// MaxSchedules is how many a topic may have, MaxAllSchedules how many a namespace may have.
+	// Configured schedules do not count.
 	MaxSchedules    = 100
 	MaxAllSchedules = 10_000
 )
 
-// ScheduleLabel is the label of a job that names the schedule that made it, unless the
-// schedule's own labels have one of that name.
+// ScheduleLabel is the label that names the schedule that created a job, unless the schedule's own
+// labels have that name.
 const ScheduleLabel = "schedule"
 
-// A Schedule makes a job each time it ticks. Any number of workers see to the ticks of
-// any number of schedules; a tick makes one job, whose ID is made of the topic, the name
-// and the tick's time, which JobID.Time gives back.
+// A Schedule creates a job each time it ticks. Any number of workers may handle the ticks of any
+// number of schedules. A tick creates one job. The job's ID is derived from the topic, the name and
+// the tick's time, which JobID.Time returns.
 type Schedule struct {
-	// Topic is whom the jobs' records are for. Required.
+	// Topic is the topic of the jobs. Required.
 	Topic Topic `json:"topic,omitempty"`
-	// Name is the schedule's own within its topic: [a-z0-9][a-z0-9._-]{0,63}. Required.
+	// Name identifies the schedule within its topic: [a-z0-9][a-z0-9._-]{0,63}. Required.
 	Name string `json:"name,omitempty"`
-	// Cron says when it ticks: five fields (minute, hour, day of month, month, day of
-	// week, where Sunday is 0 or 7), @hourly, @daily, @weekly, @monthly or @yearly, or @every with a duration in
-	// whole seconds, 1s to 366 days, which ticks at the multiples of it since 1970-01-01
-	// UTC. Of a day of month and a day of week that are both not "*", one is enough.
+	// Cron says when it ticks: five fields (minute, hour, day of month, month, day of week, where
+	// Sunday is 0 or 7), @hourly, @daily, @weekly, @monthly or @yearly, or @every with a duration
+	// in whole seconds, 1s to 366 days, which ticks at the multiples of it since 1970-01-01 UTC. If
+	// neither the day of month nor the day of week is "*", a day that matches one of them ticks.
 	// Required.
 	Cron string `json:"cron"`
-	// TimeZone is where Cron's times are the clock's: a name of the IANA database, which a
-	// program that may run on a machine without it brings along by importing time/tzdata.
-	// Defaults to UTC. Where the clocks of a place are put forward or back, an hour field
-	// "*" is every hour that passes, so that a skipped hour has no ticks and a repeated
-	// one has them twice. Any other hour field names hours of the day: a time that is
-	// skipped ticks at the moment of the change, one that comes twice the first time.
+	// TimeZone is the zone of Cron's times: a name of the IANA database. A program that may run on
+	// a machine without the database imports time/tzdata. Defaults to UTC. When clocks are put
+	// forward or back, an hour field of "*" means every hour that passes: a skipped hour has no
+	// ticks, a repeated one has them twice. Any other hour field means hours of the day: a skipped
+	// time ticks at the moment of the change, a repeated one ticks the first time.
 	TimeZone string `json:"time_zone,omitempty"`
-	// Missed says what becomes of ticks that no worker was there for. Defaults to
-	// MissedLatest.
+	// Missed decides what happens to ticks missed while no worker ran. Defaults to MissedLatest.
 	Missed MissedPolicy `json:"missed,omitempty"`
 
-	// Type, Title, Queue and MaxAttempts are each job's, with the bounds and defaults of
+	// Type, Title, Queue and MaxAttempts are those of each job, with the bounds and defaults of
 	// Spec. Type is required.
 	Type  string `json:"type"`
 	Title string `json:"title,omitempty"`
-	// Labels are each job's: at most 15, or 16 with one named ScheduleLabel.
+	// Labels are those of each job: at most 15, or 16 with one named ScheduleLabel.
 	Labels      map[string]string `json:"labels,omitempty"`
 	Queue       string            `json:"queue,omitempty"`
 	MaxAttempts int               `json:"max_attempts,omitempty"`
@@ -63,35 +61,34 @@ type Schedule struct {
 	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
-// A Scheduled is a schedule and where it stands. As JSON it is what the protocol shows of
-// it, which leaves the payload out.
+// A Scheduled is a schedule and its state. Its JSON is that of the protocol, which leaves the
+// payload out.
 type Scheduled struct {
 	Schedule
-	// LastAt is the newest tick that was seen to, whether or not it made a job; zero if
-	// there was none.
+	// LastAt is the newest handled tick, whether or not it created a job; zero if there is none.
 	LastAt time.Time
-	// NextAt is the first tick that nobody has seen to: it is in the past when no worker
-	// does. Zero if there is none.
+	// NextAt is the first tick that no worker has handled. It is in the past while no worker
+	// handles ticks. Zero if there is none.
 	NextAt time.Time
-	// Err is why a schedule's ticks make no jobs, as when its time zone is one that this
-	// program does not know, or, in the list of a topic's, why its last tick was skipped: too
-	// many of its jobs wait.
+	// Err is why the schedule's ticks create no jobs, such as a time zone that this program does
+	// not know. In the list of a topic's schedules it is also why the last tick was skipped: too
+	// many of the schedule's jobs wait.
 	Err error
 
-	// Stored says that Redis keeps it; otherwise it is of a configuration.
+	// Stored says that Redis keeps the schedule; otherwise it comes from a configuration.
 	Stored bool
 }
 
 var scheduleForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
-// Validate checks the schedule as PutSchedule does. Its error wraps ErrInvalid or
-// ErrInvalidTopic, and names the field and the bound.
+// Validate checks the schedule as PutSchedule does. Its error wraps ErrInvalid or ErrInvalidTopic,
+// and names the field and the bound.
 func (s Schedule) Validate() error {
 	_, err := s.Prepared()
 	return err
 }
 
-// Prepared checks s and returns it with its defaults. Its error is Validate's.
+// Prepared checks s and returns it with its defaults. Its error is that of Validate.
 func (s Schedule) Prepared() (Schedule, error) {
 	option.Default(&s.TimeZone, "UTC")
 	option.Default(&s.Missed, MissedLatest)
@@ -132,7 +129,7 @@ func CheckScheduleName(name string) error {
 	return nil
 }
 
-// Spec is the job that a tick makes.
+// Spec returns the job that a tick creates.
 func (s Schedule) Spec() Spec {
 	labels := map[string]string{ScheduleLabel: s.Name}
 	maps.Copy(labels, s.Labels)
@@ -141,7 +138,7 @@ func (s Schedule) Spec() Spec {
 	}
 }
 
-// scheduledJSON is a Scheduled as the protocol has it.
+// scheduledJSON is a Scheduled in the form of the protocol.
 type scheduledJSON struct {
 	Schedule
 	LastAt time.Time `json:"last_at,omitzero"`
@@ -172,23 +169,23 @@ func (s *Scheduled) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// A MissedPolicy says what becomes of the ticks for which no worker was there.
+// A MissedPolicy says what happens to ticks missed while no worker ran.
 type MissedPolicy string
 
 // The policies.
 const (
-	// MissedSkip passes over them.
+	// MissedSkip skips them.
 	MissedSkip MissedPolicy = "skip"
-	// MissedLatest makes one job for the newest of them. It is the default.
+	// MissedLatest creates one job for the newest of them. It is the default.
 	MissedLatest MissedPolicy = "latest"
-	// MissedAll makes a job for each, for the newest MaxMissed of them.
+	// MissedAll creates a job for each, up to the newest MaxMissed.
 	MissedAll MissedPolicy = "all"
 )
 
-// MaxMissed is for how many missed ticks of a schedule MissedAll makes jobs at a time.
+// MaxMissed is for how many missed ticks of a schedule MissedAll creates jobs at a time.
 const MaxMissed = timetable.MaxDue
 
-// Jobs is the most missed ticks that are to become jobs.
+// Jobs is how many missed ticks create jobs, at most.
 func (p MissedPolicy) Jobs() int {
 	return map[MissedPolicy]int{MissedSkip: 0, MissedLatest: 1, MissedAll: MaxMissed}[p]
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// MaxPayloadBytes bounds a job's payload: it names its input, it does not hold it.
+// MaxPayloadBytes bounds a job's payload. A payload names the job's input, and does not contain it.
 const MaxPayloadBytes = 256 << 10
 
 // Spec is a job to be enqueued.
 type Spec struct {
-	// Topic is whom the job's records are for. Required.
+	// Topic is the audience of the job's records. Required.
 	Topic Topic
 	// Type names the handler: [a-z][a-z0-9._-]{0,63}. Required.
 	Type string
-	// Payload is what the handler gets: a []byte as it is, anything else as JSON;
-	// at most 256 KiB. It never appears in a record.
+	// Payload is what the handler gets: a []byte unchanged, anything else as JSON, at most 256 KiB.
+	// No record contains it.
 	Payload any
 	// Title is for people, at most 200 characters.
 	Title string
@@ -33,27 +33,26 @@ type Spec struct {
 	// Key makes Enqueue idempotent: calls with the same topic and key give the same
 	// job, whatever else they say, for as long as that job is kept. At most 256 bytes.
 	Key string
-	// KeyLife says which ends of the job free its Key before that, so that the next call
-	// makes another job. Zero: none.
+	// KeyLife frees the Key earlier, when the job ends in the given way; the next call then creates
+	// another job. The zero value does not.
 	KeyLife KeyLife
-	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue", which
-	// are queues of Tidemark's own. Defaults to "default".
+	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue", which marks
+	// Tidemark's own queues. Defaults to "default".
 	Queue string
 	// Delay is how long the job waits before its first attempt, at most 1 year.
 	Delay time.Duration
-	// Deadline ends the job as failed, with code "deadline", when it has not ended
-	// by itself. Zero: none.
+	// Deadline ends a job that has not ended by then as failed, with the code "deadline". Zero
+	// means none.
 	Deadline time.Time
-	// MaxAttempts is how many attempts may fail before the job does, 1 to 1000; after a
-	// failed one of fewer the job is tried again. Crashes and drains do not count. Zero
-	// means the default of 4.
+	// MaxAttempts is how many attempts may fail, from 1 to 1000: with the last of them the job
+	// fails. Crashes and drains do not count. Zero means the default of 4.
 	MaxAttempts int
 }
 
-// A KeyLife says how long a Key gives the job that it has made.
+// A KeyLife says how long a Key returns the job that it created.
 type KeyLife string
 
-// The lives of a key that are shorter than its job is kept.
+// The lives of a key that end before Redis drops the job.
 const (
 	// KeyUntilFailed: until the job fails or is canceled.
 	KeyUntilFailed KeyLife = "until_failed"
@@ -63,17 +62,17 @@ const (
 
 const maxLabels = 16
 
-// DefaultQueue is the queue of a job that names none.
+// DefaultQueue is the queue of a job whose Spec names none.
 const DefaultQueue = "default"
 
-// DefaultMaxAttempts is the MaxAttempts of a job that names none.
+// DefaultMaxAttempts is the MaxAttempts of a job whose Spec gives none.
 const DefaultMaxAttempts = 4
 
-// Enqueued is what Enqueue answers.
+// Enqueued is what Enqueue and Retry return.
 type Enqueued struct {
 	ID    JobID `json:"id"`
 	Topic Topic `json:"topic"`
-	// Existing says that a call with the same Key had made the job before.
+	// Existing says that an earlier call with the same Key created the job.
 	Existing bool `json:"existing"`
 }
 
@@ -84,21 +83,21 @@ var (
 
 const (
 	mostAttempts = 1000
-	// maxConstantBytes bounds what never changes of a job's view, as JSON, where a character may
-	// take six bytes: it keeps a record within MaxRecordBytes whatever the texts are.
+	// maxConstantBytes bounds a job's constants in its view, as JSON, where a character may take
+	// six bytes. It keeps a record within MaxRecordBytes whatever the texts are.
 	maxConstantBytes = 6 << 10
 )
 
-// Validate checks the specification as Enqueue does, but for whether its deadline leaves
-// time to start, which is for Redis's clock to say. Its error wraps ErrInvalid or
-// ErrInvalidTopic, and names the field and the bound.
+// Validate checks the specification as Enqueue does. It does not check whether the deadline leaves
+// time to start, which depends on Redis's clock. Its error wraps ErrInvalid or ErrInvalidTopic, and
+// names the field and the bound.
 func (s Spec) Validate() error {
 	_, err := s.Prepared()
 	return err
 }
 
-// Prepared checks s and returns it complete: with its defaults, and with its payload as
-// Payload, a []byte. Its error is Validate's.
+// Prepared checks s and returns it with its defaults, and with its Payload encoded as a []byte. Its
+// error is that of Validate.
 func (s Spec) Prepared() (Spec, error) {
 	if err := s.check(); err != nil {
 		return s, err
@@ -165,8 +164,8 @@ func checkLabels(labels map[string]string) error {
 	return nil
 }
 
-// CheckName checks a name such as a job type's: [a-z][a-z0-9._-]{0,63}. what is what the error,
-// which wraps ErrInvalid, calls it.
+// CheckName checks a name such as a job's type: [a-z][a-z0-9._-]{0,63}. Its error wraps ErrInvalid,
+// and calls the name what.
 func CheckName(what, name string) error {
 	if !nameForm.MatchString(name) {
 		return fmt.Errorf("%w %s %q: want [a-z][a-z0-9._-]{0,63}", ErrInvalid, what, clip(name, 80))
@@ -182,8 +181,8 @@ func CheckQueue(name string) error {
 	return nil
 }
 
-// RescueSuffix ends the names of queues that are Tidemark's own: in them the jobs of a queue wait
-// that lost their worker or were handed back.
+// RescueSuffix ends the names of Tidemark's own queues. Each holds those jobs of a queue that lost
+// their worker or were handed back.
 const RescueSuffix = "-rescue"
 
 func (s Spec) payload() ([]byte, error) {

@@ -6,29 +6,29 @@ import (
 	"slices"
 )
 
-// A Subject is the job that a record is about, as it then was. The log's entries have it as
-// fields, so that a record is passed on without being taken apart.
+// A Subject is a record's job at the time of the record. The log's entries have it in fields, so a
+// gateway can route a record without decoding it.
 type Subject struct {
-	Job    JobID // "": none, of a notification
+	Job    JobID // "" for a notification
 	Type   string
 	State  State
-	Parent JobID // "": none
+	Parent JobID // "" for none
 }
 
-// constants are what never changes of a job, and its log entries do not have as fields.
+// constants are the parts of a job that never change and that the log's entries do not have as
+// fields.
 type constants struct {
 	labels  []byte // a JSON object of strings; nil: none
 	created string
 }
 
-// readSubject reads what a record is about, without decoding it: the script writes a job's
-// members in the same order, those that never change first and the time of its creation as
-// the last of them.
+// readSubject reads a record's subject without decoding it. The script writes a job's members in
+// the same order: first those that never change, of which the time of creation is the last.
 func readSubject(record []byte) (s Subject, c constants) {
 	_, rest, _ := bytes.Cut(record, jobMark)
 	id, rest, _ := bytes.Cut(rest, []byte{'"'})
 	_, rest, _ = bytes.Cut(rest, []byte{','})   // rev
-	_, rest, ok := bytes.Cut(rest, []byte{','}) // what follows it are texts, and labels
+	_, rest, ok := bytes.Cut(rest, []byte{','}) // texts and labels follow
 	if !ok || !bytes.HasPrefix(after(record, typeMark), []byte("job.")) {
 		return Subject{}, constants{}
 	}
@@ -78,7 +78,7 @@ func (c constants) label(name string) (value string, there bool) {
 	return "", false
 }
 
-// quoted cuts a JSON text off b, and gives it without its quotes, but not unescaped.
+// quoted cuts a JSON text off b, and returns it without its quotes, still escaped.
 func quoted(b []byte) (text, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '"' {
 		return nil, nil, false

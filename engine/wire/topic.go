@@ -5,12 +5,12 @@ import (
 	"regexp"
 )
 
-// A Topic says whom records are for, such as "user:42", "team:7" or "system:all".
-// It is the unit of permission and of order. Its form is kind:name; the kind is
-// [a-z][a-z0-9-]{0,31}, the name [A-Za-z0-9._@-]{1,128}.
+// A Topic names the audience of records, such as "user:42", "team:7" or "system:all". It is the
+// unit of permission and of order. Its form is kind:name; the kind is [a-z][a-z0-9-]{0,31}, the
+// name [A-Za-z0-9._@-]{1,128}.
 type Topic string
 
-// TopicForm says in words what form a Topic has.
+// TopicForm describes the form of a Topic.
 const TopicForm = "kind:name, kind [a-z][a-z0-9-]{0,31} and name [A-Za-z0-9._@-]{1,128}, such as user:42"
 
 var topicForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9._@-]{1,128}$`)
