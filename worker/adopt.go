@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/option"
+	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
 // AdoptOptions say which of an asynq application's tasks become jobs, and whose. Only
@@ -60,8 +61,8 @@ type AdoptOptions struct {
 	Logger      *slog.Logger
 }
 
-// crew are the options that an Adopter shares with workers.
-func (o AdoptOptions) crew() Options {
+// shared are the options that an Adopter shares with workers.
+func (o AdoptOptions) shared() Options {
 	return Options{
 		Engine: o.Engine, TickInterval: o.TickInterval, CheckpointInterval: o.CheckpointInterval,
 		HeartbeatInterval: o.HeartbeatInterval, Lease: o.Lease, SweepInterval: o.SweepInterval,
@@ -73,7 +74,7 @@ func (o AdoptOptions) crew() Options {
 // Validate checks o as Adopt completes it. Its error wraps engine.ErrInvalid and names
 // each field that is out of bounds.
 func (o AdoptOptions) Validate() error {
-	problems := []error{o.crew().Validate()}
+	problems := []error{o.shared().Validate()}
 	if o.Engine == nil {
 		problems = append(problems, fmt.Errorf("%w Engine: it is required; open one with engine.Open", engine.ErrInvalid))
 	}
@@ -118,7 +119,7 @@ func (o AdoptOptions) Validate() error {
 //
 // Methods may be called concurrently.
 type Adopter struct {
-	crew
+	supervisor
 	adopt   AdoptOptions
 	inspect *asynq.Inspector
 
@@ -152,10 +153,10 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 		o.Title = (*asynq.Task).Type
 	}
 	a := &Adopter{
-		crew: newCrew(o.crew().Defaults(), true), adopt: o, inspect: asynq.NewInspectorFromRedisClient(o.Engine.Redis()),
+		supervisor: newSupervisor(o.shared().Defaults(), true), adopt: o, inspect: asynq.NewInspectorFromRedisClient(o.Engine.Redis()),
 		closed: make(chan struct{}),
 	}
-	a.pulse = newPulse(a.opts.TickInterval, a.runtime.Batch)
+	a.wheel = wheel.New(a.opts.TickInterval, a.runtime.Batch)
 	base, abandon := context.WithCancel(context.Background())
 	a.abandon, a.abandoned = abandon, base.Done()
 	a.atAbandon = func(do func()) func() bool { return context.AfterFunc(base, do) }
@@ -215,7 +216,7 @@ func (a *Adopter) drain() {
 	a.endLoops()
 	a.loops.Wait()
 	a.abandon()
-	a.pulse.stop()
+	a.wheel.Stop()
 }
 
 // enter begins a call of a handler, unless the adopter is closing.

@@ -236,9 +236,9 @@ func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handle
 		a.attend(asynqCtx, r, try, returned)
 	}()
 	panicked := true
-	seat := a.gate.join()
+	seat := a.gate.Join()
 	defer func() {
-		seat.leave()
+		seat.Leave()
 		close(returned)
 		<-attended
 		if panicked {

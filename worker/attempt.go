@@ -13,15 +13,17 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/gate"
+	"github.com/tidemark-dev/tidemark/worker/internal/intake"
 )
 
 // process executes one asynq task: an attempt of a job. What it returns goes to
 // asynq: nil acknowledges the task, an error puts it into the archive. The record of
 // what became of the attempt is committed before that, always.
 //
-// base ends when runs are abandoned, intake when nothing new is to be begun. from is the
+// base ends when runs are abandoned, taking when nothing new is to be begun. from is the
 // queue, by asynq's name, that the task was in.
-func (w *Worker) process(base, intake context.Context, l *lane, from string, t *asynq.Task) error {
+func (w *Worker) process(base, taking context.Context, slots intake.Slots, from string, t *asynq.Task) error {
 	var p runtime.TaskPayload
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
 		return w.foreign(t, from)
@@ -33,35 +35,35 @@ func (w *Worker) process(base, intake context.Context, l *lane, from string, t *
 		return w.park(base, from, t.Type(), p)
 	}
 	select {
-	case l.slots <- struct{}{}:
-	case <-intake.Done():
+	case slots <- struct{}{}:
+	case <-taking.Done():
 		return w.release(base, from, t.Type(), p, 0)
 	}
-	if intake.Err() != nil { // both were ready
-		<-l.slots
+	if taking.Err() != nil { // both were ready
+		<-slots
 		return w.release(base, from, t.Type(), p, 0)
 	}
-	seat, ok := w.seat(intake, p)
+	seat, ok := w.seat(taking, p)
 	if !ok {
-		<-l.slots
+		<-slots
 		return w.release(base, from, t.Type(), p, w.opts.ReconcileInterval)
 	}
-	fence, started, err := w.open(base, intake, p)
+	fence, started, err := w.open(base, taking, p)
 	if err != nil {
-		seat.leave()
-		<-l.slots
+		seat.Leave()
+		<-slots
 		var wait time.Duration
 		switch {
 		case stale(err):
 			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
-		case intake.Err() == nil:
+		case taking.Err() == nil:
 			// Its topic may take no records: the attempt waits in the other queue.
 			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
 			wait = w.opts.ReconcileInterval
 		}
 		return w.release(base, from, t.Type(), p, wait)
 	}
-	answer, committed := w.run(base, l, seat, p.Job, fence, started)
+	answer, committed := w.run(base, slots, seat, p.Job, fence, started)
 	if !committed {
 		return w.release(base, from, t.Type(), p, 0)
 	}
@@ -102,15 +104,15 @@ func (w *Worker) foreign(t *asynq.Task, from string) error {
 // seat waits until an attempt may run: beside others, or alone if its job is a suspect. It
 // reports false when the worker is leaving, when others run for too long, and for a suspect's
 // attempt that does not wait any more.
-func (w *Worker) seat(ctx context.Context, p runtime.TaskPayload) (*seat, bool) {
+func (w *Worker) seat(ctx context.Context, p runtime.TaskPayload) (*gate.Seat, bool) {
 	if !p.Alone {
-		return w.gate.enter(ctx)
+		return w.gate.Enter(ctx)
 	}
 	// Nothing is held up for the second task of an attempt that has begun.
 	if a, err := w.runtime.Current(ctx, p.Job); err == nil && (!a.Waiting || a.Attempt != p.Attempt) || stale(err) {
 		return nil, false
 	}
-	s, ok := w.gate.alone(ctx)
+	s, ok := w.gate.Alone(ctx)
 	if !ok && ctx.Err() == nil {
 		w.opts.Logger.Info("a job that has lost its worker twice finds no moment to run alone; it goes back to its queue", "job", p.Job, "attempt", p.Attempt)
 	}
@@ -120,10 +122,10 @@ func (w *Worker) seat(ctx context.Context, p runtime.TaskPayload) (*seat, bool) 
 // open starts an attempt: from here on its fence is the only one that is accepted. It is
 // not tried again once the intake ends, but its answer is waited for: a start that was
 // committed and that nobody runs would look like a lost worker.
-func (w *Worker) open(base, intake context.Context, p runtime.TaskPayload) (fence runtime.Fence, started *runtime.Started, err error) {
+func (w *Worker) open(base, taking context.Context, p runtime.TaskPayload) (fence runtime.Fence, started *runtime.Started, err error) {
 	fence = runtime.Fence{Attempt: p.Attempt, Token: runtime.NewToken(), Seq: 1}
 	report := runtime.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
-	err = w.persist(intake, func() error {
+	err = w.persist(taking, func() error {
 		acks, err := w.runtime.Commit(base, report)
 		if len(acks) == 0 {
 			return err
@@ -177,7 +179,7 @@ func (w *Worker) release(base context.Context, from, jobType string, p runtime.T
 
 // run calls the handler and commits what became of it. It returns asynq's answer, or that
 // the attempt has no end that was committed here.
-func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID, fence runtime.Fence, started *runtime.Started) (answer error, committed bool) {
+func (w *Worker) run(base context.Context, slots intake.Slots, seat *gate.Seat, job engine.JobID, fence runtime.Fence, started *runtime.Started) (answer error, committed bool) {
 	ctx, cancel := context.WithCancelCause(base)
 	defer cancel(errOver)
 	r := w.newRun(w.runtime, job, fence, started, cancel)
@@ -192,7 +194,7 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 	w.register(r)
 	defer r.close(errOver)
 	defer w.forget(r)
-	if started.Crashes >= runtime.SuspectAfter && !seat.alone {
+	if started.Crashes >= runtime.SuspectAfter && !seat.IsAlone() {
 		r.end(ErrDraining) // its task does not say so, as that of an older version: the next one does
 	}
 	// Once the worker gives up, so does whoever waits for Redis in its name.
@@ -204,8 +206,8 @@ func (w *Worker) run(base context.Context, l *lane, seat *seat, job engine.JobID
 	go func() {
 		err := error(&panicError{text: goexit})
 		defer func() {
-			seat.leave()
-			<-l.slots
+			seat.Leave()
+			<-slots
 			done <- err
 		}()
 		err = call(ctx, w.wrapped[started.Type], r)
@@ -304,7 +306,7 @@ func (r *Run) conclude(report runtime.Report) (runtime.Report, error) {
 // verdict decides what an attempt's end is. What the handler says it has done, is
 // done: nil is success, also when the job was asked to stop meanwhile. An error after
 // that ends the job as asked.
-func (c *crew) verdict(r *Run, cause, err error) runtime.Report {
+func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 	failed := func(code string) runtime.Report {
 		return runtime.Report{Type: engine.JobFailed, Error: failure(code, err)}
 	}

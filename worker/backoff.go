@@ -33,7 +33,7 @@ func passing(err error) bool {
 }
 
 // persist calls do until its error is not one that passes, or ctx ends.
-func (c *crew) persist(ctx context.Context, do func() error) error {
+func (c *supervisor) persist(ctx context.Context, do func() error) error {
 	return persist(ctx, c.opts.Logger, do)
 }
 

@@ -82,7 +82,7 @@ func (r *Run) Checkpoint(state any) error {
 		return fmt.Errorf("checkpoint of job %s: %w", r.job, err)
 	}
 	if r.seat != nil {
-		r.seat.share() // it is no suspect any more
+		r.seat.Share() // it is no suspect any more
 	}
 	r.state.due.Store(r.state.always)
 	if r.state.watched.Load() {

@@ -112,9 +112,7 @@ func (r role) work(ctx context.Context, e *engine.Engine) error {
 	if r.Slots > 0 {
 		o.Concurrency, o.RescueSlots = r.Slots, 0
 	}
-	for _, name := range r.Queues {
-		o.Queues = append(o.Queues, name)
-	}
+	o.Queues = append(o.Queues, r.Queues...)
 	w, err := worker.New(o)
 	if err != nil {
 		return err

@@ -9,14 +9,16 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/gate"
+	"github.com/tidemark-dev/tidemark/worker/internal/intake"
 )
 
 // OwnGate gives w a gate of its own, as if it had a process of its own.
-func OwnGate(w *Worker) { w.gate = newGate() }
+func OwnGate(w *Worker) { w.gate = gate.New() }
 
 // AsynqClient is the client of a worker's asynq servers.
 func AsynqClient(e *engine.Engine) redis.UniversalClient {
-	return asynqClient{UniversalClient: byRedisClock{e.Redis(), runtime.Of(e)}}
+	return intake.Client(e)
 }
 
 // Rescue is what w's sweep does about a run whose last heartbeat is beat and that it takes
@@ -29,7 +31,7 @@ func Rescue(ctx context.Context, w *Worker, job engine.JobID, beat string) error
 func Seated(ctx context.Context, w *Worker, p runtime.TaskPayload) bool {
 	s, ok := w.seat(ctx, p)
 	if ok {
-		s.leave()
+		s.Leave()
 	}
 	return ok
 }
@@ -44,7 +46,7 @@ func WatchedDequeues(w *Worker) (look func(ctx context.Context, now time.Time) e
 type Reconciler struct{ r *reconciler }
 
 // ReconcilerOf makes a reconciler of a worker that need not have been started.
-func ReconcilerOf(w *Worker) Reconciler { return Reconciler{newReconciler(&w.crew)} }
+func ReconcilerOf(w *Worker) Reconciler { return Reconciler{newReconciler(&w.supervisor)} }
 
 // Pass runs one pass.
 func (r Reconciler) Pass(ctx context.Context) error { return r.r.pass(ctx) }

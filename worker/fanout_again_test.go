@@ -292,9 +292,7 @@ func TestFanOutIsRepeatedByTheNextAttempt(t *testing.T) {
 	handle := func(e *engine.Engine, during func(), queues ...string) *worker.Worker {
 		o := brief(e)
 		o.Lease, o.DrainGrace = 500*time.Millisecond, 100*time.Millisecond
-		for _, name := range queues {
-			o.Queues = append(o.Queues, name)
-		}
+		o.Queues = append(o.Queues, queues...)
 		w := build(t, o)
 		worker.Handle(w, "parent", func(ctx context.Context, run *worker.Run, _ []byte) error {
 			if during != nil {

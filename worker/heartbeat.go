@@ -10,7 +10,7 @@ import (
 // beat says every HeartbeatInterval that the runs are alive, all in one call that
 // shares nothing with their reports, and passes on what comes back. It ends after
 // the last run of a drain.
-func (c *crew) beat(ctx context.Context) {
+func (c *supervisor) beat(ctx context.Context) {
 	t := time.NewTicker(c.opts.HeartbeatInterval)
 	defer t.Stop()
 	away := false
@@ -31,7 +31,7 @@ func (c *crew) beat(ctx context.Context) {
 	}
 }
 
-func (c *crew) beatOnce(ctx context.Context) error {
+func (c *supervisor) beatOnce(ctx context.Context) error {
 	runs := c.present()
 	if len(runs) == 0 {
 		return nil

@@ -33,7 +33,7 @@ const maxSuspects = 10_000
 // ended, and receiving jobs whose receiver is lost. A running job's heartbeat tells whether it
 // lives; one that has none is watched again.
 type reconciler struct {
-	c *crew
+	c *supervisor
 
 	walk     *runtime.Walk
 	suspects map[engine.JobID]suspect

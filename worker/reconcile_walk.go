@@ -30,7 +30,7 @@ const (
 // it is looked at again: its task may be between two queues.
 const settling = 500 * time.Millisecond
 
-func newReconciler(c *crew) *reconciler {
+func newReconciler(c *supervisor) *reconciler {
 	who := "w"
 	if c.adopting {
 		who = "a" // which sees less
@@ -43,7 +43,7 @@ func newReconciler(c *crew) *reconciler {
 
 // reconcile runs a pass each ReconcileInterval, give or take a tenth, so that
 // workers that were started together do not all look at once.
-func (c *crew) reconcile(ctx context.Context) {
+func (c *supervisor) reconcile(ctx context.Context) {
 	r := newReconciler(c)
 	for next := time.Now(); ; {
 		d := c.opts.ReconcileInterval

@@ -150,7 +150,7 @@ func TestTicksAreCoalescedAndTheLastComes(t *testing.T) {
 			ticks = append(ticks, r)
 		}
 	}
-	// Between two of them is an interval, but for a slot of the pulse: a tenth.
+	// Between two of them is an interval, but for a slot of the wheel: a tenth.
 	if most := 1 + int(took/(tick*9/10)); len(ticks) < 3 || len(ticks) > most {
 		t.Fatalf("%d ticks of more than %d calls in %s, want 3 to %d:\n%s", len(ticks), calls, took, most, tell(all))
 	}

@@ -9,11 +9,12 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
 // reporter is the one way from a run to the log. What the run reports goes in
 // order, numbered, one batch in flight: milestones at once, ticks when they are
-// due, the end last. It has no goroutine of its own; the pulse and the engine's
+// due, the end last. It has no goroutine of its own; the wheel and the engine's
 // answers move it on, and none of them may block.
 //
 // A batch is sent again until it is answered: its reports carry the attempt's fence
@@ -22,7 +23,7 @@ type reporter struct {
 	submit  func([]runtime.Report, func([]runtime.Ack, error)) error
 	refused func(error) // called once when the attempt is superseded, without the lock
 	logger  *slog.Logger
-	pulse   *pulse
+	wheel   *wheel.Wheel
 	lines   int // the cap of job.log records
 	// eager reports every change at once: in tests of handlers.
 	eager bool
@@ -33,9 +34,9 @@ type reporter struct {
 	mu    sync.Mutex
 	view  view
 	dirty bool  // the view has changed since a report took it
-	armed bool  // the pulse has it
-	due   bool  // the pulse has come and the view has not been taken since
-	last  int64 // the pulse's slot of the last tick
+	armed bool  // the wheel has it
+	due   bool  // the wheel has come and the view has not been taken since
+	last  int64 // the wheel's slot of the last tick
 
 	queue  []item
 	flight []item // sent, not answered; kept to be sent again
@@ -71,7 +72,7 @@ func (r *reporter) touch() {
 		return
 	}
 	r.armed = true
-	r.pulse.add(r, r.last)
+	r.wheel.Add(r, r.last)
 }
 
 // unlock gives the lock back after touch.
@@ -79,12 +80,12 @@ func (r *reporter) unlock() {
 	tick := r.eager && r.dirty && r.cause == nil
 	r.mu.Unlock()
 	if tick {
-		r.ticked()
+		r.Tick()
 	}
 }
 
-// ticked is called by the pulse.
-func (r *reporter) ticked() {
+// Tick is called by the wheel.
+func (r *reporter) Tick() {
 	r.mu.Lock()
 	r.armed = false
 	r.due = r.dirty
@@ -109,7 +110,7 @@ func (r *reporter) send() {
 	}
 	if len(r.queue) == 0 && r.due && !r.sealed {
 		r.push(runtime.Report{Type: engine.JobProgress}, nil)
-		r.last = r.pulse.now()
+		r.last = r.wheel.Now()
 	}
 	n := min(len(r.queue), maxFlight)
 	if r.single {

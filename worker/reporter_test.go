@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
 // ledger stands for the engine: it answers batches as it is told, and keeps what it
@@ -65,7 +66,7 @@ const testTick = 200 * time.Millisecond
 func (l *ledger) reporter(refused func(error)) *reporter {
 	return &reporter{
 		submit: l.submit, refused: refused, logger: slog.New(slog.DiscardHandler), lines: 100,
-		pulse: newPulse(testTick, func(submit func()) { submit() }),
+		wheel: wheel.New(testTick, func(submit func()) { submit() }),
 		fence: runtime.Fence{Attempt: 1, Token: "t", Seq: 1},
 	}
 }

@@ -11,21 +11,22 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/silence"
 )
 
 // sweep claims the jobs of workers that have fallen silent.
-func (c *crew) sweep(ctx context.Context) {
-	h := &watch{lease: c.opts.Lease, beats: c.opts.HeartbeatInterval}
+func (c *supervisor) sweep(ctx context.Context) {
+	h := silence.New(c.opts.Lease, c.opts.HeartbeatInterval)
 	limit := rate.NewLimiter(rate.Limit(c.opts.RescuesPerSecond), max(1, int(c.opts.RescuesPerSecond)))
-	for sleep(ctx, h.wait(c.opts.SweepInterval)) {
+	for sleep(ctx, h.Wait(c.opts.SweepInterval)) {
 		began := time.Now()
-		beats, err := c.readBeats(ctx, h.since(began))
+		beats, err := c.readBeats(ctx, h.Since(began))
 		if err != nil {
-			h.failed()
+			h.Failed()
 			continue
 		}
 		ended := time.Now()
-		silent, gap := h.read(beats, began, ended)
+		silent, gap := h.Read(beats, began, ended)
 		if gap > 0 {
 			c.opts.Logger.Warn("the sweep of heartbeats was held up; silent workers are noticed later", "for", gap, "lease", c.opts.Lease)
 		}
@@ -37,7 +38,7 @@ func (c *crew) sweep(ctx context.Context) {
 			if err := c.rescue(ctx, job, beat, limit); err != nil {
 				// A Redis that takes no claim takes no heartbeats either, for want of
 				// memory or an answer: what looked like silence may have been that.
-				h.failed()
+				h.Failed()
 				break
 			}
 		}
@@ -46,22 +47,22 @@ func (c *crew) sweep(ctx context.Context) {
 }
 
 // tryWrites finds out whether the shards of beats in doubt take writes.
-func (c *crew) tryWrites(ctx context.Context, h *watch) {
-	shards := h.doubted()
+func (c *supervisor) tryWrites(ctx context.Context, h *silence.Watch) {
+	shards := h.Doubted()
 	if len(shards) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
 	defer cancel()
 	for i, err := range c.runtime.TryWrites(ctx, shards) {
-		h.wrote(shards[i], err == nil, time.Now())
+		h.Wrote(shards[i], err == nil, time.Now())
 	}
 }
 
 // readBeats reads who is silent, and then which Redis told it: a change between this
 // reading and the last one shows. On a Cluster a node that keeps it waiting leaves time for
 // the next reading to come within half a lease.
-func (c *crew) readBeats(ctx context.Context, since []uint64) ([]runtime.Beats, error) {
+func (c *supervisor) readBeats(ctx context.Context, since []uint64) ([]runtime.Beats, error) {
 	e, most := c.runtime, c.opts.Lease/2
 	if e.Cluster() {
 		most = c.opts.Lease / 8
@@ -82,7 +83,7 @@ func (c *crew) readBeats(ctx context.Context, since []uint64) ([]runtime.Beats, 
 
 // rescue claims a silent run's job and hands its next attempt to asynq, unless its
 // workers were lost too often. Who runs an adopted job next is asynq's business. Its error says that Redis did not take the claim.
-func (c *crew) rescue(ctx context.Context, job engine.JobID, beat string, limit *rate.Limiter) error {
+func (c *supervisor) rescue(ctx context.Context, job engine.JobID, beat string, limit *rate.Limiter) error {
 	e, log := c.runtime, c.opts.Logger.With("job", job)
 	a, err := e.Current(ctx, job)
 	switch {

@@ -6,15 +6,16 @@ import (
 	"log/slog"
 
 	"github.com/tidemark-dev/tidemark/worker/internal/rig"
+	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
 func init() { rig.Execute = execute }
 
 // execute runs an attempt for package workertest, by the rules of a Worker with default options.
 func execute(ctx context.Context, a rig.Attempt) rig.End {
-	c := newCrew(Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.Defaults(), false)
-	c.pulse = newPulse(c.opts.TickInterval, func(submit func()) { submit() })
-	defer c.pulse.stop()
+	c := newSupervisor(Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.Defaults(), false)
+	c.wheel = wheel.New(c.opts.TickInterval, func(submit func()) { submit() })
+	defer c.wheel.Stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errOver)
 	r := c.newRun(a.Jobs, a.Job, a.Fence, a.Started, cancel)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/gate"
 	"github.com/tidemark-dev/tidemark/worker/internal/rig"
 )
 
@@ -31,20 +32,20 @@ type Run struct {
 
 	state  keeper
 	ending ending
-	seat   *seat
+	seat   *gate.Seat
 
 	adopted  bool // its job has no task of its own, and so no next attempt that it could ask for
 	detached bool // of no job: RunFrom found none
 }
 
 // newRun makes the run of an attempt whose start was committed with fence.
-func (c *crew) newRun(jobs rig.Jobs, job engine.JobID, fence runtime.Fence, started *runtime.Started, cancel context.CancelCauseFunc) *Run {
+func (c *supervisor) newRun(jobs rig.Jobs, job engine.JobID, fence runtime.Fence, started *runtime.Started, cancel context.CancelCauseFunc) *Run {
 	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, jobs: jobs}
 	r.ending = ending{cancel: cancel, urged: make(chan struct{})}
 	r.out = reporter{
 		submit: jobs.Submit, refused: r.end,
 		logger: c.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
-		pulse:  c.pulse, last: c.pulse.now(), lines: c.opts.LogLines,
+		wheel:  c.wheel, last: c.wheel.Now(), lines: c.opts.LogLines,
 		job: job, fence: fence,
 	}
 	r.out.view.received, r.out.view.kind = int64(started.Share)*10*partsPerTenth, started.Type

@@ -211,7 +211,7 @@ func TestSchedulesOutlastARestartOfRedis(t *testing.T) {
 	runs(t, ran, 2)
 	before := len(queued(t, e))
 	r.Kill()
-	eventually(t, "the outage to be noticed", func() bool { return strings.Contains(log.String(), "schedules cannot be seen to") })
+	eventually(t, "the outage to be noticed", func() bool { return strings.Contains(log.String(), "cannot read schedules") })
 	pause(soon(t), 2500*time.Millisecond) // so that two ticks fall into it
 	r.Restart()
 	runs(t, ran, 4)
@@ -219,7 +219,7 @@ func TestSchedulesOutlastARestartOfRedis(t *testing.T) {
 		t.Errorf("%d jobs before, %d after", before, n)
 	}
 	wantEverySecond(t, e)
-	for _, line := range []string{"schedules cannot be seen to", "schedules are seen to again"} {
+	for _, line := range []string{"cannot read schedules", "schedules can be read again"} {
 		if n := strings.Count(log.String(), line); n != 1 {
 			t.Errorf("%q is logged %d times:\n%s", line, n, log.String())
 		}

@@ -7,18 +7,22 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/intake"
+	"github.com/tidemark-dev/tidemark/worker/internal/schedules"
+	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
 // A Worker takes jobs from asynq's queues and runs their handlers. New makes one,
 // Handle gives it handlers, Start and Stop bound its life; it cannot be started
 // again. Its methods may be called concurrently.
 type Worker struct {
-	crew
+	supervisor
 	handlers map[string]HandlerFunc // fixed once started
 	// middleware is around each of them, outermost first; fixed likewise.
 	middleware []func(HandlerFunc) HandlerFunc
@@ -51,12 +55,12 @@ const (
 // life is what Start set going and the drain ends: first the intake, then the
 // sweeps, in the end what is left.
 type life struct {
-	servers   []*asynq.Server
+	servers   []intake.Server
 	endIntake context.CancelFunc // no task is begun, no job claimed
 	endBeats  context.CancelFunc
 	abandon   context.CancelCauseFunc // runs that have not returned
 	loops     sync.WaitGroup
-	pulse     *pulse
+	wheel     *wheel.Wheel
 }
 
 // New makes a worker. Its error wraps engine.ErrInvalid and names the fields of o
@@ -69,7 +73,7 @@ func New(o Options) (*Worker, error) {
 		return nil, fmt.Errorf("new worker: %w", err)
 	}
 	return &Worker{
-		crew: newCrew(o.Defaults(), false), handlers: map[string]HandlerFunc{},
+		supervisor: newSupervisor(o.Defaults(), false), handlers: map[string]HandlerFunc{},
 		drained: make(chan struct{}), stopped: make(chan struct{}), starting: make(chan struct{}, 1),
 	}, nil
 }
@@ -132,22 +136,30 @@ func (w *Worker) Start(ctx context.Context) error {
 // long as the call of Start.
 func (w *Worker) launch() (*life, error) {
 	base, abandon := context.WithCancelCause(context.Background())
-	intake, endIntake := context.WithCancel(base)
+	taking, endIntake := context.WithCancel(base)
 	beats, endBeats := context.WithCancel(context.Background())
-	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, pulse: newPulse(w.opts.TickInterval, w.runtime.Batch)}
-	w.pulse = l.pulse
+	l := &life{endIntake: endIntake, endBeats: endBeats, abandon: abandon, wheel: wheel.New(w.opts.TickInterval, w.runtime.Batch)}
+	w.wheel = l.wheel
 	w.wrap()
-	servers, lanes := w.serve()
-	l.servers = servers
+	l.servers = intake.Servers(intake.Options{
+		Engine: w.opts.Engine, Queues: w.opts.Queues, Weights: w.opts.QueueWeights, Types: w.typed,
+		Concurrency: w.opts.Concurrency, RescueSlots: w.opts.RescueSlots, Logger: w.opts.Logger,
+		Drain: w.opts.DrainGrace + time.Minute, // runs end with the drain by themselves
+	})
 	l.loops.Go(func() { w.beat(beats) })
-	l.loops.Go(func() { w.sweep(intake) })
-	l.loops.Go(func() { w.watchDequeues(intake) })
-	l.loops.Go(func() { w.reconcile(intake) })
-	l.loops.Go(func() { w.schedule(intake) })
-	for i, s := range l.servers {
+	l.loops.Go(func() { w.sweep(taking) })
+	l.loops.Go(func() { w.watchDequeues(taking) })
+	l.loops.Go(func() { w.reconcile(taking) })
+	l.loops.Go(func() {
+		schedules.Run(taking, schedules.Options{
+			Engine: w.opts.Engine, Schedules: w.opts.Schedules, Interval: w.opts.ScheduleInterval,
+			Grace: w.opts.ScheduleGrace, Logger: w.opts.Logger,
+		})
+	})
+	for _, s := range l.servers {
 		err := s.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 			from, _ := asynq.GetQueueName(ctx)
-			return w.process(base, intake, lanes[i], from, t)
+			return w.process(base, taking, s.Slots, from, t)
 		}))
 		if err != nil {
 			l.abandon(ErrDraining)
@@ -169,7 +181,7 @@ func (l *life) end() {
 	l.abandon(ErrDraining)
 	l.endBeats()
 	l.loops.Wait()
-	l.pulse.stop()
+	l.wheel.Stop()
 }
 
 // Run starts the worker, waits until ctx ends, and stops it. It returns nil after a

@@ -1,9 +1,11 @@
-package worker
+// Package schedules makes the jobs of schedules when they tick.
+package schedules
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -12,19 +14,29 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// tickJitter spreads the workers over a tick: the first of them makes its job, and those
-// that come later mostly find it seen to.
+// tickJitter spreads the workers over a tick: the first makes its job, and the others mostly find
+// it made.
 const tickJitter = 25 * time.Millisecond
 
-// scheduleRetry is the wait after a Redis that did not answer, or an interval if that is
-// shorter.
-const scheduleRetry = time.Second
+// retryAfter is the wait after Redis did not answer, or an interval if that is shorter.
+const retryAfter = time.Second
 
-// schedule sees to the ticks of schedules until the intake ends. Every worker does, and
-// the engine keeps them from making a tick's job twice. While Redis is away nothing is
-// noted as seen to, so that nothing is lost by it.
-func (w *Worker) schedule(ctx context.Context) {
-	c := &calendar{w: w, warned: map[string]string{}}
+// Options say which schedules tick, and when.
+type Options struct {
+	Engine *engine.Engine
+	// Schedules tick beside those that are stored in Redis.
+	Schedules []engine.Schedule
+	// Interval is how often the stored ones are read.
+	Interval time.Duration
+	// Grace is how late a tick may be and still have its job in any case.
+	Grace  time.Duration
+	Logger *slog.Logger
+}
+
+// Run makes the jobs of ticks until ctx ends. Every worker does, and the engine makes one job a
+// tick. While Redis is away no tick is marked as handled, so none is lost by it.
+func Run(ctx context.Context, o Options) {
+	c := &calendar{opts: o, warned: map[string]string{}}
 	away := false
 	for {
 		wait, err := c.round(ctx)
@@ -32,12 +44,12 @@ func (w *Worker) schedule(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !away:
-			w.opts.Logger.Warn("schedules cannot be seen to; their ticks wait", "error", err)
+			o.Logger.Warn("cannot read schedules; their ticks are delayed", "error", err)
 		case err == nil && away:
-			w.opts.Logger.Info("schedules are seen to again")
+			o.Logger.Info("schedules can be read again")
 		}
 		if away = err != nil; away {
-			wait = min(scheduleRetry, w.opts.ScheduleInterval)
+			wait = min(retryAfter, o.Interval)
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -49,13 +61,13 @@ func (w *Worker) schedule(ctx context.Context) {
 	}
 }
 
-// calendar is when which schedule is to be seen to, by the process's monotonic clock.
+// A calendar holds when each schedule is due, by the process's monotonic clock.
 type calendar struct {
-	w       *Worker
+	opts    Options
 	entries []*entry
-	// expires is when the schedules are to be read again.
+	// expires is when the schedules are read again.
 	expires time.Time
-	// warned has what was last complained about of each schedule.
+	// warned is the last complaint about each schedule.
 	warned map[string]string
 }
 
@@ -64,8 +76,8 @@ type entry struct {
 	due      time.Time // zero: not before the schedules are read again
 }
 
-// round reads the schedules when they are to be read again, sees to what is due, and
-// says when there is something to do again. Its error is of Redis, not of a schedule.
+// round reads the schedules when that is due, makes the jobs of those that are due, and returns
+// the time until the next. Its error is about Redis, not about a schedule.
 func (c *calendar) round(ctx context.Context) (time.Duration, error) {
 	if !time.Now().Before(c.expires) {
 		if err := c.read(ctx); err != nil {
@@ -90,13 +102,13 @@ func (c *calendar) round(ctx context.Context) (time.Duration, error) {
 }
 
 func (c *calendar) read(ctx context.Context) error {
-	o := &c.w.opts
-	agenda, err := c.w.runtime.AllSchedules(ctx, o.Schedules)
+	o := &c.opts
+	agenda, err := runtime.Of(o.Engine).AllSchedules(ctx, o.Schedules)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	c.expires = now.Add(o.ScheduleInterval)
+	c.expires = now.Add(o.Interval)
 	c.entries = c.entries[:0]
 	warned := map[string]string{}
 	for _, s := range agenda.Schedules {
@@ -112,7 +124,7 @@ func (c *calendar) read(ctx context.Context) error {
 		}
 		c.entries = append(c.entries, e)
 	}
-	c.warned = warned // without those that are gone
+	c.warned = warned // without those of deleted schedules
 	for _, e := range c.entries {
 		if e.schedule.Err != nil && !errors.Is(e.schedule.Err, engine.ErrAhead) { // what another is warned of holds until it has fired
 			c.complain(e.schedule, e.schedule.Err)
@@ -121,27 +133,27 @@ func (c *calendar) read(ctx context.Context) error {
 	return nil
 }
 
-// fire sees to one schedule.
+// fire makes the jobs of one schedule's ticks.
 func (c *calendar) fire(ctx context.Context, e *entry) error {
 	began := time.Now()
-	fired, err := c.w.runtime.Fire(ctx, e.schedule, c.w.opts.ScheduleGrace)
+	fired, err := runtime.Of(c.opts.Engine).Fire(ctx, e.schedule, c.opts.Grace)
 	switch {
 	case ctx.Err() != nil, errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrClosed),
 		errors.Is(err, runtime.ErrClock):
 		return err
 	case err != nil:
-		// Its own trouble: the others are seen to all the same.
+		// The error is about this schedule; the others go on.
 		c.complain(e.schedule, err)
 		e.due = time.Time{}
 		return nil
 	}
 	c.complain(e.schedule, fired.Held)
 	if !fired.Mended.IsZero() {
-		c.w.opts.Logger.Warn("ticks of a schedule had been seen to up to a time that is still to come, since Redis's clock was ahead; it goes on from now",
+		c.opts.Logger.Warn("ticks of a schedule were handled up to a time in the future, since Redis's clock was ahead; it goes on from now",
 			"schedule", e.schedule.Name, "topic", e.schedule.Topic, "up_to", fired.Mended)
 	}
 	if fired.Passed > 0 {
-		c.w.opts.Logger.Warn("ticks of a schedule were missed and have no job", "schedule", e.schedule.Name,
+		c.opts.Logger.Warn("ticks of a schedule were missed and have no job", "schedule", e.schedule.Name,
 			"topic", e.schedule.Topic, "missed", fired.Passed)
 	}
 	e.due = time.Time{}
@@ -162,10 +174,10 @@ func (c *calendar) complain(s engine.Scheduled, err error) {
 	if c.warned[title(s)] != err.Error() {
 		c.warned[title(s)] = err.Error()
 		if errors.Is(err, engine.ErrLimit) {
-			c.w.opts.Logger.Warn("a schedule's ticks are skipped", "schedule", s.Name, "topic", s.Topic, "error", err)
+			c.opts.Logger.Warn("a schedule's ticks are skipped", "schedule", s.Name, "topic", s.Topic, "error", err)
 			return
 		}
-		c.w.opts.Logger.Error("a schedule does not tick", "schedule", s.Name, "topic", s.Topic, "error", err)
+		c.opts.Logger.Error("a schedule does not tick", "schedule", s.Name, "topic", s.Topic, "error", err)
 	}
 }
 

@@ -1,4 +1,5 @@
-package worker
+// Package silence tells which runs of other workers have fallen silent.
+package silence
 
 import (
 	"slices"
@@ -8,7 +9,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// watch is what a sweeper has seen of other workers' runs. Silence is observed, not
+// A Watch is what a sweeper has seen of other workers' runs. Silence is observed, not
 // computed from a clock that others set: it is the time between good reads that this process,
 // on its monotonic clock, has watched a beat stand still, and a claim needs a whole
 // lease of it.
@@ -45,7 +46,7 @@ import (
 // of the sweeper's after each reading until the claim. A refusal begins the lease of all its runs anew.
 // With beats at most a third of a lease apart, no run that is alive and able to write gets there,
 // so it costs a write only where a run is silent.
-type watch struct {
+type Watch struct {
 	lease time.Duration
 	beats time.Duration // between two of a worker's heartbeats
 
@@ -64,7 +65,7 @@ type reading struct {
 	at    time.Duration
 }
 
-// shardWatch is what a watch knows of one shard.
+// shardWatch is what a Watch knows of one shard.
 type shardWatch struct {
 	oldest uint64 // the mark of the oldest beat; 0: nothing runs
 	// refused is the watched time of the last write that was refused: what was seen of
@@ -77,15 +78,19 @@ type shardWatch struct {
 	unread  bool   // the last reading did not read it
 }
 
+// New makes a watch that has seen nothing. lease is how long a run is silent before it may be
+// claimed, beats the time between two of a worker's heartbeats.
+func New(lease, beats time.Duration) *Watch { return &Watch{lease: lease, beats: beats} }
+
 // enough is the least time for which a Redis must have been well before a claim.
-func (h *watch) enough() time.Duration { return max(h.lease/2, 2*h.beats) }
+func (h *Watch) enough() time.Duration { return max(h.lease/2, 2*h.beats) }
 
-// failed forgets everything: between two reads anything may have happened.
-func (h *watch) failed() { h.readings, h.shards, h.last = nil, nil, time.Time{} }
+// Failed forgets everything: between two reads anything may have happened.
+func (h *Watch) Failed() { h.readings, h.shards, h.last = nil, nil, time.Time{} }
 
-// since is what a reading that begins now is to ask for: the marks of the newest reading
+// Since is what a reading that begins now is to ask for: the marks of the newest reading
 // that lies a whole lease back; nil while there is none.
-func (h *watch) since(began time.Time) []uint64 {
+func (h *Watch) Since(began time.Time) []uint64 {
 	// What the answer says is so when the reading begins, or later.
 	i := h.newest(h.watched + began.Sub(h.last))
 	if i < 0 {
@@ -102,7 +107,7 @@ func (h *watch) since(began time.Time) []uint64 {
 
 // newest is which reading is the newest that lies a whole lease before a watched time; -1:
 // none.
-func (h *watch) newest(at time.Duration) int {
+func (h *Watch) newest(at time.Duration) int {
 	for i := len(h.readings) - 1; i >= 0; i-- {
 		if at-h.readings[i].at >= h.lease {
 			return i
@@ -112,7 +117,7 @@ func (h *watch) newest(at time.Duration) int {
 }
 
 // silence is the watched time since which a shard's oldest beat is known to stand still.
-func (h *watch) silence(shard int) (time.Duration, bool) {
+func (h *Watch) silence(shard int) (time.Duration, bool) {
 	s := h.shards[shard]
 	if s.oldest == 0 {
 		return 0, false
@@ -125,8 +130,8 @@ func (h *watch) silence(shard int) (time.Duration, bool) {
 	return 0, false
 }
 
-// doubted are the shards that must take writes from now on, for a claim to follow.
-func (h *watch) doubted() (shards []int) {
+// Doubted are the shards that must take writes from now on, for a claim to follow.
+func (h *Watch) Doubted() (shards []int) {
 	for i := range h.shards {
 		if at, still := h.silence(i); still && h.watched-at >= h.lease-h.enough() {
 			shards = append(shards, i)
@@ -137,8 +142,8 @@ func (h *watch) doubted() (shards []int) {
 	return shards
 }
 
-// wrote notes whether a shard took a write that was answered at a time.
-func (h *watch) wrote(shard int, taken bool, at time.Time) {
+// Wrote notes whether a shard took a write that was answered at a time.
+func (h *Watch) Wrote(shard int, taken bool, at time.Time) {
 	s, now := &h.shards[shard], h.watched+at.Sub(h.last)
 	switch last := h.readings[len(h.readings)-1]; {
 	case !taken:
@@ -152,10 +157,10 @@ func (h *watch) wrote(shard int, taken bool, at time.Time) {
 	}
 }
 
-// read takes a reading that began and ended at the times given, and that asked for since.
+// Read takes a reading that began and ended at the times given, and that asked for since.
 // It returns the jobs whose beat has not changed for a whole lease, with that beat, and how
 // long the gap before the reading was, 0 if there was none.
-func (h *watch) read(shards []runtime.Beats, began, ended time.Time) (silent map[engine.JobID]string, gap time.Duration) {
+func (h *Watch) Read(shards []runtime.Beats, began, ended time.Time) (silent map[engine.JobID]string, gap time.Duration) {
 	apart, now := ended.Sub(h.last), reading{marks: make([]uint64, len(shards))}
 	for i, s := range shards {
 		if now.marks[i] = s.Mark; s.Oldest == 0 && len(h.readings) > 0 {
@@ -196,7 +201,7 @@ func (h *watch) read(shards []runtime.Beats, began, ended time.Time) (silent map
 }
 
 // another tells whether all shards that were read are of another Redis than before.
-func (h *watch) another(shards []runtime.Beats) bool {
+func (h *Watch) another(shards []runtime.Beats) bool {
 	for i, s := range shards {
 		if s.Err == nil && s.Redis == h.shards[i].redis {
 			return false
@@ -206,7 +211,7 @@ func (h *watch) another(shards []runtime.Beats) bool {
 }
 
 // wentBack tells whether a shard has counted fewer beats than before.
-func (h *watch) wentBack(now reading) bool {
+func (h *Watch) wentBack(now reading) bool {
 	if len(h.readings) == 0 {
 		return false
 	}
@@ -218,11 +223,11 @@ func (h *watch) wentBack(now reading) bool {
 	return false
 }
 
-// wait is how long after a reading the next one is due: an interval, or less where a
+// Wait is how long after a reading the next one is due: an interval, or less where a
 // beat comes into doubt before that, or a whole lease of silence may be seen, which a
 // reading just too early would put off by an interval. While nothing runs it is the longest
 // that an interval may be.
-func (h *watch) wait(interval time.Duration) time.Duration {
+func (h *Watch) Wait(interval time.Duration) time.Duration {
 	if len(h.shards) > 0 && !slices.ContainsFunc(h.shards, func(s shardWatch) bool { return s.oldest > 0 }) {
 		return max(interval, h.lease/4)
 	}

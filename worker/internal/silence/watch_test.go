@@ -1,4 +1,4 @@
-package worker
+package silence
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func looks(n int, l look) []look {
 
 // A seer is a watch over one shard with one job.
 type seer struct {
-	*watch
+	*Watch
 	at    time.Time
 	shard runtime.Beats
 	beat  string // of the last look
@@ -39,7 +39,7 @@ type seer struct {
 }
 
 func seerOf(lease, beats time.Duration) *seer {
-	return &seer{watch: &watch{lease: lease, beats: beats}, at: time.Now()}
+	return &seer{Watch: New(lease, beats), at: time.Now()}
 }
 
 // see takes a look at its time, and reports whether the job is called silent, and the
@@ -47,7 +47,7 @@ func seerOf(lease, beats time.Duration) *seer {
 func (h *seer) see(l look) (bool, time.Duration) {
 	h.at = h.at.Add(l.after)
 	if l.failed {
-		h.failed()
+		h.Failed()
 		return false, 0
 	}
 	if l.beat != h.beat && l.beat != "" {
@@ -56,7 +56,7 @@ func (h *seer) see(l look) (bool, time.Duration) {
 	}
 	h.beat = l.beat
 	began := h.at.Add(-l.took)
-	since := h.since(began)
+	since := h.Since(began)
 	h.shard.Oldest, h.shard.Silent, h.shard.Redis = 0, nil, l.redis
 	if l.beat != "" {
 		h.shard.Oldest = h.mark
@@ -64,9 +64,9 @@ func (h *seer) see(l look) (bool, time.Duration) {
 			h.shard.Silent = map[engine.JobID]string{"j": l.beat}
 		}
 	}
-	silent, gap := h.read([]runtime.Beats{h.shard}, began, h.at)
-	for _, shard := range h.doubted() {
-		h.wrote(shard, !l.refused, h.at)
+	silent, gap := h.Read([]runtime.Beats{h.shard}, began, h.at)
+	for _, shard := range h.Doubted() {
+		h.Wrote(shard, !l.refused, h.at)
 	}
 	return silent["j"] != "", gap
 }
@@ -251,7 +251,7 @@ func TestWatchLooksWhenALeaseOfSilenceIsOver(t *testing.T) {
 		if reads > 20 {
 			t.Fatal("silence is not seen")
 		}
-		l.after = took + h.wait(interval)
+		l.after = took + h.Wait(interval)
 	}
 }
 
@@ -283,10 +283,10 @@ func TestWatchForgetsOnlyTheShardThatIsInDoubt(t *testing.T) {
 	lost := errors.New("its node is away")
 	// claimed is at which reading each shard's run is called silent.
 	claimed := func(doubt func(reading int, b *runtime.Beats)) (at [2]int) {
-		h, now := &watch{lease: lease, beats: time.Second}, time.Now()
+		h, now := New(lease, time.Second), time.Now()
 		for n := 1; n < 100 && (at[0] == 0 || at[1] == 0); n++ {
 			now = now.Add(every)
-			since, beats := h.since(now), make([]runtime.Beats, 2)
+			since, beats := h.Since(now), make([]runtime.Beats, 2)
 			for i := range beats {
 				beats[i] = runtime.Beats{Mark: 9, Oldest: 5, Redis: "a"}
 				if since != nil && since[i] >= 5 {
@@ -294,14 +294,14 @@ func TestWatchForgetsOnlyTheShardThatIsInDoubt(t *testing.T) {
 				}
 			}
 			doubt(n, &beats[1])
-			silent, _ := h.read(beats, now, now)
+			silent, _ := h.Read(beats, now, now)
 			for i := range at {
 				if silent[engine.JobID(strconv.Itoa(i))] != "" && at[i] == 0 {
 					at[i] = n
 				}
 			}
-			for _, shard := range h.doubted() {
-				h.wrote(shard, true, now)
+			for _, shard := range h.Doubted() {
+				h.Wrote(shard, true, now)
 			}
 		}
 		return at

@@ -1,4 +1,4 @@
-package worker
+package intake
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
 // asynqClient is the engine's client as asynq's servers get it.
@@ -18,6 +21,21 @@ type asynqClient struct {
 
 // refusedPause is how long asynq waits after an error before it asks again.
 const refusedPause = 250 * time.Millisecond
+
+// Client is a client for an asynq server outside Servers: it goes by Redis's clock.
+func Client(e *engine.Engine) redis.UniversalClient {
+	return asynqClient{UniversalClient: byRedisClock{e.Redis(), runtime.Of(e)}}
+}
+
+// sleep waits until d has passed or ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
 
 // EvalSha runs a script of asynq's, unless it would look into keys that are empty. It holds
 // errors back for a while. After one, asynq asks for the next task at once:

@@ -1,4 +1,5 @@
-package worker
+// Package gate lets the handlers of a process run beside each other, or one of them alone.
+package gate
 
 import (
 	"context"
@@ -6,7 +7,7 @@ import (
 	"time"
 )
 
-// A gate lets handlers run beside each other, or one of them alone. A job that has lost its
+// A Gate lets handlers run beside each other, or one of them alone. A job that has lost its
 // worker twice may be what kills the process, and the others' workers with it; alone it harms
 // no other job, and a crash then is its own. All workers of a process share a gate.
 //
@@ -15,7 +16,7 @@ import (
 // back to its queue, where another process may take it. The gate then rests for nine times as
 // long, so that waiting in vain costs the others a tenth of their time, and its patience
 // doubles, up to an hour, so that a suspect finds a moment in which nothing runs.
-type gate struct {
+type Gate struct {
 	mu       sync.Mutex
 	inside   int           // handlers that run
 	taken    bool          // one of them runs alone, or a suspect waits for them
@@ -30,13 +31,14 @@ const (
 	restTimes   = 9
 )
 
-func newGate() *gate { return &gate{changed: make(chan struct{}), patience: minPatience} }
+// New makes a gate of its own, as tests want it.
+func New() *Gate { return &Gate{changed: make(chan struct{}), patience: minPatience} }
 
-// door is the gate of the process.
-var door = newGate()
+// Process is the gate of the process.
+var Process = New()
 
 // change makes a change under the lock and wakes those who wait for one.
-func (g *gate) change(do func()) {
+func (g *Gate) change(do func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	do()
@@ -46,7 +48,7 @@ func (g *gate) change(do func()) {
 
 // when waits until take, which is called under the lock, has taken what it wants. It reports
 // false when ctx ended first.
-func (g *gate) when(ctx context.Context, take func() bool) bool {
+func (g *Gate) when(ctx context.Context, take func() bool) bool {
 	for {
 		g.mu.Lock()
 		taken, changed := ctx.Err() == nil && take(), g.changed
@@ -62,26 +64,26 @@ func (g *gate) when(ctx context.Context, take func() bool) bool {
 	}
 }
 
-// enter begins a handler beside others; it waits for one that runs alone.
-func (g *gate) enter(ctx context.Context) (*seat, bool) {
+// Enter begins a handler beside others; it waits for one that runs alone.
+func (g *Gate) Enter(ctx context.Context) (*Seat, bool) {
 	ok := g.when(ctx, func() bool {
 		if !g.taken {
 			g.inside++
 		}
 		return !g.taken
 	})
-	return &seat{gate: g}, ok
+	return &Seat{gate: g}, ok
 }
 
-// join begins a handler that does not wait.
-func (g *gate) join() *seat {
+// Join begins a handler that does not wait.
+func (g *Gate) Join() *Seat {
 	g.change(func() { g.inside++ })
-	return &seat{gate: g}
+	return &Seat{gate: g}
 }
 
-// alone begins a handler beside none. It reports false when ctx ended first, or when others
+// Alone begins a handler beside none. It reports false when ctx ended first, or when others
 // run for too long.
-func (g *gate) alone(ctx context.Context) (*seat, bool) {
+func (g *Gate) Alone(ctx context.Context) (*Seat, bool) {
 	claimed, patience := false, time.Duration(0)
 	g.when(ctx, func() bool {
 		if g.taken {
@@ -99,7 +101,7 @@ func (g *gate) alone(ctx context.Context) (*seat, bool) {
 	defer cancel()
 	if g.when(waiting, func() bool { return g.inside == 0 }) {
 		g.change(func() { g.inside, g.patience = g.inside+1, minPatience })
-		return &seat{gate: g, alone: true}, true
+		return &Seat{gate: g, alone: true}, true
 	}
 	g.change(func() {
 		g.taken = false
@@ -110,15 +112,22 @@ func (g *gate) alone(ctx context.Context) (*seat, bool) {
 	return nil, false
 }
 
-// A seat is one handler's place in a gate.
-type seat struct {
-	gate  *gate
+// A Seat is one handler's place in a gate.
+type Seat struct {
+	gate  *Gate
 	alone bool // under gate.mu, once the handler runs
 	left  bool // under gate.mu
 }
 
-// share lets others run beside the handler from here on.
-func (s *seat) share() {
+// IsAlone reports whether the handler runs beside none.
+func (s *Seat) IsAlone() bool {
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	return s.alone
+}
+
+// Share lets others run beside the handler from here on.
+func (s *Seat) Share() {
 	s.gate.change(func() {
 		if s.alone {
 			s.alone, s.gate.taken = false, false
@@ -126,9 +135,9 @@ func (s *seat) share() {
 	})
 }
 
-// leave ends the handler.
-func (s *seat) leave() {
-	s.share()
+// Leave ends the handler.
+func (s *Seat) Leave() {
+	s.Share()
 	s.gate.change(func() {
 		if !s.left {
 			s.left = true

@@ -1,4 +1,4 @@
-package worker
+package gate
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 // checkpoint or ended, and a second suspect comes after it.
 func TestGateLetsASuspectBeAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
-		first, _ := g.enter(t.Context())
-		second := g.join()
+		g := New()
+		first, _ := g.Enter(t.Context())
+		second := g.Join()
 		order := make(chan string, 2)
-		begin := func(name string, by func(context.Context) (*seat, bool), end func(*seat)) {
+		begin := func(name string, by func(context.Context) (*Seat, bool), end func(*Seat)) {
 			go func() {
 				s, ok := by(t.Context())
 				if !ok {
@@ -27,15 +27,15 @@ func TestGateLetsASuspectBeAlone(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		begin("suspect", g.alone, (*seat).share)
-		begin("another", g.enter, (*seat).leave)
-		first.leave()
+		begin("suspect", g.Alone, (*Seat).Share)
+		begin("another", g.Enter, (*Seat).Leave)
+		first.Leave()
 		synctest.Wait()
 		if len(order) != 0 {
 			t.Fatalf("began beside others: %q", <-order)
 		}
-		second.leave()
-		second.leave() // once more does nothing
+		second.Leave()
+		second.Leave() // once more does nothing
 		synctest.Wait()
 		if n, name := len(order), <-order; n != 1 || name != "suspect" {
 			t.Fatalf("%d began, first %q", n, name)
@@ -52,21 +52,21 @@ func TestGateLetsASuspectBeAlone(t *testing.T) {
 // it comes through when their runs are shorter than what it has waited before.
 func TestGateIsHeldForABoundedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
-		long, _ := g.enter(t.Context())
+		g := New()
+		long, _ := g.Enter(t.Context())
 		began := time.Now()
 		var held time.Duration
 		for asked := 0; asked < 1000; asked++ {
 			from := time.Now()
-			if _, ok := g.alone(t.Context()); ok {
+			if _, ok := g.Alone(t.Context()); ok {
 				t.Fatal("alone beside another")
 			}
 			held += time.Since(from)
-			s, ok := g.enter(t.Context())
+			s, ok := g.Enter(t.Context())
 			if !ok {
 				t.Fatal("the gate stays held")
 			}
-			s.leave()
+			s.Leave()
 			<-time.After(5 * time.Second)
 		}
 		if all := time.Since(began); held == 0 || held > all/5 {
@@ -74,14 +74,14 @@ func TestGateIsHeldForABoundedTime(t *testing.T) {
 		}
 		go func() {
 			<-time.After(g.patience / 2)
-			long.leave()
+			long.Leave()
 		}()
 		<-time.After(time.Until(g.rest))
-		s, ok := g.alone(t.Context())
+		s, ok := g.Alone(t.Context())
 		if !ok {
 			t.Fatal("not alone although the other has ended")
 		}
-		s.leave()
+		s.Leave()
 		if g.taken || g.inside != 0 || g.patience != minPatience {
 			t.Errorf("left behind: %+v", g)
 		}
@@ -91,21 +91,21 @@ func TestGateIsHeldForABoundedTime(t *testing.T) {
 // A worker that leaves takes its claim back, and what it had waited for goes on.
 func TestGateOfALeavingWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
-		other, _ := g.enter(t.Context())
+		g := New()
+		other, _ := g.Enter(t.Context())
 		ctx, cancel := context.WithCancel(t.Context())
 		go cancel()
-		if _, ok := g.alone(ctx); ok {
+		if _, ok := g.Alone(ctx); ok {
 			t.Error("alone after the end")
 		}
-		if _, ok := g.enter(ctx); ok {
+		if _, ok := g.Enter(ctx); ok {
 			t.Error("entered after the end")
 		}
-		other.leave()
-		if s, ok := g.alone(t.Context()); !ok {
+		other.Leave()
+		if s, ok := g.Alone(t.Context()); !ok {
 			t.Error("not alone although nothing runs")
 		} else {
-			s.leave()
+			s.Leave()
 		}
 	})
 }

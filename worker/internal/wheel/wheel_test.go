@@ -1,4 +1,4 @@
-package worker
+package wheel
 
 import (
 	"fmt"
@@ -8,20 +8,29 @@ import (
 	"time"
 )
 
-// diary is what a pulse did: who ticked, when, and what went together.
+// testTick is the time between two ticks of a run.
+const testTick = 200 * time.Millisecond
+
+// pass lets time pass until all that was due has come.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// diary is what a wheel did: who ticked, when, and what went together.
 type diary struct {
 	began time.Time
 	lines []string
 }
 
-// member waits in a pulse. again, if not nil, is called while it ticks.
+// member waits in a wheel. again, if not nil, is called while it ticks.
 type member struct {
 	name  string
 	diary *diary
 	again func()
 }
 
-func (m *member) ticked() {
+func (m *member) Tick() {
 	m.diary.lines = append(m.diary.lines, m.name)
 	if m.again != nil {
 		m.again()
@@ -37,42 +46,42 @@ func (d *diary) together(submit func()) {
 func (d *diary) holds(t *testing.T, want ...string) {
 	t.Helper()
 	if !slices.Equal(d.lines, want) {
-		t.Errorf("the pulse went %q, want %q", d.lines, want)
+		t.Errorf("the wheel went %q, want %q", d.lines, want)
 	}
 }
 
-// inPulse runs a test of a pulse with slots of 20 ms, ten to an interval.
-func inPulse(t *testing.T, test func(t *testing.T, p *pulse, d *diary)) {
+// inPulse runs a test of a wheel with slots of 20 ms, ten to an interval.
+func inPulse(t *testing.T, test func(t *testing.T, p *Wheel, d *diary)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := &diary{began: time.Now()}
-		p := newPulse(testTick, d.together)
-		defer p.stop()
+		p := New(testTick, d.together)
+		defer p.Stop()
 		test(t, p, d)
 	})
 }
 
 func TestPulseTicksOnceForAnAdd(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
-		p.add(&member{name: "a", diary: d}, p.now())
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
+		p.Add(&member{name: "a", diary: d}, p.Now())
 		pass(10 * testTick)
 		d.holds(t, "200ms:", "a")
 	})
 }
 
 func TestPulseLetsWhoeverIsLateTickInTheNextSlot(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		pass(time.Hour + 3*time.Millisecond) // idle: a lap of the wheel and many more
-		p.add(&member{name: "a", diary: d}, 0)
+		p.Add(&member{name: "a", diary: d}, 0)
 		pass(testTick)
 		d.holds(t, "1h0m0.02s:", "a")
 	})
 }
 
 func TestPulseKeepsTheOrderOfSlotsAndOfAdds(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		pass(testTick)
-		add := func(name string, last int64) { p.add(&member{name: name, diary: d}, last) }
+		add := func(name string, last int64) { p.Add(&member{name: name, diary: d}, last) }
 		add("c", 4)
 		add("a", 2) // before the slot that the timer is set for
 		add("d", 4)
@@ -85,16 +94,16 @@ func TestPulseKeepsTheOrderOfSlotsAndOfAdds(t *testing.T) {
 }
 
 func TestPulseTakesAnAddWhileItSubmits(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		a, b := &member{name: "a", diary: d}, &member{name: "b", diary: d}
 		left := 2
 		a.again = func() {
 			if left--; left >= 0 {
-				p.add(a, p.now())
+				p.Add(a, p.Now())
 			}
 		}
-		p.add(a, 0)
-		p.add(b, 0)
+		p.Add(a, 0)
+		p.Add(b, 0)
 		pass(10 * testTick)
 		d.holds(t, "200ms:", "a", "b", "400ms:", "a", "600ms:", "a")
 	})
@@ -103,31 +112,31 @@ func TestPulseTakesAnAddWhileItSubmits(t *testing.T) {
 // What comes while a slot is being submitted, for longer than the wheel is, waits for
 // the end of that, and loses no slot to what is added then.
 func TestPulseThatIsHeldUpLosesNobody(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		slow := &member{name: "slow", diary: d}
 		slow.again = func() { <-time.After(3 * testTick) }
-		p.add(slow, 0)
+		p.Add(slow, 0)
 		pass(testTick) // it ticks
-		p.add(&member{name: "early", diary: d}, p.now())
+		p.Add(&member{name: "early", diary: d}, p.Now())
 		pass(testTick + p.grain) // early's slot is over
-		p.add(&member{name: "late", diary: d}, p.now())
+		p.Add(&member{name: "late", diary: d}, p.Now())
 		pass(10 * testTick)
 		d.holds(t, "200ms:", "slow", "800ms:", "early", "late")
 	})
 }
 
 func TestPulseTicksManyTogether(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		const members, rounds = 1000, 20
 		ticks := make([]int, members)
 		for i := range members {
 			m := &member{diary: &diary{}}
 			m.again = func() {
 				if ticks[i]++; ticks[i] < rounds {
-					p.add(m, p.now())
+					p.Add(m, p.Now())
 				}
 			}
-			p.add(m, 0)
+			p.Add(m, 0)
 			if i%100 == 99 {
 				pass(p.grain)
 			}
@@ -146,28 +155,28 @@ func TestPulseTicksManyTogether(t *testing.T) {
 }
 
 func TestPulseThatIsStoppedForgetsWhoWaits(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
-		p.add(&member{name: "a", diary: d}, p.now())
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
+		p.Add(&member{name: "a", diary: d}, p.Now())
 		pass(testTick - time.Millisecond)
-		p.stop()
-		p.add(&member{name: "b", diary: d}, 0)
+		p.Stop()
+		p.Add(&member{name: "b", diary: d}, 0)
 		pass(10 * testTick)
-		p.stop() // twice is no harm
+		p.Stop() // twice is no harm
 		d.holds(t)
 	})
 }
 
 func TestPulseStopsWhenItsSubmitHasReturned(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		a := &member{name: "a", diary: d}
 		a.again = func() {
-			p.add(a, p.now())
+			p.Add(a, p.Now())
 			<-time.After(time.Second)
 			d.lines = append(d.lines, "done")
 		}
-		p.add(a, 0)
+		p.Add(a, 0)
 		pass(testTick)
-		p.stop()
+		p.Stop()
 		d.holds(t, "200ms:", "a", "done")
 		pass(10 * testTick)
 		d.holds(t, "200ms:", "a", "done")
@@ -175,8 +184,8 @@ func TestPulseStopsWhenItsSubmitHasReturned(t *testing.T) {
 }
 
 func TestPulseSetsNoTimerWhileNobodyWaits(t *testing.T) {
-	inPulse(t, func(t *testing.T, p *pulse, d *diary) {
-		p.add(&member{name: "a", diary: d}, 0)
+	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
+		p.Add(&member{name: "a", diary: d}, 0)
 		pass(2 * testTick)
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -195,7 +204,7 @@ func TestPulseSlots(t *testing.T) {
 		{time.Minute, 6 * time.Second, time.Minute},
 	} {
 		t.Run(c.interval.String(), func(t *testing.T) {
-			p := newPulse(c.interval, nil)
+			p := New(c.interval, nil)
 			if apart := time.Duration(p.interval) * p.grain; p.grain != c.grain || apart != c.apart {
 				t.Errorf("slots of %s, ticks %s apart; want %s, %s", p.grain, apart, c.grain, c.apart)
 			}

@@ -1,29 +1,30 @@
-package worker
+// Package wheel is a timing wheel: it lets many runs tick at common moments.
+package wheel
 
 import (
 	"sync"
 	"time"
 )
 
-// pulse has the ticks of many runs go to Redis together. It is a timing wheel: time is
+// A Wheel has the ticks of many runs go to Redis together. Time is
 // cut into slots, a run that has something to tell waits in the slot that is due a
 // TickInterval after its last tick, and all runs of a slot tick in one go.
 //
-// Its owner makes one for all of its runs with newPulse, and stops it when they have
+// Its owner makes one for all of its runs with New, and stops it when they have
 // ended. It has no goroutine while nothing is due, and no timer while nobody waits.
 // Methods may be called concurrently, and while the caller holds its own lock: the
-// pulse calls nobody under its.
-type pulse struct {
+// wheel calls nobody under its.
+type Wheel struct {
 	grain    time.Duration // a slot's length
 	interval int64         // slots between two ticks of a run
 	together func(submit func())
 	began    time.Time // of slot 0
 
 	mu      sync.Mutex
-	wheel   [][]ticker // who waits, by slot modulo length
+	wheel   [][]Ticker // who waits, by slot modulo length
 	passed  int64      // the slot up to which the wheel is empty
-	due     []ticker   // those of slots that have passed, in order
-	spare   []ticker   // the array of the beat before
+	due     []Ticker   // those of slots that have passed, in order
+	spare   []Ticker   // the array of the beat before
 	timer   *time.Timer
 	armed   int64 // the slot that timer is set for; 0: it is not
 	beating bool
@@ -32,38 +33,38 @@ type pulse struct {
 	running sync.WaitGroup // a timer that is set, or what it calls
 }
 
-// ticker is who waits in a slot. ticked must not block, and may add again.
-type ticker interface{ ticked() }
+// A Ticker is who waits in a slot. Tick must not block, and may add again.
+type Ticker interface{ Tick() }
 
 // Slots of an interval, and the least that one lasts: shorter ones would leave too few
 // runs in each.
 const (
-	pulseSlots = 10
-	pulseGrain = 5 * time.Millisecond
+	slots    = 10
+	minGrain = 5 * time.Millisecond
 )
 
-// newPulse makes a pulse for ticks an interval apart. together calls what submits them,
+// New makes a wheel for ticks an interval apart. together calls what submits them,
 // so that they travel as one; it is the engine's.
-func newPulse(interval time.Duration, together func(submit func())) *pulse {
-	p := &pulse{grain: max(interval/pulseSlots, pulseGrain), together: together, began: time.Now()}
+func New(interval time.Duration, together func(submit func())) *Wheel {
+	p := &Wheel{grain: max(interval/slots, minGrain), together: together, began: time.Now()}
 	p.interval = int64((interval + p.grain - 1) / p.grain)
-	p.wheel = make([][]ticker, p.interval+1)
+	p.wheel = make([][]Ticker, p.interval+1)
 	return p
 }
 
-// now is the slot of the moment.
-func (p *pulse) now() int64 { return int64(time.Since(p.began) / p.grain) }
+// Now is the slot of the moment.
+func (p *Wheel) Now() int64 { return int64(time.Since(p.began) / p.grain) }
 
-// add has t.ticked called once: in the slot that is an interval after last, t's last
+// Add has t.Tick called once: in the slot that is an interval after last, t's last
 // one, or in the next one if that has passed. Two ticks are an interval apart, give or
-// take what is left of a slot. After stop it does nothing.
-func (p *pulse) add(t ticker, last int64) {
+// take what is left of a slot. After Stop it does nothing.
+func (p *Wheel) Add(t Ticker, last int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
 		return
 	}
-	now := p.now()
+	now := p.Now()
 	p.advance(now)
 	slot := max(now+1, last+p.interval)
 	cell := &p.wheel[slot%int64(len(p.wheel))]
@@ -83,7 +84,7 @@ func (p *pulse) add(t ticker, last int64) {
 
 // advance empties the slots up to now into due, so that the wheel never holds two slots
 // in one place, however late the timer is.
-func (p *pulse) advance(now int64) {
+func (p *Wheel) advance(now int64) {
 	for s := max(p.passed+1, now-int64(len(p.wheel))+1); s <= now; s++ {
 		cell := &p.wheel[s%int64(len(p.wheel))]
 		p.due = append(p.due, *cell...)
@@ -94,7 +95,7 @@ func (p *pulse) advance(now int64) {
 }
 
 // set sets the timer for a slot.
-func (p *pulse) set(slot int64) {
+func (p *Wheel) set(slot int64) {
 	p.armed = slot
 	p.running.Add(1)
 	d := time.Until(p.began.Add(time.Duration(slot) * p.grain))
@@ -107,7 +108,7 @@ func (p *pulse) set(slot int64) {
 
 // beat lets all that are due tick, and sets the timer for the next slot in which
 // anybody waits.
-func (p *pulse) beat() {
+func (p *Wheel) beat() {
 	defer p.running.Done()
 	p.mu.Lock()
 	p.armed = 0
@@ -115,7 +116,7 @@ func (p *pulse) beat() {
 		p.mu.Unlock()
 		return
 	}
-	p.advance(p.now())
+	p.advance(p.Now())
 	due := p.due
 	p.due, p.spare = p.spare, nil
 	p.beating = true
@@ -123,7 +124,7 @@ func (p *pulse) beat() {
 
 	p.together(func() {
 		for _, t := range due {
-			t.ticked()
+			t.Tick()
 		}
 	})
 
@@ -146,9 +147,9 @@ func (p *pulse) beat() {
 	}
 }
 
-// stop forgets who waits, and returns when nobody is called any more. It must not be
-// called by ticked.
-func (p *pulse) stop() {
+// Stop forgets who waits, and returns when nobody is called any more. It must not be
+// called by Tick.
+func (p *Wheel) Stop() {
 	p.mu.Lock()
 	p.stopped = true
 	if p.armed != 0 && p.timer.Stop() {

@@ -1,4 +1,6 @@
-package worker
+// Package intake is asynq's side of a worker: the servers that take tasks, and the client that
+// spares Redis their questions.
+package intake
 
 import (
 	"cmp"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
@@ -26,7 +29,7 @@ const (
 	delayedCheck = 750 * time.Millisecond
 	// retryCheck is for asynq's own retries, on a Cluster. Tidemark's tasks have none.
 	retryCheck = 5 * time.Second
-	// typeCheck is for type queues: see Worker.park.
+	// typeCheck is for type queues: what other workers do not know.
 	typeCheck = time.Second
 	// seldom is for what a server cannot be told to leave: the others' look for tasks that come
 	// due, and the removal of results, of which Tidemark's tasks have none.
@@ -45,55 +48,73 @@ func takers(concurrency int) int { return min(max(concurrency/5, 1), maxTakers) 
 // into the queue itself first: each look at an empty one is a round trip.
 const rarely = 8
 
-// serve makes the asynq servers, and the lane of each. Some are for the rescue queues
-// alone, whose slots are reserved. The others take from these too, when they draw them
+// Options say what is taken from asynq.
+type Options struct {
+	Engine *engine.Engine
+	// Queues are named as jobs name them. Weights are their shares; 1 where there is none.
+	Queues  []string
+	Weights map[string]int
+	// Types are type queues, likewise: see engine.TypeQueue.
+	Types []string
+	// Concurrency is how many tasks of all queues are held at once, RescueSlots how many further
+	// ones of rescue queues.
+	Concurrency, RescueSlots int
+	// Drain is how long Shutdown may wait for handlers.
+	Drain  time.Duration
+	Logger *slog.Logger
+}
+
+// A Server is one of asynq's, and the slots that its handlers run in. Several share their slots.
+type Server struct {
+	*asynq.Server
+	Slots Slots
+}
+
+// Slots hold a value for each handler that runs. asynq has as many, but forgets a handler when
+// its own lease ends, as after a long freeze of Redis; a slot of ours is taken until the
+// handler has returned.
+type Slots chan struct{}
+
+// Servers makes the asynq servers of a worker, which the caller starts. Some are for the rescue
+// queues alone, whose slots are reserved. The others take from these too, when they draw them
 // or find nothing else: what a large worker left behind is not to wait for the few
 // reserved slots beside free ones. They share the engine's connections. asynq's own
 // retries, deadlines and signals are not used: it carries attempts, and that is all.
-func (w *Worker) serve() (servers []*asynq.Server, lanes []*lane) {
-	e := w.runtime
-	all, rescue := map[string]int{}, map[string]int{}
-	for _, q := range w.opts.Queues {
-		weight := cmp.Or(w.opts.QueueWeights[q], 1)
+func Servers(o Options) (servers []Server) {
+	e := runtime.Of(o.Engine)
+	all, rescue, typed := map[string]int{}, map[string]int{}, map[string]int{}
+	for _, q := range o.Queues {
+		weight := cmp.Or(o.Weights[q], 1)
 		all[e.QueueName(q)] = rarely * weight
 		all[e.QueueName(runtime.RescueQueue(q))] = weight
 		rescue[e.QueueName(runtime.RescueQueue(q))] = weight
 	}
-	typed := map[string]int{}
-	for _, name := range w.typed {
+	for _, name := range o.Types {
 		typed[e.QueueName(name)] = 1
 	}
 	level := asynq.FatalLevel // asynq formats what it logs even when nobody listens
-	if w.opts.Logger.Enabled(context.Background(), slog.LevelDebug) {
+	if o.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		level = asynq.DebugLevel
 	}
-	client := asynqClient{byRedisClock{w.opts.Engine.Redis(), e}, pollGroups(all, rescue, typed, e.Cluster())}
+	client := asynqClient{byRedisClock{o.Engine.Redis(), e}, pollGroups(all, rescue, typed, e.Cluster())}
 	maps.Copy(all, typed)
 	delayed := delayedCheck
-	add := func(queues map[string]int, slots, takers int, check time.Duration) {
-		l := &lane{slots: make(chan struct{}, slots)}
+	add := func(queues map[string]int, concurrency, takers int, check time.Duration) {
+		slots := make(Slots, concurrency)
 		for i := range takers {
-			lanes = append(lanes, l)
-			servers = append(servers, asynq.NewServerFromRedisClient(client, asynq.Config{
-				Concurrency: (slots + i) / takers, Queues: queues,
+			servers = append(servers, Server{asynq.NewServerFromRedisClient(client, asynq.Config{
+				Concurrency: (concurrency + i) / takers, Queues: queues,
 				TaskCheckInterval: check, DelayedTaskCheckInterval: delayed, JanitorInterval: seldom,
-				Logger: asynqLog{w.opts.Logger}, LogLevel: level,
-				// Runs end with the drain by themselves, so asynq has none to give up.
-				ShutdownTimeout: w.opts.DrainGrace + time.Minute,
-			}))
+				Logger: asynqLog{o.Logger}, LogLevel: level, ShutdownTimeout: o.Drain,
+			}), slots})
 			delayed = seldom
 		}
 	}
-	n := takers(w.opts.Concurrency)
-	add(all, w.opts.Concurrency, n, time.Duration(n)*taskCheck)
-	add(rescue, w.opts.RescueSlots, takers(w.opts.RescueSlots), rescueCheck)
-	return servers, lanes
+	n := takers(o.Concurrency)
+	add(all, o.Concurrency, n, time.Duration(n)*taskCheck)
+	add(rescue, o.RescueSlots, takers(o.RescueSlots), rescueCheck)
+	return servers
 }
-
-// A lane is the slots that handlers run in. asynq has as many, but forgets a handler
-// when its own lease ends, as after a long freeze of Redis; a slot of ours is taken
-// until the handler has returned.
-type lane struct{ slots chan struct{} }
 
 // asynqLog takes what asynq logs. It is of interest when asynq itself is looked
 // into: what matters to a job is told by the job.

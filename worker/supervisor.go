@@ -5,31 +5,32 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/gate"
+	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
-// A crew is the runs of one owner, a Worker or an Adopter, with what keeps them alive and
-// watches over those of others: heartbeats, the sweep and the reconciler. Its methods may
-// be called concurrently; its loops are the owner's to start and to end.
-type crew struct {
+// A supervisor holds the runs of one owner, a Worker or an Adopter. It sends their heartbeats,
+// claims the jobs of other workers that fell silent, and compares live jobs with asynq. Its
+// methods may be called concurrently. The owner starts and ends its loops.
+type supervisor struct {
 	opts    Options
 	runtime *runtime.Runtime
-	// adopting: it sees to adopted jobs alone. The others are workers', whose settings
-	// decide about them.
+	// adopting limits it to adopted jobs: the settings of workers decide about the others.
 	adopting bool
-	pulse    *pulse // of all runs; fixed before the first one
-	gate     *gate
+	wheel    *wheel.Wheel // of all runs; fixed before the first one
+	gate     *gate.Gate
 
 	roll    sync.Mutex
 	runs    map[*Run]struct{}
 	leaving bool
 }
 
-func newCrew(o Options, adopting bool) crew {
-	return crew{opts: o, runtime: runtime.Of(o.Engine), adopting: adopting, gate: door, runs: map[*Run]struct{}{}}
+func newSupervisor(o Options, adopting bool) supervisor {
+	return supervisor{opts: o, runtime: runtime.Of(o.Engine), adopting: adopting, gate: gate.Process, runs: map[*Run]struct{}{}}
 }
 
 // register makes a run one that heartbeats and drains know.
-func (c *crew) register(r *Run) {
+func (c *supervisor) register(r *Run) {
 	c.roll.Lock()
 	c.runs[r] = struct{}{}
 	late := c.leaving
@@ -39,14 +40,14 @@ func (c *crew) register(r *Run) {
 	}
 }
 
-func (c *crew) forget(r *Run) {
+func (c *supervisor) forget(r *Run) {
 	c.roll.Lock()
 	delete(c.runs, r)
 	c.roll.Unlock()
 }
 
 // present are the runs of the moment.
-func (c *crew) present() []*Run {
+func (c *supervisor) present() []*Run {
 	c.roll.Lock()
 	defer c.roll.Unlock()
 	all := make([]*Run, 0, len(c.runs))
@@ -57,7 +58,7 @@ func (c *crew) present() []*Run {
 }
 
 // holds tells whether an attempt is one of the runs of the moment.
-func (c *crew) holds(job engine.JobID, attempt int) bool {
+func (c *supervisor) holds(job engine.JobID, attempt int) bool {
 	c.roll.Lock()
 	defer c.roll.Unlock()
 	for r := range c.runs {
@@ -69,7 +70,7 @@ func (c *crew) holds(job engine.JobID, attempt int) bool {
 }
 
 // leave tells all runs to return, also those that are registered from here on.
-func (c *crew) leave() {
+func (c *supervisor) leave() {
 	c.roll.Lock()
 	c.leaving = true
 	c.roll.Unlock()
