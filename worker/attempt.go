@@ -363,7 +363,7 @@ func (r *Run) tell(report runtime.Report, err error) {
 func (w *Worker) tend(ctx context.Context, jobs []engine.JobID) {
 	for _, job := range jobs {
 		if err := w.persist(ctx, func() error { return w.runtime.FollowUp(ctx, job) }); err != nil {
-			w.opts.Logger.Warn("a job's children, or the job that waited for them, are seen to later", "job", job, "error", err)
+			w.opts.Logger.Warn("cannot update a job's children, or dispatch the job that waited for them; a reconciler does so later", "job", job, "error", err)
 		}
 	}
 }

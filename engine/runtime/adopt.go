@@ -15,55 +15,54 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
-// An asynq task that an application enqueued by itself may have a job: it is adopted.
-// asynq's task carries the job and asynq's retries are its attempts, so Tidemark neither
-// hands it over nor withdraws it for another attempt, and has no payload of it. A key holds
-// the job of the task, the newest of them: an ended job never moves, and a task that is run
-// once more begins another. asynq gives the name of a task that is done to the next one, so
-// a task that is tried is also tied to its job: a field of the task's own hash in asynq, which
-// goes with the task, holds the job's ID.
+// An asynq task that an application enqueued by itself may have a job: the task is adopted. asynq's
+// task carries the job and asynq's retries are its attempts. So Tidemark neither dispatches the
+// task nor withdraws it for another attempt, and does not have its payload. A key holds the newest
+// job of the task. An ended job never changes, so a task that runs once more begins another job.
+// asynq may give the name of a done task to a new one. So a worker also ties the task to its job:
+// it writes the job's ID into a field of asynq's hash of the task, which asynq deletes with the
+// task.
 
-// A Task names an asynq task that was adopted.
+// A Task names an adopted asynq task.
 type Task struct {
-	Queue string // as asynq knows it
+	Queue string // asynq's name of it
 	ID    string
 }
 
-// An Adoption is what is known of an asynq task, and what its job is to be.
+// An Adoption is what is known of an asynq task, and what its job shows.
 type Adoption struct {
 	Task Task
-	// Topic, Type and Title are the job's, as in a Spec.
+	// Topic, Type and Title are those of the job, as in a Spec.
 	Topic wire.Topic
 	Type  string
 	Title string
-	// Try is which of the task's tries this is or will be, from 1: asynq's count of
-	// retries, and 1.
+	// Try is the number of the task's present or next try, from 1: asynq's count of retries plus 1.
 	Try int
 	// MaxRetries is asynq's.
 	MaxRetries int
-	// RunAt is when asynq will hand the task out; zero: at once, or it has.
+	// RunAt is when asynq will run the task; zero if at once, or if it runs already.
 	RunAt time.Time
 }
 
-// noTry is beyond what asynq counts: no task continues a job whose last try it is.
+// noTry is more than asynq counts: no task continues a job with this number as its last try.
 const noTry = 1 << 31
 
-// Over reports whether last, where the task's newest job stands, is an end that is to
-// stand: asynq has come back with the task after a crash, or although it was canceled.
-// Otherwise it begins another job: a task that was run again by hand counts no new try,
-// and one that is new under an old name is not tied to last.
+// Over reports whether last, the state of the task's newest job, is an end that this run of the
+// task must not change: asynq has run the task again after a crash, or although the job was
+// canceled. Otherwise the task begins another job: a task that was run again by hand counts no new
+// try, and a new task under an old name is not tied to last.
 func (a Adoption) Over(last Attempt) bool {
 	switch {
 	case !last.State.Ended() || !last.Tied:
 		return false
 	case last.State == wire.Canceled:
-		return a.Try >= last.Try // asynq may have put it back, which is no try
+		return a.Try >= last.Try // asynq may have requeued it, which counts no try
 	}
 	return a.Try > last.Try
 }
 
-// JobOfTask finds the newest job of an asynq task: topic is what the job was adopted
-// with. Its error wraps ErrInvalidTopic, ErrNotFound or ErrUnreachable.
+// JobOfTask returns the newest job of an asynq task. topic is the topic that the job was adopted
+// for. Its error wraps ErrInvalidTopic, ErrNotFound or ErrUnreachable.
 func (rt *Runtime) JobOfTask(ctx context.Context, topic wire.Topic, t Task) (wire.JobID, error) {
 	if _, err := wire.ParseTopic(string(topic)); err != nil {
 		return "", err
@@ -72,11 +71,11 @@ func (rt *Runtime) JobOfTask(ctx context.Context, topic wire.Topic, t Task) (wir
 	if errors.Is(err, redis.Nil) {
 		return "", wire.ErrNotFound
 	}
-	return wire.JobID(id), ground.Failure("look a task's job up", err)
+	return wire.JobID(id), ground.Failure("look up a task's job", err)
 }
 
-// Adopted reads where the newest jobs of tasks stand, in their order and in two round
-// trips. Job is "" where there was none, State where it is gone. Its error wraps
+// Adopted reads the states of the tasks' newest jobs, in the tasks' order and in two round trips.
+// Job is "" where a task has no job, State is "" where its record is gone. Its error wraps
 // ErrInvalidTopic or ErrUnreachable.
 func (rt *Runtime) Adopted(ctx context.Context, tasks []Adoption) ([]Attempt, error) {
 	if len(tasks) == 0 {
@@ -96,7 +95,7 @@ func (rt *Runtime) Adopted(ctx context.Context, tasks []Adoption) ([]Attempt, er
 	for i := range tasks {
 		for _, err := range []error{jobs[i].Err(), ties[i].Err()} {
 			if err != nil && !errors.Is(err, redis.Nil) {
-				return nil, ground.Failure("look the jobs of tasks up", err)
+				return nil, ground.Failure("look up the jobs of tasks", err)
 			}
 		}
 		ids[i] = wire.JobID(jobs[i].Val())
@@ -108,23 +107,23 @@ func (rt *Runtime) Adopted(ctx context.Context, tasks []Adoption) ([]Attempt, er
 	return stand, err
 }
 
-// key is where asynq keeps a task.
+// key is asynq's key of a task.
 func (t Task) key() string { return asynqKey(t.Queue, "t:"+t.ID) }
 
-// tieField is the field of a task's hash that Tie writes. Namespaces may share a Redis.
+// tieField is the field of a task's hash that Tie writes. It contains the namespace, since
+// namespaces may share a Redis.
 func (rt *Runtime) tieField() string { return rt.g.Opts.Namespace + ":job" }
 
-// Tie keeps with an asynq task, if it is there, that a job is its. It is to stand before the
-// job's end can be committed: Over goes by it. Its error wraps ErrUnreachable.
+// Tie writes the job's ID into the asynq task, if the task exists. The caller does so before it
+// commits the job's end, because Over relies on it. Its error wraps ErrUnreachable.
 func (rt *Runtime) Tie(ctx context.Context, t Task, job wire.JobID) error {
 	return ground.Failure("tie a task to its job", rt.g.Scripts.Tie.Run(ctx, rt.g.Redis, []string{t.key()}, rt.tieField(), string(job)).Err())
 }
 
-// Adopt makes a job for an asynq task that has none that lives: last is where its newest
-// one stands, as Adopted told. Whoever comes first makes it, and everybody gets the same.
-// It is a retry of one that failed. Errors to branch on: ErrInvalid, ErrInvalidTopic,
-// ErrUnreachable, ErrOutOfMemory, ErrAppend, and ErrUnreplicated, with which the job
-// stands and is returned.
+// Adopt creates a job for an asynq task that has no live one. last is the newest job's state from
+// Adopted. If last failed, the new job is its retry. Concurrent calls create one job and return its
+// ID. Errors to branch on: ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, ErrAppend,
+// and ErrUnreplicated, with which Adopt has created the job and returns it.
 func (rt *Runtime) Adopt(ctx context.Context, a Adoption, last Attempt) (wire.JobID, error) {
 	fail := func(err error) (wire.JobID, error) {
 		return "", fmt.Errorf("adopt asynq's task %s of queue %s: %w", excerpt.Of(a.Task.ID, 80), excerpt.Of(a.Task.Queue, 80), err)
@@ -161,9 +160,9 @@ func (rt *Runtime) Adopt(ctx context.Context, a Adoption, last Attempt) (wire.Jo
 	return r.job, r.standing
 }
 
-// AdoptWaiting makes a job for each of the tasks that has none that lives, if asynq still is to
-// hand it out; the tasks were listed a while ago. It returns how many it made, and the
-// first error, which is one of Adopt's: those of the others are made all the same.
+// AdoptWaiting creates a job for each of the tasks that has no live one, if asynq has not run the
+// task since it was listed. It returns the number of new jobs, and the first error, which is one of
+// Adopt's; an error of one task does not stop the others.
 func (rt *Runtime) AdoptWaiting(ctx context.Context, tasks []Adoption) (int, error) {
 	stand, err := rt.Adopted(ctx, tasks)
 	if err != nil {
@@ -181,7 +180,7 @@ func (rt *Runtime) AdoptWaiting(ctx context.Context, tasks []Adoption) (int, err
 	}
 	var made atomic.Int64
 	err = inParallel(ctx, spawners, missing, func(ctx context.Context, w work) error {
-		// It may have run since it was listed, and begun and ended its job.
+		// The task may have run since it was listed, and begun and ended its job.
 		info, err := rt.TaskInfo(w.task.Task)
 		switch {
 		case errors.Is(err, wire.ErrNotFound):
@@ -200,9 +199,9 @@ func (rt *Runtime) AdoptWaiting(ctx context.Context, tasks []Adoption) (int, err
 	return int(made.Load()), err
 }
 
-// TakeOver ends the running attempt of an adopted job, since asynq has handed its task
-// out again and so the try before is over: job.stalled is told, the fence is raised, and
-// the attempt that is returned may begin. Errors are those of Stall.
+// TakeOver ends the running attempt of an adopted job: asynq has started its task again, so the
+// previous try is over. It writes job.stalled and raises the fence; the attempt that it returns may
+// begin. Its errors are those of Stall.
 func (rt *Runtime) TakeOver(ctx context.Context, a Attempt) (Attempt, error) {
 	if _, err := rt.operate(ctx, stalling(a)); err != nil {
 		return Attempt{}, fmt.Errorf("take job %s over from the try before: %w", a.Job, err)
@@ -210,7 +209,7 @@ func (rt *Runtime) TakeOver(ctx context.Context, a Attempt) (Attempt, error) {
 	return rt.after(ctx, a)
 }
 
-// TaskInfo reads what asynq has of an adopted job's task. Its error wraps ErrNotFound or
+// TaskInfo returns asynq's information about an adopted job's task. Its error wraps ErrNotFound or
 // ErrUnreachable.
 func (rt *Runtime) TaskInfo(t Task) (*asynq.TaskInfo, error) {
 	info, err := rt.tasks.GetTaskInfo(t.Queue, t.ID)
@@ -220,8 +219,8 @@ func (rt *Runtime) TaskInfo(t Task) (*asynq.TaskInfo, error) {
 	return info, ground.Failure("read a task", err)
 }
 
-// takeAway deletes the task of an adopted job that waits, and reports whether it is gone:
-// asynq keeps one that it has handed out.
+// takeAway deletes the waiting task of an adopted job, and reports whether the task is gone: asynq
+// does not delete a task that runs.
 func (rt *Runtime) takeAway(t Task) (bool, error) {
 	err := rt.tasks.DeleteTask(t.Queue, t.ID)
 	switch {

@@ -11,19 +11,19 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// What is asked of a parent is asked of its children, and of theirs. The commit that accepts it
-// keeps it as the parent's order (a pause, a resume), or it follows from the parent's state (a
-// cancel, an end); a cascade then goes over the children, page by page, and commits a slice of
-// them at a time, so that others come between. The first cascadeJobs are seen to before the call
-// returns, the rest by a goroutine of the engine, and where that ends too early by reconcilers.
+// A request to a parent also applies to its children, and to theirs. The commit that accepts a
+// pause or a resume stores it as the parent's order; a cancel or an end follows from the parent's
+// state. A cascade then goes over the children page by page. It commits a slice of them at a time,
+// so that other commits come between. The call itself handles the first cascadeJobs; a goroutine of
+// the engine handles the rest; reconcilers finish what that goroutine leaves.
 
-// cascadeJobs is how many children a call waits for, cascadePage how many are read at a time.
+// cascadeJobs is how many children a call waits for, cascadePage how many it reads at a time.
 const (
 	cascadeJobs = 500
 	cascadePage = 250
 )
 
-// cascades are those that go on after their call.
+// cascades are the cascades that go on after their call has returned.
 type cascades struct {
 	ended sync.WaitGroup
 
@@ -33,11 +33,11 @@ type cascades struct {
 }
 
 type goingOn struct {
-	again bool // something was asked meanwhile
+	again bool // another request came meanwhile
 	stop  context.CancelFunc
 }
 
-// close stops them, and returns when they have ended.
+// close stops the cascades, and returns when they have ended.
 func (c *cascades) close() {
 	c.mu.Lock()
 	c.closed = true
@@ -48,10 +48,10 @@ func (c *cascades) close() {
 	c.ended.Wait()
 }
 
-// FollowUp sees to a job that an Ack names: a parent whose children have ended is handed to asynq,
-// and children follow what was asked of their parent, or are canceled where it has ended. Of many
-// children only the first have followed when it returns. When it fails the workers' heartbeats
-// and reconcilers come to the same, later. Its error wraps ErrUnreachable.
+// FollowUp handles a job that an Ack names. It hands a parent whose children have ended to asynq,
+// and has children follow the request to their parent, or cancels them if the parent has ended. Of
+// many children only the first have followed when it returns. If it fails, the workers' heartbeats
+// and reconcilers do the same later. Its error wraps ErrUnreachable.
 func (rt *Runtime) FollowUp(ctx context.Context, id wire.JobID) error { return rt.tend(ctx, id) }
 
 func (rt *Runtime) tend(ctx context.Context, id wire.JobID) error {
@@ -82,12 +82,12 @@ func (rt *Runtime) tend(ctx context.Context, id wire.JobID) error {
 	return nil
 }
 
-// goOn runs a cascade to its end, and again while another call has asked for it meanwhile.
+// goOn runs a cascade to its end, and once more if another call has requested it meanwhile.
 func (rt *Runtime) goOn(ctx context.Context, id wire.JobID, c *cascade) {
 	for again := true; again; c = rt.newCascade(id) {
 		err := c.run(ctx, math.MaxInt)
 		if err != nil && ctx.Err() == nil {
-			rt.g.Opts.Logger.Warn("a job's children are seen to later", "job", id, "error", err)
+			rt.g.Opts.Logger.Warn("cannot update a job's children; a reconciler does so later", "job", id, "error", err)
 		}
 		all := &rt.cascades
 		all.mu.Lock()
@@ -100,17 +100,17 @@ func (rt *Runtime) goOn(ctx context.Context, id wire.JobID, c *cascade) {
 	}
 }
 
-// A cascade goes over families, the youngest first.
+// A cascade goes over families, the newest generation first.
 type cascade struct {
 	rt    *Runtime
 	stack []generation
-	stale []Attempt // whose tasks are not to run
+	stale []Attempt // whose tasks must not run
 }
 
 // A generation is the children of a job, and how many of them have followed.
 type generation struct {
 	parent wire.JobID
-	what   string // they follow; see asked
+	what   string // the request that they follow; see asked
 	from   int64
 }
 
@@ -118,7 +118,7 @@ func (rt *Runtime) newCascade(of wire.JobID) *cascade {
 	return &cascade{rt: rt, stack: []generation{{parent: of}}}
 }
 
-// run goes on until all have followed, or most children were looked at.
+// run goes on until all children have followed, or until it has examined most of them.
 func (c *cascade) run(ctx context.Context, most int) error {
 	for len(c.stack) > 0 && most > 0 {
 		n, err := c.page(ctx)
@@ -136,7 +136,7 @@ func (c *cascade) drop(ctx context.Context) error {
 	return c.rt.DropTasks(ctx, stale)
 }
 
-// asked is what the children of a job are to follow: "cancel", an order of a commit, or "".
+// asked returns what the children of a job must follow: "cancel", an order of a commit, or "".
 func (rt *Runtime) asked(ctx context.Context, id wire.JobID) (string, error) {
 	a, err := rt.Current(ctx, id)
 	switch {
@@ -144,13 +144,13 @@ func (rt *Runtime) asked(ctx context.Context, id wire.JobID) (string, error) {
 		return "cancel", nil
 	case err != nil:
 		return "", err
-	case a.Waiting: // its children have ended, or it was resumed
+	case a.Waiting: // the job's children have ended, or it was resumed
 		return a.Order, rt.handOn(ctx, a)
 	}
 	return a.Order, nil
 }
 
-// page has the next children of the youngest generation follow, and says how many it looked at.
+// page has the next children of the newest generation follow, and returns how many it examined.
 func (c *cascade) page(ctx context.Context) (int, error) {
 	rt, top := c.rt, len(c.stack)-1
 	g := c.stack[top]
@@ -202,10 +202,10 @@ func (c *cascade) page(ctx context.Context) (int, error) {
 	return len(found), nil
 }
 
-// FollowParent asks children what their parent was asked: "cancel", or an order, as Attempt.Order
-// has it. It returns the jobs to see to next, and the children whose tasks are not to run any more,
-// for DropTasks. An order that is not the parent's newest changes nothing. Its error wraps
-// ErrUnreachable; some of the children have followed then.
+// FollowParent applies the parent's request to children: "cancel", or an order as in Attempt.Order.
+// It returns the jobs to follow up, and the children whose tasks must not run any more, for
+// DropTasks. An order that is not the parent's newest changes nothing. Its error wraps
+// ErrUnreachable; some of the children may then have followed.
 func (rt *Runtime) FollowParent(ctx context.Context, what string, children []Attempt) (tend []wire.JobID, stale []Attempt, err error) {
 	kind := map[byte]wire.RecordType{'c': wire.JobCanceling, 'p': wire.JobPausing, 'r': wire.JobResumed}[what[0]]
 	var resumed []wire.JobID
@@ -244,9 +244,9 @@ func (rt *Runtime) FollowParent(ctx context.Context, what string, children []Att
 	return tend, stale, rt.handOnAll(ctx, resumed)
 }
 
-// DropTasks takes the tasks of attempts that do not wait any more out of asynq. A job that was
-// resumed meanwhile may have been given that very task: it is handed over again. Its error wraps
-// ErrUnreachable.
+// DropTasks deletes the tasks of attempts that no longer wait from asynq. If a job was resumed
+// meanwhile, the deleted task may be its present one: DropTasks dispatches it again. Its error
+// wraps ErrUnreachable.
 func (rt *Runtime) DropTasks(ctx context.Context, stale []Attempt) error {
 	if len(stale) == 0 {
 		return nil
@@ -258,7 +258,7 @@ func (rt *Runtime) DropTasks(ctx context.Context, stale []Attempt) error {
 	return errors.Join(rt.drop(ctx, stale), rt.handOnAll(ctx, ids))
 }
 
-// handOnAll hands those of jobs over that wait and have no task.
+// handOnAll dispatches those of the jobs that wait and have no task.
 func (rt *Runtime) handOnAll(ctx context.Context, ids []wire.JobID) error {
 	attempts, err := rt.Attempts(ctx, ids)
 	if err != nil {
@@ -276,7 +276,7 @@ func (rt *Runtime) handOnAll(ctx context.Context, ids []wire.JobID) error {
 func (rt *Runtime) tendAll(ctx context.Context, ids []wire.JobID) {
 	for _, id := range ids {
 		if err := rt.tend(ctx, id); err != nil {
-			rt.g.Opts.Logger.Warn("a job's children, or the job that waited for them, are seen to later", "job", id, "error", err)
+			rt.g.Opts.Logger.Warn("cannot update a job's children, or dispatch the job that waited for them; a reconciler does so later", "job", id, "error", err)
 		}
 	}
 }

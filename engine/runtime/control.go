@@ -40,9 +40,9 @@ func (rt *Runtime) Pause(ctx context.Context, id wire.JobID) error {
 	return nil
 }
 
-// putAside takes a paused attempt's task out of asynq. Where the job was resumed meanwhile
-// that may have been the task that Resume has made, which nobody is to take for one that
-// somebody deleted: it is made again, whether or not the caller still waits.
+// putAside deletes a paused attempt's task from asynq. If the job was resumed meanwhile, the
+// deleted task may be the one that Resume created. putAside then creates it again, even if the
+// caller's ctx has ended, so that no reconciler takes it for a task deleted by a user.
 func (rt *Runtime) putAside(ctx context.Context, a Attempt) error {
 	rt.withdraw(a)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rt.g.Opts.CommitTimeout)
@@ -62,7 +62,7 @@ func (rt *Runtime) Resume(ctx context.Context, id wire.JobID) error {
 	return nil
 }
 
-// control asks something of a job, and returns where it stood before, and the answer.
+// control requests something of a job, and returns the job's state before, and the script's answer.
 func (rt *Runtime) control(ctx context.Context, id wire.JobID, kind wire.RecordType, attempt int) (a Attempt, r result, err error) {
 	if _, err := wire.ParseJobID(string(id)); err != nil {
 		return a, r, err
@@ -75,8 +75,8 @@ func (rt *Runtime) control(ctx context.Context, id wire.JobID, kind wire.RecordT
 	case a.Adopted() && kind == wire.JobPausing:
 		return a, r, fmt.Errorf("%w: it is adopted, and asynq would try its task again instead of letting it rest; cancel it, or pause asynq's queue %s", wire.ErrState, excerpt.Of(a.Queue, 80))
 	case a.Adopted() && kind == wire.JobCanceling && a.Waiting:
-		// Before the job's end, so that a task that asynq has just handed out is known to be
-		// the job's, and not a new one of that name.
+		// This comes before the job's end. Otherwise a task that asynq has just started would look
+		// like a new task of that name, and not like the job's.
 		gone, err := rt.takeAway(a.Task)
 		if err == nil && !gone {
 			err = rt.Tie(ctx, a.Task, id)

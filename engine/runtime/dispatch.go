@@ -14,29 +14,29 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// A task is an attempt, as asynq carries it: a task of its own for each attempt,
-// named <job>.<attempt>, so that what asynq makes of one cannot touch another.
+// A task carries an attempt in asynq. Each attempt has its own task, <job>.<attempt>, so whatever
+// asynq does to one task cannot affect another attempt.
 type task struct {
 	job     wire.JobID
 	topic   wire.Topic
 	attempt int
 	kind    string
 	queue   string
-	at      time.Time // zero: now
+	at      time.Time // zero means now
 	alone   bool
 }
 
-// TaskPayload is the payload of an attempt's asynq task, and all that the asynq web
-// UI shows of the job.
+// TaskPayload is the payload of an attempt's asynq task. It is all that asynq's web UI shows of the
+// job.
 type TaskPayload struct {
 	Job     wire.JobID `json:"job"`
 	Attempt int        `json:"attempt"`
-	// Topic lets a job be seen whose record is lost.
+	// Topic identifies the job's readers even if the job's record is lost.
 	Topic wire.Topic `json:"topic"`
-	// At is when asynq was given the task, in Unix milliseconds: see Engine.Outlived.
+	// At is when asynq received the task, in Unix milliseconds: see Engine.Outlived.
 	At int64 `json:"at,omitempty"`
-	// Alone says that the attempt is a suspect's, see SuspectAfter: it is to run where nothing
-	// else does.
+	// Alone says that the job is a suspect, see SuspectAfter: a worker runs the attempt while
+	// nothing else runs there.
 	Alone bool `json:"alone,omitempty"`
 }
 
@@ -48,25 +48,25 @@ func (rt *Runtime) QueueName(queue string) string {
 	return rt.g.Opts.Namespace + ":" + queue
 }
 
-// RescueQueue names the queue in which the jobs of a queue wait that lost their worker
-// or were handed back.
+// RescueQueue is the name of the queue that holds those jobs of a queue that lost their worker or
+// were handed back.
 func RescueQueue(queue string) string { return queue + wire.RescueSuffix }
 
 // TaskID is the ID of an attempt's asynq task.
 func TaskID(job wire.JobID, attempt int) string { return string(job) + "." + strconv.Itoa(attempt) }
 
-// attemptTimeout keeps asynq's own default of 30 minutes away: how long an attempt
-// may take is the job's deadline and the heartbeat's business.
+// attemptTimeout overrides asynq's default of 30 minutes. The job's deadline and its heartbeat
+// bound an attempt instead.
 const attemptTimeout = 10 * 365 * 24 * time.Hour
 
-// dispatch hands an attempt to asynq. Handing it over again is no error.
+// dispatch hands an attempt to asynq. Doing so again is no error.
 func (rt *Runtime) dispatch(ctx context.Context, t task) error {
 	_, err := rt.hand(ctx, t)
 	return err
 }
 
-// hand is dispatch, and reports whether the task is new: another may have its name, of
-// which asynq may make nothing any more.
+// hand is dispatch, and reports whether the task is new. If not, asynq has a task of that name,
+// which it may never run.
 func (rt *Runtime) hand(ctx context.Context, t task) (bool, error) {
 	payload, err := json.Marshal(TaskPayload{Job: t.job, Attempt: t.attempt, Topic: t.topic, At: time.Now().UnixMilli(), Alone: t.alone})
 	if err != nil {
@@ -87,22 +87,22 @@ func (rt *Runtime) hand(ctx context.Context, t task) (bool, error) {
 	return !known, nil
 }
 
-// mark keeps that asynq has an attempt, and on which history of Redis, so that a task that
-// is missing later on the same history was taken away. If the mark is lost, a deleted task is
-// treated as lost and dispatched again.
+// mark records the dispatch, and the replication history of Redis, with the next commit. If the
+// task is later missing under the same history, it was deleted. If the mark is lost, a deleted task
+// is treated as lost and dispatched again.
 func (rt *Runtime) mark(t task) { rt.note(t.job, "dispatched", "@attempt", t.attempt) }
 
 // note sends an operation without a record with the next commit, fire and forget.
 func (rt *Runtime) note(job wire.JobID, kind, name string, value any) {
-	_ = rt.g.Commits.Add(&ground.Submission{ // the engine is closed: nobody is left who would look
+	_ = rt.g.Commits.Add(&ground.Submission{ // it fails only when the engine is closed
 		Shard: job.Shard(), Reports: 1, Args: []any{kind, string(job), "", "", 0, "", 1, name, value},
 		Done: func([]any, error) {},
 	})
 }
 
-// Dispatch hands a waiting attempt to asynq, in the queue given. Doing so again,
-// from anywhere, is no error: the task's ID is the attempt's. An adopted job's has its
-// task, and nothing is done.
+// Dispatch hands a waiting attempt to asynq, in the given queue. Doing so again, from any process,
+// is no error: the task's ID is the attempt's. For an adopted job, which has its task, it does
+// nothing.
 func (rt *Runtime) Dispatch(ctx context.Context, a Attempt, queue string) error {
 	if a.Adopted() {
 		return nil
@@ -118,15 +118,15 @@ func (rt *Runtime) taskOf(a Attempt, queue string) task {
 	return task{job: a.Job, topic: a.Topic, attempt: a.Attempt, kind: a.Type, queue: queue, at: at, alone: a.Crashes >= SuspectAfter}
 }
 
-// Move is Dispatch for whoever is about to drop a task of the attempt in another queue. It
-// reports false when there was one in this queue already: that may be about to be dropped
-// as well. Its error wraps ErrUnreachable.
+// Move is Dispatch for a caller that is about to drop the attempt's task in another queue. It
+// reports false if this queue had a task already, since another caller may be about to drop that
+// one. Its error wraps ErrUnreachable.
 func (rt *Runtime) Move(ctx context.Context, a Attempt, queue string) (bool, error) {
 	return rt.hand(ctx, rt.taskOf(a, queue))
 }
 
-// Replace is Dispatch where a task may stand in the way that asynq has given up: it is
-// deleted. Its error wraps ErrUnreachable.
+// Replace is Dispatch where asynq may have a task of that name that it has given up: Replace
+// deletes it first. Its error wraps ErrUnreachable.
 func (rt *Runtime) Replace(ctx context.Context, a Attempt, queue string) error {
 	fresh, err := rt.hand(ctx, rt.taskOf(a, queue))
 	if err != nil || fresh {
@@ -137,12 +137,12 @@ func (rt *Runtime) Replace(ctx context.Context, a Attempt, queue string) error {
 		return err
 	}
 	if err := rt.discard(a, queue); err != nil {
-		return ground.Failure("delete a task that asynq gave up", err)
+		return ground.Failure("delete a task that asynq has given up", err)
 	}
 	return rt.Dispatch(ctx, a, queue)
 }
 
-// discard deletes an attempt's task, if there is one and it is not active.
+// discard deletes an attempt's task, if it exists and does not run.
 func (rt *Runtime) discard(a Attempt, queue string) error {
 	err := rt.tasks.DeleteTask(rt.QueueName(queue), TaskID(a.Job, a.Attempt))
 	if errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound) {
@@ -151,7 +151,7 @@ func (rt *Runtime) discard(a Attempt, queue string) error {
 	return err
 }
 
-// handOnIfWaiting does nothing for a job that has gone on meanwhile.
+// handOnIfWaiting is handOn for a job that still waits. For any other it does nothing.
 func (rt *Runtime) handOnIfWaiting(ctx context.Context, id wire.JobID) error {
 	a, err := rt.Current(ctx, id)
 	switch {
@@ -163,8 +163,8 @@ func (rt *Runtime) handOnIfWaiting(ctx context.Context, id wire.JobID) error {
 	return rt.handOn(ctx, a)
 }
 
-// handOn hands a job's attempt over that was held up: what has begun goes before what has
-// not.
+// handOn dispatches an attempt that was held up. A job that has run before goes to the rescue
+// queue, and so before jobs that have not run yet.
 func (rt *Runtime) handOn(ctx context.Context, a Attempt) error {
 	queue := a.Queue
 	if a.Attempt > 1 {
@@ -173,9 +173,9 @@ func (rt *Runtime) handOn(ctx context.Context, a Attempt) error {
 	return rt.handOver(ctx, a, queue)
 }
 
-// handOver is Dispatch where a task of the attempt may stand in asynq that it will not
-// hand out any more, as of a job that was paused: the name is then free in the other of
-// the attempt's two queues. Which of two tasks starts an attempt, starts it alone.
+// handOver is Dispatch where asynq may have a task of the attempt that it will not run, such as
+// that of a paused job. It then uses the attempt's other queue, where the name is free. If asynq
+// runs both tasks, the engine starts the attempt for only one of them.
 func (rt *Runtime) handOver(ctx context.Context, a Attempt, queue string) error {
 	if a.Adopted() {
 		return nil
@@ -196,10 +196,10 @@ func (rt *Runtime) handOver(ctx context.Context, a Attempt, queue string) error 
 			return nil
 		}
 	}
-	return nil // neither is free: a reconciler sees to it
+	return nil // neither is free: a reconciler dispatches the attempt later
 }
 
-// dispatchAgain hands a waiting job's current attempt to asynq, if it is not there.
+// dispatchAgain hands a waiting job's present attempt to asynq, unless asynq has it.
 func (rt *Runtime) dispatchAgain(ctx context.Context, id wire.JobID) error {
 	w, err := rt.Current(ctx, id)
 	if err != nil || !w.Waiting {
@@ -208,12 +208,12 @@ func (rt *Runtime) dispatchAgain(ctx context.Context, id wire.JobID) error {
 	return rt.Dispatch(ctx, w, w.Queue)
 }
 
-// withdraw takes the task of an attempt that will not run out of asynq, where it could
-// wait for a year. It is a tidying: a task that stays would acknowledge itself.
+// withdraw deletes the task of an attempt that will not run; otherwise asynq could keep it for a
+// year. An error does no harm: such a task acknowledges itself when it runs.
 func (rt *Runtime) withdraw(a Attempt) {
 	for _, queue := range []string{a.Queue, RescueQueue(a.Queue), TypeQueue(a.Queue, a.Type)} {
 		if err := rt.discard(a, queue); err != nil {
-			rt.g.Opts.Logger.Debug("a task of an ended job stays in asynq", "job", a.Job, "error", err)
+			rt.g.Opts.Logger.Debug("cannot delete the task of an attempt that will not run", "job", a.Job, "error", err)
 		}
 	}
 }

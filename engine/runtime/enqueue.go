@@ -95,7 +95,7 @@ func (rt *Runtime) make(ctx context.Context, o operation, t task) (wire.Enqueued
 	}
 	if queued != nil && !errors.Is(queued, wire.ErrEnded) && !errors.Is(queued, wire.ErrNotFound) {
 		// The job stands; the reconciler of any worker will hand it over.
-		rt.g.Opts.Logger.Warn("job is not yet handed to asynq", "job", done.ID, "error", queued)
+		rt.g.Opts.Logger.Warn("cannot hand the job to asynq; a reconciler does so later", "job", done.ID, "error", queued)
 	}
 	return done, r.standing
 }

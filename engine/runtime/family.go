@@ -15,17 +15,17 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// A Family is where a parent's last fan-out stands.
+// A Family is the state of a parent's last fan-out.
 type Family struct {
-	FanOut string // "": it had none
+	FanOut string // "" if there was none
 	wire.Children
-	// Names is that of the FanOut that was asked about; "" if it was never planned, or by a
-	// version that kept none.
+	// Names identifies the children's names of the FanOut that the caller asked for; "" if it was
+	// never planned, or by a version that recorded no names.
 	Names string
 }
 
-// Family reads where a job's last fan-out stands, and what names the children of fanOut have,
-// which may be an earlier one. Its error wraps ErrNotFound or ErrUnreachable.
+// Family reads the state of a job's last fan-out, and the names of fanOut's children; fanOut may be
+// an earlier one. Its error wraps ErrNotFound or ErrUnreachable.
 func (rt *Runtime) Family(ctx context.Context, id wire.JobID, fanOut string) (Family, error) {
 	if !rt.g.Keys.Holds(id) {
 		return Family{}, wire.ErrNotFound
@@ -44,7 +44,7 @@ func (rt *Runtime) Family(ctx context.Context, id wire.JobID, fanOut string) (Fa
 	return Family{FanOut: ground.Text(f[1]), Children: wire.Children{Count: number(2), Ended: number(3), Failed: number(4)}, Names: ground.Text(f[5])}, nil
 }
 
-// inParallel calls do for each of items, some at a time, and returns the first error.
+// inParallel calls do for each item, up to most at a time, and returns the first error.
 func inParallel[T any](ctx context.Context, most int, items []T, do func(context.Context, T) error) error {
 	var all sync.WaitGroup
 	var once sync.Once
@@ -67,8 +67,8 @@ func inParallel[T any](ctx context.Context, most int, items []T, do func(context
 	return first
 }
 
-// Spawned tells which children of a fan-out were ever made, in the order of their names, also
-// of those that were forgotten since they ended. Its error wraps ErrUnreachable.
+// Spawned reports which children of a fan-out were ever created, in the order of names, including
+// those that have expired since they ended. Its error wraps ErrUnreachable.
 func (rt *Runtime) Spawned(ctx context.Context, parent wire.JobID, fanOut string, names []string) ([]bool, error) {
 	const page = 500
 	pipe := rt.g.Redis.Pipeline()
@@ -79,8 +79,8 @@ func (rt *Runtime) Spawned(ctx context.Context, parent wire.JobID, fanOut string
 		for _, name := range chunk {
 			args = append(args, string(ChildID(parent, fanOut, name)))
 		}
-		cmd := redis.NewSliceCmd(ctx, args...) // redis.FloatSliceCmd makes 0 of what is missing
-		_ = pipe.Process(ctx, cmd)             // it has its own error
+		cmd := redis.NewSliceCmd(ctx, args...) // redis.FloatSliceCmd turns a missing value into 0
+		_ = pipe.Process(ctx, cmd)             // cmd has its own error
 		cmds = append(cmds, cmd)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -95,9 +95,9 @@ func (rt *Runtime) Spawned(ctx context.Context, parent wire.JobID, fanOut string
 	return made, nil
 }
 
-// SpawnedOthers gives up to most names of children that a fan-out has made and that are not among
-// names. One that was forgotten since it ended has no name any more. It reads all children, so
-// it is for saying what went wrong. Its error wraps ErrUnreachable.
+// SpawnedOthers returns up to most names of children that a fan-out has created and that are not in
+// names. A child that has expired has no name any more. It reads all children, so callers use it
+// only to explain an error. Its error wraps ErrUnreachable.
 func (rt *Runtime) SpawnedOthers(ctx context.Context, parent wire.JobID, fanOut string, names []string, most int) ([]string, error) {
 	named := make(map[string]bool, len(names))
 	for _, name := range names {
@@ -132,8 +132,8 @@ func (rt *Runtime) SpawnedOthers(ctx context.Context, parent wire.JobID, fanOut 
 	return beside, nil
 }
 
-// Outcomes reads children of a fan-out, in the order of their names; a zero Job for one
-// that was never made, or was forgotten since it ended. Its error wraps ErrUnreachable.
+// Outcomes reads children of a fan-out, in the order of their names. A child that was never
+// created, or has expired since it ended, is a zero Job. Its error wraps ErrUnreachable.
 func (rt *Runtime) Outcomes(ctx context.Context, parent wire.JobID, fanOut string, names []string) ([]wire.Job, error) {
 	ids := make([]wire.JobID, len(names))
 	for i, name := range names {
@@ -156,7 +156,7 @@ func (rt *Runtime) Outcomes(ctx context.Context, parent wire.JobID, fanOut strin
 	return jobs, nil
 }
 
-// cutTend takes the jobs that somebody must see to off an answer of commit.lua.
+// cutTend cuts the jobs that need a follow-up off an answer of commit.lua.
 func cutTend(answer string) (string, []wire.JobID) {
 	answer, list, found := strings.Cut(answer, "\t")
 	if !found {

@@ -162,7 +162,7 @@ func (rt *Runtime) Identities(ctx context.Context, beats []Beats) {
 			id, err := rt.g.IdentityOf(ctx, rt.g.Vital, shards[0])
 			for _, shard := range shards {
 				if b := &beats[shard]; b.Err == nil {
-					b.Redis, b.Err = id, ground.Failure("ask Redis who it is", err)
+					b.Redis, b.Err = id, ground.Failure("ask Redis for its identity", err)
 				}
 			}
 		})

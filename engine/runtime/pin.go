@@ -15,17 +15,16 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
-// UploadKey is the key, in the blob store, of the bytes that were uploaded for a job. A
-// payload names them as its member blob, and so does that of any other job of the topic
-// that works on them.
+// UploadKey is the blob store's key of the bytes that were uploaded for a job. Its payload names
+// the key in its member blob, and so do payloads of other jobs of the topic that use the bytes.
 func UploadKey(topic wire.Topic, job wire.JobID) string { return blobs.Upload(topic, job) }
 
-// pinned is the upload of the topic that a payload names, by its job; "" for none. The job
-// of the payload pins it in the commit that makes the job.
+// pinned returns the job whose upload, of the topic, a payload names; "" for none. The commit that
+// creates the payload's job pins the upload.
 func pinned(topic wire.Topic, payload []byte) wire.JobID {
 	var named struct{ Blob string }
 	if json.Unmarshal(payload, &named) != nil {
-		return "" // not JSON, which is the handler's to read
+		return "" // not JSON: only the handler can read it
 	}
 	id, ok := strings.CutPrefix(named.Blob, UploadKey(topic, ""))
 	if job, err := wire.ParseJobID(id); ok && err == nil {
@@ -34,7 +33,7 @@ func pinned(topic wire.Topic, payload []byte) wire.JobID {
 	return ""
 }
 
-// pin is the field that has a job's making pin its upload.
+// pin is the commit's field that pins the upload when it creates the job.
 func pin(topic wire.Topic, payload []byte) []any {
 	if job := pinned(topic, payload); job != "" {
 		return []any{"bl", string(job)}
@@ -42,12 +41,11 @@ func pin(topic wire.Topic, payload []byte) []any {
 	return nil
 }
 
-// Pinned tells which of a topic's uploads, named by their jobs, somebody still refers to:
-// a job that lives or is kept, be it the upload's own, a retry or another whose payload
-// names the upload; or a stored schedule. Payloads of asynq's own tasks, and of configured
-// schedules between two of their jobs, are not known and pin nothing. It takes a round trip
-// for 100 uploads, and reads the topic's schedules. Its error wraps ErrInvalidTopic or
-// ErrUnreachable.
+// Pinned reports which of a topic's uploads, given by their jobs, are in use: by a job that is live
+// or kept, be it the upload's own, a retry, or another one whose payload names the upload, or by a
+// stored schedule. Payloads of asynq's own tasks, and of configured schedules between two of their
+// jobs, are unknown and pin nothing. Pinned takes a round trip for 100 uploads, and reads the
+// topic's schedules. Its error wraps ErrInvalidTopic or ErrUnreachable.
 func (rt *Runtime) Pinned(ctx context.Context, topic wire.Topic, uploads []wire.JobID) (map[wire.JobID]bool, error) {
 	held := map[wire.JobID]bool{}
 	if len(uploads) == 0 {
@@ -77,16 +75,16 @@ func (rt *Runtime) Pinned(ctx context.Context, topic wire.Topic, uploads []wire.
 	return held, nil
 }
 
-// pinsPage is how many jobs that pin an upload are looked at with one round trip.
+// pinsPage is how many of an upload's jobs one round trip reads.
 const pinsPage = 250
 
 func (rt *Runtime) pinnedByJobs(ctx context.Context, key string) (bool, error) {
-	// Those that live come first; those whose record has gone are not read.
+	// Live jobs come first. Jobs whose record has expired are not read.
 	since := strconv.FormatInt(rt.g.ReadNow(ctx).Add(-time.Hour).UnixMilli(), 10)
 	for from := int64(0); ; from += pinsPage {
 		members, err := rt.g.Redis.ZRevRangeByScore(ctx, key, &redis.ZRangeBy{Min: since, Max: "+inf", Offset: from, Count: pinsPage}).Result()
 		if err != nil {
-			return false, ground.Failure("read who refers to an upload", err)
+			return false, ground.Failure("read the jobs that use an upload", err)
 		}
 		ids := make([]wire.JobID, len(members))
 		for i, m := range members {

@@ -17,8 +17,8 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// NewJobID returns an ID for a job of the topic that is to be received: its input can
-// be put where the ID says before there is a job. Its error wraps ErrInvalidTopic.
+// NewJobID returns an ID for a job of the topic that the caller will Receive. The caller may store
+// input under the ID before the job exists. Its error wraps ErrInvalidTopic.
 func (rt *Runtime) NewJobID(topic wire.Topic) (wire.JobID, error) {
 	if _, err := wire.ParseTopic(string(topic)); err != nil {
 		return "", err
@@ -26,21 +26,21 @@ func (rt *Runtime) NewJobID(topic wire.Topic) (wire.JobID, error) {
 	return ground.NewJobID(ground.ShardOf(topic, rt.g.Opts.Shards), rt.g.Now()), nil
 }
 
-// Receive makes a job whose input is still arriving: it is Receiving, under attempt 0,
-// until Received queues it or it ends. id is of NewJobID for the same topic. share is
-// how much of the bar the arrival fills, in percent, 1 to 90; the attempts that follow
-// fill the rest. idle is for how long the receiver may report nothing before the job is given
-// up, 1 second to 30 days: the receiver's own business while it is there, and any worker's
-// reconciler's when it is not, see ExpireReception; 0: the job waits for its receiver for ever.
-// shown is what the job shows at first.
+// Receive creates a job whose input is still arriving. The job is Receiving, under attempt 0, until
+// Received queues it or it ends. id comes from NewJobID for the same topic. share is the part of
+// the progress bar that the arrival fills, in percent, 1 to 90; the attempts fill the rest. idle,
+// from 1 second to 30 days, is how long the receiver may go without a report before the job is
+// given up: by the receiver while it runs, otherwise by any worker's reconciler, see
+// ExpireReception. With idle 0 the job waits for its receiver without a bound. shown is what the
+// job shows at first.
 //
-// The job's receiver reports with the fence that is returned, one report at a time;
-// whoever takes its place finds the fence with Receiver. Of s, Delay and Deadline must be
-// zero; calls with the same topic and Key give the same job, as Key and KeyLife say, which then has
-// another ID than id and is Existing. Receiving an ID again, after ErrUnreachable, makes
-// no second job; its fence is then to be had from Receiver. Errors to branch on:
-// ErrInvalid, ErrInvalidTopic, ErrLimit, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
-// which the job stands and the fence is returned.
+// The receiver reports with the returned fence, one report at a time. A receiver that takes over
+// reads the fence with Receiver. In s, Delay and Deadline must be zero. Calls with the same topic
+// and Key return the same job, as Key and KeyLife say; it is then Existing and has another ID than
+// id. Receiving an ID again, after ErrUnreachable, creates no second job; Receiver then returns its
+// fence. Errors to branch on: ErrInvalid, ErrInvalidTopic, ErrLimit, ErrUnreachable,
+// ErrOutOfMemory, and ErrUnreplicated, with which Receive has created the job and returns the
+// fence.
 func (rt *Runtime) Receive(ctx context.Context, id wire.JobID, s wire.Spec, share int, idle time.Duration, shown Shown) (wire.Enqueued, Fence, error) {
 	fail := func(err error) (wire.Enqueued, Fence, error) {
 		return wire.Enqueued{}, Fence{}, fmt.Errorf("receive %s for %s: %w", excerpt.Of(s.Type, 64), excerpt.Of(string(s.Topic), 64), err)
@@ -97,8 +97,8 @@ func checkIdle(idle time.Duration) error {
 
 func receiveKey(topic wire.Topic, key string) string { return "receive:" + string(topic) + ":" + key }
 
-// ReceivedAs finds the job that Receive has made with a Key. Its error wraps ErrNotFound,
-// also once its key is free, ErrInvalidTopic or ErrUnreachable.
+// ReceivedAs finds the job that Receive created with a Key. Its error wraps ErrNotFound, also once
+// the key is free again, ErrInvalidTopic or ErrUnreachable.
 func (rt *Runtime) ReceivedAs(ctx context.Context, topic wire.Topic, key string) (wire.JobID, error) {
 	if _, err := wire.ParseTopic(string(topic)); err != nil {
 		return "", err
@@ -108,24 +108,24 @@ func (rt *Runtime) ReceivedAs(ctx context.Context, topic wire.Topic, key string)
 		return "", wire.ErrNotFound
 	}
 	if err != nil {
-		return "", ground.Failure("look a key up", err)
+		return "", ground.Failure("look up a key", err)
 	}
 	job, _, _ := strings.Cut(done, " ")
 	return wire.JobID(job), nil
 }
 
-// A Reception is where a job stands whose input is arriving.
+// A Reception is the state of a job whose input is arriving.
 type Reception struct {
 	Topic wire.Topic
-	// Fence is the receiver's; Seq is of its last report.
+	// Fence is the receiver's. Its Seq is that of the receiver's last report.
 	Fence Fence
-	// Share is what Receive was given.
+	// Share is the share given to Receive.
 	Share int
 }
 
-// Receiver reads what it takes to go on with the reception of a job. Its error wraps
-// ErrNotFound, ErrEnded, ErrSuperseded when all was received and the job is queued or
-// further, or ErrUnreachable.
+// Receiver reads what a receiver needs to continue a reception. Its error wraps ErrNotFound,
+// ErrEnded, ErrSuperseded when all input has arrived and the job is queued or further, or
+// ErrUnreachable.
 func (rt *Runtime) Receiver(ctx context.Context, id wire.JobID) (Reception, error) {
 	if !rt.g.Keys.Holds(id) {
 		return Reception{}, wire.ErrNotFound
@@ -149,10 +149,10 @@ func (rt *Runtime) Receiver(ctx context.Context, id wire.JobID) (Reception, erro
 	return r, nil
 }
 
-// Received says that a job's input has arrived: the job is queued and handed to asynq.
-// shown, if any, replaces what it shows. Calling it again, from anywhere, is no error.
-// Errors to branch on: ErrNotFound, ErrEnded, ErrUnreachable, ErrOutOfMemory, and
-// ErrUnreplicated, with which the job is queued.
+// Received reports that a job's input has arrived: it queues the job and hands it to asynq. shown,
+// if not nil, replaces what the job shows. Calling it again, from any process, is no error. Errors
+// to branch on: ErrNotFound, ErrEnded, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with
+// which the job is queued.
 func (rt *Runtime) Received(ctx context.Context, id wire.JobID, shown *Shown) error {
 	fail := func(err error) error { return fmt.Errorf("queue job %s, which was received: %w", id, err) }
 	r, err := rt.Receiver(ctx, id)
@@ -169,8 +169,8 @@ func (rt *Runtime) Received(ctx context.Context, id wire.JobID, shown *Shown) er
 		}
 	}
 	if err := rt.dispatchAgain(ctx, id); err != nil && !errors.Is(err, wire.ErrEnded) && !errors.Is(err, wire.ErrNotFound) {
-		// The job stands; the reconciler of any worker will hand it over.
-		rt.g.Opts.Logger.Warn("job is not yet handed to asynq", "job", id, "error", err)
+		// The job is queued; any worker's reconciler hands it to asynq.
+		rt.g.Opts.Logger.Warn("cannot hand the job to asynq; a reconciler does so later", "job", id, "error", err)
 	}
 	if done.standing != nil {
 		return fail(done.standing)
@@ -178,20 +178,20 @@ func (rt *Runtime) Received(ctx context.Context, id wire.JobID, shown *Shown) er
 	return nil
 }
 
-// CancelReception is Cancel for a job that is still Receiving, and for no other. Errors
-// to branch on: ErrSuperseded when it is queued or further, and those of Cancel.
+// CancelReception is Cancel for a job that is still Receiving. Errors to branch on: ErrSuperseded
+// when the job is queued or further, and those of Cancel.
 func (rt *Runtime) CancelReception(ctx context.Context, id wire.JobID) error {
 	return rt.cancel(ctx, id, 0)
 }
 
-// ExpireReception ends a job that is still Receiving, since nothing of its input has arrived
-// for idle: as failed, with code "upload_expired". Errors to branch on: those of Fail.
+// ExpireReception fails a job that is still Receiving, with the code "upload_expired", because no
+// input has arrived for idle. Its errors are those of Fail.
 func (rt *Runtime) ExpireReception(ctx context.Context, id wire.JobID, idle time.Duration) error {
 	return rt.Fail(ctx, id, 0, wire.JobError{Code: wire.CodeUploadExpired, Message: "nothing of the file has arrived for " + idle.String() + "; upload it again"})
 }
 
-// States reads the states of jobs, in their order; "" for those that are not there. It
-// takes a round trip for 500 of them. Its error wraps ErrUnreachable.
+// States reads the states of jobs, in their order; "" for a job that does not exist. One round trip
+// reads 500. Its error wraps ErrUnreachable.
 func (rt *Runtime) States(ctx context.Context, ids []wire.JobID) ([]wire.State, error) {
 	states := make([]wire.State, 0, len(ids))
 	for chunk := range slices.Chunk(ids, 500) {

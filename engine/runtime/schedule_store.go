@@ -80,24 +80,23 @@ func (rt *Runtime) Schedules(ctx context.Context, topic wire.Topic, configured .
 	return a.Schedules, err
 }
 
-// A ScheduleList is all schedules at a moment.
+// A ScheduleList is all schedules at one moment.
 type ScheduleList struct {
-	// Now is Redis's clock, by which schedules tick.
+	// Now is Redis's time; schedules tick by it.
 	Now time.Time
-	// Schedules are sorted by topic and name. Of stored ones there is no more than Topic,
-	// Name, Cron and TimeZone, and where they stand: Fire reads the rest.
+	// Schedules are sorted by topic and name. A stored one has only its Topic, Name, Cron and
+	// TimeZone, and its state: Fire reads the rest.
 	Schedules []wire.Scheduled
 }
 
-// AllSchedules reads all schedules of the namespace, and those of configured, which take the
-// place of stored ones of their topic and name. One that was never seen before ticks
-// from now on. Errors to branch on: ErrInvalid and ErrInvalidTopic, of configured ones
-// alone, ErrUnreachable, ErrOutOfMemory.
+// AllSchedules reads all schedules of the namespace, and merges those of configured, each of which
+// hides a stored one of its topic and name. A new schedule ticks from now on. Errors to branch on:
+// ErrInvalid and ErrInvalidTopic, for configured ones only, ErrUnreachable, ErrOutOfMemory.
 func (rt *Runtime) AllSchedules(ctx context.Context, configured []wire.Schedule) (ScheduleList, error) {
 	return rt.agenda(ctx, "look", "", configured, timed)
 }
 
-// agenda runs a command that lists schedules; read reads what it says of a stored one.
+// agenda runs a command that lists schedules; read parses its answer about a stored one.
 func (rt *Runtime) agenda(
 	ctx context.Context, how, topic string, configured []wire.Schedule, read func(field, text, tick string, now time.Time) wire.Scheduled,
 ) (ScheduleList, error) {
@@ -121,7 +120,7 @@ func (rt *Runtime) agenda(
 		field, text, tick := found[0], found[1], found[2]
 		s, configured := own[field]
 		switch {
-		case configured && text != "": // its own line follows
+		case configured && text != "": // the configured one's own line follows
 		case configured:
 			a.Schedules = append(a.Schedules, standing(s, tables[field], tick, now))
 		default:
@@ -134,7 +133,7 @@ func (rt *Runtime) agenda(
 	return a, nil
 }
 
-// stored reads a schedule from Redis. One that cannot be used says why.
+// stored parses a schedule from Redis. If the schedule cannot be used, its Err says why.
 func stored(field, text, tick string, now time.Time) wire.Scheduled {
 	s, t, err := decodeSchedule(field, text)
 	if err != nil {
@@ -145,14 +144,14 @@ func stored(field, text, tick string, now time.Time) wire.Scheduled {
 	return at
 }
 
-// timed reads when a schedule ticks that is stored, and no more of it.
+// timed parses only when a stored schedule ticks.
 func timed(field, times, tick string, now time.Time) wire.Scheduled {
 	topic, name, _ := strings.Cut(field, "|")
 	zone, expression, known := strings.Cut(times, " ")
 	s := wire.Schedule{Topic: wire.Topic(topic), Name: name, Cron: expression, TimeZone: zone}
 	t, err := timetable.Parse(expression, zone)
 	if !known {
-		err = fmt.Errorf("%w schedule: Redis does not have when it ticks; put it again", wire.ErrInvalid)
+		err = fmt.Errorf("%w schedule: Redis has lost its cron expression; put it again", wire.ErrInvalid)
 	}
 	if err != nil {
 		return wire.Scheduled{Schedule: s, Err: err, Stored: true}
@@ -173,7 +172,7 @@ func decodeSchedule(field, text string) (wire.Schedule, timetable.Timetable, err
 	return prepare(s)
 }
 
-// prepare checks a schedule, completes it, and reads its expression.
+// prepare checks a schedule, sets its defaults, and parses its expression.
 func prepare(s wire.Schedule) (wire.Schedule, timetable.Timetable, error) {
 	s, err := s.Prepared()
 	if err != nil {
@@ -183,7 +182,7 @@ func prepare(s wire.Schedule) (wire.Schedule, timetable.Timetable, error) {
 	return s, t, err
 }
 
-// standing says where a schedule stands whose tick Redis has, "" for none.
+// standing returns the state of a schedule. tick is its last tick in Redis, "" for none.
 func standing(s wire.Schedule, t timetable.Timetable, tick string, now time.Time) wire.Scheduled {
 	at := wire.Scheduled{Schedule: s}
 	after, was := readTick(tick)
@@ -201,8 +200,8 @@ func standing(s wire.Schedule, t timetable.Timetable, tick string, now time.Time
 	return at
 }
 
-// ahead tells whether ticks were seen to further than the clock has come, by more than the
-// next one: Redis's clock has been ahead.
+// ahead reports whether the last handled tick is in the future by more than one tick: Redis's clock
+// was ahead.
 func ahead(t timetable.Timetable, after, now time.Time) bool {
 	if !after.After(now) {
 		return false
@@ -211,7 +210,7 @@ func ahead(t timetable.Timetable, after, now time.Time) bool {
 	return !next.IsZero() && next.Before(after)
 }
 
-// readTick reads how far ticks were seen to, and whether there was one.
+// readTick parses the time of the last handled tick, and reports whether there was one.
 func readTick(tick string) (after time.Time, was bool) {
 	ms, err := strconv.ParseInt(tick, 10, 64)
 	if err != nil {
@@ -220,8 +219,7 @@ func readTick(tick string) (after time.Time, was bool) {
 	return time.UnixMilli(max(ms, -ms)).UTC(), ms > 0
 }
 
-// schedule runs a command of schedule.lua, and returns Redis's clock and what else it
-// was answered.
+// schedule runs a command of schedule.lua, and returns Redis's time and the rest of the answer.
 func (rt *Runtime) schedule(ctx context.Context, args ...any) (now time.Time, rest []string, err error) {
 	began := time.Now()
 	answer, err := rt.g.Scripts.Schedule.Run(ctx, rt.g.Redis, []string{rt.g.Keys.Schedules(), rt.g.Keys.Ticks(), rt.g.Keys.Times()}, args...).Slice()

@@ -12,38 +12,37 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/timetable"
 )
 
-// A Fired is what Fire did.
+// A Fired is the result of Fire.
 type Fired struct {
-	// Jobs are those of the ticks that were due, in the order of the ticks; another
-	// worker may have made some of them.
+	// Jobs are the jobs of the due ticks, in the order of the ticks. Other workers may have created
+	// some of them.
 	Jobs []wire.JobID
-	// Skipped is how many ticks that were due make no job, for the reason in Held, which
-	// wraps ErrLimit: too many of the schedule's jobs wait, its topic has too many live ones,
-	// or its queue is one too many.
+	// Skipped is how many due ticks create no job, for the reason in Held, which wraps ErrLimit:
+	// too many of the schedule's jobs wait, its topic has too many live jobs, or its queue would be
+	// one too many.
 	Skipped int
 	Held    error
-	// Passed is how many missed ticks get no job, as the schedule's Missed says.
+	// Passed is how many missed ticks create no job because of the schedule's Missed.
 	Passed int
-	// Mended is up to when ticks had been seen to, where that was a time still to come: the
-	// schedule goes on from now. Zero: it was right.
+	// Mended is the time up to which ticks had been handled, if that was in the future: the
+	// schedule now goes on from the present. Otherwise it is zero.
 	Mended time.Time
-	// Wait is how long it is until the next tick; negative when none comes, or when the
-	// schedule is no longer there.
+	// Wait is the time until the next tick. It is negative when there is none, or when the schedule
+	// no longer exists.
 	Wait time.Duration
 }
 
-// Fire makes the jobs of a schedule's ticks that are due, by Redis's clock, and that
-// nobody has seen to. Ticks that are older than grace have been missed. A schedule that
-// is stored is taken as it is now, which may be not at all; of a configured one Redis
-// knows only how far its ticks were seen to.
+// Fire creates the jobs of a schedule's due ticks, by Redis's clock, which no worker has handled
+// yet. Ticks older than grace count as missed. Fire reads a stored schedule anew and does nothing
+// if it is deleted; of a configured one Redis has only its last handled tick.
 //
-// Any number of processes may do this at the same time: a tick's job has an ID that is
-// made of the tick, and making a job again changes nothing, as long as the engine's
-// Retention keeps it. Ticks are seen to in their order, and only when their jobs stand
-// is it noted; after an error the same jobs are found again. Errors to branch on:
-// ErrInvalid, ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrClock while Redis's clock
-// has jumped and not kept its course for as long as grace: nothing was done then, and calling
-// again later is enough.
+// Any number of processes may call Fire concurrently. The ID of a tick's job is derived from the
+// tick, so creating the job again changes nothing, as long as Redis keeps the job
+// (Options.Retention). Fire handles ticks in order, and records a tick only after it has created
+// its job; after an error the next call finds the same jobs. Errors to branch on: ErrInvalid,
+// ErrInvalidTopic, ErrUnreachable, ErrOutOfMemory, and ErrClock while Redis's clock has jumped and
+// has not kept its new course for as long as grace; Fire has then done nothing, and the caller
+// calls it again later.
 func (rt *Runtime) Fire(ctx context.Context, s wire.Scheduled, grace time.Duration) (Fired, error) {
 	f, err := rt.fire(ctx, s, grace)
 	if err != nil {
@@ -105,9 +104,9 @@ func (rt *Runtime) fire(ctx context.Context, s wire.Scheduled, grace time.Durati
 	return fired, nil
 }
 
-// fireTicks makes the jobs of ticks that are due, all of them or, where there is no room for
-// more, none: a backlog is counted in jobs of other ticks, so that whoever comes second finds
-// what the first has made.
+// fireTicks creates the jobs of due ticks: all of them, or none if there is no room for more. The
+// backlog counts only jobs of other ticks, so a second worker finds the jobs that the first
+// created.
 func (rt *Runtime) fireTicks(ctx context.Context, s wire.Schedule, ticks []time.Time, fired *Fired) error {
 	held := rt.crowd(ctx, s, ticks)
 	for _, at := range ticks {
@@ -126,7 +125,7 @@ func (rt *Runtime) fireTicks(ctx context.Context, s wire.Schedule, ticks []time.
 	return rt.noteTicks(ctx, s, fired.Jobs, held)
 }
 
-// tick makes a tick's job, or finds it.
+// tick creates a tick's job, or finds it.
 func (rt *Runtime) tick(ctx context.Context, s wire.Schedule, at time.Time) (wire.JobID, error) {
 	o, t, err := making(s.Spec(), tickID(ground.ShardOf(s.Topic, rt.g.Opts.Shards), ground.ScheduleField(s), at), at, origin{})
 	if err != nil {
@@ -139,8 +138,8 @@ func (rt *Runtime) tick(ctx context.Context, s wire.Schedule, at time.Time) (wir
 	return done.ID, nil
 }
 
-// tickID is the ID of a tick's job: the time is the tick's, and the rest is of a hash
-// instead of chance.
+// tickID is the ID of a tick's job: its time is the tick's, and a hash takes the place of the
+// random bits.
 func tickID(shard int, field string, at time.Time) wire.JobID {
 	return ground.DerivedJobID(shard, at, fmt.Sprintf("schedule|%s|%d", field, at.UnixMilli()))
 }

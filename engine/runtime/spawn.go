@@ -77,7 +77,7 @@ func (rt *Runtime) Spawn(ctx context.Context, parent wire.JobID, fence Fence, de
 	}
 	if late != nil {
 		// They stand; the reconciler of any worker will hand them over.
-		rt.g.Opts.Logger.Warn("some children are not yet handed to asynq", "parent", parent, "error", late)
+		rt.g.Opts.Logger.Warn("cannot hand some children to asynq; a reconciler does so later", "parent", parent, "error", late)
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// What follows reads asynq's own keys, since its Inspector takes a call a task: the list
-// of active tasks, and each task's hash. They are those of asynq 0.26, internal/base.
+// The code below reads asynq's own keys, since asynq's Inspector takes one call for each task: the
+// list of active tasks, and each task's hash. The keys are those of asynq 0.26, internal/base.
 func (rt *Runtime) asynqKey(queue, rest string) string {
 	return asynqKey(rt.QueueName(queue), rest)
 }
@@ -24,31 +24,31 @@ func asynqKey(queue, rest string) string { return "asynq:{" + queue + "}:" + res
 
 const asynqQueues = "asynq:queues"
 
-// A TaskState is what asynq has of an attempt in one of its two queues.
+// A TaskState is the state of an attempt's task in one of its queues.
 type TaskState int
 
 // The states of a task.
 const (
-	// TaskNone: there is none.
+	// TaskNone: asynq has no such task.
 	TaskNone TaskState = iota
-	// TaskWaits: asynq will hand it out.
+	// TaskWaits: asynq will run the task.
 	TaskWaits
-	// TaskActive: asynq has handed it out.
+	// TaskActive: asynq has handed the task to a worker.
 	TaskActive
-	// TaskGivenUp: it is archived, or completed, and asynq will not hand it out.
+	// TaskGivenUp: the task is archived or completed; asynq will not run it.
 	TaskGivenUp
 )
 
-// Tasks is what asynq has of a waiting attempt: in its queue, in its rescue queue, and, where
-// the attempt is parked, in its type queue. Of an adopted job there is Own alone.
+// Tasks are asynq's tasks of a waiting attempt: in its queue, in its rescue queue, and, if the
+// attempt is parked, in its type queue. An adopted job has only Own.
 type Tasks struct {
 	Own, Rescue, Typed TaskState
-	// Queue says that asynq knows the attempt's queue; where it does not, the queue
-	// was lost or removed with all that was in it.
+	// Queue says that asynq knows the attempt's queue. If not, the queue was lost or removed with
+	// all its tasks.
 	Queue bool
 }
 
-// In is the state in one of the attempt's queues.
+// In returns the task's state in one of the attempt's queues.
 func (t Tasks) In(a Attempt, queue string) TaskState {
 	switch queue {
 	case a.Queue:
@@ -59,19 +59,19 @@ func (t Tasks) In(a Attempt, queue string) TaskState {
 	return t.Typed
 }
 
-// Waits says that asynq will hand the attempt out.
+// Waits reports whether asynq will run the attempt.
 func (t Tasks) Waits() bool { return t.any(TaskWaits) }
 
-// Active says that asynq has handed the attempt out.
+// Active reports whether asynq has handed the attempt to a worker.
 func (t Tasks) Active() bool { return t.any(TaskActive) }
 
-// GivenUp says that asynq has a task of the attempt that it will not hand out.
+// GivenUp reports whether asynq has a task of the attempt that it will not run.
 func (t Tasks) GivenUp() bool { return t.any(TaskGivenUp) }
 
 func (t Tasks) any(s TaskState) bool { return t.Own == s || t.Rescue == s || t.Typed == s }
 
-// Tasks reads what asynq has of attempts, in their order and in one round trip. Its error
-// wraps ErrUnreachable.
+// Tasks reads asynq's tasks of attempts, in their order and in one round trip. Its error wraps
+// ErrUnreachable.
 func (rt *Runtime) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, error) {
 	if len(attempts) == 0 {
 		return nil, nil
@@ -127,7 +127,7 @@ func (rt *Runtime) Tasks(ctx context.Context, attempts []Attempt) ([]Tasks, erro
 	return tasks, nil
 }
 
-// taskKey is where asynq keeps the task of an attempt, in one of its queues.
+// taskKey is asynq's key of the task of an attempt, in one of its queues.
 func (rt *Runtime) taskKey(a Attempt, queue string) string {
 	if a.Adopted() {
 		return a.Task.key()
@@ -141,10 +141,10 @@ type ActiveTask struct {
 	Attempt int
 }
 
-// ActiveTasks lists the attempts that asynq has handed out of queues, of which rescue and type
-// queues are named as others are; its cost grows with their number, which the workers' slots bound. While there are
-// none it is one call of one server, and one a queue on a Cluster. Its error wraps
-// ErrUnreachable.
+// ActiveTasks lists the attempts in queues that asynq has handed to workers. The caller names
+// rescue and type queues like any others. Its cost grows with the number of attempts, which the
+// workers' slots bound. If there are none, it is one call to one server, and on a Cluster one for
+// each queue. Its error wraps ErrUnreachable.
 func (rt *Runtime) ActiveTasks(ctx context.Context, queues []string) ([]ActiveTask, error) {
 	keys := make([]string, len(queues))
 	for i, q := range queues {
@@ -175,22 +175,21 @@ func (rt *Runtime) ActiveTasks(ctx context.Context, queues []string) ([]ActiveTa
 	return active, nil
 }
 
-// attemptOf reads the ID of a task that TaskID has named.
+// attemptOf parses the ID of a task that TaskID has named.
 func (rt *Runtime) attemptOf(id string) (ActiveTask, bool) {
 	job, attempt, found := strings.Cut(id, ".")
 	n, err := strconv.Atoi(attempt)
 	return ActiveTask{wire.JobID(job), n}, found && err == nil && rt.g.Keys.Holds(wire.JobID(job))
 }
 
-// IsAttempt says whether an asynq task, by its ID, is an attempt that Tidemark handed to
-// asynq.
+// IsAttempt reports whether the ID of an asynq task is that of an attempt that Tidemark dispatched.
 func (rt *Runtime) IsAttempt(taskID string) bool {
 	_, own := rt.attemptOf(taskID)
 	return own
 }
 
-// WhyGivenUp tells why asynq will not hand a task out that is TaskGivenUp: what it noted
-// itself, "" when someone archived it by hand. Its error wraps ErrUnreachable.
+// WhyGivenUp returns why asynq has given up a task that is TaskGivenUp: asynq's own note, or ""
+// when a user archived the task. Its error wraps ErrUnreachable.
 func (rt *Runtime) WhyGivenUp(_ context.Context, a Attempt, queue string) (string, error) {
 	info, err := rt.tasks.GetTaskInfo(rt.QueueName(queue), TaskID(a.Job, a.Attempt))
 	switch {

@@ -63,7 +63,7 @@ const (
 	// it did not end. After the Final part the reader drops each job that no part had: it is no
 	// longer the topic's, or ended long ago. With More, that is not true of live jobs behind More.
 	UpdateSnapshot UpdateKind = "snapshot"
-	// UpdateLive: everything up to now has been given.
+	// UpdateLive: the reader has everything up to now.
 	UpdateLive UpdateKind = "live"
 	// UpdateInterrupted: Redis is away, for the reason Err. The iterator goes on by itself.
 	UpdateInterrupted UpdateKind = "interrupted"

@@ -26,8 +26,8 @@ type JobsPage struct {
 // RetryQuery says how an ended job is tried again. As JSON it is the body of
 // POST /v1/jobs/{id}/retry.
 type RetryQuery struct {
-	// FromStart leaves the checkpoint behind. Otherwise the new job goes on from the old
-	// one's last, where there is one. What was uploaded is not uploaded again in either case.
+	// FromStart ignores the checkpoint. Otherwise the new job goes on from the old one's last
+	// checkpoint, if there is one. In either case the input is not uploaded again.
 	FromStart bool `json:"from_start,omitempty"`
 	// Key makes Retry idempotent: calls with the same key return the same new job, as long as Redis
 	// keeps it. Without a key, all calls for a job return the same new job; to try once more, retry

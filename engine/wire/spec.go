@@ -30,8 +30,8 @@ type Spec struct {
 	// Labels are for programs and searches: at most 16, names
 	// [a-z][a-z0-9._-]{0,63}, values at most 256 bytes.
 	Labels map[string]string
-	// Key makes Enqueue idempotent: calls with the same topic and key give the same
-	// job, whatever else they say, for as long as that job is kept. At most 256 bytes.
+	// Key makes Enqueue idempotent: calls with the same topic and key return the same job, whatever
+	// else differs, as long as Redis keeps that job. At most 256 bytes.
 	Key string
 	// KeyLife frees the Key earlier, when the job ends in the given way; the next call then creates
 	// another job. The zero value does not.
