@@ -36,7 +36,7 @@ var mutations = []struct{ promise, from, to string }{
 	{"a record names the one before it", `local previous = h.id`, `local previous = "0-0"`},
 	{"n grows by one", `h.n and h.n + 1 or now`, `h.n and h.n + 2 or now`},
 	{"a lost history is not continued", `h.n and h.n + 1 or now`, `h.n and h.n + 1 or 1`},
-	{"a lost head is rebuilt from the stream", `if not last then`, `if true then`},
+	{"a lost head is rebuilt from the stream", "if not last then\n    return { id", "if true then\n    return { id"},
 	{"the verdict is by predecessor, not by n", `(first[1] == cursor or first[2][2] == cursor)`, `(first[2][2] == cursor or select(2, parts(first[1])) <= n + 1)`},
 	{"a reader is not sent away for nothing", `first[1] == cursor or first[2][2] == cursor`, `first[1] == cursor`},
 	{"a page begins after the cursor", `if id ~= cursor then`, `if true then`},

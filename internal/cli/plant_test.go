@@ -17,7 +17,7 @@ import (
 func buildAltered(t *testing.T, from, to string) string {
 	t.Helper()
 	dir := t.TempDir()
-	scripts, err := filepath.Glob("../../engine/scripts/*.lua")
+	scripts, err := filepath.Glob("../../engine/internal/ground/scripts/*.lua")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -34,10 +36,10 @@ func TestTasksTakenAwayInTheAsynqUI(t *testing.T) {
 	watch := s.watch()
 
 	const unserved, served = "unserved", "default"
-	pending := func() string { return s.enqueue(unserved, 0) }
-	scheduled := func() string { return s.enqueue(unserved, time.Hour) }
+	pending := func() string { return s.enqueue("unknown", unserved, 0, nil) }
+	scheduled := func() string { return s.enqueue("unknown", unserved, time.Hour, nil) }
 	retrying := func() string {
-		job := s.enqueue(served, 0) // its type is unknown to the worker
+		job := s.enqueue("analysis", served, 0, map[string]string{"blob": s.unreadable()})
 		watch.await("a failed attempt", 0, func(l line) bool {
 			return l.text("type") == "job.retrying" && l.within("job").text("id") == job
 		})
@@ -96,8 +98,9 @@ func (s *site) takeAway(t *testing.T, watch *process, c taking) {
 func (s *site) activeTasksAreRefused(watch *process) {
 	t := s.t
 	file, _ := writeTable(t, "active.csv", tableBytes)
+	from := watch.said()
 	send := start(t, "analyze", nil, s.program, "analyze", "--server", "http://"+s.addr, file)
-	running, _ := watch.await("a running analysis", 0, func(l line) bool {
+	running, _ := watch.await("a running analysis", from, func(l line) bool {
 		return l.within("job").text("type") == "analysis" && l.within("job").text("state") == "running"
 	})
 	s.pauseWorker()
@@ -120,10 +123,26 @@ func (s *site) activeTasksAreRefused(watch *process) {
 	<-send.ended
 }
 
-// enqueue makes a job of a type that no worker knows.
-func (s *site) enqueue(queue string, delay time.Duration) string {
+// unreadable makes a blob whose attributes cannot be read, and returns its key. The store fails, which
+// may be otherwise the next time, so an analysis of it is retried.
+func (s *site) unreadable() string {
 	s.t.Helper()
-	body, _ := json.Marshal(map[string]any{"topic": topic, "type": "unknown", "queue": queue, "delay_ms": delay.Milliseconds()}) // strings and a number
+	const key = "damaged.csv"
+	path := filepath.Join(s.data, "blobs", key)
+	for name, content := range map[string]string{path: "a,b\n1,2\n", path + ".attrs": "{"} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return key
+}
+
+// enqueue makes a job.
+func (s *site) enqueue(jobType, queue string, delay time.Duration, payload any) string {
+	s.t.Helper()
+	body, _ := json.Marshal(map[string]any{ // strings and a number
+		"topic": topic, "type": jobType, "queue": queue, "delay_ms": delay.Milliseconds(), "payload": payload,
+	})
 	status, text := s.request(s.t, http.MethodPost, "/v1/jobs", body)
 	var made struct{ ID string }
 	if err := json.Unmarshal(text, &made); err != nil || status != http.StatusCreated {
