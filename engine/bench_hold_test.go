@@ -44,6 +44,20 @@ func BenchmarkLongestHold(b *testing.B) {
 			must(b, err)
 		}},
 		{"jobs", func() { list("", 20); list("live:"+string(ids[jobs/2]), 20); list("ended:50000", 20) }},
+		{"jobs-none-matches", func() {
+			for _, f := range []engine.Filter{
+				{Type: "nothing"}, {Parent: ids[0]}, {Labels: map[string]string{"team": "sales", "region": "eu"}},
+				{Type: "export", CreatedTo: time.Unix(0, 0)},
+			} {
+				for _, after := range []string{"", "live:" + string(ids[jobs/2]), "ended:50000"} {
+					page, err := e.Jobs(ctx, topic, engine.JobsQuery{Filter: f, After: after, Limit: 500})
+					must(b, err)
+					if len(page.Jobs) > 0 {
+						b.Fatalf("%s lists %d jobs", f, len(page.Jobs))
+					}
+				}
+			}
+		}},
 		{"states", func() {
 			_, err := e.States(ctx, ids[:2000])
 			must(b, err)

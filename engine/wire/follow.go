@@ -61,7 +61,8 @@ const (
 	// UpdateSnapshot: Jobs are a part of the present state of the topic's jobs; Reason says why the
 	// reader does not get the records themselves. Part 1 begins a snapshot, even if the one before
 	// it did not end. After the Final part the reader drops each job that no part had: it is no
-	// longer the topic's, or ended long ago. With More, that is not true of live jobs behind More.
+	// longer the topic's, or ended long ago. With More, that is not true of live jobs behind More,
+	// unless a Filter has a State: they may have left it.
 	UpdateSnapshot UpdateKind = "snapshot"
 	// UpdateLive: the reader has everything up to now.
 	UpdateLive UpdateKind = "live"

@@ -59,13 +59,14 @@ local function matches(key)
 end
 
 -- within tells whether a job was created in a filter's time. That is the last of its view's
--- constants, so no label is taken for it.
+-- constants, so no label is taken for it. Such times differ in digits alone, which < orders
+-- in any locale of Redis's.
 local function within(view)
   if earliest == "" and latest == "" then
     return true
   end
   local created = string.match(view, '^.*"created_at":"([^"]+)"')
-  return created and (earliest == "" or not before(created, earliest)) and (latest == "" or before(created, latest))
+  return created and (earliest == "" or created >= earliest) and (latest == "" or created < latest)
 end
 
 -- full tells whether the page takes no further entry.

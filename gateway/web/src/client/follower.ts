@@ -240,8 +240,10 @@ export class TopicFollower {
   /** Drops what the snapshot replaces. A job that was live is asked about first. */
   private replaced(seen: ReadonlySet<string>): string[] {
     const dropped: string[] = [];
+    // Jobs behind the snapshot's bound were left out, or have left the filter's state: then they go.
+    const behind = this.options.filter?.state ? undefined : this.behind;
     for (const { view } of [...this.jobs.all()]) {
-      if (seen.has(view.id) || (!hasEnded(view.state) && this.behind !== undefined && view.id < this.behind)) continue;
+      if (seen.has(view.id) || (!hasEnded(view.state) && behind !== undefined && view.id < behind)) continue;
       if (!hasEnded(view.state) && this.options.fetchJob) void this.inquire(view.id);
       else if (this.jobs.remove(view.id)) dropped.push(view.id);
     }
