@@ -22,7 +22,7 @@ func (st *Stream) Follow(ctx context.Context, q wire.FollowQuery) iter.Seq2[wire
 	}
 }
 
-// errStopped: the caller of the iterator wants no more.
+// errStopped says that the iterator's caller has stopped.
 var errStopped = errors.New("stopped")
 
 func (st *Stream) follow(ctx context.Context, q wire.FollowQuery, yield func(wire.Update, error) bool) error {
@@ -58,32 +58,32 @@ func (st *Stream) follow(ctx context.Context, q wire.FollowQuery, yield func(wir
 	return f.end(f.run(ctx))
 }
 
-// followBuffer is how many tailed records wait for a slow reader before they are
-// dropped and read from the stream instead.
+// followBuffer is how many tailed records wait for a slow caller. Beyond that the follower drops
+// them and reads them from the stream later.
 const followBuffer = 256
 
-// A follower is one reader. The tail fills its buffer; everything else happens in
-// the goroutine of whoever iterates.
+// A follower is one reader. The tail fills its buffer; everything else happens in the goroutine
+// that iterates.
 type follower struct {
 	st     *Stream
 	topic  wire.Topic
 	filter wire.Filter
 	limit  int
 	yield  func(wire.Update) error
-	wake   chan struct{} // holds one: something has changed
+	wake   chan struct{} // has an element when something has changed
 
 	mu       sync.Mutex
-	position Position // of the newest record in buffer
+	position Position // after the newest record in buffer
 	buffer   []wire.Entry
 
-	said bool // that it is live
+	said bool // the caller has got UpdateLive
 }
 
 func (f *follower) Tailed(e wire.Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.buffer) >= followBuffer {
-		// Give them up: the stream has them.
+		// Drop the buffer: the stream has its records.
 		first := f.buffer[0].Prev
 		f.position.Reset(first)
 		f.buffer = nil
@@ -115,7 +115,7 @@ func (f *follower) signal() {
 	}
 }
 
-// errEnded: the job that is followed has ended.
+// errEnded says that the followed job has ended.
 var errEnded = errors.New("ended")
 
 func (f *follower) end(err error) error {
@@ -165,7 +165,7 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// catchUp reads a page from the cursor on.
+// catchUp reads a page of the stream after the cursor.
 func (f *follower) catchUp(ctx context.Context, cursor wire.Cursor) error {
 	var page Page
 	err := f.retry(ctx, func() (err error) {
@@ -188,15 +188,15 @@ func (f *follower) catchUp(ctx context.Context, cursor wire.Cursor) error {
 		}
 	}
 	if len(page.Entries) == 0 && !live {
-		// The tail has brought what the stream does not hold: a failover is about
-		// to be noticed.
+		// The tail had records that the stream does not have: Redis is failing over, and the tail
+		// is about to notice.
 		return f.pause(ctx, 50*time.Millisecond)
 	}
 	return nil
 }
 
-// ended tells a reader that already holds the last record of the job that it
-// follows: no other would end it.
+// ended returns errEnded if the reader holds the last record of the job that it follows: no further
+// record would end the iterator.
 func (f *follower) ended(ctx context.Context, cursor wire.Cursor) error {
 	if f.filter.Job == "" {
 		return nil
@@ -227,7 +227,7 @@ func (f *follower) give(e wire.Entry) error {
 	return nil
 }
 
-// retry calls do until Redis answers, and says once an outage that it is away.
+// retry calls do until Redis answers, and yields UpdateInterrupted once for each outage.
 func (f *follower) retry(ctx context.Context, do func() error) error {
 	said := false
 	for delay := 20 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {

@@ -7,7 +7,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// snapshot gives a snapshot part by part, each read when the one before was taken.
+// snapshot yields a snapshot part by part, and reads each when the caller has taken the one before.
 func (f *follower) snapshot(ctx context.Context, why wire.Verdict) error {
 	f.mu.Lock()
 	before := f.position.Cursor()
@@ -15,7 +15,7 @@ func (f *follower) snapshot(ctx context.Context, why wire.Verdict) error {
 	for {
 		held := before
 		if why != wire.Trimmed {
-			held = "" // none, or its numbers are from another history
+			held = "" // there is none, or its numbers are of another history
 		}
 		p, err := NewPaging(held, f.limit, f.filter)
 		if err != nil {
@@ -54,7 +54,7 @@ func (f *follower) parts(ctx context.Context, why wire.Verdict, before wire.Curs
 	return nil
 }
 
-// reset has the reader go on behind a snapshot's cursor.
+// reset makes the reader go on from a snapshot's cursor.
 func (f *follower) reset(c wire.Cursor) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

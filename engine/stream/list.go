@@ -13,15 +13,14 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// Bounds of one page of jobs, of a list and of a snapshot alike.
+// Bounds of one page of jobs, both of a list and of a snapshot.
 const (
-	// listBytes is the most that a page's views have together; one view is given
-	// whatever its size.
+	// listBytes bounds the views of a page together; a page may have one view of any size.
 	listBytes = 60 << 10
-	// listEntries is how many jobs one call looks at, whether or not it gives them.
+	// listEntries is how many jobs one call examines, whether or not they match.
 	listEntries = 500
-	// listCalls is how many such calls are made for one page of a filtered list, or for
-	// jobs that a part of a filtered snapshot could give.
+	// listCalls is how many such calls one page of a filtered list may take, or one part of a
+	// filtered snapshot.
 	listCalls = 10
 )
 
@@ -52,7 +51,7 @@ func (st *Stream) Jobs(ctx context.Context, topic wire.Topic, q wire.JobsQuery) 
 		for _, v := range part.Jobs {
 			l.held += len(v.JSON)
 		}
-		full := len(page.Jobs) == q.Limit || part.next == l.after // the next does not fit
+		full := len(page.Jobs) == q.Limit || part.next == l.after // the next job does not fit
 		if l.filter == "" || page.Next == "" || full {
 			break
 		}
@@ -61,8 +60,8 @@ func (st *Stream) Jobs(ctx context.Context, topic wire.Topic, q wire.JobsQuery) 
 	return page, nil
 }
 
-// A place is where a page of jobs begins: "live:" and "ended:" at the beginning of each
-// kind, and behind the live job with an ID or the ended one with a score. "" is "live:".
+// A place is where a page of jobs begins: "live:" and "ended:" at the start of each kind, otherwise
+// after the live job with an ID, or after the ended one with a score. "" means "live:".
 func checkPlace(after string) error {
 	kind, place, _ := strings.Cut(after, ":")
 	valid := after == ""
@@ -80,21 +79,21 @@ func checkPlace(after string) error {
 	return nil
 }
 
-// A listing is what list.lua is asked, which explains its fields.
+// A listing is the arguments of list.lua, which explains its fields.
 type listing struct {
-	filter  string // its canonical form, so that listings can be compared
-	stray   bool   // jobs in any state are given, also those that the filter does not want
+	filter  string // in canonical form, so that listings compare with ==
+	stray   bool   // jobs in any state match, whatever the filter's State
 	after   string
-	jobs    int // 0: as many as a call looks at
+	jobs    int // 0 means as many as a call examines
 	held    int
 	on      bool
-	limited bool // live counts
+	limited bool // live applies
 	live    int
 	last    wire.JobID
-	ending  bool // since and newest count
+	ending  bool // since and newest apply
 	since   uint64
 	newest  int
-	newer   uint64 // 0: none
+	newer   uint64 // 0 means none
 }
 
 func (st *Stream) list(ctx context.Context, topic wire.Topic, l listing) (SnapshotPage, error) {
@@ -143,7 +142,7 @@ func (st *Stream) list(ctx context.Context, topic wire.Topic, l listing) (Snapsh
 	return page, nil
 }
 
-// filterOf reads a filter's canonical form.
+// filterOf parses a filter's canonical form.
 func filterOf(s string) (wire.Filter, error) {
 	q, err := url.ParseQuery(s)
 	if err != nil {
@@ -152,7 +151,7 @@ func filterOf(s string) (wire.Filter, error) {
 	return wire.ParseFilter(q)
 }
 
-// conditions are what list.lua is told of a filter.
+// conditions are list.lua's arguments for a filter.
 func conditions(topic wire.Topic, f wire.Filter) []any {
 	only := ""
 	if f.State != "" {
@@ -164,7 +163,7 @@ func conditions(topic wire.Topic, f wire.Filter) []any {
 	from, to := f.Created()
 	args := []any{only, string(f.Job), from, to}
 	if f.Job != "" {
-		args = append(args, "t", string(topic)) // the ID could be of another's
+		args = append(args, "t", string(topic)) // the job could be another topic's
 	}
 	if f.Type != "" {
 		args = append(args, "ty", f.Type)

@@ -2,10 +2,10 @@ package stream
 
 import "github.com/tidemark-dev/tidemark/engine/wire"
 
-// A Position is where a reader of a topic stands: a cursor, and whether what the
-// tail brings continues it (live) or a page of the stream must be read first
-// (behind). It decides; it does no input or output, and it is not safe for
-// concurrent use. Replay and live delivery are this one state machine:
+// A Position is a reader's state in a topic: a cursor, and whether the next tailed record may
+// continue it (live) or the reader must first read a page of the stream (behind). It decides; it
+// does no input or output, and it is not safe for concurrent use. Replay and live delivery are this
+// one state machine:
 //
 //	       Advance: the page reached the newest record known
 //	behind ────────────────────────────────────────────────▶ live
@@ -13,17 +13,17 @@ import "github.com/tidemark-dev/tidemark/engine/wire"
 //	   │     Tailed: a record whose predecessor is not the cursor; Doubt │
 //	   └── Reset: a snapshot stands in for what the stream no longer has
 //
-// Nothing is buffered at the seam. A record that the tail brings while the reader
-// is behind is only remembered by its ID, and read from the stream like the rest.
+// Nothing is buffered between replay and tail. While the reader is behind, a Position remembers
+// only the ID of the newest tailed record; the reader reads the record itself from the stream.
 type Position struct {
 	cursor   wire.Cursor
 	live     bool
-	newest   wire.Cursor // tailed while behind; "": none
-	expected wire.Cursor // the head when it was last compared; "": not compared
-	doubted  bool        // since a page was taken: the next one may have been read before
+	newest   wire.Cursor // the newest record tailed while behind; "" for none
+	expected wire.Cursor // the head at the last Compare; "" before the first
+	doubted  bool        // Doubt came since the last page; the next page may be older than it
 }
 
-// At returns a Position that is behind, at a cursor.
+// At returns a Position at a cursor, behind.
 func At(c wire.Cursor) Position { return Position{cursor: c} }
 
 // Cursor returns the ID of the last record that the reader holds.
@@ -32,8 +32,7 @@ func (p *Position) Cursor() wire.Cursor { return p.cursor }
 // Live reports whether tailed records continue the cursor.
 func (p *Position) Live() bool { return p.live }
 
-// Tailed takes what the tail brings, and reports whether it is the reader's next
-// record.
+// Tailed takes a tailed record, and reports whether it is the reader's next one.
 func (p *Position) Tailed(e wire.Entry) bool {
 	if p.live {
 		if e.Prev == p.cursor {
@@ -41,7 +40,7 @@ func (p *Position) Tailed(e wire.Entry) bool {
 			return true
 		}
 		if e.ID.N() <= p.cursor.N() {
-			return false // held already
+			return false // the reader holds it
 		}
 		p.live = false
 	}
@@ -51,7 +50,7 @@ func (p *Position) Tailed(e wire.Entry) bool {
 	return false
 }
 
-// Advance takes a page that was read from the cursor on, with verdict Resumed.
+// Advance takes a page that was read after the cursor, with verdict Resumed.
 func (p *Position) Advance(page Page) {
 	if n := len(page.Entries); n > 0 {
 		p.cursor = page.Entries[n-1].ID
@@ -61,24 +60,24 @@ func (p *Position) Advance(page Page) {
 	} else {
 		p.live = p.cursor == page.Head
 	}
-	// What the tail passed by when it was interrupted may be newer than this page.
+	// The tail may have missed records that are newer than this page.
 	p.live, p.doubted = p.live && !p.doubted, false
 	if p.live {
 		p.newest = ""
 	}
 }
 
-// Reset puts the reader at a snapshot's cursor, behind.
+// Reset moves the reader to a snapshot's cursor, behind.
 func (p *Position) Reset(c wire.Cursor) { *p = Position{cursor: c} }
 
-// Doubt says that the tail was interrupted, or may have missed something: the
-// reader is behind until a page has confirmed its cursor.
+// Doubt says that the tail was interrupted, or may have missed records: the reader is behind until
+// a page has confirmed its cursor.
 func (p *Position) Doubt() {
 	p.live, p.newest, p.expected, p.doubted = false, "", "", true
 }
 
-// Compare takes the topic's head, read now and then beside the tail. What the head
-// was the last time must have been tailed by now.
+// Compare takes the topic's head, which the caller reads from time to time. By now the tail must
+// have delivered the head of the previous call.
 func (p *Position) Compare(head wire.Cursor) {
 	if p.live && (head.N() < p.cursor.N() || (p.expected != "" && p.cursor.N() < p.expected.N())) {
 		p.Doubt()

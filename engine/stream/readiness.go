@@ -10,11 +10,11 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Ready asks Redis, every node of a Cluster, for a write. An error, which wraps
-// ErrUnreachable, says that it gives no answer, or is a replica: nothing works here. writes
-// is false when it answers and takes no write, for want of memory, disk or replicas: then
-// reading works, here as anywhere else. A slot that moves to another node changes nothing: a
-// write of one key is redirected, where a script, which has two, is refused.
+// Ready sends a write to Redis, on a Cluster to every node. An error, which wraps ErrUnreachable,
+// says that Redis gives no answer or is a replica: nothing works. writes is false when Redis
+// answers but refuses writes, for lack of memory, disk or replicas: reading then works. A slot that
+// is moving to another node does not matter: Redis redirects a write of one key, but refuses a
+// script with two.
 func (st *Stream) Ready(ctx context.Context) (writes bool, err error) {
 	pipe := st.g.Redis.Pipeline()
 	for shard := range st.g.Opts.Shards {
@@ -32,7 +32,7 @@ func (st *Stream) Ready(ctx context.Context) (writes bool, err error) {
 	return false, nil
 }
 
-// refuses reports whether err says that Redis works, but for writes.
+// refuses reports whether err says that Redis works except for writes.
 func refuses(err error) bool {
 	text := err.Error()
 	return errors.Is(ground.Failure("", err), wire.ErrOutOfMemory) || strings.Contains(text, "MISCONF") || strings.Contains(text, "NOREPLICAS")

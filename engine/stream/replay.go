@@ -8,13 +8,12 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// A Page is part of a topic's stream after a cursor.
+// A Page is a part of a topic's stream after a cursor.
 type Page struct {
 	Verdict wire.Verdict
-	// Head is the topic's newest record when the page was read; Beginning when it
-	// has none.
+	// Head is the topic's newest record when the page was read; Beginning when the topic has none.
 	Head wire.Cursor
-	// Entries are contiguous from the cursor on; none unless Resumed.
+	// Entries follow the cursor without a gap. There are none unless the verdict is Resumed.
 	Entries []wire.Entry
 }
 
@@ -24,9 +23,9 @@ const (
 	pageBytes   = 256 << 10
 )
 
-// Replay reads what follows a cursor in a topic's stream: at most 500 records and
-// 256 KiB, at least one record if there is one. Errors to branch on:
-// ErrInvalidTopic, ErrInvalidCursor, ErrUnreachable.
+// Replay reads the records after a cursor in a topic's stream: at most 500 records and 256 KiB, but
+// at least one record if there is one. Errors to branch on: ErrInvalidTopic, ErrInvalidCursor,
+// ErrUnreachable.
 func (st *Stream) Replay(ctx context.Context, topic wire.Topic, after wire.Cursor) (Page, error) {
 	if _, err := wire.ParseTopic(string(topic)); err != nil {
 		return Page{}, err

@@ -13,15 +13,15 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
-// snapshotEnded is how many of a topic's newest ended jobs a snapshot holds, and of its
-// newest ended children.
+// snapshotEnded is how many of a topic's newest ended jobs a snapshot has, and of its newest ended
+// children.
 const snapshotEnded = 100
 
 // A Snapshot is the present state of a topic's jobs.
 type Snapshot struct {
-	// Cursor is where to follow from. The jobs were read after it, so the records
-	// that follow may be older than a job shown here: apply a view only when its
-	// Rev is higher than the one held.
+	// Cursor is where a reader follows from. The jobs were read after it, so the records that
+	// follow may be older than a job in Jobs: apply a view only when its Rev is higher than the
+	// held one's.
 	Cursor wire.Cursor
 	Jobs   []wire.View
 }
@@ -52,7 +52,7 @@ func (st *Stream) Snapshot(ctx context.Context, topic wire.Topic, held wire.Curs
 				i = len(s.Jobs)
 				s.Jobs, at[v.ID] = append(s.Jobs, v), i
 			}
-			s.Jobs[i] = v // a later part is never older
+			s.Jobs[i] = v // a view of a later part is never older
 		}
 		if final {
 			s.Cursor = p.Cursor()
@@ -67,18 +67,18 @@ type SnapshotPage struct {
 	Head wire.Cursor
 	Jobs []wire.View
 
-	live int        // of the jobs
-	next string     // where the next page begins; "": there is none
-	cut  wire.JobID // the last live job, if others were left out for their number
+	live int        // how many of the jobs are live
+	next string     // where the next page begins; "" for none
+	cut  wire.JobID // the last live job, if the limit left out others
 }
 
-// A SnapshotQuery asks for a page of a snapshot. A Paging makes it. Those that are equal
-// ask for the same page, whoever made them; where that is read later than the cursor of
-// each of them, it serves them all.
+// A SnapshotQuery asks for a page of a snapshot. A Paging returns it. Equal queries of several
+// Pagings ask for the same page. One page serves all of them if it is read after the cursor of
+// each.
 type SnapshotQuery struct{ listing }
 
-// SnapshotPage reads a page of a snapshot. It holds Redis for one page, however many jobs
-// the topic has. Errors to branch on: ErrInvalidTopic, ErrUnreachable.
+// SnapshotPage reads a page of a snapshot. One call blocks Redis for one page only, however many
+// jobs the topic has. Errors to branch on: ErrInvalidTopic, ErrUnreachable.
 func (st *Stream) SnapshotPage(ctx context.Context, topic wire.Topic, q SnapshotQuery) (SnapshotPage, error) {
 	if _, err := wire.ParseTopic(string(topic)); err != nil {
 		return SnapshotPage{}, err
@@ -86,47 +86,45 @@ func (st *Stream) SnapshotPage(ctx context.Context, topic wire.Topic, q Snapshot
 	return st.list(ctx, topic, q.listing)
 }
 
-// A Paging is how far a reader has come in a snapshot of a topic: a place in the list of
-// its jobs, and no job. It decides; it does no input or output, and it is not safe for
-// concurrent use.
+// A Paging is a reader's place in a snapshot of a topic. It holds no job. It decides; it does no
+// input or output, and it is not safe for concurrent use.
 //
 //	first page ─▶ pages of live jobs, newest first ─▶ pages of ended ones ─▶ replay from the cursor
 //	    ▲                                                                        │        │
 //	    └───────────────────── trimmed: another round ◀──────────────────────────┘        ▼ resumed
 //	                                                                                    complete
 //
-// The first page's head is the cursor. A job that lives until its page is read is in that
-// page. One that ends before is among the ended ones, which are read last, since they are
-// all that have ended after the cursor. One that begins later, or changes, has a record
-// after the cursor, which the reader is given next.
+// The first page's head is the cursor. A job that is live until its page is read is in that page. A
+// job that ends before is among the ended ones, which come last, since they are all that have ended
+// after the cursor. A job that begins or changes later has a record after the cursor, and the
+// reader gets that record next.
 //
-// If those records are trimmed before the last page, another round gives what has changed
-// since: jobs with a Rev above the cursor, after a later cursor. A snapshot that fits one
-// page is complete at once.
+// If those records are trimmed before the last page, another round has the jobs that have changed
+// since: those with a Rev above the cursor, after a later cursor. A snapshot of one page is
+// complete at once.
 //
-// A filter's State is that of the jobs when their page is read. Another round gives what has
-// changed in whatever state it then is, since the reader may hold a job that has left the
-// filter's.
+// A filter's State applies to the jobs as they are when their page is read. Another round has
+// changed jobs in any state, since the reader may hold a job that has left the filter's State.
 type Paging struct {
-	filter  string      // its canonical form
-	held    wire.Cursor // the reader's, since which jobs that ended are given; "" none
-	limit   int         // live jobs that may still be given, if limited
+	filter  string      // in canonical form
+	held    wire.Cursor // the reader's cursor; the jobs that ended since are included; "" for none
+	limit   int         // how many more live jobs the snapshot may have, if limited
 	limited bool
 
 	cursor wire.Cursor
-	begun  bool       // a page was taken
-	within bool       // of the present round a page was taken
+	begun  bool       // Take was called
+	within bool       // Take was called in the present round
 	newer  uint64     // from the second round on: the cursor of the round before
 	after  string     // where the next page begins
-	last   wire.JobID // the last live job, if others were left out for their number
-	over   bool       // all pages of the round were taken
+	last   wire.JobID // the last live job, if the limit left out others
+	over   bool       // the round has no more pages
 }
 
-// NewPaging begins a snapshot. held is the cursor that the reader holds, if records after
-// it were trimmed: then all jobs that ended since are given; otherwise "". limit, 1 to
-// wire.MaxSnapshotLimit, bounds the live jobs, of which the newest are given; 0 is no bound. filter
-// selects of all those; with a Job it is that one, however long ago it ended.
-// Errors to branch on: ErrInvalidCursor, ErrInvalid, ErrInvalidJobID.
+// NewPaging begins a snapshot. held is the reader's cursor if records after it were trimmed: the
+// snapshot then has all jobs that ended since; otherwise "". limit, 1 to wire.MaxSnapshotLimit,
+// bounds the live jobs, of which the snapshot has the newest; 0 is no bound. filter selects among
+// all those; with a Job it selects that job, however long ago it ended. Errors to branch on:
+// ErrInvalidCursor, ErrInvalid, ErrInvalidJobID.
 func NewPaging(held wire.Cursor, limit int, filter wire.Filter) (Paging, error) {
 	if held != "" {
 		if _, err := wire.ParseCursor(string(held)); err != nil {
@@ -142,12 +140,12 @@ func NewPaging(held wire.Cursor, limit int, filter wire.Filter) (Paging, error) 
 	return Paging{filter: filter.String(), held: held, limit: limit, limited: limit > 0}, nil
 }
 
-// Cursor is where to follow from once the snapshot is complete; "" before its first page.
+// Cursor is where a reader follows from once the snapshot is complete; "" before its first page.
 // Another round moves it.
 func (p *Paging) Cursor() wire.Cursor { return p.cursor }
 
-// More is the After with which Jobs lists the live jobs that were left out for their
-// number; "" if none were.
+// More is the After with which Jobs lists the live jobs that the limit left out; "" if there are
+// none.
 func (p *Paging) More() string {
 	if p.last == "" {
 		return ""
@@ -155,7 +153,8 @@ func (p *Paging) More() string {
 	return "live:" + string(p.last)
 }
 
-// Next asks for the next page; false when all were taken, and a replay from Cursor decides.
+// Next returns the query of the next page; false when all pages were taken, and a replay from
+// Cursor must decide.
 func (p *Paging) Next() (SnapshotQuery, bool) {
 	q := listing{filter: p.filter, stray: p.newer > 0, after: p.after, on: !p.within, last: p.last, newer: p.newer}
 	live := !strings.HasPrefix(p.after, "ended:")
@@ -177,8 +176,8 @@ func (p *Paging) Next() (SnapshotQuery, bool) {
 	return SnapshotQuery{q}, !p.over
 }
 
-// Take takes the page that Next asked for, and reports whether the snapshot is complete
-// with it. ErrRewritten is its only error.
+// Take takes the page that Next asked for, and reports whether the snapshot is now complete. Its
+// only error is ErrRewritten.
 func (p *Paging) Take(page SnapshotPage) (complete bool, err error) {
 	if p.begun && page.Head.N() < p.cursor.N() {
 		return false, wire.ErrRewritten
@@ -198,9 +197,8 @@ func (p *Paging) Take(page SnapshotPage) (complete bool, err error) {
 	return first && p.over, nil
 }
 
-// Decide takes the verdict of a replay from Cursor, when all pages were taken, and reports
-// whether the snapshot is complete. If not, another round begins. ErrRewritten is its only
-// error.
+// Decide takes the verdict of a replay from Cursor after the last page, and reports whether the
+// snapshot is complete. If not, another round begins. Its only error is ErrRewritten.
 func (p *Paging) Decide(v wire.Verdict) (complete bool, err error) {
 	switch v {
 	case wire.Resumed:
@@ -212,11 +210,10 @@ func (p *Paging) Decide(v wire.Verdict) (complete bool, err error) {
 	return false, wire.ErrRewritten
 }
 
-// SnapshotPart reads the next part of a snapshot, and reports whether it is the last. A
-// part may have no jobs, also where the filter wants none of 5,000. After an error it may be
-// called again.
-// Errors to branch on: ErrInvalidTopic, ErrUnreachable, and ErrRewritten, after which only
-// another Paging goes on.
+// SnapshotPart reads the next part of a snapshot, and reports whether it is the last. A part may
+// have no jobs, also where the filter matches none of 5,000. After an error the caller may call it
+// again. Errors to branch on: ErrInvalidTopic, ErrUnreachable, and ErrRewritten, after which the
+// caller needs a new Paging.
 func (st *Stream) SnapshotPart(ctx context.Context, topic wire.Topic, p *Paging) (jobs []wire.View, final bool, err error) {
 	for range listCalls {
 		if jobs, final, err = st.snapshotPage(ctx, topic, p); len(jobs) > 0 || final || err != nil {
@@ -242,7 +239,7 @@ func (st *Stream) snapshotPage(ctx context.Context, topic wire.Topic, p *Paging)
 	return page.Jobs, final, err
 }
 
-// String names a Paging, for whoever keeps it between two requests.
+// String encodes a Paging, for callers that keep it between two requests.
 func (p Paging) String() string {
 	mark := func(b bool) string { return strconv.Itoa(map[bool]int{true: 1}[b]) }
 	return strings.Join([]string{
@@ -251,8 +248,7 @@ func (p Paging) String() string {
 	}, ",")
 }
 
-// ParsePaging reads what String gave of a Paging of which a part was read. Its error wraps
-// ErrInvalid.
+// ParsePaging parses the String of a Paging of which a part was read. Its error wraps ErrInvalid.
 func ParsePaging(s string) (Paging, error) {
 	f := strings.Split(s, ",")
 	if len(f) != 10 {

@@ -14,44 +14,43 @@ import (
 
 // Timing of the tail.
 const (
-	// tailBlock is how long a read waits in Redis. A canceled context does not
-	// interrupt it, so it also bounds how long an unused tail lingers.
+	// tailBlock is how long one read blocks in Redis. A canceled context does not interrupt it, so
+	// it also bounds how long an unused tail remains.
 	tailBlock = time.Second
-	// tailCount is the most entries of a shard in one read.
+	// tailCount bounds the entries of a shard in one read.
 	tailCount = 1000
-	// tailVerify is how often the tail checks that Redis is still the one it knows.
+	// tailVerify is how often the tail checks that Redis is the same one as before.
 	tailVerify = time.Second
-	// compareHeads is how often the heads of listened topics are read beside it.
+	// compareHeads is how often the tail also reads the heads of the topics that have listeners.
 	compareHeads = 10 * time.Second
 )
 
-// A Listener hears what the tail brings of one topic. Its methods are called from a
-// goroutine of the engine, one at a time, and must not block.
+// A Listener gets the tailed records of one topic. A goroutine of the engine calls its methods, one
+// at a time; they must not block.
 type Listener interface {
-	// Tailed brings a record, in the order of the log.
+	// Tailed delivers a record, in the order of the log.
 	Tailed(wire.Entry)
-	// Doubt says that records may have been missed.
+	// Doubt says that the listener may have missed records.
 	Doubt()
-	// Compare brings the topic's head, every 10 seconds.
+	// Compare delivers the topic's head, every 10 seconds.
 	Compare(head wire.Cursor)
 }
 
-// tail reads the logs of all shards, once for a whole process, while anybody
-// listens. It starts from positions that it has read, so nothing that is written
-// later can pass it by, and tells listeners to verify theirs whenever that chain
-// may have broken: when it starts, when an entry's number k is not the one after
-// the last, when its position is not in the log's past any more, and when Redis is
-// another one than before.
+// tail reads the logs of all shards, once for the whole process, while there are listeners. It
+// starts from positions that it has read, so it misses nothing that is written later. It makes
+// listeners verify their cursors whenever that chain may have broken: when it starts, when an
+// entry's number k does not follow the last one, when its position is no longer in the log's past,
+// and when Redis is another one than before.
 type tail struct {
 	g  *ground.Ground
 	mu sync.Mutex
 	// topics by shard; a listener is in one of them.
 	topics  []map[wire.Topic]map[Listener]struct{}
 	count   int
-	stop    context.CancelFunc // of the readers; nil when none runs
+	stop    context.CancelFunc // stops the readers; nil when none runs
 	closed  bool
 	readers sync.WaitGroup
-	done    chan struct{} // closed with the engine
+	done    chan struct{} // closed when the engine closes
 }
 
 func newTail(g *ground.Ground) *tail {
@@ -62,9 +61,9 @@ func newTail(g *ground.Ground) *tail {
 	return t
 }
 
-// Listen subscribes l to a topic's records as they are committed. The listener
-// hears everything that is committed from now on, or Doubt. stop ends it; no method
-// of l is called after stop has returned.
+// Listen subscribes l to a topic's records as they are committed. l gets everything that is
+// committed from now on, or Doubt. stop ends the subscription; once it has returned, no method of l
+// is called.
 func (st *Stream) Listen(topic wire.Topic, l Listener) (stop func()) {
 	return st.tail.listen(topic, l)
 }
@@ -95,8 +94,8 @@ func (t *tail) listen(topic wire.Topic, l Listener) func() {
 	})
 }
 
-// start runs the readers: one for all shards, or one a shard where their logs may
-// be on different nodes.
+// start runs the readers: one for all shards, or one for each where shards may be on different
+// nodes.
 func (t *tail) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.stop = cancel
@@ -129,11 +128,11 @@ func (t *tail) close() error {
 		t.stop = nil
 	}
 	t.mu.Unlock()
-	// A read may be waiting in Redis: it ends with its connection.
+	// A read may block in Redis: it ends when its connection closes.
 	return t.g.Blocking.Close()
 }
 
-// deliver hands entries of a shard to whoever listens, in one go.
+// deliver hands entries of a shard to the listeners of their topics.
 func (t *tail) deliver(shard int, entries []wire.Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -159,7 +158,7 @@ type tailReader struct {
 	tail     *tail
 	shards   []int
 	at       []ground.EntryID  // by index into shards
-	awaited  []*ground.EntryID // the log's end when it was last seen to be ahead of at
+	awaited  []*ground.EntryID // the log's end when it was last ahead of at
 	anchored bool
 	identity string
 	verified time.Time
@@ -174,10 +173,11 @@ func (r *tailReader) run(ctx context.Context) {
 			delay = 0
 			continue
 		}
-		// Whatever went wrong, the connection is not the one before.
+		// Whatever failed, the next connection may reach another Redis.
 		r.verified = time.Time{}
-		// Readers find out by a page of their own whether Redis is away. Each time,
-		// since one may have become live by a page while the tail had not come back.
+		// Readers find out with a page of their own whether Redis is away. The tail tells them on
+		// each failure, since one may have become live by a page while the tail was still
+		// interrupted.
 		for _, s := range r.shards {
 			r.tail.doubt(s)
 		}
@@ -213,7 +213,7 @@ func (r *tailReader) step(ctx context.Context) error {
 	for i, s := range r.shards {
 		messages := byLog[r.tail.g.Keys.Log(s)]
 		if end := r.awaited[i]; end != nil && len(messages) == 0 {
-			// There was more in the log, and it can no longer be read.
+			// The log had more, which can no longer be read.
 			r.at[i] = *end
 			r.tail.doubt(s)
 		}
@@ -225,7 +225,7 @@ func (r *tailReader) step(ctx context.Context) error {
 	return nil
 }
 
-// take delivers what a log gave, and spots what it no longer had.
+// take delivers a log's entries, and notices those that the log no longer had.
 func (r *tailReader) take(i int, messages []redis.XMessage) {
 	entries := make([]wire.Entry, len(messages))
 	broken := false
@@ -249,8 +249,8 @@ func (r *tailReader) take(i int, messages []redis.XMessage) {
 	r.tail.deliver(r.shards[i], entries)
 }
 
-// verify checks that Redis is the one that the positions are from, and that they
-// are not beyond the ends of their logs.
+// verify checks that Redis is the one that the positions are from, and that the positions are not
+// beyond the ends of their logs.
 func (r *tailReader) verify(ctx context.Context) error {
 	identity, err := r.tail.g.IdentityOf(ctx, r.tail.g.Redis, r.shards[0])
 	if err != nil {
@@ -286,7 +286,7 @@ func (r *tailReader) verify(ctx context.Context) error {
 	return nil
 }
 
-// compareHeads reads the heads of the topics that are listened to.
+// compareHeads reads the heads of the topics that have listeners.
 func (r *tailReader) compareHeads(ctx context.Context) error {
 	heads := map[wire.Topic]*redis.SliceCmd{}
 	pipe := r.tail.g.Redis.Pipeline()

@@ -15,8 +15,7 @@ import (
 // ErrClosed says that the engine was closed.
 var ErrClosed = errors.New("the engine is closed")
 
-// A submission is one caller's reports, on their way into a call of the script.
-// They stay together and in order.
+// A Submission is one caller's reports for a call of the script. They stay together and in order.
 type Submission struct {
 	Shard     int
 	Reports   int
@@ -25,10 +24,9 @@ type Submission struct {
 	Done      func(answers []any, err error)
 }
 
-// A Committer sends what all callers of a process report: while a call is under way,
-// what comes meanwhile waits, and the next call takes all of it (group commit). Two
-// lanes, each for half of the shards, keep Redis busy while the answers of the
-// other are handed out.
+// A Committer sends the reports of all callers of a process. While a call is in progress, further
+// reports wait, and the next call takes all of them (group commit). There are two lanes, each for
+// half of the shards: while one hands out answers, the other keeps Redis busy.
 type Committer struct {
 	g     *Ground
 	lanes [2]lane
@@ -38,12 +36,12 @@ type Committer struct {
 type lane struct {
 	mu      sync.Mutex
 	pending []*Submission
-	held    int // calls of Batch under way: what is pending waits for them
+	held    int // calls of Batch in progress; pending submissions wait for them
 	closed  bool
-	wake    chan struct{} // holds one: something is to be sent, or closed is set
+	wake    chan struct{} // has an element when there is something to send, or closed is set
 }
 
-// NewCommitter starts a committer.
+// NewCommitter starts a committer of a ground.
 func NewCommitter(g *Ground) *Committer {
 	c := &Committer{g: g}
 	for i := range c.lanes {
@@ -70,10 +68,10 @@ func (c *Committer) Add(s *Submission) error {
 	return nil
 }
 
-// Batch has everything that submit submits travel as one batch a lane, instead of
-// the first report at once and the others after its answer. What else is committed
-// meanwhile waits and travels with it, so submit must not wait for an answer. Done
-// functions are called as ever, after submit has returned.
+// Batch sends all that submit submits as one batch for each lane, instead of the first report at
+// once and the others after its answer. Other commits of the process wait meanwhile and join the
+// batch, so submit must not wait for an answer. The engine calls Done functions after submit has
+// returned.
 func (g *Ground) Batch(submit func()) {
 	for i := range g.Commits.lanes {
 		g.Commits.lanes[i].hold()
@@ -105,7 +103,7 @@ func (l *lane) signal() {
 	}
 }
 
-// Close sends what was taken, and returns when all of it is answered.
+// Close sends all pending submissions, and returns when Redis has answered them.
 func (c *Committer) Close() {
 	for i := range c.lanes {
 		l := &c.lanes[i]
@@ -120,13 +118,13 @@ func (c *Committer) Close() {
 func (c *Committer) run(l *lane) {
 	var spare []*Submission
 	for range l.wake {
-		// Callers that the last call has just answered are about to report again:
-		// let them, and they travel together.
+		// Callers that the last call has just answered are about to report again. Yield, so that
+		// their reports go together.
 		runtime.Gosched()
 		l.mu.Lock()
 		if l.held > 0 && !l.closed {
 			l.mu.Unlock()
-			continue // whoever releases it wakes it
+			continue // the last Batch to end wakes this lane
 		}
 		batch, closed := l.pending, l.closed
 		l.pending = spare[:0]
@@ -142,25 +140,25 @@ func (c *Committer) run(l *lane) {
 	}
 }
 
-// A call is one run of the script: submissions of one shard on Redis Cluster, of any
-// number of shards elsewhere, ordered by shard.
+// A call is one run of the script: submissions of one shard on Redis Cluster, of any shards
+// elsewhere, ordered by shard.
 type call struct {
-	keys    []string // two a shard
-	args    []any    // how many belong to each key, then all of them
+	keys    []string // two for each shard
+	args    []any    // the number for each key, then all of them
 	subs    []*Submission
 	reports int
 	bytes   int
 	cmd     *redis.Cmd
 }
 
-// Bounds of one call, so that none holds Redis up: reports, and the bytes of their
-// arguments. One submission goes whatever its size.
+// Bounds of one call, so that none blocks Redis for long: reports, and the bytes of their
+// arguments. A single submission may exceed them.
 const (
 	maxCallReports = 128
 	maxCallBytes   = 1 << 20
 )
 
-// send makes the calls of a batch, all in one pipeline, and hands out the answers.
+// send runs the calls of a batch in one pipeline, and hands out the answers.
 func (c *Committer) send(batch []*Submission) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.g.Opts.CommitTimeout)
 	defer cancel()
@@ -179,8 +177,8 @@ func (c *Committer) send(batch []*Submission) {
 		answers, err := k.cmd.Slice()
 		standing := standing
 		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			// The text, which also loads the script into that node; the wait above was
-			// over before it.
+			// This sends the script's text, which also loads it into the node. The wait for
+			// replicas above had ended before.
 			pipe := c.g.Redis.Pipeline()
 			cmd := c.g.Scripts.Commit.Eval(ctx, pipe, k.keys, k.args...)
 			wait := c.wait(ctx, pipe, milestone)
@@ -189,8 +187,8 @@ func (c *Committer) send(batch []*Submission) {
 			standing = c.waited(wait)
 		}
 		if err != nil && len(k.subs) > 1 && broken(err) {
-			// A report of the call made the script fail before it wrote anything: let
-			// only those that it is among pay for it.
+			// A report of the call made the script fail before it wrote anything. Send the
+			// submissions one by one, so that only that report's caller gets the error.
 			for _, s := range k.subs {
 				c.send([]*Submission{s})
 			}
@@ -207,14 +205,13 @@ func (c *Committer) send(batch []*Submission) {
 	}
 }
 
-// broken reports whether the script failed, not Redis or the way to it.
+// broken reports whether the script failed, and not Redis or the connection.
 func broken(err error) bool {
 	var answered redis.Error
 	return errors.As(err, &answered) && !Away(err) && !redis.IsOOMError(err)
 }
 
-// wait asks for the acknowledgement of replicas, on the pipeline's own connection, if
-// that is asked for; nil if not.
+// wait adds a wait for replicas to the pipeline, on the same connection; nil if none is configured.
 func (c *Committer) wait(ctx context.Context, pipe redis.Pipeliner, milestone bool) *redis.Cmd {
 	if !milestone || c.g.Opts.WaitReplicas == 0 {
 		return nil
@@ -232,7 +229,7 @@ func (c *Committer) waited(wait *redis.Cmd) error {
 	return nil
 }
 
-// group makes calls of a batch. The order of a shard's submissions stays.
+// group makes the calls of a batch. It keeps the order of a shard's submissions.
 func (c *Committer) group(batch []*Submission) []*call {
 	slices.SortStableFunc(batch, func(a, b *Submission) int { return a.Shard - b.Shard })
 	_, cluster := c.g.Redis.(*redis.ClusterClient)
@@ -277,7 +274,7 @@ func (c *Committer) group(batch []*Submission) []*call {
 	return calls
 }
 
-// bytes is the size of the submission's arguments, but for numbers.
+// Bytes is the size of the submission's arguments, numbers aside.
 func (s *Submission) Bytes() int {
 	size := 0
 	for _, a := range s.Args {

@@ -8,44 +8,43 @@ import (
 	"time"
 )
 
-// ErrClock says that Redis's clock has jumped, and that nothing is done by it until it has
-// kept its new course for a while, or is back on the old one.
+// ErrClock says that Redis's clock has jumped. The engine does not act on it until it has kept its
+// new course for a while, or is back on the old one.
 var ErrClock = errors.New("the clock of Redis has jumped")
 
 const (
-	// clockTolerance is by how much Redis's clock may differ from where this process expects
-	// it and count as on its course: clocks are adjusted, and answers take time.
+	// clockTolerance is how far Redis's clock may be from where this process expects it: clocks are
+	// adjusted, and answers take time.
 	clockTolerance = 5 * time.Second
-	// clockPatience is how long a clock that jumped must keep its new course before deadlines
-	// are judged by it.
+	// clockPatience is how long a clock that jumped must keep its new course before the engine
+	// judges deadlines by it.
 	clockPatience = time.Minute
-	// clockFresh is how old a reading may be for a time that is computed from it.
+	// clockFresh bounds the age of a reading from which Now computes a time.
 	clockFresh = 10 * time.Second
 )
 
-// A Clock follows Redis's on this process's monotonic clock. Redis's may be wrong for a
-// moment, by a mistake of its machine's or by a failover to another; the monotonic one runs
-// on, and shows it. What Redis said first is taken as right.
+// A Clock follows Redis's clock on this process's monotonic clock. Redis's clock may be wrong for a
+// moment, by a fault of its machine or a failover to another; comparing it with the monotonic clock
+// shows that. The Clock trusts the first reading.
 type Clock struct {
 	mu    sync.Mutex
-	epoch time.Time // of the monotonic clock
+	epoch time.Time // the zero of the monotonic clock
 	known bool
-	last  time.Time // of the last reading
+	last  time.Time // the time of the last reading
 	// course is Redis's time at the epoch, as a duration since 1970.
 	course time.Duration
-	// other is the course since a jump, whose first reading was at the time given; zero
-	// since: there was none.
+	// other is the course since a jump, and since the time of its first reading; since is zero if
+	// there was no jump.
 	other time.Duration
 	since time.Time
 }
 
 func newClock() *Clock { return &Clock{epoch: time.Now()} }
 
-// near tells whether two courses are the same, where answers take so long.
+// near reports whether two courses are the same, given that the answer took this long.
 func near(a, b, took time.Duration) bool { return (a - b).Abs() <= clockTolerance+took }
 
-// look takes a reading of Redis's clock, from an answer that was waited for between two
-// moments.
+// Look takes a reading of Redis's clock; the caller waited for it from began to ended.
 func (c *Clock) Look(now, began, ended time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +60,7 @@ func (c *Clock) Look(now, began, ended time.Time) {
 	}
 }
 
-// steady is ErrClock while Redis's clock has jumped and not kept its course for so long.
+// Steady returns ErrClock while Redis's clock has jumped and not kept its new course for patience.
 func (c *Clock) Steady(patience time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,9 +78,8 @@ func (c *Clock) Steady(patience time.Duration) error {
 	return fmt.Errorf("%w: it went %s by %s; what goes by it waits until that has lasted for %s, or is over", ErrClock, word, by, patience)
 }
 
-// Now is Redis's clock, by which all times are that records show: as this process last read
-// it, with its own monotonic clock for the time since. Workers read it every few seconds. No
-// call to Redis is made.
+// Now is Redis's time, which all times in records are: the last reading plus the time since on the
+// monotonic clock. Workers take a reading every few seconds. Now makes no call to Redis.
 func (g *Ground) Now() time.Time {
 	c := g.Clock
 	c.mu.Lock()
@@ -95,20 +93,20 @@ func (g *Ground) Now() time.Time {
 	return time.Unix(0, int64(c.other+time.Since(c.epoch)))
 }
 
-// Past tells whether a time has passed by Redis's clock, where that has not just jumped.
+// Past reports whether a time has passed by Redis's clock; false while the clock has just jumped.
 func (g *Ground) Past(t time.Time) bool {
 	return g.Clock.Steady(clockPatience) == nil && !g.Now().Before(t)
 }
 
-// readNow is Now for a process that may not have read Redis's clock for long: it may have
-// been suspended since, and its monotonic clock with it.
+// ReadNow is Now for a process whose last reading may be old: the machine may have been suspended,
+// and its monotonic clock with it.
 func (g *Ground) ReadNow(ctx context.Context) time.Time {
 	began := time.Now()
 	g.Clock.mu.Lock()
 	fresh := g.Clock.known && began.Sub(g.Clock.last) < clockFresh && began.Round(0).Sub(g.Clock.last.Round(0)).Abs() < clockFresh
 	g.Clock.mu.Unlock()
 	if !fresh {
-		if now, err := g.Redis.Time(ctx).Result(); err == nil { // otherwise the commit that follows says what is wrong
+		if now, err := g.Redis.Time(ctx).Result(); err == nil { // if it fails, the commit that follows reports the fault
 			g.Clock.Look(now, began, time.Now())
 		}
 	}

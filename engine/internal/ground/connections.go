@@ -13,42 +13,41 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Connections are those that an engine's clients have open. Behind a proxy, or a name that
-// moves, they stay with a server that was demoted, while new ones reach the new primary. The
-// client closes the one that an error came over that begins with READONLY. Proxies say "ERR
-// READONLY …", Redis 6.2 says it in the middle of a script's error, and a connection that
-// carries reads alone never hears it. So the first such error, wherever the word is in it,
-// closes all connections that there were when the command was sent. Those that are opened
-// then may still reach the old server, so all are closed again every connectionsRest, until
-// such errors have stopped for as long.
+// Connections are the open connections of an engine's clients. Behind a proxy, or a name that
+// moves, they stay with a demoted server, while new ones reach the new primary. The client itself
+// closes only a connection that returned an error that begins with READONLY. But proxies say "ERR
+// READONLY …", Redis 6.2 has the word in the middle of a script's error, and a connection for reads
+// never gets the error. So the first such error, wherever the word is in it, closes all connections
+// that were open when the command was sent. New ones may still reach the old server, so Connections
+// closes all again every connectionsRest, until no such error has come for that long.
 type Connections struct {
-	made atomic.Uint64 // how many there have been
+	made atomic.Uint64 // how many were ever opened
 
 	mu    sync.Mutex
 	open  map[*connection]struct{}
-	again *time.Timer // until all are closed again; nil: all is well
-	heard bool        // an error, since it was set
+	again *time.Timer // closes all again; nil while there are no errors
+	heard bool        // an error came since again was set
 }
 
-// connectionsRest is what reads have between two closings while there is no new primary.
+// connectionsRest is the time between two closings while there is no new primary.
 const connectionsRest = 2 * time.Second
 
-// connection is one of them. number is how many there were with it.
+// connection is one of them. number is its place in the order of opening.
 type connection struct {
 	net.Conn
 	all    *Connections
 	number uint64
 }
 
-// socket is a connection whose socket the client may look at before it uses it. One of TLS
-// has none to look at.
+// socket is a connection whose socket the client may check before it uses it. A TLS connection has
+// none.
 type socket struct{ *connection }
 
 func newConnections() *Connections {
 	return &Connections{open: map[*connection]struct{}{}}
 }
 
-// of has a client's connections be among them.
+// of registers the connections that a client opens.
 func (c *Connections) of(client redis.UniversalClient) redis.UniversalClient {
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(c) })
@@ -58,7 +57,7 @@ func (c *Connections) of(client redis.UniversalClient) redis.UniversalClient {
 	return client
 }
 
-// Made is how many connections there have been.
+// Made returns how many connections were ever opened.
 func (c *Connections) Made() uint64 { return c.made.Load() }
 
 func (c *Connections) add(conn net.Conn) net.Conn {
@@ -72,8 +71,7 @@ func (c *Connections) add(conn net.Conn) net.Conn {
 	return own
 }
 
-// demoted takes note of an error that came to a command that was sent when n connections
-// had been made.
+// demoted notes that a command, sent when n connections had been opened, failed on a replica.
 func (c *Connections) demoted(n uint64) {
 	c.mu.Lock()
 	first := c.again == nil
@@ -98,7 +96,7 @@ func (c *Connections) rested() {
 	c.end(c.made.Load())
 }
 
-// end closes the first n connections, those of them that are open.
+// end closes those of the first n connections that are open.
 func (c *Connections) end(n uint64) {
 	var ended []net.Conn
 	c.mu.Lock()
@@ -109,7 +107,7 @@ func (c *Connections) end(n uint64) {
 	}
 	c.mu.Unlock()
 	for _, conn := range ended {
-		_ = conn.Close() // the client sees it, and closes its own side
+		_ = conn.Close() // the client notices, and closes its side
 	}
 }
 
@@ -120,7 +118,7 @@ func (c *connection) Close() error {
 	c.all.mu.Unlock()
 	err := c.Conn.Close()
 	if errors.Is(err, net.ErrClosed) {
-		return nil // by end
+		return nil // end has closed it
 	}
 	return err
 }

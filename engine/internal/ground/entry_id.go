@@ -12,16 +12,16 @@ func (p EntryID) String() string {
 	return strconv.FormatUint(p.MS, 10) + "-" + strconv.FormatUint(p.K, 10)
 }
 
-// After reports whether an entry stands behind another.
+// After reports whether an entry is behind another.
 func (p EntryID) After(o EntryID) bool { return p.MS > o.MS || (p.MS == o.MS && p.K > o.K) }
 
-// ParseEntryID reads an ID that Redis has given.
+// ParseEntryID parses an ID from Redis.
 func ParseEntryID(id string) EntryID {
 	ms, k, _ := strings.Cut(id, "-")
 	return EntryID{Number(ms), Number(k)}
 }
 
-// Number reads a number that Redis or a script wrote; 0 for anything else.
+// Number parses a number that Redis or a script wrote; 0 for anything else.
 func Number(s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // DefaultNamespace is the namespace in which asynq's queues have their plain names.
 const DefaultNamespace = "tm"
 
-// Settings are the engine's Options, complete and valid, with Redis set. Package engine says what
-// each of them means.
+// Settings are the engine's Options, complete and valid, with Redis set. Package engine documents
+// them.
 type Settings struct {
 	URL            string
 	Redis          *redis.UniversalOptions
@@ -40,26 +40,25 @@ type Settings struct {
 }
 
 // A Ground is a process's access to the Redis of a namespace. Its methods may be called
-// concurrently. Open makes one.
+// concurrently. Open returns one.
 type Ground struct {
 	Opts  Settings
 	Keys  Keys
 	Redis redis.UniversalClient
-	// Blocking has a pool of its own: a reader that blocks in Redis must not keep
-	// a commit waiting for a connection.
+	// Blocking has its own pool: a reader that blocks in Redis must not keep a commit waiting for a
+	// connection.
 	Blocking redis.UniversalClient
-	// Vital, likewise, is for heartbeats and who reads them: they never wait behind
-	// reports for a connection, or on it.
+	// Vital has its own pool too, for heartbeats and their readers: they never wait behind reports.
 	Vital   redis.UniversalClient
 	Scripts Scripts
 	Commits *Committer
 	Clock   *Clock
-	// Connections are all that the clients have.
+	// Connections are those of all three clients.
 	Connections *Connections
 }
 
-// Open connects to Redis, checks that it keeps what it is given, and lays the namespace out
-// or checks that it matches. Errors to branch on: ErrUnreachable, ErrSchema, ErrEviction.
+// Open connects to Redis, checks that Redis does not evict keys, and creates the namespace or
+// checks that it matches. Errors to branch on: ErrUnreachable, ErrSchema, ErrEviction.
 func Open(ctx context.Context, s Settings) (*Ground, error) {
 	all := newConnections()
 	g := &Ground{
@@ -79,22 +78,22 @@ func Open(ctx context.Context, s Settings) (*Ground, error) {
 	return g, nil
 }
 
-// blockingOptions are those of the readers that block, on a Cluster one a shard for the tail and
-// one for each consumer of the outbox, and of their pages.
+// blockingOptions are for readers that block, and their pages: on a Cluster one reader a shard for
+// the tail, and one for each consumer of the outbox.
 func blockingOptions(s Settings) redis.UniversalOptions {
 	b := *s.Redis
 	b.PoolSize = max(b.PoolSize, 4*s.Shards+1)
 	return b
 }
 
-// vitalOptions are those of heartbeats. A worker uses two connections, and there is none
-// before the first heartbeat. The pool's bound is far above that because it is also the
-// number of dials that may fail, over an outage, before the client answers without
-// dialing, which would keep heartbeats away for up to a second after it.
+// vitalOptions are for heartbeats. A worker uses two connections, and opens none before its first
+// heartbeat. The pool's size is far larger because it is also how many dials may fail during an
+// outage before the client answers without dialing, which would delay heartbeats by up to a second
+// after it.
 func vitalOptions(s Settings) redis.UniversalOptions {
 	v := *s.Redis
 	v.PoolSize, v.MinIdleConns, v.MaxIdleConns, v.MaxActiveConns = 256, 0, 0, 0
-	v.PipelinePoolSize = -1 // no second pool: they are pipelines, all of them
+	v.PipelinePoolSize = -1 // no second pool: heartbeats are all pipelines
 	return v
 }
 
@@ -103,7 +102,7 @@ func (g *Ground) check(ctx context.Context) error {
 		return Failure("connect to Redis", err)
 	}
 	began := time.Now()
-	if now, err := g.Redis.Time(ctx).Result(); err == nil { // who may not ask learns it with the first schedules
+	if now, err := g.Redis.Time(ctx).Result(); err == nil { // a user without the right to TIME gets the error from the first schedules
 		g.Clock.Look(now, began, time.Now())
 	}
 	if err := g.checkEviction(ctx); err != nil {
@@ -112,26 +111,26 @@ func (g *Ground) check(ctx context.Context) error {
 	if err := g.settle(ctx); err != nil {
 		return err
 	}
-	// Who only reads may have no right to write, or find a Redis that takes no writes.
+	// A process that only reads may have no right to write, or Redis may refuse writes.
 	if history, err := g.History(ctx); err == nil && history != "" {
 		if err := g.KeepHistory(ctx, history); err != nil {
-			g.Opts.Logger.Debug("which Redis this is was not kept; a worker will do it", "error", err)
+			g.Opts.Logger.Debug("cannot record Redis's identity; a worker does so later", "error", err)
 		}
 	}
 	return nil
 }
 
-// CloseBlocking ends reads that wait in Redis.
+// CloseBlocking ends reads that block in Redis.
 func (g *Ground) CloseBlocking() error { return g.Blocking.Close() }
 
-// Close waits for commits that were taken, and closes the other connections.
+// Close waits for commits in progress, and closes the other connections.
 func (g *Ground) Close() error {
 	g.Commits.Close()
 	return errors.Join(g.Vital.Close(), g.Redis.Close())
 }
 
-// Cluster says that jobs and asynq's tasks may stand in different servers, one of which
-// may lose what the other keeps.
+// Cluster reports whether jobs and asynq's tasks may be on different servers, of which one may lose
+// what the other keeps.
 func (g *Ground) Cluster() bool {
 	_, cluster := g.Redis.(*redis.ClusterClient)
 	return cluster

@@ -12,18 +12,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Identity names the Redis behind the engine: another text means another process or
-// another replication history, of any master of a Cluster. "" where Redis does not
-// tell. Its error wraps ErrUnreachable.
+// Identity identifies the Redis of the engine: another text means another process or another
+// replication history, of any master of a Cluster. "" when Redis does not say. Its error wraps
+// ErrUnreachable.
 func (g *Ground) Identity(ctx context.Context) (string, error) { return identityBy(ctx, g.Vital) }
 
 func identityBy(ctx context.Context, c redis.UniversalClient) (string, error) {
 	cluster, ok := c.(*redis.ClusterClient)
 	if !ok {
 		id, err := identify(ctx, c)
-		return id, Failure("ask Redis who it is", err)
+		return id, Failure("ask Redis for its identity", err)
 	}
-	var mu sync.Mutex // masters are asked concurrently
+	var mu sync.Mutex // ForEachMaster is concurrent
 	var all []string
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
 		id, err := identify(ctx, c)
@@ -33,12 +33,12 @@ func identityBy(ctx context.Context, c redis.UniversalClient) (string, error) {
 		return err
 	})
 	slices.Sort(all)
-	return strings.Join(all, " "), Failure("ask the Cluster's masters who they are", err)
+	return strings.Join(all, " "), Failure("ask the Cluster's masters for their identities", err)
 }
 
-// History is a short name of Identity's answer. What Redis acknowledged under one name is
-// still there while the name is the same; once it is another, a failover or a restart may
-// have lost the newest of it. "" where Redis does not tell. Its error wraps ErrUnreachable.
+// History is a short form of Identity's answer. While it stays the same, Redis still has all that
+// it acknowledged. Once it changes, a failover or a restart may have lost the newest writes. ""
+// when Redis does not say. Its error wraps ErrUnreachable.
 func (g *Ground) History(ctx context.Context) (string, error) {
 	id, err := identityBy(ctx, g.Redis)
 	if err != nil || id == "" {
@@ -48,18 +48,18 @@ func (g *Ground) History(ctx context.Context) (string, error) {
 	return hex.EncodeToString(sum[:6]), nil
 }
 
-// KeepHistory keeps History's answer in every shard, where the commits that follow copy it
-// into each attempt that asynq is given: see Attempt.History. Its error wraps ErrUnreachable.
+// KeepHistory writes History's answer into every shard. Later commits copy it into each attempt
+// that is dispatched: see Attempt.History. Its error wraps ErrUnreachable.
 func (g *Ground) KeepHistory(ctx context.Context, history string) error {
 	pipe := g.Redis.Pipeline()
 	for shard := range g.Opts.Shards {
 		pipe.HSet(ctx, g.Keys.Head(shard), "redis", history)
 	}
 	_, err := pipe.Exec(ctx)
-	return Failure("keep which Redis this is", err)
+	return Failure("record Redis's identity", err)
 }
 
-// identityOf names the Redis that holds a shard.
+// IdentityOf identifies the Redis that holds a shard.
 func (g *Ground) IdentityOf(ctx context.Context, c redis.UniversalClient, shard int) (string, error) {
 	cluster, ok := c.(*redis.ClusterClient)
 	if !ok {
@@ -84,7 +84,7 @@ func identify(ctx context.Context, c redis.Cmdable) (string, error) {
 		case errors.As(err, &answered) && strings.Contains(err.Error(), "is not supported"):
 			return Embedded, nil
 		case errors.As(err, &answered) && !Away(err):
-			return "", nil // INFO is denied
+			return "", nil // Redis denies INFO
 		}
 		if err != nil {
 			return "", err

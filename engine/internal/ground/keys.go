@@ -6,14 +6,14 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Keys names every key of a namespace. All keys of a shard carry its hash tag and
-// so share a slot of Redis Cluster.
+// Keys names every key of a namespace. All keys of a shard have its hash tag, and so share a slot
+// of Redis Cluster.
 //
 //	{07}:log        stream   every record of the shard, short-lived; what gateways tail
-//	{07}:none                never there; scripts declare it, see declared
-//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, bytes and marks of both, which Redis this is, and what the outbox no longer has, see groups.lua
+//	{07}:none                never exists; scripts declare it, see Declared
+//	{07}:head       hash     the log's last ID <ms>-<k>, how many heartbeats were counted, the outbox's groups, what its cap dropped, bytes and marks of both, Redis's identity, and what the outbox no longer has, see groups.lua
 //	{07}:out        stream   milestones and notifications, while a group is declared
-//	{07}:lease:<group> hash  who reads the outbox for a group, its fence, until when, and which consumers there are, see lease.lua
+//	{07}:lease:<group> hash  a group's reader of the outbox, its fence and expiry, and the group's consumers, see lease.lua
 //	{07}:aside:<group> hash  records of the outbox that a group's store cannot store, JSON by their IDs in the outbox
 //	{07}:s:<topic>  stream   the topic's records; an entry's ID is the cursor
 //	{07}:m:<topic>  hash     the topic's head: ID of its last record, bytes and records held
@@ -28,16 +28,16 @@ import (
 //	{07}:due        zset     the jobs with a deadline that wait, by its ms: those that no worker runs
 //	{07}:walk:<who> hash     what is left of the round of workers (w) or adopters (a) over live, see walk.lua
 //	{07}:beats      zset     the running jobs, by the count at their last heartbeat
-//	{07}:probe               what a sweep writes nothing to, to see whether writes are taken
+//	{07}:probe               a sweep writes nothing to it, to find out whether Redis accepts writes
 //	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
 //
-// Of no shard is queues, a set: the queues that workers have said they serve. So are schedules,
+// These keys belong to no shard: queues, a set of the queues that workers serve, and the schedules,
 // since every worker reads all of them:
 //
 //	{schedules}        hash  the schedules, as JSON, by "<topic>|<name>"
 //	{schedules}:times  hash  when each ticks: "<zone> <cron>"
-//	{schedules}:ticks  hash  how far the ticks of each were seen to, in ms
-//	{schedules}:held   hash  why the ticks of a schedule make no jobs, in words
+//	{schedules}:ticks  hash  the last handled tick of each, in ms
+//	{schedules}:held   hash  why the ticks of a schedule create no jobs, in words
 type Keys struct {
 	namespace string
 	shards    []string // "tm:{07}:"
@@ -75,26 +75,26 @@ func (k Keys) Children(id wire.JobID) string           { return k.shards[id.Shar
 func (k Keys) Pins(t wire.Topic, id wire.JobID) string { return k.of(t) + "b:" + string(id) }
 func (k Keys) of(t wire.Topic) string                  { return k.shards[ShardOf(t, len(k.shards))] }
 
-// declared are the keys that a script of a shard is called with. On Redis Cluster they
-// keep it off a slot that is moving to another node, where it would find some keys and
-// not others: while one of two declared keys is missing, Redis refuses the call with
-// TRYAGAIN before the script has begun, on either node.
+// Declared are the keys that the engine declares in a call of a shard's script. They keep the script
+// off a slot that Redis Cluster moves to another node, where it would find some keys and not
+// others: while one of two declared keys is missing, both nodes refuse the call with TRYAGAIN
+// before the script begins.
 func (k Keys) Declared(shard int) []string {
 	return []string{k.Log(shard), k.None(shard)}
 }
 
-// Task names the key that holds the job of an asynq task, by its queue and ID.
+// Task is the key that holds the job of an asynq task, by its queue and ID.
 func (k Keys) Task(t wire.Topic, queue, id string) string {
 	return fmt.Sprintf("%sa:%d:%s:%s", k.of(t), len(queue), queue, id)
 }
 
-// holds reports whether the ID could be of a job here. Only then it has a shard.
+// Holds reports whether the ID could be that of a job of this namespace. Only such an ID has a shard.
 func (k Keys) Holds(id wire.JobID) bool {
 	return id.WellFormed() && id.Shard() < len(k.shards)
 }
 
-// scheduleField is a schedule's in all hashes. No topic has the character between.
+// ScheduleField is a schedule's field in all hashes. No topic contains the separator.
 func ScheduleField(s wire.Schedule) string { return string(s.Topic) + "|" + s.Name }
 
-// LabelField stands before a label's name in a job's hash, where lists filter by it.
+// LabelField precedes a label's name in a job's hash, by which lists filter.
 const LabelField = "l:"

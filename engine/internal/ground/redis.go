@@ -25,8 +25,8 @@ import (
 func ParseURL(address string) (*redis.UniversalOptions, error) {
 	o, err := parseURL(address)
 	if err != nil && strings.Contains(address, "@") {
-		// The text would quote what it could not read, which may be of a password.
-		return nil, fmt.Errorf("%w Redis URL: it cannot be read; percent-encode what is no letter or digit in its password, and see the forms in docs/configuration.md", wire.ErrInvalid)
+		// The parser's error would quote its input, which may contain a password.
+		return nil, fmt.Errorf("%w Redis URL: cannot parse it; percent-encode what is no letter or digit in its password, and see the forms in docs/configuration.md", wire.ErrInvalid)
 	}
 	return o, err
 }
@@ -98,7 +98,7 @@ func parseURL(address string) (*redis.UniversalOptions, error) {
 	return o, nil
 }
 
-// withoutURL drops the address, and so the password, that net/url repeats.
+// withoutURL removes the address, and so the password, from an error of net/url.
 func withoutURL(err error) string {
 	if e := (*url.Error)(nil); errors.As(err, &e) {
 		return e.Err.Error()
@@ -106,15 +106,15 @@ func withoutURL(err error) string {
 	return strings.TrimPrefix(err.Error(), "redis: ")
 }
 
-// connect makes a client whose connections are among all. Deadlines of a context are
-// honoured, and nothing is sent at connecting that a Redis 6.2, Valkey or miniredis would
-// not know.
+// connect returns a client whose connections are registered in all. The client honours the
+// deadlines of a context, and sends nothing on connecting that a Redis 6.2, Valkey or miniredis
+// does not know.
 func connect(o redis.UniversalOptions, all *Connections) redis.UniversalClient {
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	if o.DialerRetries == 0 {
-		// The client repeats calls by itself; repeated dials inside each of them only
-		// keep a caller from hearing that Redis is away.
+		// The client repeats calls by itself. Repeated dials inside each of them would only delay
+		// the error that Redis is away.
 		o.DialerRetries = 1
 	}
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -124,7 +124,7 @@ func connect(o redis.UniversalOptions, all *Connections) redis.UniversalClient {
 	return all.of(redis.NewUniversalClient(&o))
 }
 
-// failure words an error of a call to Redis, and makes it one to branch on.
+// Failure wraps an error of a call to Redis in one to branch on.
 func Failure(doing string, err error) error {
 	switch {
 	case err == nil:
@@ -139,7 +139,7 @@ func Failure(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// away reports whether err may go away by itself, with Redis coming back.
+// Away reports whether err may pass by itself when Redis comes back.
 func Away(err error) bool {
 	var network net.Error
 	switch {
@@ -164,17 +164,17 @@ func Away(err error) bool {
 	return false
 }
 
-// rearranged reports whether Redis Cluster refused a call because a slot is moving to
-// another node, or because no node serves it until a failover is over.
+// rearranged reports whether Redis Cluster refused a call because a slot is moving to another node,
+// or because no node serves the slot until a failover ends.
 func rearranged(err error) bool {
 	_, moved := redis.IsMovedError(err)
 	_, ask := redis.IsAskError(err)
 	return moved || ask || redis.IsTryAgainError(err) || redis.IsClusterDownError(err)
 }
 
-// patiently repeats a call that somebody waits for while Redis Cluster is being
-// rearranged, for at most Options.CommitTimeout and as long as ctx lasts. What do asks for
-// may be asked twice. Its error is do's last one.
+// Patiently repeats a call while Redis Cluster rearranges its slots, for at most
+// Options.CommitTimeout and as long as ctx lasts. do must allow repetition. Its error is do's last
+// one.
 func (g *Ground) Patiently(ctx context.Context, do func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, g.Opts.CommitTimeout)
 	defer cancel()
@@ -192,10 +192,10 @@ func (g *Ground) Patiently(ctx context.Context, do func() error) error {
 }
 
 var awayTexts = []string{
-	// Sentinel and Cluster clients have plain texts for having found nobody.
+	// Sentinel and Cluster clients return plain texts when they find no server.
 	"all sentinels", "sentinels specified", "cluster has no nodes", "connection pool",
-	// Proxies and scripts have words before the code of a refusal.
+	// Proxies and scripts put words before a refusal's code.
 	"READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "BUSY ", "UNBLOCKED", "is shutting down",
-	// asynq keeps the text alone of what its client says.
+	// asynq keeps only the text of its client's error.
 	"connection refused", "connection reset", "broken pipe", "i/o timeout", "closed network connection",
 }

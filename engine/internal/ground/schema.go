@@ -11,17 +11,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// layout is the version of the keys and of what they hold.
+// layout is the version of the keys and of their contents.
 const layout = 1
 
-// ErrSchema says that the namespace was laid out by another version of Tidemark,
-// or with another number of shards. Nothing was changed.
+// ErrSchema says that another version of Tidemark created the namespace, or with another number of
+// shards. Open has changed nothing.
 var ErrSchema = errors.New("the namespace does not match")
 
-// ErrEviction says that Redis may throw keys away, and with them jobs.
+// ErrEviction says that Redis is configured to evict keys, and would lose jobs.
 var ErrEviction = errors.New("Redis may evict keys")
 
-// settle lays the namespace out if it is new, and checks it otherwise.
+// settle creates the namespace if it is new, and otherwise checks it.
 func (g *Ground) settle(ctx context.Context) error {
 	key := g.Keys.Schema()
 	pipe := g.Redis.Pipeline()
@@ -41,10 +41,10 @@ func (g *Ground) settle(ctx context.Context) error {
 	return nil
 }
 
-// checkEviction refuses a Redis that may drop keys. A Redis that does not know its policy,
-// as the embedded one, is taken; one that does not let its user ask is too, with a warning.
+// checkEviction refuses a Redis that may evict keys. It accepts one that has no such policy, as the
+// embedded one, and, with a warning, one that denies INFO.
 func (g *Ground) checkEviction(ctx context.Context) error {
-	var denied sync.Once // nodes of a Cluster are asked concurrently
+	var denied sync.Once // the nodes of a Cluster are checked concurrently
 	check := func(ctx context.Context, c redis.Cmdable) error {
 		info, err := c.Info(ctx, "memory").Result()
 		if Away(orNil(err)) {
@@ -68,7 +68,7 @@ func (g *Ground) checkEviction(ctx context.Context) error {
 	return check(ctx, g.Redis)
 }
 
-// orNil lets a nil error be classified.
+// orNil turns a nil error into redis.Nil, so that errors.Is and string matching work on it.
 func orNil(err error) error {
 	if err == nil {
 		return redis.Nil
@@ -76,7 +76,7 @@ func orNil(err error) error {
 	return err
 }
 
-// field reads one line of INFO.
+// field returns one field of INFO.
 func field(info, name string) string {
 	for line := range strings.SplitSeq(info, "\n") {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
@@ -86,7 +86,7 @@ func field(info, name string) string {
 	return ""
 }
 
-// text reads a value of HMGET; "" when it is missing.
+// Text returns a value of HMGET; "" when it is missing.
 func Text(v any) string {
 	s, _ := v.(string)
 	return s

@@ -14,11 +14,11 @@ import (
 //go:embed scripts/*.lua
 var files embed.FS
 
-// ScriptTexts are the texts of the scripts, by the names of their files.
+// ScriptTexts returns the texts of the scripts, by file name.
 func ScriptTexts() map[string]string {
 	entries, err := files.ReadDir("scripts")
 	if err != nil {
-		panic(err) // they are embedded
+		panic(err) // cannot happen: they are embedded
 	}
 	texts := make(map[string]string, len(entries))
 	for _, e := range entries {
@@ -31,23 +31,23 @@ func ScriptTexts() map[string]string {
 	return texts
 }
 
-// operationTTL is how long the result of an operation is kept for a repetition.
+// operationTTL is how long Redis keeps the result of an operation for repetitions.
 const operationTTL = 24 * time.Hour
 
-// ownOperationTTL is that of an operation whose key nobody but the client's own
-// repetitions can know.
+// ownOperationTTL is the same for an operation without a named key, which only the client itself
+// can repeat.
 const ownOperationTTL = 10 * time.Minute
 
-// headTTL is how long a topic's head outlives its stream.
+// headTTL is how long Redis keeps a topic's head after its stream.
 const headTTL = 30 * 24 * time.Hour
 
-// Scripts are all that Redis runs.
+// Scripts are all scripts that the engine runs.
 type Scripts struct {
 	Commit, Replay, List, Beat, Silent, Walk, Due, Tidy, Outbox, Lease, Consume, Aside, Schedule, Tie, Drop *redis.Script
 }
 
-// NewScripts puts scripts together from their texts, with the limits in front, so that these
-// cost nothing a call.
+// NewScripts builds the scripts from their texts. It writes the limits in front, so that calls need
+// not send them.
 func NewScripts(o Settings, text map[string]string) Scripts {
 	ms := time.Duration.Milliseconds
 	limits := fmt.Sprintf(`local LOG_AGE_MS, LOG_ENTRIES, LOG_BYTES = %d, %d, %d
@@ -68,7 +68,7 @@ local RETRY_FAILED_MS, RETRY_SUCCEEDED_MS, TOPIC_JOBS, CODE_CHILD_FAILED = %d, %
 		Commit: script("state", "family", "commit", "write"), Replay: script("replay"), List: script("list"), Beat: script("beat"),
 		Silent: script("silent"), Walk: script("walk"), Due: script("due"), Tidy: script("tidy"), Outbox: script("groups", "outbox"),
 		Lease: script("lease"), Consume: script("groups", "consume"), Aside: script("groups", "aside"),
-		Schedule: redis.NewScript(text["schedule"]), Tie: redis.NewScript(text["tie"]), // of no shard
-		Drop: redis.NewScript(text["drop"]), // of asynq's keys
+		Schedule: redis.NewScript(text["schedule"]), Tie: redis.NewScript(text["tie"]), // they belong to no shard
+		Drop: redis.NewScript(text["drop"]), // on asynq's keys
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A ShardAnswer is what a script has answered of one shard, or why it has not.
+// A ShardAnswer is a script's answer for one shard, or its error.
 type ShardAnswer struct {
 	List []any
 	Err  error
 }
 
-// shards runs a script that reads or marks something of every shard, and returns each
-// shard's own answer: one call of one server, one a shard on a Cluster, whose keys may
-// stand in different nodes. There the shards of a node that does not answer have its error,
-// and the others their answers. args are of a shard, and as many for each.
+// Shards runs a script that reads or marks something in every shard, and returns each shard's
+// answer. It is one call to one server; on a Cluster it is one call for each shard, since their
+// keys may be on different nodes. If a node does not answer, its shards have the error and the
+// others their answers. args are the arguments for a shard; each shard must have the same number.
 func (g *Ground) Shards(ctx context.Context, c redis.UniversalClient, script *redis.Script, args func(shard int) []any) []ShardAnswer {
 	answers := make([]ShardAnswer, g.Opts.Shards)
 	if !g.Cluster() {
@@ -35,7 +35,7 @@ func (g *Ground) Shards(ctx context.Context, c redis.UniversalClient, script *re
 		}
 		return answers
 	}
-	// A pipeline over all nodes fails as a whole when one of them lets its time pass.
+	// A pipeline over all nodes fails as a whole when one of them times out.
 	var nodes sync.WaitGroup
 	for _, shards := range g.ByNode(ctx, c) {
 		nodes.Go(func() {
@@ -61,8 +61,8 @@ func (g *Ground) Shards(ctx context.Context, c redis.UniversalClient, script *re
 	return answers
 }
 
-// ByNode groups the shards by the address of the master of a Cluster that has them; those
-// of which that is not known are a group. Elsewhere all are one.
+// ByNode groups the shards by the address of their master in a Cluster; those with an unknown
+// master are a group. Without a Cluster all shards are one group.
 func (g *Ground) ByNode(ctx context.Context, c redis.UniversalClient) map[string][]int {
 	groups := map[string][]int{}
 	for shard := range g.Opts.Shards {
@@ -77,7 +77,7 @@ func (g *Ground) ByNode(ctx context.Context, c redis.UniversalClient) map[string
 	return groups
 }
 
-// Lists reads an answer that is a list of lists.
+// Lists parses an answer that is a list of lists.
 func Lists(cmd *redis.Cmd) ([][]any, error) {
 	answer, err := cmd.Slice()
 	if err != nil {
@@ -90,7 +90,7 @@ func Lists(cmd *redis.Cmd) ([][]any, error) {
 	return all, nil
 }
 
-// failures joins the errors of shards that have no answer; do names what was attempted.
+// Failures joins the errors of shards without an answer; do names what was attempted.
 func Failures(do string, answers []ShardAnswer) error {
 	var all error
 	seen := map[string]bool{}

@@ -31,7 +31,7 @@ func (g *Ground) Job(ctx context.Context, id wire.JobID) (wire.View, error) {
 	return views[0], nil
 }
 
-// viewFields are what a job's view is put together from, as in commit.lua.
+// viewFields are the parts of a job's view, as in commit.lua.
 var viewFields = []string{"t", "st", "v", "g", "e", "p", "r", "fl"}
 
 // Letters of a job's field fl, as state.lua has them.
@@ -40,7 +40,7 @@ const (
 	flagPausing   = "p"
 )
 
-// views reads jobs, leaving out those that are gone.
+// Views reads jobs, without those that no longer exist.
 func (g *Ground) Views(ctx context.Context, ids []wire.JobID) ([]wire.View, error) {
 	views := make([]wire.View, 0, len(ids))
 	for chunk := range slices.Chunk(ids, 500) {
@@ -61,8 +61,7 @@ func (g *Ground) Views(ctx context.Context, ids []wire.JobID) ([]wire.View, erro
 	return views, nil
 }
 
-// composeView puts a view together as commit.lua does for a record; a test holds
-// the two against each other.
+// ComposeView composes a view as commit.lua does for a record; a test compares the two.
 func ComposeView(id wire.JobID, f []any) wire.View {
 	tenths, _ := strconv.Atoi(Text(f[5]))
 	asked := ""
@@ -80,7 +79,7 @@ func ComposeView(id wire.JobID, f []any) wire.View {
 			Text(f[3]) + Text(f[4]) + "}")}
 }
 
-// topicOf looks up whose a job is.
+// TopicOf returns a job's topic.
 func (g *Ground) TopicOf(ctx context.Context, id wire.JobID) (wire.Topic, error) {
 	if _, err := wire.ParseJobID(string(id)); err != nil {
 		return "", err
