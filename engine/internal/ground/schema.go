@@ -68,7 +68,7 @@ func (g *Ground) checkEviction(ctx context.Context) error {
 	return check(ctx, g.Redis)
 }
 
-// orNil turns a nil error into redis.Nil, so that errors.Is and string matching work on it.
+// orNil turns a nil error into redis.Nil, since Away takes no nil error.
 func orNil(err error) error {
 	if err == nil {
 		return redis.Nil
