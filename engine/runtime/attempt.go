@@ -14,27 +14,26 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// An Attempt is where a live job stands: which attempt is its current one, and
-// whether that waits for a worker.
+// An Attempt is the state of a live job: its present attempt, and whether that waits for a worker.
 type Attempt struct {
 	Job   wire.JobID
 	Topic wire.Topic
 	Type  string
-	// Queue is the job's; of an adopted one the name that asynq knows it by.
+	// Queue is the job's queue; for an adopted job it is asynq's name of the queue.
 	Queue string
 	State wire.State
-	// Attempt is the current one, which may not have begun.
+	// Attempt is the number of the present attempt, which may not have begun.
 	Attempt int
-	// Waiting says that it waits for a worker.
+	// Waiting says that the attempt waits for a worker.
 	Waiting bool
-	// Dispatched says that asynq was given it, History on which history of Redis that was
-	// kept; of an adopted job, on which it was adopted. "" when that is not known.
+	// Dispatched says that asynq has received the attempt. History is Redis's replication history
+	// at that time, or, for an adopted job, at its adoption; "" when it is unknown.
 	Dispatched bool
 	History    string
-	// Canceling says that the job was asked to stop and has not yet.
+	// Canceling says that the job is asked to stop, and has not stopped yet.
 	Canceling bool
-	// Order is what its children were to follow, a pause or a resume, and not all of them
-	// have; "" otherwise.
+	// Order is the pause or resume that the job's children must follow, while some have not;
+	// otherwise "".
 	Order string
 	// Parent says that the job has had children, ChildOf whose child it is.
 	Parent  bool
@@ -43,39 +42,37 @@ type Attempt struct {
 	RunAt time.Time
 	// Deadline is the job's; zero: none.
 	Deadline time.Time
-	// Idle is for how long the receiver of a job that is Receiving may report nothing, 0: for
-	// ever; Heard is when it did last, by Redis's clock.
+	// Idle is how long the receiver of a Receiving job may go without a report; 0 means no bound.
+	// Heard is the time of its last report, by Redis's clock.
 	Idle  time.Duration
 	Heard time.Time
-	// Parked is since when a waiting attempt waits for a worker that knows its type, see
-	// Engine.Park; zero: it does not.
+	// Parked is since when the attempt waits for a worker that knows its type, see Engine.Park;
+	// zero if it does not.
 	Parked time.Time
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes int
 	// Task names the task of an adopted job; zero: the job is not adopted.
 	Task Task
-	// Try is which of the task's tries began last, 0 while none has. It is beyond all
-	// tries once the job was ended in place of its task.
+	// Try is the task's try that began last, 0 before the first. It is larger than any try once the
+	// job was ended in place of its task.
 	Try int
-	// Tied says that the task of that name that asynq has is known to be the job's. Only
-	// Adopted tells.
+	// Tied says that asynq's task of that name belongs to the job. Only Adopted sets it.
 	Tied bool
 }
 
-// SuspectAfter is after how many lost workers without a checkpoint between them a job may be
-// what kills them. Its attempts run alone from then on, so each further crash is one of a job
-// that ran alone.
+// SuspectAfter is the number of lost workers, without a checkpoint between them, after which the
+// job may be their cause. From then on its attempts run alone, so further crashes are the job's
+// own.
 const SuspectAfter = 2
 
-// Adopted says that asynq's own task carries the job, and asynq's own retries are its
-// attempts: it is not dispatched.
+// Adopted reports whether asynq's own task carries the job. asynq's retries are then its attempts,
+// and the job is not dispatched.
 func (a Attempt) Adopted() bool { return a.Task != Task{} }
 
 // attemptFields are what an Attempt is read from.
 var attemptFields = []string{"t", "ty", "q", "at", "st", "ra", "cr", "dl", "dp", "fl", "kx", "pa", "ai", "an", "ko", "il", "la", "un"}
 
-// Current reads where a job stands. Its error wraps ErrNotFound, ErrEnded or
-// ErrUnreachable.
+// Current reads a job's state. Its error wraps ErrNotFound, ErrEnded or ErrUnreachable.
 func (rt *Runtime) Current(ctx context.Context, id wire.JobID) (Attempt, error) {
 	if !rt.g.Keys.Holds(id) {
 		return Attempt{}, wire.ErrNotFound
@@ -94,9 +91,8 @@ func (rt *Runtime) Current(ctx context.Context, id wire.JobID) (Attempt, error) 
 	return a, nil
 }
 
-// Attempts is Current for many jobs, in their order and in a round trip for 500 of them.
-// State is "" for one that is not there; of one that has ended nothing else counts. Its
-// error wraps ErrUnreachable.
+// Attempts is Current for many jobs, in their order, with one round trip for 500. State is "" for a
+// job that does not exist; for an ended job only State counts. Its error wraps ErrUnreachable.
 func (rt *Runtime) Attempts(ctx context.Context, ids []wire.JobID) ([]Attempt, error) {
 	attempts := make([]Attempt, 0, len(ids))
 	for chunk := range slices.Chunk(ids, 500) {

@@ -10,21 +10,19 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Stall claims a running attempt whose worker was silent: beat is its last
-// heartbeat, as Silent gave it. The claim holds only if there was none since. The
-// fence is raised, so nothing that the silent worker still sends is accepted, and
-// the next attempt becomes the current one; the caller dispatches it, unless the job is
-// adopted and asynq comes with its next try. A job that was being canceled ends instead.
-// It returns the attempt to dispatch; Waiting is
-// false when the job has ended. Errors to branch on: ErrSuperseded (it lives, or
-// another claimed it), ErrEnded, ErrNotFound, ErrUnreachable; after the last, read
-// the heartbeats again.
+// Stall claims a running attempt whose worker is silent. beat is its last heartbeat, from Silent;
+// the claim holds only if there was none since. Stall raises the fence, so Redis refuses everything
+// that the silent worker still sends, and makes the next attempt the present one. The caller
+// dispatches the returned attempt, unless the job is adopted: asynq then starts its next try. A job
+// that was being canceled ends instead, and Waiting is false. Errors to branch on: ErrSuperseded
+// (the attempt is alive, or another caller claimed it), ErrEnded, ErrNotFound, ErrUnreachable;
+// after the last, read the heartbeats again.
 func (rt *Runtime) Stall(ctx context.Context, id wire.JobID, beat string) (Attempt, error) {
 	return rt.claim(ctx, id, beat, nil)
 }
 
-// Abandon is Stall for a job that lost its worker too often: it ends as failed, or as
-// canceled if that was asked for.
+// Abandon is Stall for a job that lost its worker too often: the job fails, or is canceled if that
+// was requested.
 func (rt *Runtime) Abandon(ctx context.Context, id wire.JobID, beat string, why wire.JobError) error {
 	_, err := rt.claim(ctx, id, beat, &why)
 	return err

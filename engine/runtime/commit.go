@@ -17,8 +17,8 @@ import (
 type Ack struct {
 	// ID is the record's.
 	ID wire.Cursor
-	// Duplicate says that the report had been committed before; ID is what it got
-	// then, or "" when that was too long ago to be known.
+	// Duplicate says that the report had been committed before. ID is then that of its record, or
+	// "" when Redis no longer knows it.
 	Duplicate bool
 	// Started goes with JobStarted.
 	Started *Started
@@ -51,15 +51,13 @@ type Started struct {
 	Depth int
 }
 
-// Commit sends reports of one run and waits for their answers: one Ack a report, in
-// order. Only one call for a run may be under way, since a report must follow the
-// one before it. Reports of all runs of a process that are under way at the same
-// time travel together.
+// Commit sends reports of one run and returns one Ack for each, in order. A run may have only one
+// call in progress, since each report must follow the one before it. Concurrent reports of all runs
+// of a process go together.
 //
-// Its error says that nothing is known of any of them (ErrUnreachable, the
-// context's), or that none was applied (ErrInvalid, ErrOutOfMemory), or that all
-// stand (ErrUnreplicated, beside the acks). After ErrUnreachable the same reports
-// may be sent again.
+// Its error says that the outcome of all reports is unknown (ErrUnreachable, the context's), that
+// none was applied (ErrInvalid, ErrOutOfMemory), or that all were applied (ErrUnreplicated, beside
+// the acks). After ErrUnreachable the caller may send the same reports again.
 func (rt *Runtime) Commit(ctx context.Context, reports ...Report) ([]Ack, error) {
 	type outcome struct {
 		acks []Ack
@@ -82,9 +80,8 @@ func (rt *Runtime) Commit(ctx context.Context, reports ...Report) ([]Ack, error)
 // that many.
 const maxBatch = 64
 
-// Submit is Commit without waiting: done is called once, from a goroutine of the
-// engine, and must not block. An error (ErrInvalid, ErrNotFound, ErrClosed) means that
-// it will not be called.
+// Submit is Commit without waiting. A goroutine of the engine calls done once; done must not block.
+// After an error (ErrInvalid, ErrNotFound, ErrClosed) the engine does not call it.
 func (rt *Runtime) Submit(reports []Report, done func([]Ack, error)) error {
 	if len(reports) == 0 || len(reports) > maxBatch {
 		return fmt.Errorf("%w batch of %d reports: want 1 to %d", wire.ErrInvalid, len(reports), maxBatch)

@@ -11,9 +11,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Fail ends a waiting job from outside a run. attempt guards it: only while that is
-// the current one. Errors to branch on: ErrSuperseded, ErrEnded, ErrNotFound,
-// ErrUnreachable.
+// Fail ends a waiting job from outside a run, if attempt is still its present attempt. Errors to
+// branch on: ErrSuperseded, ErrEnded, ErrNotFound, ErrUnreachable.
 func (rt *Runtime) Fail(ctx context.Context, id wire.JobID, attempt int, why wire.JobError) error {
 	return rt.endWaiting(ctx, id, wire.JobFailed, attempt, why)
 }
@@ -35,14 +34,14 @@ func (rt *Runtime) endWaiting(ctx context.Context, id wire.JobID, kind wire.Reco
 	return err
 }
 
-// Withdraw ends a waiting job whose task was taken out of asynq: as canceled, with the
-// reason. attempt guards it as Fail's does.
+// Withdraw ends a waiting job whose task was deleted from asynq as canceled, with the reason.
+// attempt guards it as in Fail.
 func (rt *Runtime) Withdraw(ctx context.Context, id wire.JobID, attempt int, why wire.JobError) error {
 	return rt.endWaiting(ctx, id, wire.JobCanceled, attempt, why)
 }
 
-// Requeue says that a waiting job's task was lost, and why; the caller dispatches the
-// attempt again. Errors are those of Fail, and ErrState when it does not wait any more.
+// Requeue records that a waiting job's task was lost, and why; the caller dispatches the attempt
+// again. Errors are those of Fail, and ErrState when the job no longer waits.
 func (rt *Runtime) Requeue(ctx context.Context, a Attempt, why wire.JobError) error {
 	r := Report{Type: wire.JobFailed, Error: &why}
 	_, err := rt.operate(ctx, operation{
@@ -51,9 +50,9 @@ func (rt *Runtime) Requeue(ctx context.Context, a Attempt, why wire.JobError) er
 	return err
 }
 
-// FailLost makes a job visible that asynq has a task of and Redis no record: it ends as
-// failed. Of the job nothing is known but what its task says. Its error wraps
-// ErrInvalidTopic or ErrUnreachable; it does nothing to a job that is there.
+// FailLost creates a failed job where asynq has a task and Redis has lost the job's record. Only
+// the task's payload is known of the job. It does nothing to a job that exists. Its error wraps
+// ErrInvalidTopic or ErrUnreachable.
 func (rt *Runtime) FailLost(ctx context.Context, p TaskPayload, jobType string, why wire.JobError) error {
 	s := wire.Spec{Topic: p.Topic, Type: jobType}
 	if _, err := wire.ParseTopic(string(p.Topic)); err != nil {

@@ -13,19 +13,19 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// A Flag is what a heartbeat brings back.
+// A Flag is Redis's answer to a heartbeat.
 type Flag string
 
 // The flags of an attempt.
 const (
 	// FlagNone: go on.
 	FlagNone Flag = ""
-	// FlagSuperseded: another attempt is the current one, or the job has ended;
-	// nothing that this one reports will be accepted.
+	// FlagSuperseded: another attempt is the present one, or the job has ended. Redis refuses all
+	// further reports of this attempt.
 	FlagSuperseded Flag = "superseded"
-	// FlagCanceling: the job was asked to stop; stop, and report JobCanceled.
+	// FlagCanceling: the job is asked to stop; stop, and report JobCanceled.
 	FlagCanceling Flag = "canceling"
-	// FlagPausing: the job was asked to rest; checkpoint, stop, and report JobPaused.
+	// FlagPausing: the job is asked to pause; checkpoint, stop, and report JobPaused.
 	FlagPausing Flag = "pausing"
 )
 
@@ -36,11 +36,10 @@ type Beat struct {
 	Token   string
 }
 
-// Heartbeat says that the attempts are alive, and reads their flags, in the order of
-// the beats: one round trip whatever their number, on connections that carry no
-// reports. Its error wraps ErrUnreachable or ErrOutOfMemory; on a Cluster, where that
-// may be of some nodes, the flags of the others stand beside it, and those of the rest
-// are FlagNone.
+// Heartbeat reports that the attempts are alive, and returns their flags, in the order of the
+// beats. It takes one round trip, on connections without reports. Its error wraps ErrUnreachable or
+// ErrOutOfMemory. On a Cluster some nodes may fail: the flags of the others are then valid, and
+// those of the failed ones are FlagNone.
 func (rt *Runtime) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) {
 	flags := make([]Flag, len(beats))
 	byShard := map[int][]int{}

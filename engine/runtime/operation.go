@@ -8,8 +8,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// An operation is everything that is reported from outside a run. It is applied
-// once per key, and its result is kept for a day for whoever repeats it.
+// An operation is any change that comes from outside a run. Redis applies it once per key, and
+// keeps its result for a day for repetitions.
 type operation struct {
 	kind    wire.RecordType
 	topic   wire.Topic

@@ -11,9 +11,9 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// TypeQueue names the queue in which jobs of a type wait that a worker of their own queue did
-// not know. Only workers that know the type take jobs from it. Queue names have no dot, so
-// the name belongs to one queue and one type.
+// TypeQueue is the name of the queue for jobs of a type that a worker of their own queue did not
+// know. Only workers that know the type take jobs from it. Queue names have no dot, so the name
+// belongs to one queue and one type.
 func TypeQueue(queue, jobType string) string { return queue + "." + jobType }
 
 // typeQueue says whether a name is one that TypeQueue gives, in the engine's namespace.
@@ -21,10 +21,9 @@ func (rt *Runtime) typeQueue(name string) bool {
 	return strings.Contains(strings.TrimPrefix(name, rt.QueueName("")), ".")
 }
 
-// Park notes that a worker took a waiting attempt whose job type it does not know: the job is
-// queued, its message says so, and Attempt.Parked says since when. It uses no attempt. It
-// writes a record for the first worker that comes by; a later call changes nothing. It returns
-// the attempt as it is then.
+// Park records that a worker took a waiting attempt whose job type it does not know: the job is
+// queued, its message says so, and Attempt.Parked says since when. It uses no attempt. The first
+// call writes a record; later calls change nothing. It returns the attempt's new state.
 //
 // The caller drops its task. Where some worker has ever known the type, see Known, it first
 // moves the attempt to its TypeQueue. Otherwise the job has no task, so however many such

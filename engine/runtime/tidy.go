@@ -10,10 +10,11 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Tidy brings the lists of live jobs, of heartbeats and of deadlines in line with a job's hash. A job whose
-// hash is gone, as when it was deleted by hand, leaves both; one that does not run leaves the
-// heartbeats; one that runs without a heartbeat is given one, so that sweeps claim it unless
-// its worker beats; one that waits is listed by its deadline. Its error wraps ErrUnreachable or ErrOutOfMemory.
+// Tidy corrects the lists of live jobs, heartbeats and deadlines to match a job's hash. A job
+// without a hash, as when it was deleted by hand, leaves the lists. A job that does not run leaves
+// the heartbeats. One that runs without a heartbeat gets one, so that sweeps claim it unless its
+// worker beats. One that waits is listed by its deadline. Its error wraps ErrUnreachable or
+// ErrOutOfMemory.
 func (rt *Runtime) Tidy(ctx context.Context, id wire.JobID) error {
 	if !rt.g.Keys.Holds(id) {
 		return nil
