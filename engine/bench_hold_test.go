@@ -46,7 +46,9 @@ func BenchmarkLongestHold(b *testing.B) {
 		{"jobs", func() { list("", 20); list("live:"+string(ids[jobs/2]), 20); list("ended:50000", 20) }},
 		{"jobs-none-matches", func() {
 			for _, f := range []engine.Filter{
-				{Type: "nothing"}, {Parent: ids[0]}, {Labels: map[string]string{"team": "sales", "region": "eu"}},
+				{Type: "nothing"},
+				{Parent: ids[0]},
+				{Labels: map[string]string{"team": "sales", "region": "eu"}},
 				{Type: "export", CreatedTo: time.Unix(0, 0)},
 			} {
 				for _, after := range []string{"", "live:" + string(ids[jobs/2]), "ended:50000"} {

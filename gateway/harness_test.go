@@ -19,7 +19,7 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
-) //nolint:depguard // jobs that a client follows must run
+)
 
 const topic = engine.Topic("user:42")
 

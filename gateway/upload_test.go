@@ -12,8 +12,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
-	"github.com/tidemark-dev/tidemark/worker"          //nolint:depguard // the one bar of both is the test
-	"github.com/tidemark-dev/tidemark/worker/analysis" //nolint:depguard // likewise
+	"github.com/tidemark-dev/tidemark/worker"
+	"github.com/tidemark-dev/tidemark/worker/analysis"
 )
 
 // csv is a file of about as many bytes.

@@ -39,10 +39,10 @@ var (
 
 	// ErrUnreachable: Redis gave no answer, or only an error of a server that is starting, failing
 	// over or away. The call may have taken effect. Every write of the engine can be sent again.
-	ErrUnreachable = errors.New("Redis is unreachable")
+	ErrUnreachable = errors.New("Redis is unreachable") //nolint:staticcheck // Redis is a name
 	// ErrOutOfMemory: Redis has reached its maxmemory and refused the write. The call has changed
 	// nothing.
-	ErrOutOfMemory = errors.New("Redis is out of memory: raise maxmemory, or lower the retention of jobs and topics")
+	ErrOutOfMemory = errors.New("Redis is out of memory: raise maxmemory, or lower the retention of jobs and topics") //nolint:staticcheck // Redis is a name
 	// ErrUnreplicated: the commit is applied, but fewer replicas than Options.WaitReplicas
 	// acknowledged it in time.
 	ErrUnreplicated = errors.New("committed, but not acknowledged by enough replicas")

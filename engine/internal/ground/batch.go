@@ -52,6 +52,8 @@ func NewCommitter(g *Ground) *Committer {
 	return c
 }
 
+// Add takes a submission for the next call of its shard. Its error, ErrClosed, says that Done is
+// not called.
 func (c *Committer) Add(s *Submission) error {
 	l := &c.lanes[s.Shard%len(c.lanes)]
 	l.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
+// NewJobID makes the ID of a job of a shard: the time, and 80 bits from crypto/rand.
 func NewJobID(shard int, now time.Time) wire.JobID {
 	return wire.JobID(fmt.Sprintf("%02d%s", shard, ulid.MustNew(ulid.Timestamp(now), rand.Reader)))
 }

@@ -51,29 +51,70 @@ func newKeys(namespace string, shards int) Keys {
 	return k
 }
 
-func (k Keys) Schema() string                            { return k.namespace + ":schema" }
-func (k Keys) Served() string                            { return k.namespace + ":queues" }
-func (k Keys) Schedules() string                         { return k.namespace + ":{schedules}" }
-func (k Keys) Held() string                              { return k.namespace + ":{schedules}:held" }
-func (k Keys) Backlog(s wire.Schedule) string            { return k.of(s.Topic) + "w:" + ScheduleField(s) }
-func (k Keys) Times() string                             { return k.namespace + ":{schedules}:times" }
-func (k Keys) Ticks() string                             { return k.namespace + ":{schedules}:ticks" }
-func (k Keys) Log(shard int) string                      { return k.shards[shard] + "log" }
-func (k Keys) Head(shard int) string                     { return k.shards[shard] + "head" }
-func (k Keys) Out(shard int) string                      { return k.shards[shard] + "out" }
-func (k Keys) Aside(shard int, group string) string      { return k.shards[shard] + "aside:" + group }
-func (k Keys) Beats(shard int) string                    { return k.shards[shard] + "beats" }
-func (k Keys) None(shard int) string                     { return k.shards[shard] + "none" }
-func (k Keys) Probe(shard int) string                    { return k.shards[shard] + "probe" }
-func (k Keys) Stream(t wire.Topic) string                { return k.of(t) + "s:" + string(t) }
-func (k Keys) TopicHead(t wire.Topic) string             { return k.of(t) + "m:" + string(t) }
-func (k Keys) Job(id wire.JobID) string                  { return k.shards[id.Shard()] + "j:" + string(id) }
-func (k Keys) Operation(t wire.Topic, key string) string { return k.of(t) + "op:" + key }
-func (k Keys) Shelf(id wire.JobID) string                { return k.shards[id.Shard()] + "p:" + string(id) }
+// Schema names the hash that says how the namespace is laid out.
+func (k Keys) Schema() string { return k.namespace + ":schema" }
 
-func (k Keys) Children(id wire.JobID) string           { return k.shards[id.Shard()] + "k:" + string(id) }
+// Served names the set of the queues that workers have said they serve.
+func (k Keys) Served() string { return k.namespace + ":queues" }
+
+// Schedules names the hash of the stored schedules.
+func (k Keys) Schedules() string { return k.namespace + ":{schedules}" }
+
+// Held names the hash of why the ticks of schedules make no jobs.
+func (k Keys) Held() string { return k.namespace + ":{schedules}:held" }
+
+// Backlog names the sorted set of a schedule's jobs that have not ended.
+func (k Keys) Backlog(s wire.Schedule) string { return k.of(s.Topic) + "w:" + ScheduleField(s) }
+
+// Times names the hash of when schedules tick.
+func (k Keys) Times() string { return k.namespace + ":{schedules}:times" }
+
+// Ticks names the hash of how far the ticks of schedules were seen to.
+func (k Keys) Ticks() string { return k.namespace + ":{schedules}:ticks" }
+
+// Log names the shard's log.
+func (k Keys) Log(shard int) string { return k.shards[shard] + "log" }
+
+// Head names the hash of a shard's log and outbox.
+func (k Keys) Head(shard int) string { return k.shards[shard] + "head" }
+
+// Out names the shard's outbox.
+func (k Keys) Out(shard int) string { return k.shards[shard] + "out" }
+
+// Aside names the records of a shard that a group's consumers set aside.
+func (k Keys) Aside(shard int, group string) string { return k.shards[shard] + "aside:" + group }
+
+// Beats names the sorted set of a shard's heartbeats.
+func (k Keys) Beats(shard int) string { return k.shards[shard] + "beats" }
+
+// None names the key that is never there; see Declared.
+func (k Keys) None(shard int) string { return k.shards[shard] + "none" }
+
+// Probe names the key that a sweep writes to see whether Redis takes writes.
+func (k Keys) Probe(shard int) string { return k.shards[shard] + "probe" }
+
+// Stream names the topic's stream.
+func (k Keys) Stream(t wire.Topic) string { return k.of(t) + "s:" + string(t) }
+
+// TopicHead names the hash of a topic's stream.
+func (k Keys) TopicHead(t wire.Topic) string { return k.of(t) + "m:" + string(t) }
+
+// Job names the job's hash.
+func (k Keys) Job(id wire.JobID) string { return k.shards[id.Shard()] + "j:" + string(id) }
+
+// Operation names the result of an operation.
+func (k Keys) Operation(t wire.Topic, key string) string { return k.of(t) + "op:" + key }
+
+// Shelf names the hash of an ended job's payload and checkpoint.
+func (k Keys) Shelf(id wire.JobID) string { return k.shards[id.Shard()] + "p:" + string(id) }
+
+// Children names the sorted set of a job's children.
+func (k Keys) Children(id wire.JobID) string { return k.shards[id.Shard()] + "k:" + string(id) }
+
+// Pins names the sorted set of the jobs whose payloads name an upload.
 func (k Keys) Pins(t wire.Topic, id wire.JobID) string { return k.of(t) + "b:" + string(id) }
-func (k Keys) of(t wire.Topic) string                  { return k.shards[ShardOf(t, len(k.shards))] }
+
+func (k Keys) of(t wire.Topic) string { return k.shards[ShardOf(t, len(k.shards))] }
 
 // Declared are the keys that the engine declares in a call of a shard's script. They keep the script
 // off a slot that Redis Cluster moves to another node, where it would find some keys and not

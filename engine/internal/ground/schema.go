@@ -19,7 +19,7 @@ const layout = 1
 var ErrSchema = errors.New("the namespace does not match")
 
 // ErrEviction says that Redis is configured to evict keys, and would lose jobs.
-var ErrEviction = errors.New("Redis may evict keys")
+var ErrEviction = errors.New("Redis may evict keys") //nolint:staticcheck // Redis is a name
 
 // settle creates the namespace if it is new, and otherwise checks it.
 func (g *Ground) settle(ctx context.Context) error {
