@@ -169,7 +169,7 @@ func (w *Worker) release(base context.Context, from, jobType string, p runtime.T
 	case errors.Is(err, engine.ErrNotFound):
 		return w.lost(base, from, jobType, p)
 	case err != nil && !stale(err):
-		w.opts.Logger.Warn("a task could not be put back; a reconciler will do it", "job", p.Job, "error", err)
+		w.opts.Logger.Warn("cannot put a task back; a reconciler does so later", "job", p.Job, "error", err)
 		return archive("the worker stopped before it could start the attempt or put it back")
 	case err == nil && !moved:
 		return archive("the worker could not start the attempt, which has another task")
@@ -379,6 +379,6 @@ func (w *Worker) next(ctx context.Context, job engine.JobID, queue string) {
 		return w.runtime.Dispatch(ctx, a, queue)
 	})
 	if err != nil && !stale(err) {
-		w.opts.Logger.Warn("the next attempt is not yet handed to asynq; a reconciler will do it", "job", job, "error", err)
+		w.opts.Logger.Warn("cannot hand the next attempt to asynq; a reconciler does so later", "job", job, "error", err)
 	}
 }

@@ -125,7 +125,7 @@ func (c *supervisor) rescue(ctx context.Context, job engine.JobID, beat string, 
 	}
 	log.Warn("the job's worker fell silent; its next attempt is on its way", "attempt", next.Attempt, "crashes", next.Crashes)
 	if err := c.runtime.Dispatch(ctx, next, runtime.RescueQueue(next.Queue)); err != nil {
-		log.Warn("the next attempt is not yet handed to asynq; a reconciler will do it", "error", err)
+		log.Warn("cannot hand the next attempt to asynq; a reconciler does so later", "error", err)
 	}
 	return nil
 }

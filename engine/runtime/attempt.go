@@ -46,7 +46,7 @@ type Attempt struct {
 	// Heard is the time of its last report, by Redis's clock.
 	Idle  time.Duration
 	Heard time.Time
-	// Parked is since when the attempt waits for a worker that knows its type, see Engine.Park;
+	// Parked is since when the attempt waits for a worker that knows its type, see Runtime.Park;
 	// zero if it does not.
 	Parked time.Time
 	// Crashes counts lost workers since the last checkpoint.

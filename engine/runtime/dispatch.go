@@ -33,7 +33,7 @@ type TaskPayload struct {
 	Attempt int        `json:"attempt"`
 	// Topic identifies the job's readers even if the job's record is lost.
 	Topic wire.Topic `json:"topic"`
-	// At is when asynq received the task, in Unix milliseconds: see Engine.Outlived.
+	// At is when asynq received the task, in Unix milliseconds: see Runtime.Outlived.
 	At int64 `json:"at,omitempty"`
 	// Alone says that the job is a suspect, see SuspectAfter: a worker runs the attempt while
 	// nothing else runs there.
