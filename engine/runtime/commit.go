@@ -30,7 +30,7 @@ type Ack struct {
 	Err error
 }
 
-// Started is what an attempt is given when it starts.
+// Started is what an attempt gets when it starts.
 type Started struct {
 	Topic      wire.Topic
 	Type       string
@@ -155,9 +155,8 @@ func readStarted(f []any) *Started {
 	return s
 }
 
-// ErrAppend says that a topic's stream does not take records: its key holds
-// something else, or newer records than its head knows. Nothing of that topic's
-// reports was applied.
+// ErrAppend says that a topic's stream does not take records: its key holds another type, or newer
+// records than its head knows. Redis applied none of that topic's reports.
 var ErrAppend = errors.New("the topic's stream does not take records")
 
 // refusal makes the error of "-<reason> <detail>" or "!<error of Redis>".

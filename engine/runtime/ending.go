@@ -65,7 +65,7 @@ func (rt *Runtime) FailLost(ctx context.Context, p TaskPayload, jobType string, 
 	if err != nil {
 		return err
 	}
-	// Without a payload it is not tried again: nobody knows what it was.
+	// Without a payload Retry refuses it: Redis has lost what was to be done.
 	i := slices.Index(o.fields, any("pl"))
 	o.fields = append(slices.Delete(o.fields, i, i+2), "@accepted", 1)
 	r, err := rt.operate(ctx, o)
@@ -75,10 +75,10 @@ func (rt *Runtime) FailLost(ctx context.Context, p TaskPayload, jobType string, 
 	return rt.endWaiting(ctx, p.Job, wire.JobFailed, 1, why)
 }
 
-// Outlived says of a task, in the queue that asynq knows by that name, whose job has no
-// record, that the record may be gone because the job ended and its retention has passed: asynq
-// was given the task longer ago than that, or has archived it before, so the attempt had an
-// end. Otherwise the record was lost. Its error wraps ErrUnreachable.
+// Outlived reports whether a task has outlived its job: the job has no record, and may have ended
+// longer ago than the retention. That is so if the task was dispatched longer ago than that, or if
+// asynq has archived it before, since then its attempt had an end. Otherwise Redis has lost the
+// record. queue is asynq's name of the queue. The error wraps ErrUnreachable.
 func (rt *Runtime) Outlived(queue string, p TaskPayload) (bool, error) {
 	given := p.Job.Time()
 	if p.At > 0 {

@@ -75,8 +75,8 @@ func making(s wire.Spec, id wire.JobID, now time.Time, from origin) (operation, 
 	return o, t, nil
 }
 
-// make makes a job, unless there is one of that ID or its key has made another, and hands it
-// to asynq. Its error says that there is none, but for ErrUnreplicated.
+// make creates a job, unless a job has that ID or its key has created another, and dispatches it.
+// After an error other than ErrUnreplicated there is no job.
 func (rt *Runtime) make(ctx context.Context, o operation, t task) (wire.Enqueued, error) {
 	if err := rt.admitQueue(ctx, t.queue); err != nil {
 		return wire.Enqueued{}, err
@@ -88,13 +88,13 @@ func (rt *Runtime) make(ctx context.Context, o operation, t task) (wire.Enqueued
 	done := wire.Enqueued{ID: r.job, Topic: o.topic, Existing: r.job != o.job}
 	queued := error(nil)
 	if r.duplicate {
-		// Whoever made it may not have come as far as asynq.
+		// The process that created it may have died before it dispatched it.
 		queued = rt.dispatchAgain(ctx, done.ID)
 	} else {
 		queued = rt.dispatch(ctx, t)
 	}
 	if queued != nil && !errors.Is(queued, wire.ErrEnded) && !errors.Is(queued, wire.ErrNotFound) {
-		// The job stands; the reconciler of any worker will hand it over.
+		// The job exists; the reconciler of any worker dispatches it.
 		rt.g.Opts.Logger.Warn("cannot hand the job to asynq; a reconciler does so later", "job", done.ID, "error", queued)
 	}
 	return done, r.standing

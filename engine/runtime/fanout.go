@@ -28,8 +28,8 @@ var fanOutForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
 // A Child is a job that a run makes for a part of its own work.
 type Child struct {
-	// Name tells the child from its siblings, and makes it the same job whenever the fan-out
-	// is repeated: 1 to 128 bytes. Required.
+	// Name tells the child from its siblings. A repeated fan-out finds the child by it: 1 to 128
+	// bytes. Required.
 	Name string
 	// Spec is the job. Its Topic is the parent's, and may be left out; it has no Key. Its
 	// Queue defaults to the parent's.
@@ -44,8 +44,8 @@ type Child struct {
 	place int // among its siblings
 }
 
-// A FanOut is the plan of a run's children. It is fixed before the first of them is
-// made, so that what a child adds to the bar never changes.
+// A FanOut is the plan of a run's children. Redis keeps it before Spawn creates the first of them, so
+// that what a child adds to the bar never changes.
 type FanOut struct {
 	// Name: [a-z0-9][a-z0-9._-]{0,63}. The next fan-out of a job has another one.
 	Name string
@@ -53,8 +53,8 @@ type FanOut struct {
 	Count, Weight int
 	// From and To, in tenths, are where in the parent's bar the children begin and end.
 	From, To int
-	// Names is a hash of the children's names, in whatever order they come, by which a later
-	// attempt that names others is noticed.
+	// Names is a hash of the children's names, in any order. By it the worker notices a later
+	// attempt that names others.
 	Names string
 }
 
@@ -88,8 +88,8 @@ func hashNames(children []Child) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// PlanFanOut checks children, gives them their defaults and their parent's topic and queue,
-// and returns them with the plan of their fan-out, whose place in the bar is open. Its error
+// PlanFanOut checks children, completes them with defaults and their parent's topic and queue, and
+// returns them with the plan of their fan-out. The caller sets the plan's From and To. The error
 // wraps ErrInvalid or ErrInvalidTopic, and names the child.
 func PlanFanOut(name string, topic wire.Topic, queue string, children []Child) ([]Child, FanOut, error) {
 	plan := FanOut{Name: name, Count: len(children)}
@@ -116,8 +116,8 @@ func PlanFanOut(name string, topic wire.Topic, queue string, children []Child) (
 		case c.Spec.Key != "":
 			return fail(fmt.Errorf("%w Key: a child's name is its key", wire.ErrInvalid))
 		}
-		// A deadline may have passed when a fan-out is repeated: Spawn refuses it where
-		// the child is not made.
+		// A deadline may have passed when a run repeats its fan-out. Spawn refuses it for a child
+		// that does not exist.
 		timeless := c.Spec
 		timeless.Deadline = time.Time{}
 		if err := timeless.Validate(); err != nil {
@@ -132,8 +132,8 @@ func PlanFanOut(name string, topic wire.Topic, queue string, children []Child) (
 	return complete, plan, plan.validate()
 }
 
-// ChildID is the ID of a parent's child: its parent, the fan-out and its name decide it, so
-// a fan-out that is repeated makes no child twice. parent must be well-formed.
+// ChildID is the ID of a parent's child. The parent, the fan-out and the child's name decide it, so a
+// repeated fan-out creates no child twice. parent must be well-formed.
 func ChildID(parent wire.JobID, fanOut, name string) wire.JobID {
 	return ground.DerivedJobID(parent.Shard(), parent.Time(), "child\x00"+string(parent)+"\x00"+fanOut+"\x00"+name)
 }

@@ -78,29 +78,28 @@ func (rt *Runtime) Heartbeat(ctx context.Context, beats []Beat) ([]Flag, error) 
 	return flags, failed
 }
 
-// Beats is what there is of a shard's heartbeats.
+// Beats is the state of a shard's heartbeats.
 type Beats struct {
 	// Mark counts the heartbeats of all runs of the shard, their starts among them. It
 	// grows with each, so that marks order them.
 	Mark uint64
-	// Oldest is the mark of the oldest heartbeat that is some run's last one; 0: nothing
-	// runs, and Mark is not told.
+	// Oldest is the mark of the oldest heartbeat that is some run's last one. 0: nothing runs, and
+	// Mark is unknown.
 	Oldest uint64
-	// Silent are the running jobs whose last heartbeat is no younger than was asked for,
-	// with what Stall takes as its name.
+	// Silent are the running jobs whose last heartbeat is no younger than the mark that the caller
+	// gave, with what Stall takes as beat.
 	Silent map[wire.JobID]string
 	// Redis names the server behind the shard, see Identities; Silent does not ask.
 	Redis string
-	// Err says why the shard was not read; the other fields are zero then.
+	// Err says why the shard could not be read. The other fields are zero then.
 	Err error
 }
 
-// Silent reads every shard's heartbeats, and which runs have sent none since an earlier
-// reading: since holds the marks of that one, by shard; nil asks for none. Its cost grows
-// with the silent runs, not with those that beat. On one server it is one call, on a
-// Cluster one a shard, on connections that carry no reports. On a Cluster where some nodes do
-// not answer, their shards have an Err; the error is that no shard was read. Both wrap
-// ErrUnreachable.
+// Silent reads the heartbeats of every shard, and which runs have sent none since an earlier reading.
+// since holds the marks of that reading, by shard; nil asks for no runs. Its cost grows with the
+// silent runs, not with those that beat. It is one call, on a Cluster one a shard, on connections
+// without reports. On a Cluster the shards of nodes that do not answer have an Err; Silent returns an
+// error if no shard could be read. Both wrap ErrUnreachable.
 func (rt *Runtime) Silent(ctx context.Context, since []uint64) ([]Beats, error) {
 	answers := rt.g.Shards(ctx, rt.g.Vital, rt.g.Scripts.Silent, func(shard int) []any {
 		if shard >= len(since) {
@@ -130,11 +129,10 @@ func (rt *Runtime) Silent(ctx context.Context, since []uint64) ([]Beats, error) 
 	return beats, nil
 }
 
-// TryWrites finds out whether the Redis of each of the shards takes writes, by one write
-// each, all in one round trip on the connections of heartbeats: in the order of the shards,
-// nil or why it does not. Like the heartbeats' script it has a declared key that is missing,
-// so a slot that is moving to another node refuses it too. Errors to branch on:
-// ErrUnreachable, ErrOutOfMemory.
+// TryWrites tries one write for each shard, all in one round trip on the connections of heartbeats. In
+// the order of the shards it returns nil, or why Redis does not take writes. Like the heartbeats'
+// script it declares a key that is missing, so a slot that moves to another node refuses it too.
+// Errors to branch on: ErrUnreachable, ErrOutOfMemory.
 func (rt *Runtime) TryWrites(ctx context.Context, shards []int) []error {
 	pipe := rt.g.Vital.Pipeline()
 	cmds := make([]*redis.IntCmd, len(shards))
@@ -149,8 +147,8 @@ func (rt *Runtime) TryWrites(ctx context.Context, shards []int) []error {
 	return errs
 }
 
-// Identities tells the Redis behind each shard whose beats were read, as Identity does, or
-// sets why it is not known. Each server is asked once, all at the same time.
+// Identities sets Redis of each of the beats that has no Err, as Identity names it, or Err. It asks
+// each server once, all at the same time.
 func (rt *Runtime) Identities(ctx context.Context, beats []Beats) {
 	var servers sync.WaitGroup
 	for _, shards := range rt.g.ByNode(ctx, rt.g.Vital) {

@@ -19,30 +19,29 @@ const (
 	maxStageBytes = 64
 )
 
-// ErrSuperseded refuses a report: another attempt is the current one. It never passes, as ErrEnded
-// and ErrState do not: the run must stop.
+// ErrSuperseded refuses a report: another attempt is the current one. Like ErrEnded and ErrState it
+// is final, and the run must stop.
 var ErrSuperseded = errors.New("the attempt is superseded")
 
-// A GapError refuses a report that skips sequence numbers. It means that Redis has
-// lost commits that it acknowledged, in a failover or a restart: the run goes on
-// from Have + 1, with what it shows now.
+// A GapError refuses a report that skips sequence numbers. Redis has lost commits that it
+// acknowledged, in a failover or a restart. The run continues from Have + 1, with what it shows now.
 type GapError struct{ Have uint64 }
 
 func (e *GapError) Error() string {
 	return fmt.Sprintf("Redis holds the attempt's reports only up to %d", e.Have)
 }
 
-// A Fence says which attempt reports, and what it has reported before: the attempt
-// is numbered from 1 (0 receives an upload), the token is its own secret, and Seq
-// counts its reports from 1 without a gap. A report that was committed is
-// recognised by its fence and answered again, so any report may be sent again.
+// A Fence says which attempt reports, and what it has reported before. Attempts are numbered from 1;
+// 0 receives an upload. Token is the attempt's secret. Seq counts its reports from 1 without a gap.
+// Redis recognises a committed report by its fence and answers it again, so a run may send any
+// report again.
 type Fence struct {
 	Attempt int
 	Token   string
 	Seq     uint64
 }
 
-// A Report is what happened to a job in an attempt, on its way into the log.
+// A Report is what happened to a job in an attempt. A commit makes a record of it.
 type Report struct {
 	Type  wire.RecordType
 	Job   wire.JobID
@@ -53,19 +52,19 @@ type Report struct {
 	Tenths int
 	// Shown replaces what the job shows of the attempt; nil keeps it.
 	Shown *Shown
-	// Checkpoint, with JobCheckpoint, is kept for the next attempt: at most 1 MiB.
+	// Checkpoint, with JobCheckpoint, is the state for the next attempt: at most 1 MiB.
 	Checkpoint []byte
 	// Log goes with JobLog.
 	Log *wire.LogLine
-	// Error goes with JobFailed and JobRetrying, RetryAt, zero where nobody knows, and
-	// Retries, the number of retries used, with the latter, Result with JobSucceeded.
+	// Error goes with JobFailed and JobRetrying. RetryAt, zero when it is unknown, and Retries, the
+	// number of retries used, go with JobRetrying. Result goes with JobSucceeded.
 	Error   *wire.JobError
 	RetryAt time.Time
 	Retries int
 	Result  json.RawMessage
 	// Try, with JobStarted of an adopted job, is which of its task's tries this is, from 1.
 	Try int
-	// FanOut, with JobProgress, plans children before the first of them is made.
+	// FanOut, with JobProgress, plans children before Spawn creates the first of them.
 	FanOut *FanOut
 }
 
@@ -169,7 +168,7 @@ func (r *Report) encode(args []any) []any {
 	return args
 }
 
-// dueMillis is 0 for a time that nobody knows.
+// dueMillis is 0 for an unknown time.
 func dueMillis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -177,8 +176,8 @@ func dueMillis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// append appends the members that s shows. Nothing is a space, since an empty
-// fragment would keep what was shown before.
+// append appends the members that s shows. For nothing it appends a space, since the script takes an
+// empty fragment for no change.
 func (s *Shown) append(b []byte) []byte {
 	if *s == (Shown{}) {
 		return append(b, ' ')

@@ -89,9 +89,9 @@ func (rt *Runtime) retry(ctx context.Context, id wire.JobID, q wire.RetryQuery) 
 	return done, err
 }
 
-// Retryable tells which of jobs are live or can be tried again, in their order: those that
-// may still read what their payloads name. It takes a round trip for 250 of them. Its error
-// wraps ErrUnreachable.
+// Retryable reports which of the jobs are live or can be retried, in their order: those may still
+// read what their payloads name. It takes a round trip for 250 of them. The error wraps
+// ErrUnreachable.
 func (rt *Runtime) Retryable(ctx context.Context, ids []wire.JobID) ([]bool, error) {
 	able := make([]bool, 0, len(ids))
 	for chunk := range slices.Chunk(ids, 250) {

@@ -13,14 +13,14 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
-// A schedule's backlog is the jobs of its ticks that have not ended, a zset by tick in its
-// topic's shard. It may hold more than Options.ScheduleJobs, since running ones do not wait.
+// A schedule's backlog is the jobs of its ticks that have not ended: a sorted set by tick in its
+// topic's shard. It may hold more than Options.ScheduleJobs, since that bounds the waiting ones.
 
 // maxBacklog bounds what is remembered; older jobs are left out.
 func (rt *Runtime) maxBacklog() int { return 2*rt.g.Opts.ScheduleJobs + wire.MaxMissed }
 
-// waits are the jobs of a schedule that wait for a worker, or for somebody to resume them. What
-// has ended is forgotten.
+// waits returns the jobs of a schedule that wait for a worker or are paused. It removes those that
+// have ended from the backlog.
 func (rt *Runtime) waits(ctx context.Context, s wire.Schedule) (map[wire.JobID]bool, error) {
 	found, err := rt.g.Redis.ZRange(ctx, rt.g.Keys.Backlog(s), 0, -1).Result()
 	if err != nil {
@@ -49,8 +49,7 @@ func (rt *Runtime) waits(ctx context.Context, s wire.Schedule) (map[wire.JobID]b
 	return wait, ground.Failure("forget the schedule's ended jobs", rt.g.Redis.ZRem(ctx, rt.g.Keys.Backlog(s), ended...).Err())
 }
 
-// crowd is why a schedule's ticks make no jobs at the moment, nil if they do: too many jobs of
-// other ticks wait.
+// crowd returns ErrLimit while too many jobs of other ticks wait, so that the ticks make none.
 func (rt *Runtime) crowd(ctx context.Context, s wire.Schedule, ticks []time.Time) error {
 	wait, err := rt.waits(ctx, s)
 	if err != nil {
@@ -65,8 +64,8 @@ func (rt *Runtime) crowd(ctx context.Context, s wire.Schedule, ticks []time.Time
 	return nil
 }
 
-// noteTicks keeps what a schedule's ticks came to: the jobs that they have made, and why they
-// make none, which its list shows; nil if they do.
+// noteTicks records the jobs that a schedule's ticks have made, and in held why they made none, for
+// lists of schedules; nil if they made some.
 func (rt *Runtime) noteTicks(ctx context.Context, s wire.Schedule, jobs []wire.JobID, held error) error {
 	pipe := rt.g.Redis.Pipeline()
 	if len(jobs) > 0 {
@@ -88,8 +87,7 @@ func (rt *Runtime) noteTicks(ctx context.Context, s wire.Schedule, jobs []wire.J
 	return ground.Failure("note the schedule's jobs", err)
 }
 
-// heldBack gives schedules that have no other trouble the reason for which their ticks make no
-// jobs.
+// heldBack sets Err of those schedules whose ticks make no jobs and that have no other error.
 func (rt *Runtime) heldBack(ctx context.Context, all []wire.Scheduled) error {
 	if len(all) == 0 {
 		return nil

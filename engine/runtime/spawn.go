@@ -10,21 +10,20 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// Bounds of a slice of children: so many, and so many bytes of what makes them, are one call of
-// the commit script, and then whatever else the process and others have to say is committed
-// before the next slice. spawners is how many of its tasks are handed to asynq at a time, which
-// takes one a round trip.
+// Bounds of a slice of children. One call of the commit script makes a slice; the reports of others
+// go between two slices. spawners is how many tasks of a slice the engine dispatches at a time,
+// since asynq takes one a round trip.
 const (
 	sliceChildren = 64
 	sliceBytes    = 256 << 10
 	spawners      = 16
 )
 
-// Spawn makes children, as PlanFanOut returned them, of a fan-out that was planned, and hands
-// them to asynq, slice by slice. parent is the run's fence: once it is superseded it makes no
-// more. Children that exist stay as they are, and those of them that wait are handed over
-// again. depth is the parent's. Errors to branch on: ErrInvalid, ErrSuperseded, ErrLimit,
-// ErrUnreachable, ErrOutOfMemory; some of the children may have been made then, and the call may be repeated.
+// Spawn creates the children of a planned fan-out, as PlanFanOut returned them, and dispatches them,
+// slice by slice. fence is the parent's: a superseded run creates no more. Children that exist
+// stay as they are; Spawn dispatches those of them that wait again. depth is the parent's. Errors
+// to branch on: ErrInvalid, ErrSuperseded, ErrLimit, ErrUnreachable, ErrOutOfMemory. After an error
+// some of the children may exist, and the caller may repeat the call.
 func (rt *Runtime) Spawn(ctx context.Context, parent wire.JobID, fence Fence, depth int, fanOut string, children []Child) error {
 	fail := func(err error) error { return fmt.Errorf("make children of job %s: %w", parent, err) }
 	if depth+1 > MaxChildDepth {
@@ -76,14 +75,13 @@ func (rt *Runtime) Spawn(ctx context.Context, parent wire.JobID, fence Fence, de
 		}
 	}
 	if late != nil {
-		// They stand; the reconciler of any worker will hand them over.
+		// They exist; the reconciler of any worker dispatches them.
 		rt.g.Opts.Logger.Warn("cannot hand some children to asynq; a reconciler does so later", "parent", parent, "error", late)
 	}
 	return nil
 }
 
-// submitAndWait commits operations and returns their answers. It waits for no replicas: nobody
-// was promised any for these.
+// submitAndWait commits operations and returns their answers. It does not wait for replicas.
 func (rt *Runtime) submitAndWait(ctx context.Context, s *ground.Submission) ([]any, error) {
 	type reply struct {
 		answers []any

@@ -9,12 +9,12 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
-// A Walk is one walker's part in the rounds over all live jobs, which all walkers of a name
-// share: each page of a round goes to one of them. It is for one goroutine.
+// A Walk is one walker's part in the rounds over all live jobs. All walkers of a name share a round:
+// each page goes to one of them. A Walk is for one goroutine.
 type Walk struct {
-	// Page is the most jobs of a call's pages, Pause is for how long after a page the same server
-	// gives no other one, so that all walkers together are a small part of its work, and Lease is
-	// for how long a page is claimed. Runtime.Walk sets them; change them before the first page.
+	// Page is the most jobs of a call's pages. Pause is for how long after a page the server gives
+	// no other one, so that all walkers together are a small part of its work. Lease is for how
+	// long a claim of a page holds. Runtime.Walk sets them; change them before the first page.
 	Page         int
 	Pause, Lease time.Duration
 
@@ -24,8 +24,7 @@ type Walk struct {
 	claims   []string // by shard: on the page that Next gave last; "" none
 }
 
-// Bounds of a walk: the jobs of a call's pages, and how long after a page no other one is
-// given by the same server, so that all walkers together are a small part of its work.
+// Defaults of a walk: the most jobs of a call's pages, and the pause after a page.
 const (
 	walkPage  = 250
 	walkPause = 100 * time.Millisecond
@@ -36,10 +35,10 @@ const (
 	walkNodes = 4
 )
 
-// Walk takes part in the rounds of a name. The next round over a shard's jobs begins no
-// sooner than an interval after the last one began, and where that takes longer, when it is
-// over. A page is claimed for two intervals, and 2 seconds at least; then another walker may
-// get it. It makes no call to Redis.
+// Walk takes part in the rounds of a name. A round over a shard's jobs begins an interval after the
+// last one began, or when that one is over, if it takes longer. A claim of a page holds for two
+// intervals, and 2 seconds at least; then another walker may get the page. Walk makes no call to
+// Redis.
 func (rt *Runtime) Walk(who string, interval time.Duration) *Walk {
 	w := &Walk{rt: rt, who: who, interval: interval, Lease: max(2*interval, walkLease), Page: walkPage, Pause: walkPause, claims: make([]string, rt.g.Opts.Shards)}
 	if rt.g.Cluster() {
@@ -48,19 +47,18 @@ func (rt *Runtime) Walk(who string, interval time.Duration) *Walk {
 	return w
 }
 
-// A WalkPage is live jobs of one shard that are this walker's to look at, oldest first.
+// A WalkPage is live jobs of one shard that this walker is to look at, oldest first.
 type WalkPage struct {
 	Shard int
 	Jobs  []wire.JobID
 }
 
-// Next says that the pages that it gave last were looked at, but for those that were put
-// back, and gives the next ones: of at most 250 jobs together, on a Cluster of 250 each. With
-// none, wait is how long until there are some; 0: the rounds are over for now, or what is
-// left of them is other walkers'. It is one call of a server, on a Cluster one a shard. No
-// job that lives throughout a round is left out of it. Its error wraps ErrUnreachable or
-// ErrOutOfMemory; on a Cluster, where that may be of some nodes, the pages of the others
-// stand beside it.
+// Next reports that the walker has looked at the pages of the last call, apart from those that it
+// put back, and returns the next ones: at most 250 jobs together, on a Cluster 250 each. Without a
+// page, wait is the time until there are some; 0 means that the rounds are over for now, or that
+// other walkers have claimed the rest. Next is one call of the server, on a Cluster one a shard. A
+// round leaves out no job that lives throughout it. The error wraps ErrUnreachable or
+// ErrOutOfMemory. On a Cluster it may come from some nodes alone, beside the pages of the others.
 func (w *Walk) Next(ctx context.Context) (pages []WalkPage, wait time.Duration, err error) {
 	ms := time.Duration.Milliseconds
 	answers := w.rt.g.Shards(ctx, w.rt.g.Redis, w.rt.g.Scripts.Walk, func(shard int) []any {
@@ -90,14 +88,13 @@ func (w *Walk) Next(ctx context.Context) (pages []WalkPage, wait time.Duration, 
 	return pages, wait, ground.Failures("walk over live jobs", answers)
 }
 
-// PutBack says that a page was not looked at: a walker gets it when its claim has run out.
+// PutBack reports that the walker has not looked at a page. A walker gets it when the claim expires.
 func (w *Walk) PutBack(p WalkPage) { w.claims[p.Shard] = "" }
 
-// Due returns up to limit jobs that are not in a worker's hands and whose deadline has passed, on
-// a Cluster up to limit a shard: none while Redis's clock has just jumped. Its cost grows with
-// the answer: one call of one server, on a Cluster one a shard. Its error wraps
-// ErrUnreachable; on a Cluster, where that may be of some nodes, the jobs of the others stand
-// beside it.
+// Due returns up to limit jobs, on a Cluster up to limit a shard, that no worker runs and whose
+// deadline has passed; none while Redis's clock has just jumped. Its cost grows with the answer: one
+// call of the server, on a Cluster one a shard. The error wraps ErrUnreachable. On a Cluster it may
+// come from some nodes alone, beside the jobs of the others.
 func (rt *Runtime) Due(ctx context.Context, limit int) ([]wire.JobID, error) {
 	now := rt.g.Now()
 	if !rt.g.Past(now) { // the clock has jumped
