@@ -22,9 +22,9 @@ type Options struct {
 	// has returned.
 	Engine *engine.Engine
 
-	// Queues are the queues that jobs are taken from, each named as Spec.Queue names it. Defaults
-	// to the engine's default queue alone. Each is served together with its rescue queue, see
-	// RescueSlots.
+	// Queues are the queues from which the worker takes jobs, each named as Spec.Queue names it.
+	// It serves each together with its rescue queue, see RescueSlots. Defaults to the engine's
+	// default queue alone.
 	Queues []string
 
 	// QueueWeights are shares of Queues, each 1 to 1,000: of two that have jobs waiting, one of
@@ -35,14 +35,13 @@ type Options struct {
 	// to 10.
 	Concurrency int
 
-	// RescueSlots is how many jobs run at once beside those, from the rescue
-	// queues alone: jobs that lost their worker or were handed back by one, so that
-	// they wait neither behind a backlog nor for a slot. When there are more of them,
-	// they take free slots of Concurrency too. 1 to 10,000. Defaults to a quarter of
-	// Concurrency, at least 1.
+	// RescueSlots is how many jobs of the rescue queues run at once beside those of Concurrency:
+	// jobs that lost their worker, or that a worker handed back. So they wait neither behind a
+	// backlog nor for a slot. More of them take free slots of Concurrency too. 1 to 10,000.
+	// Defaults to a quarter of Concurrency, at least 1.
 	RescueSlots int
 
-	// TickInterval is how often a run's progress is reported at most, 10 ms to 1
+	// TickInterval is the least time between two reports of a run's progress, 10 ms to 1
 	// minute. Defaults to 200 ms.
 	TickInterval time.Duration
 
@@ -50,23 +49,22 @@ type Options struct {
 	// Defaults to 1 second.
 	CheckpointInterval time.Duration
 
-	// HeartbeatInterval is how often the worker says that its runs are alive, 10 ms
-	// to 1 minute. It is also how soon a run hears that it was canceled. Defaults
-	// to 1 second.
+	// HeartbeatInterval is the time between two heartbeats, 10 ms to 1 minute. It is also how soon
+	// a run learns of a cancel. Defaults to 1 second.
 	HeartbeatInterval time.Duration
 
 	// Lease is how long a run of any worker may be silent before this one claims
 	// its job: at least 2 heartbeats, at most 10 minutes. Defaults to 4 seconds.
 	Lease time.Duration
 
-	// SweepInterval is how often the heartbeats of all workers are read while jobs run, from
-	// 10 ms to a quarter of Lease, which it is while nothing runs. Defaults to 500 ms.
+	// SweepInterval is the time between two readings of all workers' heartbeats while jobs run,
+	// from 10 ms to a quarter of Lease. While nothing runs it is that quarter. Defaults to 500 ms.
 	SweepInterval time.Duration
 
-	// ReconcileInterval is how often waiting jobs are compared with asynq, and deadlines with
-	// the clock, 10 ms to 10 minutes. Workers share the rounds over all live jobs, so it is also
-	// the time between two looks at a job, where no more than some 30,000 live. A job whose
-	// task is missing has it again after two to three intervals. Defaults to 5 seconds.
+	// ReconcileInterval is the time between two comparisons of waiting jobs with asynq, and of
+	// deadlines with the clock, 10 ms to 10 minutes. Workers share the rounds over all live jobs,
+	// so it is also the time between two looks at a job, while up to some 30,000 live. A job
+	// whose task is missing gets it back after two to three intervals. Defaults to 5 seconds.
 	ReconcileInterval time.Duration
 
 	// CrashLimit is how many lost workers in a row, while they ran the job alone and without
@@ -81,9 +79,8 @@ type Options struct {
 	// Defaults to 1 hour.
 	UnknownTypeWait time.Duration
 
-	// RescuesPerSecond bounds how fast this worker claims jobs, so that a network
-	// that comes back is not met by a stampede. Above 0, at most 10,000. Defaults
-	// to 50.
+	// RescuesPerSecond bounds how fast this worker claims jobs, so that workers do not stampede
+	// when a network comes back. Above 0, at most 10,000. Defaults to 50.
 	RescuesPerSecond float64
 
 	// BackoffMin and BackoffMax bound the wait before a failed attempt is tried
@@ -92,33 +89,32 @@ type Options struct {
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 
-	// DrainGrace is how long Stop lets runs checkpoint and return, 1 ms to 1 hour.
-	// What has not returned by then is left to the lease. Defaults to 20 seconds.
+	// DrainGrace is how long Stop lets runs checkpoint and return, 1 ms to 1 hour. Other workers
+	// rescue the jobs of later ones after the lease. Defaults to 20 seconds.
 	DrainGrace time.Duration
 
-	// CancelGrace is how long a handler may go on after its context has ended by
-	// cancel or deadline, 1 ms to 1 hour. Its job's end is committed then, whether
-	// it has returned or not. Defaults to 10 seconds.
+	// CancelGrace is how long a handler may continue after its context has ended by cancel or
+	// deadline, 1 ms to 1 hour. Then the worker commits the job's end, whether or not the handler
+	// has returned. Defaults to 10 seconds.
 	CancelGrace time.Duration
 
 	// LogLines is how many job.log records an attempt may write, 1 to 10,000.
 	// Defaults to 200.
 	LogLines int
 
-	// Schedules are seen to beside those that are stored in Redis, and take the place of
-	// stored ones of their topic and name. Give all workers the same: each sees to its own.
+	// Schedules tick beside those that Redis stores, and replace stored ones of their topic and
+	// name. Give all workers the same: each worker makes the jobs of its own.
 	Schedules []engine.Schedule
 
-	// ScheduleInterval is how often the stored schedules are read, so how soon a new one
-	// ticks, 10 ms to 10 minutes. Defaults to 5 seconds.
+	// ScheduleInterval is the time between two readings of the stored schedules, so how soon a new
+	// one ticks, 10 ms to 10 minutes. Defaults to 5 seconds.
 	ScheduleInterval time.Duration
 
-	// ScheduleGrace is how late a tick may be seen to and still have its job in any case,
-	// 10 ms to 1 hour. One that is later was missed, and its schedule says what becomes of
-	// it. Defaults to 1 minute.
+	// ScheduleGrace is how late a tick may make its job in any case, 10 ms to 1 hour. A later one
+	// was missed, and its schedule's Missed says what happens to it. Defaults to 1 minute.
 	ScheduleGrace time.Duration
 
-	// Logger hears of what no caller can be told, at most 16 KiB of text a line. Defaults to
+	// Logger gets what no caller can get as an error, at most 16 KiB of text a line. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
 }
@@ -155,9 +151,9 @@ func (o Options) Defaults() Options {
 	return o
 }
 
-// Validate checks o as Defaults completes it. Its error joins an
-// *engine.OptionError for each field that is out of bounds, and wraps engine.ErrInvalid. Engine is not looked at, so that settings
-// can be checked before there is one.
+// Validate checks o as Defaults completes it, apart from Engine, so that a program can check
+// settings before it opens one. Its error joins an *engine.OptionError for each field that is out
+// of bounds, and wraps engine.ErrInvalid.
 func (o Options) Validate() error {
 	o = o.Defaults()
 	const least = 10 * time.Millisecond
