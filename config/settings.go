@@ -103,8 +103,8 @@ var settings = []Setting{
 	},
 	{
 		Key: "engine.topic_entries", field: "TopicEntries",
-		Doc: "The most records that a topic's stream keeps. A reader that was away for longer than it reaches back " +
-			"is told so and gets a snapshot.",
+		Doc: "The most records that a topic's stream keeps. A reader whose cursor is older " +
+			"gets a snapshot, and the reason.",
 		codec: count(func(c *Config) *int { return &c.Engine.TopicEntries }),
 	},
 	{
@@ -119,7 +119,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "engine.log_age", field: "LogAge",
-		Doc:   "How far back a shard's log reaches; it has to outlast a pause of whoever tails it.",
+		Doc:   "How far back a shard's log reaches; it must outlast a pause of the gateways that tail it.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Engine.LogAge }),
 	},
 	{
@@ -202,7 +202,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.checkpoint_interval", field: "CheckpointInterval",
-		Doc:   "How often a run is told that a checkpoint is due: what a crash costs at most.",
+		Doc:   "How often a run's CheckpointDue says yes: the most work that a crash repeats.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Worker.CheckpointInterval }),
 	},
 	{
@@ -253,7 +253,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.drain_grace", field: "DrainGrace",
-		Doc:   "How long a worker that is told to stop waits for its runs to checkpoint and return.",
+		Doc:   "How long a worker that stops waits for its runs to checkpoint and return.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Worker.DrainGrace }),
 	},
 	{
@@ -273,8 +273,8 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.schedule_grace", field: "ScheduleGrace",
-		Doc: "How late a tick of a schedule may be seen to and have its job in any case. Later ones were missed, " +
-			"and the schedule says what becomes of them.",
+		Doc: "How late a tick of a schedule may make its job in any case. Later ones were missed, " +
+			"and the schedule says what happens to them.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleGrace }),
 	},
 
