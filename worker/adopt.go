@@ -19,31 +19,30 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
-// AdoptOptions say which of an asynq application's tasks become jobs, and whose. Only
-// Engine and Topic are required. What is not explained here is as in Options, defaults
-// and bounds included.
+// AdoptOptions say which of an asynq application's tasks become jobs, and of which topic. Only
+// Engine and Topic are required. Fields without a comment are as in Options, with its defaults and
+// bounds.
 type AdoptOptions struct {
 	// Engine is the access to jobs, on the Redis that the application's tasks are in.
 	// Required. It must stay open until Close has returned.
 	Engine *engine.Engine
 
-	// Topic says whom a task's records are for; "" leaves the task to asynq alone. It is
-	// called for tasks that wait as well as for those that run, concurrently, and must
-	// come to the same topic whenever it is asked about the same task. Required.
+	// Topic returns the topic of a task's records; "" leaves the task to asynq alone. The Adopter
+	// calls it concurrently, for waiting and for running tasks. It must return the same topic for
+	// the same task each time. Required.
 	Topic func(*asynq.Task) engine.Topic
 
 	// Title is what people see of a task's job, at most 200 characters of it. Defaults
 	// to the task's type.
 	Title func(*asynq.Task) string
 
-	// Queues are the queues, as asynq knows them, whose waiting tasks are made visible,
-	// up to 1,000 of them each ReconcileInterval. Defaults to "default" alone. A task of
-	// another queue is visible once its handler is called.
+	// Queues are the queues, as asynq knows them, whose waiting tasks the Adopter makes visible,
+	// up to 1,000 of them each ReconcileInterval. Defaults to "default" alone. A task of another
+	// queue becomes visible when asynq calls its handler.
 	Queues []string
 
-	// RetryDelay is the asynq server's RetryDelayFunc, if it has one of its own, so that
-	// watchers are told when a task is tried again. asynq's default is random, and no time
-	// is told.
+	// RetryDelay is the asynq server's RetryDelayFunc, if it has one of its own, so that records
+	// say when asynq retries a task. asynq's default is random, and records then have no time.
 	RetryDelay asynq.RetryDelayFunc
 
 	TickInterval       time.Duration
@@ -87,8 +86,8 @@ func (o AdoptOptions) Validate() error {
 	return errors.Join(problems...)
 }
 
-// An Adopter gives the handlers of an asynq application a Run, and its tasks jobs that
-// people can watch, while they are enqueued, carried and retried by asynq as before:
+// An Adopter gives the handlers of an asynq application a Run, and its tasks jobs that people can
+// watch. The application enqueues its tasks, and asynq carries and retries them, as before:
 //
 //	adopt, err := worker.Adopt(ctx, worker.AdoptOptions{Engine: e, Topic: topicOf})
 //	mux.Use(adopt.Middleware)
@@ -96,28 +95,27 @@ func (o AdoptOptions) Validate() error {
 //
 // Each of asynq's tries is an attempt of the job. nil is job.succeeded, an error
 // job.retrying or, with the last try, asynq.SkipRetry or Permanent, job.failed;
-// asynq.RevokeTask is job.canceled. asynq gets the handler's error as it is, so retries,
-// archive, ErrorHandler and metrics stay what they were. A panic goes through to asynq
-// after its record is committed; with what words asynq's task tells.
+// asynq.RevokeTask is job.canceled. asynq gets the handler's error unchanged, so retries,
+// archive, ErrorHandler and metrics stay what they were. A panic reaches asynq after the Adopter has
+// committed its record; asynq's task has the panic's text.
 //
-// Engine.Cancel works: a task that waits is deleted, a running handler's context ends with
-// ErrCanceled, and asynq is told to revoke the task. Engine.Pause and Run.FanOut are
-// refused, since asynq would not wait, and so is Engine.Retry, since asynq has the
-// payload: a task that is run again out of asynq's archive begins a new job, the failed
-// one's retry.
+// Engine.Cancel works: it deletes a waiting task, and ends a running handler's context with
+// ErrCanceled; asynq then revokes the task. The engine refuses Engine.Pause and Run.FanOut, since
+// asynq would not wait, and Engine.Retry, since asynq has the payload. A task that an admin runs
+// again out of asynq's archive begins a new job, the retry of the failed one.
 //
-// A crash is asynq's to recover from, which costs a retry and a minute or two. What
-// watchers see within seconds is job.stalled.
+// asynq recovers from a crash, which costs a retry and a minute or two. Watchers see job.stalled
+// within seconds.
 //
 // Two lines in the asynq server's Config make a drain, see Close, cost nothing:
 //
 //	IsFailure:      adopt.IsFailure,
 //	RetryDelayFunc: adopt.RetryDelay,
 //
-// Workers of Tidemark beside the application take queues of other names: they archive what is
-// not theirs. An application with an IsFailure of its own takes for a failure what both do.
+// Give Tidemark workers beside the application queues of other names: they archive tasks of others.
+// An application with an IsFailure of its own counts a failure where both functions do.
 //
-// Methods may be called concurrently.
+// Its methods may be called concurrently.
 type Adopter struct {
 	supervisor
 	adopt   AdoptOptions
@@ -168,17 +166,16 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 	return a, nil
 }
 
-// Close drains the adopter: the contexts of its runs end with ErrDraining, and the job of
-// a handler that then returns an error is queued again. It returns when all handlers have
-// returned, or after DrainGrace, or when ctx ends; what has not returned by then is left
-// to the lease, and the error, which wraps ErrAbandoned, says how many. It may be called
-// more than once.
+// Close drains the adopter: the contexts of its runs end with ErrDraining, and the job of a handler
+// that then returns an error is queued again. Close returns when all handlers have returned, or
+// after DrainGrace, or when ctx ends. It leaves later handlers to the lease, and its error, which
+// wraps ErrAbandoned, says how many there are. It may be called more than once.
 //
-// asynq's Shutdown tells handlers nothing, so call the three in this order: Stop of the
-// asynq server, which takes nothing new then, Close, Shutdown. asynq takes a task that is
-// handed back for one to be retried, and counts that, unless its Config has IsFailure of
-// the Adopter. One on its last try would be archived; its handler's call is held until
-// Shutdown puts the task back, for up to DrainGrace.
+// asynq's Shutdown gives handlers no signal, so call the three in this order: Stop of the asynq
+// server, which then takes no new task, Close, Shutdown. asynq retries a task that Close hands back,
+// and counts the retry unless its Config has the Adopter's IsFailure. It would archive one on its
+// last try, so the Adopter holds that handler's call until Shutdown puts the task back, for up to
+// DrainGrace.
 func (a *Adopter) Close(ctx context.Context) error {
 	a.mu.Lock()
 	first := !a.closing
@@ -235,15 +232,15 @@ func (a *Adopter) exit() {
 	a.inside.Done()
 }
 
-// IsFailure is for asynq's Config.IsFailure: it is false for a task that is handed back
-// by Close, which then costs no retry.
+// IsFailure is for asynq's Config.IsFailure. It is false for a task that Close hands back, which then
+// uses no retry.
 func (a *Adopter) IsFailure(err error) bool {
 	return err != nil && !errors.As(err, new(*handedBack))
 }
 
-// RetryDelay is for asynq's Config.RetryDelayFunc: a task that is handed back by Close is
-// tried again after a second, one whose handler returned RetryAfter when that says, and
-// others as AdoptOptions.RetryDelay or asynq's default has it.
+// RetryDelay is for asynq's Config.RetryDelayFunc: a second for a task that Close hands back, the
+// handler's wait for one that returned RetryAfter, and otherwise what AdoptOptions.RetryDelay or
+// asynq's default says.
 func (a *Adopter) RetryDelay(n int, err error, t *asynq.Task) time.Duration {
 	if errors.As(err, new(*handedBack)) {
 		return time.Second
@@ -257,7 +254,7 @@ func (a *Adopter) RetryDelay(n int, err error, t *asynq.Task) time.Duration {
 	return asynq.DefaultRetryDelayFunc(n, err, t)
 }
 
-// adoption is what a task's job is to be. It reports false for one that is left to asynq, and
+// adoption describes the job of a task. It reports false for a task that stays asynq's alone, and
 // logs why where that is a mistake.
 func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (ad runtime.Adoption, ok bool) {
 	if a.runtime.IsAttempt(id) {

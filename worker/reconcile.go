@@ -15,23 +15,23 @@ import (
 const maxSuspects = 10_000
 
 // reconciler walks over the live jobs of all shards, in rounds that it shares with those of
-// other workers (reconcile_walk.go), and compares jobs that wait with asynq.
+// other workers (reconcile_walk.go), and compares waiting jobs with asynq.
 //
-//	asynq was never given the task: its maker did not come so far    handed over
-//	the task is gone, and nothing but a deletion explains it         job.canceled, "task_deleted"
-//	the task was archived by hand                                    job.failed, "task_archived"
-//	asynq gave the task up by itself, or its whole queue is gone,
-//	or Redis may have lost what became of it                         job.queued, "task_lost", handed over
+//	asynq never got the task: its producer died before             dispatched
+//	the task is gone, and only a deletion explains it              job.canceled, "task_deleted"
+//	an admin archived the task                                     job.failed, "task_archived"
+//	asynq gave the task up, or its whole queue is gone,
+//	or Redis may have lost the attempt's outcome                   job.queued, "task_lost", dispatched
 //
-// A failover or a restart of Redis may lose that an attempt began, or ended, while its
-// worker goes on, ends the run and acknowledges the task. From the task's absence alone that
-// looks like a deletion. So a deletion is concluded only on the history of Redis on which
-// asynq was given the task: see runtime.Attempt.History. On Redis Cluster, where asynq's node
-// and the job's may lose apart from each other, it is not concluded at all.
+// A failover or a restart of Redis may lose that an attempt began, or ended, while its worker
+// continues, ends the run and acknowledges the task. The task's absence alone then looks like a
+// deletion. So the reconciler concludes a deletion only on the history of Redis on which the task
+// was dispatched: see runtime.Attempt.History. On Redis Cluster, where asynq's node and the job's
+// may lose writes apart from each other, it concludes none.
 //
-// On the way it ends waiting jobs whose deadline has passed, children whose parent has
-// ended, and receiving jobs whose receiver is lost. A running job's heartbeat tells whether it
-// lives; one that has none is watched again.
+// In the same walk it ends waiting jobs whose deadline has passed, children whose parent has ended,
+// and receiving jobs whose receiver is lost. A running job without a heartbeat gets one, so that
+// sweeps watch it.
 type reconciler struct {
 	c *supervisor
 
