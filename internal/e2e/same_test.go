@@ -110,8 +110,8 @@ func TestFileThatChangesInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.sever()
-	w.restore()
 	b.do("shows", line{"selector": "#transfers .transfer[data-status=failed]", "text": "the file cannot be read; if it has changed"})
+	w.restore() // only now can the page cancel the job
 	b.awaitState("canceled")
 	b.close()
 	s.stop()

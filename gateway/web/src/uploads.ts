@@ -25,6 +25,8 @@ export interface UploadsOptions {
 // A browser opens six connections to a host. Requests must find one while files go out.
 const atATime = 3;
 const silentMs = 30_000;
+// Waits between the tries to cancel the job of a file that cannot be read any more.
+const terminateDelaysMs = [500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 const unwanted = 'nothing here takes files';
 const unreadable = 'the file cannot be read; if it has changed since it was chosen, choose it again';
 
@@ -255,7 +257,12 @@ class Sending implements Transfer {
   // What has arrived is a part of a file that is no more, so its job is canceled.
   private giveUpFile(): void {
     if (this.abandoned) return;
-    void this.upload?.abort(true).catch(() => undefined);
+    const { upload } = this;
+    const address = upload?.url;
+    void upload?.abort().catch(() => undefined);
+    // The file may have become unreadable together with the connection: then the job is canceled
+    // when that is back.
+    if (address) void Upload.terminate(address, { retryDelays: terminateDelaysMs }).catch(() => undefined);
     this.upload = undefined;
     this.forgetURL();
     this.fail(unreadable);
