@@ -8,7 +8,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
-// On a Cluster whose node is frozen the other nodes' shards are read on, by whoever read them, and
+// On a Cluster with a frozen node the same consumers continue to read the other nodes' shards, and
 // the node's own when it is back.
 func TestAFrozenNodeStopsItsOwnShardsAlone(t *testing.T) {
 	t.Parallel()

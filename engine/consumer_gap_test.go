@@ -34,7 +34,7 @@ func readTo(t testing.TB, e *engine.Rig, s *table, n int) {
 	c.stop(t)
 }
 
-// oneGap fails the test unless exactly one gap was told, for a reason, and returns it.
+// oneGap fails the test unless the consumer reported exactly one gap, for a reason, and returns it.
 func oneGap(t testing.TB, s *table, reason engine.GapReason) toldGap {
 	t.Helper()
 	s.mu.Lock()
@@ -45,7 +45,7 @@ func oneGap(t testing.TB, s *table, reason engine.GapReason) toldGap {
 	return s.gaps[0]
 }
 
-// What the cap drops is told, from the last record that was stored to the last that is gone.
+// The consumer reports what the cap drops, from the last record that was stored to the last that is gone.
 func TestTheCapIsAGap(t *testing.T) {
 	for name, c := range map[string]func(*engine.Options){
 		"entries": func(o *engine.Options) { o.OutboxEntries = 1000 },
@@ -156,7 +156,7 @@ func TestAFlushedRedisIsAGapAndNoMore(t *testing.T) {
 	}
 }
 
-// A Redis that comes back with an older state is told: what the reader was ahead of comes again, and
+// The consumer reports a Redis that comes back with an older state: what the reader was ahead of comes again, and
 // a reader that was behind hears that records may be lost.
 func TestAnOlderStateIsTold(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ type written struct {
 }
 
 // Readers are killed at random, Redis is flushed once and comes back with an older state once. No
-// record is missing but for the gaps that were told, none that Redis has is, and none is stored twice.
+// record is missing but for the gaps that the consumers reported, none that Redis has is, and none is stored twice.
 func TestKilledReadersLoseAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	w := &wreck{t: t, server: redistest.Server(t, redistest.WithAOF()), options: sharing(spacious), table: newTable()}
@@ -234,7 +234,7 @@ func (w *wreck) finish(producer *engine.Rig, topics []engine.Topic, facts map[in
 	t.Logf("%d records written, %d stored, %d came again, %d lost by Redis, %d batches fenced, %d of them late; gaps %v",
 		len(facts), len(s.rows), s.again, lost, s.refused, w.late.Load(), reasons)
 	if lost > excused {
-		t.Errorf("%d records are missing, and only %d of them are in a gap that was told", lost, excused)
+		t.Errorf("%d records are missing, and only %d of them are in a gap that a consumer reported", lost, excused)
 	}
 	if reasons[engine.GapForgotten] == 0 || reasons[engine.GapRewritten]+reasons[engine.GapRestarted] == 0 {
 		t.Errorf("told %v, want gaps for the flush and for the older state", reasons)

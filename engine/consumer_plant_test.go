@@ -12,7 +12,7 @@ import (
 
 // A mishap is a short history of one shard with everything that the outbox must outlast: a reader
 // that stores after another has taken its shard, an older state, a flush, and the cap. It returns what is
-// wrong with what the store has then, and with the gaps that were told.
+// wrong with what the store has then, and with the gaps that the consumers reported.
 func mishap(t *testing.T, server *redistest.Redis, e *engine.Rig, s *table) error {
 	must(t, e.DeclareGroup(soon(t), "archive"))
 	written := 0
@@ -83,7 +83,7 @@ func mishap(t *testing.T, server *redistest.Redis, e *engine.Rig, s *table) erro
 		reasons = append(reasons, g.Reason)
 	}
 	if got := fmt.Sprint(reasons); got != "[rewritten forgotten capped]" {
-		wrong = append(wrong, fmt.Errorf("the gaps were told as %s", got))
+		wrong = append(wrong, fmt.Errorf("the consumers reported the gaps %s", got))
 	}
 	if most, least := written, written-1500+1000; len(s.rows) > most || len(s.rows) < least {
 		wrong = append(wrong, fmt.Errorf("%d rows of %d records", len(s.rows), written))

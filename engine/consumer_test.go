@@ -248,7 +248,7 @@ func TestDroppingAGroupEndsItsConsumers(t *testing.T) {
 		note(t, e, "user:42")
 		s.has(t, 2)
 		if gaps := s.told(engine.GapForgotten); len(gaps) == 0 {
-			t.Errorf("no gap was told; %v", s.gaps)
+			t.Errorf("the consumer reported no gap; %v", s.gaps)
 		}
 	})
 }

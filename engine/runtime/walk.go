@@ -55,7 +55,7 @@ type WalkPage struct {
 
 // Next reports that the walker has looked at the pages of the last call, apart from those that it
 // put back, and returns the next ones: at most 250 jobs together, on a Cluster 250 each. Without a
-// page, wait is the time until there are some; 0 means that the rounds are over for now, or that
+// page, wait is the time until there are some; 0 means that the next round is not due yet, or that
 // other walkers have claimed the rest. Next is one call of the server, on a Cluster one a shard. A
 // round leaves out no job that lives throughout it. The error wraps ErrUnreachable or
 // ErrOutOfMemory. On a Cluster it may come from some nodes alone, beside the pages of the others.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"time"
 
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/workertest"
@@ -46,9 +45,8 @@ func ExampleResume() {
 func ExampleMiddleware() {
 	logging := func(next worker.HandlerFunc) worker.HandlerFunc {
 		return func(ctx context.Context, run *worker.Run) error {
-			began := time.Now()
 			err := next(ctx, run)
-			fmt.Printf("%s ended with %v, within an hour: %t\n", run.Type(), err, time.Since(began) < time.Hour)
+			fmt.Printf("attempt %d of %s ended with %v\n", run.Attempt(), run.Type(), err)
 			return err
 		}
 	}
@@ -56,5 +54,5 @@ func ExampleMiddleware() {
 		log.Fatal(err)
 	}
 	// Output:
-	// test ended with <nil>, within an hour: true
+	// attempt 1 of test ended with <nil>
 }
