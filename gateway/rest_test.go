@@ -126,6 +126,10 @@ func TestKeysLastAsLongAsAsked(t *testing.T) {
 				t.Errorf("%s, key_life %q: while it lives, the key makes %s, want %s", way, life, again, first)
 			}
 			s.control(t, engine.JobID(first), "cancel")
+			if way == "upload" && !frees {
+				wantProblem(t, announce(life), http.StatusGone, "upload_gone")
+				continue
+			}
 			if again, _ := made(life); (again != first) != frees {
 				t.Errorf("%s, key_life %q: canceled, the key makes %s, and made %s", way, life, again, first)
 			}

@@ -185,7 +185,8 @@ func (u *Server) create(w http.ResponseWriter, r *http.Request, p *auth.Principa
 }
 
 // again answers an announcement whose key has an upload already: what the answer to the
-// first one said. Bytes that come with it are not taken.
+// first one said, or errGone when its job has ended before all bytes were there. Bytes that
+// come with it are not taken.
 func (u *Server) again(w http.ResponseWriter, r *http.Request, p *auth.Principal, spec engine.Spec) (bool, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), u.opts.RequestTimeout)
 	defer cancel()
@@ -209,6 +210,15 @@ func (u *Server) again(w http.ResponseWriter, r *http.Request, p *auth.Principal
 	}
 	if up.place == settled && !there {
 		return false, errGone
+	}
+	if up.place == open && n < up.Size {
+		states, err := u.runtime.States(ctx, []engine.JobID{job})
+		if err != nil {
+			return false, err
+		}
+		if states[0].Ended() {
+			return false, errGone // the sweep removes its bytes
+		}
 	}
 	h := w.Header()
 	h.Set("Location", Path+string(job))
