@@ -47,7 +47,7 @@ func adoptTask(t *testing.T, e *engine.Rig, a runtime.Adoption) runtime.Attempt 
 	return standingOf(t, e, a)
 }
 
-func TestWhoeverAdoptsATaskGetsTheSameJob(t *testing.T) {
+func TestConcurrentAdoptionsOfATaskGetTheSameJob(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), nil)
 	a := waitingTask(t, e)
 	jobs := make([]engine.JobID, 20)
@@ -117,7 +117,7 @@ func tryOnce(t *testing.T, e *engine.Rig, a runtime.Adoption, end *runtime.Repor
 
 // An end stands against the same task that comes again, and not against another of its
 // name or an archived one that is run again.
-func TestWhichTasksAJobsEndIsToStandFor(t *testing.T) {
+func TestWhichTasksAJobsEndCovers(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), nil)
 	why := &engine.JobError{Code: "error", Message: "no luck"}
 	end := func(r runtime.Report) func(t *testing.T, a runtime.Adoption) runtime.Attempt {

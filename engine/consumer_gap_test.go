@@ -91,7 +91,7 @@ func outboxLess(a, b string) bool {
 }
 
 // A store that was restored from its backup hears what its group has acknowledged since.
-func TestARestoredStoreIsTold(t *testing.T) {
+func TestConsumerHearsOfARestoredStore(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, oneShard)
 		s := newTable()
@@ -158,7 +158,7 @@ func TestAFlushedRedisIsAGapAndNoMore(t *testing.T) {
 
 // The consumer reports a Redis that comes back with an older state: what the reader was ahead of comes again, and
 // a reader that was behind hears that records may be lost.
-func TestAnOlderStateIsTold(t *testing.T) {
+func TestConsumerHearsOfAnOlderState(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]bool{"the reader was ahead": true, "the reader was behind": false} {
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestAnOlderStateIsTold(t *testing.T) {
 }
 
 // A consumer whose Redis restarts while it waits hears of it, without a record.
-func TestARestartIsToldToAnIdleConsumer(t *testing.T) {
+func TestIdleConsumerHearsOfARestart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t, redistest.WithAOF())
 	e := open(t, server.URL(), oneShard)

@@ -11,7 +11,7 @@ import (
 )
 
 // A Redis whose user may not ask for INFO is taken, and its operator hears what is not checked.
-func TestPolicyThatCannotBeReadIsTold(t *testing.T) {
+func TestPolicyThatCannotBeReadIsLogged(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t, redistest.WithSettings("maxmemory-policy allkeys-lru", "user lim on >pw ~* &* +@all -@dangerous"))
 	allowed := redistest.Server(t, redistest.WithSettings("user lim on >pw ~* &* +@all -@dangerous +info"))

@@ -74,7 +74,7 @@ func (e *Engine) PinsKey(topic Topic, upload JobID) string { return e.g.Keys.Pin
 // JobKey names the key that holds a job.
 func (e *Engine) JobKey(id JobID) string { return e.g.Keys.Job(id) }
 
-// TicksKey is the hash in which the engine notes how far ticks were seen to.
+// TicksKey is the hash in which the engine notes the last tick of each schedule that a worker has handled.
 func (e *Engine) TicksKey() string { return e.g.Keys.Ticks() }
 
 // SchedulesKey is the hash of the schedules.

@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// soak tells whether the full counts are wanted (task soak).
+// soak reports whether the full counts are wanted (task soak).
 var soak = os.Getenv("TIDEMARK_SOAK") == "1"
 
 // scale gives a count of the test run, or of soak.

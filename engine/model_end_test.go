@@ -196,7 +196,7 @@ func (w *modelWorld) expiry(s *modelShard, name string, ttl time.Duration) {
 	}
 }
 
-// lives tells whether a topic has a job that has not ended, and whether its list may
+// lives reports whether a topic has a job that has not ended, and whether its list may
 // still have one that did not end, since it was deleted.
 func (t *modelTopic) lives(s *modelShard) (live, lingers bool) {
 	for id := range t.index {

@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
-// stands tells whether a reader that holds a topic's records up to a cursor holds
+// stands reports whether a reader that holds a topic's records up to a cursor holds
 // the beginning of the present history, and up to which of its records.
 func (w *modelWorld) stands(t *modelTopic, c engine.Cursor) (pos int, stands bool) {
 	if c == engine.Beginning {

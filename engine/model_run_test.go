@@ -100,7 +100,7 @@ func settings(t testing.TB, values map[string]string) {
 	}
 }
 
-// given tells whether a flag of rapid was given on the command line.
+// given reports whether a flag of rapid was given on the command line.
 func given(name string) bool {
 	found := false
 	flag.Visit(func(f *flag.Flag) { found = found || f.Name == "rapid."+name })

@@ -175,7 +175,7 @@ func (w *modelWorld) anyRun() *modelRun {
 	return among[len(among)-1-w.pick("run", min(len(among), 10))]
 }
 
-// current tells whether a run is the one that its job is waiting for to report.
+// current reports whether a run is the one that its job is waiting for to report.
 func (w *modelWorld) current(r *modelRun) bool {
 	j := w.of(r.job).find(r.job)
 	return j != nil && j.active() && j.fence.Attempt == r.fence.Attempt && j.fence.Token == r.fence.Token

@@ -162,7 +162,7 @@ func (s *modelShard) held(op string) (engine.JobID, bool) {
 	return id, true
 }
 
-// frees tells whether a job's end has freed its key.
+// frees reports whether a job's end has freed its key.
 func (j *modelJob) frees() bool {
 	switch j.spec.KeyLife {
 	case engine.KeyWhileLive:

@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
-func TestUnreplicatedCommitStands(t *testing.T) {
+func TestUnreplicatedCommitIsKept(t *testing.T) {
 	t.Parallel()
 	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) {
 		o.WaitReplicas, o.WaitTimeout = 1, 20*time.Millisecond

@@ -14,7 +14,7 @@ import (
 
 // Of a large fan-out that has ended a snapshot holds the newest children, and beside them
 // what else has ended. Lists have those behind all others.
-func TestChildrenCrowdNobodyOut(t *testing.T) {
+func TestChildrenDoNotCrowdOthersOutOfASnapshot(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)
 		ctx := soon(t)

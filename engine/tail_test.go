@@ -18,7 +18,7 @@ import (
 
 // What a stalled tail misses is given from the topic's stream, or, where that was
 // trimmed too, declared and stood in for by a snapshot.
-func TestStalledTailIsCaughtUpOrTold(t *testing.T) {
+func TestStalledTailCatchesUpOrDeclaresAGap(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t)
 	proxy := redistest.NewProxy(t, server.Addr())
@@ -83,7 +83,7 @@ func TestStalledTailIsCaughtUpOrTold(t *testing.T) {
 
 // A Redis that comes back without the last that it acknowledged: runs find out by
 // their GapError and go on, readers are told and come to hold the truth.
-func TestRestartWithoutTheLastSecondIsTold(t *testing.T) {
+func TestRestartWithoutTheLastSecondIsDeclared(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t, redistest.WithAOF())
 	options := sharing(spacious)

@@ -88,7 +88,7 @@ func (s *shelf) tick(c engine.Cursor) {
 	}
 }
 
-func TestAReaderIsToldTheTruthAboutItsCursor(t *testing.T) {
+func TestVerdictOnACursor(t *testing.T) {
 	at := func(i int) func(*shelf) engine.Cursor { return func(s *shelf) engine.Cursor { return s.ids[i] } }
 	beginning := func(*shelf) engine.Cursor { return engine.Beginning }
 	cases := []struct {

@@ -27,7 +27,7 @@ import (
 const asynqPath = "/admin/asynq"
 
 // An asynqUI is asynq's own web UI. It knows nothing of users, of other sites' pages
-// or of a content security policy: those are seen to here.
+// or of a content security policy: this type adds all three.
 type asynqUI struct {
 	ui    http.Handler
 	index []byte // its only HTML page, which shows every address of its own

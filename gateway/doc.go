@@ -12,6 +12,6 @@
 // session and what carries it, internal/access knows who uses what, internal/problem words
 // refusals. A transport of another kind is a room beside ws and a line in routes.go.
 //
-// The package itself is the routes and what stands in front of them, the page, asynq's UI,
+// The package itself is the routes and what comes before them, the page, asynq's UI,
 // the probes, and the drain.
 package gateway

@@ -50,7 +50,7 @@ func (a *audience) change(do func()) {
 	a.bell.Broadcast()
 }
 
-// await waits until something holds, and tells whether that was before ctx ended.
+// await waits until something holds, and reports whether that was before ctx ended.
 func (a *audience) await(ctx context.Context, holds func() bool) bool {
 	defer context.AfterFunc(ctx, func() { a.change(func() {}) })()
 	a.mu.Lock()

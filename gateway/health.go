@@ -10,7 +10,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
-// healthz says that the process answers. It asks nobody else: a gateway whose Redis is
+// healthz says that the process answers. It asks no other server: a gateway whose Redis is
 // away must not be restarted for it.
 func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 	plain(w, http.StatusOK, "ok")

@@ -59,7 +59,7 @@ func (c *raw) send(body []byte, lines ...string) {
 	}
 }
 
-// answer reads the next answer. closes tells whether it says that the connection does.
+// answer reads the next answer. closes reports whether it says that the connection does.
 func (c *raw) answer() (a answer, closes bool) {
 	c.t.Helper()
 	resp, err := http.ReadResponse(c.in, nil)

@@ -68,7 +68,7 @@ type Options struct {
 
 	// StallTimeout is how long a socket may take nothing, and an upload bring nothing,
 	// before it is ended, 10 ms to 10 minutes; a socket may have a sixteenth more. Its
-	// client resumes by its cursor, or where the upload stands. Defaults to 30 seconds.
+	// client resumes by its cursor, or at the upload's offset. Defaults to 30 seconds.
 	StallTimeout time.Duration
 
 	// AuthTimeout is how long a WebSocket that came without credentials may take to
@@ -137,7 +137,7 @@ type Options struct {
 	// one of the gateway's own.
 	Registry *prometheus.Registry
 
-	// Logger hears of what no client can be told, at most 16 KiB of text a line. Defaults to
+	// Logger gets what no client can be shown, at most 16 KiB of text a line. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
 }
@@ -198,7 +198,7 @@ func (o Options) Validate() error {
 		site = option.Invalid("Site", nil, "%v", site)
 	}
 	if _, dev := o.Auth.(auth.Dev); dev && o.Site.Public {
-		site = errors.Join(site, option.Invalid("Site", nil, "auth.Dev asks nobody for credentials: want a site that is not public, or another authenticator"))
+		site = errors.Join(site, option.Invalid("Site", nil, "auth.Dev asks for no credentials: want a site that is not public, or another authenticator"))
 	}
 	_, page := engine.ParseTopic(string(o.PageTopic))
 	if page != nil {

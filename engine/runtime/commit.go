@@ -47,7 +47,7 @@ type Started struct {
 	// Crashes counts lost workers since the last checkpoint.
 	Crashes  int
 	Deadline time.Time // zero: none
-	// Depth is how many parents stand above the job.
+	// Depth is how many parents the job has above it.
 	Depth int
 }
 

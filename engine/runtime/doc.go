@@ -22,8 +22,8 @@
 //
 // [Runtime.Receive] makes a job whose input is still to arrive. The job is Receiving under attempt
 // 0. Its receiver reports with a fence, as a run does; a receiver that takes another's place asks
-// [Runtime.Receiver] for the fence. [Runtime.Received] queues the job, whoever calls it and how
-// often. What arrived counts as the checkpoint of attempt 1, so no attempt begins before it. A job
+// [Runtime.Receiver] for the fence. [Runtime.Received] queues the job; any process may call it,
+// any number of times. What arrived counts as the checkpoint of attempt 1, so no attempt begins before it. A job
 // that is canceled meanwhile ends at once.
 //
 // # Dispatch

@@ -27,8 +27,8 @@ type operation struct {
 }
 
 // result is what became of an operation: the job that it is about, and the n of
-// its record. standing is nil, or ErrUnreplicated: what the operation began goes on all
-// the same, and whoever was promised it is told in the end.
+// its record. standing is nil, or ErrUnreplicated: what the operation began goes on
+// all the same, and its caller gets the error at the end.
 type result struct {
 	job       wire.JobID
 	rev       string

@@ -50,7 +50,7 @@ func (rt *Runtime) Close() { rt.cascades.close() }
 // it, with its own monotonic clock for the time since. It makes no call to Redis.
 func (rt *Runtime) Now() time.Time { return rt.g.Now() }
 
-// Past tells whether a time has passed by Redis's clock; false while that has just jumped.
+// Past reports whether a time has passed by Redis's clock; false while that has just jumped.
 func (rt *Runtime) Past(t time.Time) bool { return rt.g.Past(t) }
 
 // Retention is how long an ended job can be looked up.

@@ -32,7 +32,7 @@ var (
 	ErrLimit = errors.New("a limit is reached")
 	// ErrAhead: the ticks of a schedule were handled up to a time in the future, since Redis's
 	// clock was ahead. Workers correct that.
-	ErrAhead = errors.New("ticks were seen to up to a time that is still to come, by Redis's clock")
+	ErrAhead = errors.New("a worker has handled ticks up to a time that is still to come, by Redis's clock")
 	// ErrRewritten: the topic's history is not the one that the snapshot began with, as after a
 	// failover that lost writes. The reader must begin the snapshot again.
 	ErrRewritten = errors.New("the topic's history is another one than when the snapshot began")

@@ -5,11 +5,11 @@
 // WebSocket sent, into a [Principal]. A principal holds grants: on which topics it may
 // read, enqueue and control. The gateway asks [Principal.May] and nothing else, so a mode
 // that takes its grants from a token, a cookie or a directory is a new Mode and changes
-// nothing there. Credentials that are rejected and ones that cannot be checked are told
-// apart by errors.
+// nothing there. Errors tell credentials that are rejected from ones
+// that cannot be checked.
 //
 // Who the request is from says nothing about who wrote it: a page of any site can
 // make a browser send one with the user's credentials, or none where none are
-// needed. So a [Site] stands in front of every Authenticator, and checks where a
+// needed. So the gateway asks a [Site] before every Authenticator. It checks where a
 // request was addressed to and which page sent it.
 package auth

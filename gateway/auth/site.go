@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 )
 
-// Why a request is refused before anybody asks who it is from.
+// Why a Site refuses a request, before an Authenticator asks who sends it.
 var (
 	// ErrHost: it is addressed to a name that is not the gateway's, as after DNS
 	// rebinding.

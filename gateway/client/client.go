@@ -87,7 +87,7 @@ func New(o Options) (*Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	return &Client{opts: o, base: base, http: &http.Client{
 		Transport: transport,
-		// A gateway redirects nobody, and whoever does must not get the token.
+		// A gateway sends no redirects; a server that does must not get the token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

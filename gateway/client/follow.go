@@ -44,7 +44,7 @@ var (
 	errEnded = errors.New("ended")
 )
 
-// A follower is one iteration. Everything happens in the goroutine of whoever iterates.
+// A follower is one iteration. Everything happens in the goroutine of the caller that iterates.
 type follower struct {
 	client *Client
 	query  wire.FollowQuery
@@ -52,7 +52,7 @@ type follower struct {
 
 	cursor wire.Cursor   // "" until a snapshot has been given
 	sid    int           // of the present subscription
-	again  bool          // the subscription stands in for one that did not fit the cursor
+	again  bool          // the subscription replaces one that did not fit the cursor
 	away   bool          // the outage has been told
 	delay  time.Duration // of which a random part is waited next; 0: BackoffMin
 

@@ -183,7 +183,7 @@ func TestRefusalsAreTheEnginesErrors(t *testing.T) {
 	}
 }
 
-func TestWhatAnswersIsToldApart(t *testing.T) {
+func TestAnswersOfAGatewayAndOfOthers(t *testing.T) {
 	problem := func(status int, code string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")

@@ -35,7 +35,7 @@ func Artifact(job wire.JobID, name string) string { return Artifacts + "/" + str
 // ArtifactID is what clients call the artifact.
 func ArtifactID(job wire.JobID, name string) string { return string(job) + "." + name }
 
-// artifactName is what may stand behind a job's ID: no path, and no hidden file.
+// artifactName is what may follow a job's ID: no path, and no hidden file.
 var artifactName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
 const jobIDBytes = 28
@@ -70,8 +70,8 @@ func Check(key string) error {
 }
 
 // Readable refuses blobs that a job of the topic may not read, and keys that Check
-// refuses. Every processor asks it about each key that it takes from a payload: whoever may
-// enqueue a job chooses its payload. Uploads belong to the topic that their key names. The
+// refuses. Every processor asks it about each key that it takes from a payload, since
+// the client that enqueues a job chooses its payload. Uploads belong to the topic that their key names. The
 // key of an artifact does not tell its topic, so no job reads any. Its error is for good
 // and does not quote the key.
 //

@@ -56,7 +56,7 @@ ended first. Children are left out unless --children or --parent is given: their
 func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, left, asJSON bool) error {
 	var jobs []engine.Job
 	more, parents := false, false
-	for q := (engine.JobsQuery{Filter: f, Limit: min(limit, 499) + 1}); !more; { // one more tells whether there are more
+	for q := (engine.JobsQuery{Filter: f, Limit: min(limit, 499) + 1}); !more; { // one more reports whether there are more
 		page, err := s.store.Jobs(cmd.Context(), s.config.Topic, q)
 		if err != nil {
 			return err

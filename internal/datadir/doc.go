@@ -28,7 +28,7 @@
 //	                                                    └ no: others use it
 //
 // A leaver that shuts down and an arriver exclude each other by users.lock, so
-// nobody adopts a server that is about to be shut down; server.lock keeps a
+// no arriver adopts a server that is about to be shut down; server.lock keeps a
 // second one from starting, also beside one that is still writing. Of two
 // leavers, at most one finds the lock free, and the later one does. A server
 // whose users were all killed goes on alone, and the next arriver adopts it:

@@ -15,7 +15,7 @@ import (
 // embedded is a Redis in this process's memory.
 //
 // Its TIME and the IDs that it gives follow the real clock, but TTLs pass only
-// when it is told so, hence the goroutine. (Its own ClockTTL would do that too,
+// when a caller advances them, hence the goroutine. (Its own ClockTTL would do that too,
 // at the price of a walk over all keys before every command.)
 type embedded struct {
 	mini *miniredis.Miniredis
@@ -71,7 +71,7 @@ func (e *embedded) close(context.Context) error {
 	return nil
 }
 
-// hasData tells whether a server has kept data under dir: Redis 7 writes a
+// hasData reports whether a server has kept data under dir: Redis 7 writes a
 // folder, 6.2 a file.
 func hasData(dir string) bool {
 	for _, name := range []string{"appendonlydir", "appendonly.aof"} {

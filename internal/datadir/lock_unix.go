@@ -22,8 +22,8 @@ const (
 	exclusive lockMode = syscall.LOCK_EX
 )
 
-// tryLock takes the lock on path if nobody's stands in the way; nil without an
-// error when somebody's does.
+// tryLock takes the lock on path if no other lock excludes it; nil without an
+// error when one does.
 func tryLock(path string, mode lockMode) (*lock, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -152,7 +152,7 @@ func TestUnusableFolderIsNamedWithTheRemedy(t *testing.T) {
 	}
 }
 
-func TestFolderErrorsAreToldApart(t *testing.T) {
+func TestFolderErrors(t *testing.T) {
 	for err, want := range map[error]error{
 		syscall.ENOSPC: ErrFull, syscall.EDQUOT: ErrFull, syscall.EFBIG: ErrFull,
 		syscall.EACCES: ErrNotWritable, syscall.EPERM: ErrNotWritable, syscall.EROFS: ErrNotWritable,

@@ -78,7 +78,7 @@ func (s *server) arrive(ctx context.Context) (err error) {
 			// behind alone. ctx may be what ended it.
 			tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.StartTimeout)
 			defer cancel()
-			// One that does not listen yet cannot be told to end.
+			// One that does not listen yet takes no SHUTDOWN.
 			_, _ = redisproc.Await(tidy, "unix", s.addr, s.opts.StartTimeout, s.alive)
 			err = errors.Join(err, s.leave(tidy))
 		case err != nil:
@@ -158,7 +158,7 @@ func (s *server) startError(err error) error {
 	return fmt.Errorf("starting the data folder's Redis in %s: %w", s.shown, err)
 }
 
-// alive tells whether a server holds its lock. The question takes the lock for a
+// alive reports whether a server holds its lock. The question takes the lock for a
 // moment: another process that asks just then sees a server, finds that it does
 // not answer, and asks again.
 func (s *server) alive() bool {
@@ -178,7 +178,7 @@ func (s *server) lastPID() string {
 	return strings.TrimSpace(string(pid))
 }
 
-// leave gives the server up, and shuts it down when nobody else uses it.
+// leave gives the server up, and shuts it down when no other process uses it.
 func (s *server) leave(ctx context.Context) error {
 	s.users.release()
 	last, err := tryLock(s.path("users.lock"), exclusive)
@@ -188,7 +188,7 @@ func (s *server) leave(ctx context.Context) error {
 	if last == nil {
 		return nil
 	}
-	defer last.release() // from here on nobody arrives until it is over
+	defer last.release() // from here on no process arrives until it is over
 	if !s.alive() {
 		return nil
 	}
@@ -197,7 +197,7 @@ func (s *server) leave(ctx context.Context) error {
 	}
 	gone, err := takeLock(ctx, s.path("server.lock"), exclusive)
 	if err != nil {
-		return fmt.Errorf("the data folder's Redis in %s was told to end and has not yet: %w", s.shown, err)
+		return fmt.Errorf("the data folder's Redis in %s has not yet ended after SHUTDOWN: %w", s.shown, err)
 	}
 	gone.release()
 	return nil

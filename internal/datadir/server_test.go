@@ -394,7 +394,7 @@ func freeze(t *testing.T, dir string) (resume func()) {
 
 // The shutdown is held up half-way: until it is over nobody may become a user,
 // and who wanted to meanwhile gets a server that stays.
-func TestNobodyArrivesDuringAShutdown(t *testing.T) {
+func TestNoProcessArrivesDuringAShutdown(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Open(testContext(t), Options{Dir: dir})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"gocloud.dev/gcerrors"
 )
 
-// uploads is where taken files stand in the blob store.
+// uploads is the folder of taken files in the blob store.
 const uploads = "uploads"
 
 // Errors of [Take] to branch on, beside fs.ErrNotExist, fs.ErrPermission and
@@ -131,7 +131,7 @@ func kindOf(m fs.FileMode) string {
 	return "device"
 }
 
-// holds tells whether the store has the blob. A blob of the right name and the
+// holds reports whether the store has the blob. A blob of the right name and the
 // wrong size was damaged from outside, and is written anew.
 func holds(ctx context.Context, bucket *blob.Bucket, b Blob) (bool, error) {
 	attrs, err := bucket.Attributes(ctx, b.Key)

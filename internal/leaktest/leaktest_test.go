@@ -44,7 +44,7 @@ func try(t *testing.T, name string, patience time.Duration, test func(s *subject
 // planted is a goroutine that is left until the channel is closed.
 func planted(end <-chan struct{}) { <-end }
 
-func TestALeakIsSeenAndItsStackIsTold(t *testing.T) {
+func TestALeakIsReportedWithItsStack(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
 	defer close(end)
@@ -78,7 +78,7 @@ func TestWhatEndsInTimeIsNoLeak(t *testing.T) {
 	}
 }
 
-func TestALeakIsNobodyElses(t *testing.T) {
+func TestALeakIsReportedByItsTestAlone(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
 	defer close(end)

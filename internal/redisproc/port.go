@@ -16,7 +16,7 @@ const busOffset = 10_000
 // Ports are picked below the range that Linux (32768 up) and macOS (49152 up)
 // give to outgoing connections, the bus's port included. Else some client's
 // connection could hold the port of a server that is down, which then cannot
-// restart, and a client that dials a port where nobody listens may be
+// restart, and a client that dials a port on which no server listens may be
 // connected to itself.
 const (
 	firstPort = 12_000
@@ -52,7 +52,7 @@ func free(ctx context.Context, port int) error {
 	return l.Close()
 }
 
-// portTaken tells whether a server ended because somebody else had its port.
+// portTaken reports whether a server ended because another process had its port.
 func portTaken(err error) bool {
 	var exit *ExitError
 	return errors.As(err, &exit) && strings.Contains(exit.Log, "Address already in use")

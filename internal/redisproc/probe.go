@@ -26,7 +26,7 @@ func probe(ctx context.Context, network, addr string) (pid int, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 
-	// Inline commands, one after the other: both answers stand for this moment.
+	// Inline commands, one after the other: both answers are of this moment.
 	if _, err := io.WriteString(conn, "PING\r\nINFO server\r\n"); err != nil {
 		return 0, err
 	}

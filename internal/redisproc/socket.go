@@ -20,7 +20,7 @@ const maxSocketPath = 100
 // That is the plain absolute path as long as it has at most 100 bytes. A longer
 // one cannot be dialled at all; then it leads through a symbolic link to dir in
 // <temporary folder>/tidemark-<uid>, a folder that only this user can enter. The
-// link's name is derived from dir, so there is one per folder, whoever asks.
+// link's name is derived from dir, so every process finds the same one.
 // The server needs no such link: it listens by a relative name.
 func SocketPath(dir, name string) (string, error) {
 	real, err := filepath.Abs(dir)

@@ -350,7 +350,7 @@ func (p *Proxy) Accepted() int {
 	return p.accepted
 }
 
-// AwaitAccepted waits until there have been n connections, and tells whether
+// AwaitAccepted waits until there have been n connections, and reports whether
 // that was before ctx ended. To wait for a client's return after a cut, wait for
 // one more than [Proxy.Accepted] gave before it.
 func (p *Proxy) AwaitAccepted(ctx context.Context, n int) bool {
@@ -359,7 +359,7 @@ func (p *Proxy) AwaitAccepted(ctx context.Context, n int) bool {
 	return p.waitLocked(ctx, func() bool { return p.accepted >= n })
 }
 
-// AwaitOpen waits until exactly n connections are open, and tells whether that
+// AwaitOpen waits until exactly n connections are open, and reports whether that
 // was before ctx ended.
 func (p *Proxy) AwaitOpen(ctx context.Context, n int) bool {
 	p.mu.Lock()

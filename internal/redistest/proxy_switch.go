@@ -31,7 +31,7 @@ func (p *Proxy) rewritten(chunk []byte, dir int) []byte {
 	return bytes.ReplaceAll(chunk, []byte(rewrite[0]), []byte(rewrite[1]))
 }
 
-// AwaitLeft waits until no connection to a target is open, and tells whether that was
+// AwaitLeft waits until no connection to a target is open, and reports whether that was
 // before ctx ended.
 func (p *Proxy) AwaitLeft(ctx context.Context, target string) bool {
 	p.mu.Lock()

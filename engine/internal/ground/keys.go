@@ -69,7 +69,7 @@ func (k Keys) Backlog(s wire.Schedule) string { return k.of(s.Topic) + "w:" + Sc
 // Times names the hash of when schedules tick.
 func (k Keys) Times() string { return k.namespace + ":{schedules}:times" }
 
-// Ticks names the hash of how far the ticks of schedules were seen to.
+// Ticks names the hash of the last tick of each schedule that a worker has handled.
 func (k Keys) Ticks() string { return k.namespace + ":{schedules}:ticks" }
 
 // Log names the shard's log.

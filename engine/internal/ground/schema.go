@@ -52,7 +52,7 @@ func (g *Ground) checkEviction(ctx context.Context) error {
 		}
 		if redis.IsPermissionError(err) {
 			denied.Do(func() {
-				g.Opts.Logger.Warn("Redis does not let its user ask for INFO: its maxmemory-policy must be noeviction and cannot be checked, and another Redis behind the same address cannot be told from this one",
+				g.Opts.Logger.Warn("Redis does not let its user ask for INFO: its maxmemory-policy must be noeviction and cannot be checked, and another Redis behind the same address looks like this one",
 					"missing right", "+info", "command", "ACL SETUSER <user> +info", "error", err)
 			})
 		}

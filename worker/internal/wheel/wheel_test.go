@@ -61,7 +61,7 @@ func inPulse(t *testing.T, test func(t *testing.T, p *Wheel, d *diary)) {
 	})
 }
 
-func TestPulseTicksOnceForAnAdd(t *testing.T) {
+func TestWheelTicksOnceForAnAdd(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		p.Add(&member{name: "a", diary: d}, p.Now())
 		pass(10 * testTick)
@@ -69,7 +69,7 @@ func TestPulseTicksOnceForAnAdd(t *testing.T) {
 	})
 }
 
-func TestPulseLetsWhoeverIsLateTickInTheNextSlot(t *testing.T) {
+func TestLateMembersTickInTheNextSlot(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		pass(time.Hour + 3*time.Millisecond) // idle: a lap of the wheel and many more
 		p.Add(&member{name: "a", diary: d}, 0)
@@ -78,7 +78,7 @@ func TestPulseLetsWhoeverIsLateTickInTheNextSlot(t *testing.T) {
 	})
 }
 
-func TestPulseKeepsTheOrderOfSlotsAndOfAdds(t *testing.T) {
+func TestWheelKeepsTheOrderOfSlotsAndOfAdds(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		pass(testTick)
 		add := func(name string, last int64) { p.Add(&member{name: name, diary: d}, last) }
@@ -93,7 +93,7 @@ func TestPulseKeepsTheOrderOfSlotsAndOfAdds(t *testing.T) {
 	})
 }
 
-func TestPulseTakesAnAddWhileItSubmits(t *testing.T) {
+func TestWheelTakesAnAddWhileItSubmits(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		a, b := &member{name: "a", diary: d}, &member{name: "b", diary: d}
 		left := 2
@@ -111,7 +111,7 @@ func TestPulseTakesAnAddWhileItSubmits(t *testing.T) {
 
 // What comes while a slot is being submitted, for longer than the wheel is, waits for
 // the end of that, and loses no slot to what is added then.
-func TestPulseThatIsHeldUpLosesNobody(t *testing.T) {
+func TestWheelThatIsHeldUpLosesNoMember(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		slow := &member{name: "slow", diary: d}
 		slow.again = func() { <-time.After(3 * testTick) }
@@ -125,7 +125,7 @@ func TestPulseThatIsHeldUpLosesNobody(t *testing.T) {
 	})
 }
 
-func TestPulseTicksManyTogether(t *testing.T) {
+func TestWheelTicksManyTogether(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		const members, rounds = 1000, 20
 		ticks := make([]int, members)
@@ -154,7 +154,7 @@ func TestPulseTicksManyTogether(t *testing.T) {
 	})
 }
 
-func TestPulseThatIsStoppedForgetsWhoWaits(t *testing.T) {
+func TestWheelThatIsStoppedForgetsWhoWaits(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		p.Add(&member{name: "a", diary: d}, p.Now())
 		pass(testTick - time.Millisecond)
@@ -166,7 +166,7 @@ func TestPulseThatIsStoppedForgetsWhoWaits(t *testing.T) {
 	})
 }
 
-func TestPulseStopsWhenItsSubmitHasReturned(t *testing.T) {
+func TestWheelStopsWhenItsSubmitHasReturned(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		a := &member{name: "a", diary: d}
 		a.again = func() {
@@ -183,7 +183,7 @@ func TestPulseStopsWhenItsSubmitHasReturned(t *testing.T) {
 	})
 }
 
-func TestPulseSetsNoTimerWhileNobodyWaits(t *testing.T) {
+func TestWheelSetsNoTimerWhileNoMemberWaits(t *testing.T) {
 	inPulse(t, func(t *testing.T, p *Wheel, d *diary) {
 		p.Add(&member{name: "a", diary: d}, 0)
 		pass(2 * testTick)
@@ -195,7 +195,7 @@ func TestPulseSetsNoTimerWhileNobodyWaits(t *testing.T) {
 	})
 }
 
-func TestPulseSlots(t *testing.T) {
+func TestWheelSlots(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct{ interval, grain, apart time.Duration }{
 		{200 * ms, 20 * ms, 200 * ms},

@@ -4,11 +4,11 @@
 -- is short, so nothing has moved when it does.
 --
 -- KEYS are two of each shard that the reports are of, see common.lua (one shard on Redis
--- Cluster, any number elsewhere); for each shard there stands, first in ARGV, how many
--- arguments its reports take. Then the reports follow, shard by shard:
+-- Cluster, any number elsewhere); ARGV begins with how many arguments the reports of
+-- each shard take. Then the reports follow, shard by shard:
 --   type, job, fence, seq, percent, progress, count, then count names and values.
 -- A report with a fence, "<attempt>.<token>", comes from a run, and seq is its
--- number within the attempt. One without is an operation; the fence that stands in
+-- number within the attempt. One without is an operation; the fence in
 -- one that makes a receiving job is its receiver's from then on. progress is a JSON
 -- fragment; "" keeps what is there. Names that begin with @ are for this script:
 --   @op       the operation's key; it is applied once. One that made a job points to
@@ -28,7 +28,7 @@
 --
 -- Answers: "+<id>" committed, "=<id>" was committed before, "-<reason> <detail>"
 -- refused, "!<error>" could not be appended. An operation on a job has "<job> <n>"
--- in place of the ID. Behind a tab stand the jobs that somebody must see to now. A
+-- in place of the ID. After a tab come the jobs whose children the caller must attend to now. A
 -- started attempt is answered with a list: the fields that the run needs, then that
 -- string.
 --

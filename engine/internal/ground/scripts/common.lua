@@ -20,7 +20,7 @@ end
 -- very many, come behind all others. 2^53.
 local CHILD = 9007199254740992
 
--- flagged tells whether a job's flags hold a letter.
+-- flagged reports whether a job's flags hold a letter.
 local function flagged(flags, letter)
   return string.find(flags, letter, 1, true) ~= nil
 end

@@ -1,5 +1,5 @@
 -- family is what a job's children are to it. They live in its shard, so that what a
--- child has come to is added up in the commit that says so. Of a parent stand: kx, the
+-- child has come to is added up in the commit that says so. A parent has these fields: kx, the
 -- name of its last fan-out; kn, how many children that has, and kw, their weights' sum,
 -- both fixed before the first of them was made; ka and kb, the tenths between which
 -- they move the bar; kd, what they have done, in tenths by weight; ke and kf, how many
@@ -61,13 +61,13 @@ local function plan(j, text)
   return nil
 end
 
--- together tells whether all children of a job's fan-out have ended.
+-- together reports whether all children of a job's fan-out have ended.
 local function together(j)
   local k = family(j)
   return k.ended >= k.count
 end
 
--- Jobs that somebody must see to once this is committed: a parent that is queued, since
+-- Jobs whose children the caller must attend to once this is committed: a parent that is queued, since
 -- its children have ended, and one that has ended or is being canceled while they have
 -- not.
 local tend
@@ -89,7 +89,7 @@ local function mark(key, name, value)
 end
 
 -- order keeps that a parent's children are to follow it, "p<n>" into a pause and "r<n>" out of
--- it, until a cascade has seen to all of them.
+-- it, until a cascade has reached all of them.
 local function order(j, pause, n)
   mark(j.key, "ko", (pause and "p" or "r") .. n)
 end
@@ -144,7 +144,7 @@ local function roll(child, before, answer)
   end
 end
 
--- orphaned tells whether a child's parent has ended, or is about to be canceled.
+-- orphaned reports whether a child's parent has ended, or is about to be canceled.
 local function orphaned(j)
   local parent = load(j.parent)
   return not parent.state or not live(parent.state) or parent.canceling

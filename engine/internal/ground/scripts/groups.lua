@@ -1,14 +1,14 @@
--- groups is what the scripts about a shard's outbox share; it stands in front of each.
+-- groups is what the scripts about a shard's outbox share; the engine puts it in front of each.
 --
--- The declared groups stand in the head hash, where commit reads them: records are
--- written to the outbox only while there is one. Beside them the head has what is no
+-- The declared groups are in the head hash, where commit reads them: it writes
+-- records to the outbox only while there is one. Beside them the head has what is no
 -- longer in the outbox, each as the ID of its last record: "born", before which the outbox
 -- did not exist, "lost", which the cap dropped, and "cut", which was trimmed because every
 -- group had acknowledged it. The outbox holds every record after the highest of them.
 
 local head_key, out = prefix .. "head", prefix .. "out"
 
--- earlier tells whether an ID comes before another one.
+-- earlier reports whether an ID comes before another one.
 local function earlier(a, b)
   local ms, k = parts(a)
   local other, m = parts(b)
@@ -40,7 +40,7 @@ local function bounds()
   return { born = h[1], lost = h[2], base = base }
 end
 
--- declared lists the declared groups but one, and tells whether that one is among them.
+-- declared lists the declared groups but one, and reports whether that one is among them.
 local function declared(group)
   local rest, found = {}, false
   for name in string.gmatch(redis.call("HGET", head_key, "groups") or "", "[^,]+") do
@@ -90,7 +90,7 @@ local function trim()
   return redis.call("XTRIM", out, "MINID", lowest)
 end
 
--- holds tells whether a group's lease is a reader's.
+-- holds reports whether a group's lease is a reader's.
 local function holds(group, owner, fence)
   local l = redis.call("HMGET", prefix .. "lease:" .. group, "o", "f")
   return l[1] == owner and l[2] == fence

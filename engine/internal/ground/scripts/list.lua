@@ -45,7 +45,7 @@ for i = 18, #ARGV, 2 do
   end
 end
 
--- matches tells whether a filter wants a job.
+-- matches reports whether a filter wants a job.
 local function matches(key)
   if names[1] then
     local f = call("HMGET", key, unpack(names))
@@ -58,7 +58,7 @@ local function matches(key)
   return true
 end
 
--- within tells whether a job was created in a filter's time. That is the last of its view's
+-- within reports whether a job was created in a filter's time. That is the last of its view's
 -- constants, so no label is taken for it. Such times differ in digits alone, which < orders
 -- in any locale of Redis's.
 local function within(view)
@@ -69,7 +69,7 @@ local function within(view)
   return created and (earliest == "" or created >= earliest) and (latest == "" or created < latest)
 end
 
--- full tells whether the page takes no further entry.
+-- full reports whether the page takes no further entry.
 local function full()
   return #answer - 3 >= jobs or looked >= entries
 end

@@ -1,7 +1,7 @@
--- schedule keeps the schedules and, for each, how far its ticks were seen to.
+-- schedule keeps the schedules and, for each, how far workers have handled its ticks.
 --
 -- KEYS: the hash of schedules, JSON by "<topic>|<name>", and by the same field the hash of
--- ticks: the ms of the last tick that was seen to, or, negative, the ms from which on ticks
+-- ticks: the ms of the last tick that a worker has handled, or, negative, the ms from which on ticks
 -- count while there was none; and the hash of when they tick, "<zone> <cron>", so that who
 -- looks at all of them does not read their payloads. ARGV[1] says what to do; every answer
 -- begins with the present ms.

@@ -1,4 +1,4 @@
--- state is the ground that commit stands on: the time, the life of a job, what the
+-- state is what commit is built on: the time, the life of a job, what the
 -- reports of a shard touch, and the records that they append.
 
 local call = redis.call
@@ -213,7 +213,7 @@ local function pointer(queue, task)
   return prefix .. "a:" .. #queue .. ":" .. queue .. ":" .. task
 end
 
--- frees tells whether a job's end has freed the key that it was made with.
+-- frees reports whether a job's end has freed the key that it was made with.
 local function frees(j)
   if live(j.state) then
     return false

@@ -1,4 +1,4 @@
--- write is the second half of commit: it stands behind commit.lua, which decides, and
+-- write is the second half of commit: it comes after commit.lua, which decides, and
 -- appends and moves what was decided.
 
 -- Topics whose stream took no record, and why; whether anything was written yet.
@@ -6,9 +6,9 @@ local failed, wrote = {}, false
 
 -- bound keeps a stream of the shard within a number of bytes without reading it. The head
 -- has marks of it, "<ms>-<k>:<bytes>,", at every sixteenth of the bound: a record, and the
--- bytes of all records ever appended up to that one. fresh are new marks. What stands
--- before the newest mark that still leaves the stream almost full is dropped, and counted, and
--- the last of it is told.
+-- bytes of all records ever appended up to that one. fresh are new marks. bound
+-- drops what is before the newest mark that still leaves the stream almost full. It returns
+-- how many records those are, and the last of them.
 local function bound(stream, marks, fresh, bytes, most)
   if fresh == "" then
     return 0
