@@ -121,7 +121,7 @@ func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pendin
 			p, over, err = a.begin(ctx, try, again, p)
 			return err
 		})
-		if err == nil || !stale(err) || errors.Is(err, errElsewhere) {
+		if err == nil || !runtime.Stale(err) || errors.Is(err, errElsewhere) {
 			break
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 )
 
 // Bounds of one look for tasks that wait: how many, and how many of them at a time.
@@ -46,7 +47,7 @@ func (a *Adopter) find(ctx context.Context) {
 			a.opts.Logger.Warn("some of asynq's waiting tasks are not yet visible; the next look tries again", "error", err)
 		}
 		d := a.opts.ReconcileInterval
-		if !sleep(ctx, d-d/10+rand.N(d/10+1)) {
+		if !backoff.Sleep(ctx, d-d/10+rand.N(d/10+1)) {
 			return
 		}
 	}

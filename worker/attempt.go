@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 	"github.com/tidemark-dev/tidemark/worker/internal/gate"
 	"github.com/tidemark-dev/tidemark/worker/internal/intake"
 )
@@ -54,7 +55,7 @@ func (w *Worker) process(base, taking context.Context, slots intake.Slots, from 
 		<-slots
 		var wait time.Duration
 		switch {
-		case stale(err):
+		case runtime.Stale(err):
 			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
 		case taking.Err() == nil:
 			// Its topic may take no records: the attempt waits in the other queue.
@@ -109,7 +110,7 @@ func (w *Worker) seat(ctx context.Context, p runtime.TaskPayload) (*gate.Seat, b
 		return w.gate.Enter(ctx)
 	}
 	// Nothing is held up for the second task of an attempt that has begun.
-	if a, err := w.runtime.Current(ctx, p.Job); err == nil && (!a.Waiting || a.Attempt != p.Attempt) || stale(err) {
+	if a, err := w.runtime.Current(ctx, p.Job); err == nil && (!a.Waiting || a.Attempt != p.Attempt) || runtime.Stale(err) {
 		return nil, false
 	}
 	s, ok := w.gate.Alone(ctx)
@@ -168,7 +169,7 @@ func (w *Worker) release(base context.Context, from, jobType string, p runtime.T
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
 		return w.lost(base, from, jobType, p)
-	case err != nil && !stale(err):
+	case err != nil && !runtime.Stale(err):
 		w.opts.Logger.Warn("cannot put a task back; a reconciler does so later", "job", p.Job, "error", err)
 		return archive("the worker stopped before it could start the attempt or put it back")
 	case err == nil && !moved:
@@ -334,7 +335,7 @@ func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 	case r.started.Retries+1 >= r.started.MaxAttempts:
 		return failed(engine.CodeError)
 	}
-	wait := backoff(r.started.Retries, c.opts.BackoffMin, c.opts.BackoffMax)
+	wait := backoff.Wait(r.started.Retries, c.opts.BackoffMin, c.opts.BackoffMax)
 	if after := (*retryAfterError)(nil); errors.As(err, &after) {
 		wait = after.after
 	}
@@ -378,7 +379,7 @@ func (w *Worker) next(ctx context.Context, job engine.JobID, queue string) {
 		}
 		return w.runtime.Dispatch(ctx, a, queue)
 	})
-	if err != nil && !stale(err) {
+	if err != nil && !runtime.Stale(err) {
 		w.opts.Logger.Warn("cannot hand the next attempt to asynq; a reconciler does so later", "job", job, "error", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 )
 
 // dequeues watches tasks that asynq has handed out, for those that start nothing: the
@@ -21,7 +22,7 @@ type dequeues struct {
 // watchDequeues looks four times a lease.
 func (w *Worker) watchDequeues(ctx context.Context) {
 	d := &dequeues{w: w}
-	for sleep(ctx, w.opts.Lease/4) {
+	for backoff.Sleep(ctx, w.opts.Lease/4) {
 		if err := d.look(ctx, time.Now()); err != nil {
 			d.seen = nil
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 )
 
 // FanOut makes children, which are jobs of their own in the same topic, and returns what
@@ -189,4 +190,9 @@ func (r *Run) spawn(ctx context.Context, name string, children []engine.Child, m
 	}
 	fence := runtime.Fence{Attempt: r.Attempt(), Token: r.out.fence.Token}
 	return r.persist(ctx, func() error { return r.jobs.Spawn(ctx, r.job, fence, r.started.Depth, name, missing) })
+}
+
+// persist calls do again until Redis is there and has memory; see backoff.Persist.
+func (r *Run) persist(ctx context.Context, do func() error) error {
+	return backoff.Persist(ctx, r.out.logger, do)
 }

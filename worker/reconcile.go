@@ -154,7 +154,7 @@ func (r *reconciler) watch(ctx context.Context, attempts []runtime.Attempt) erro
 // looked at all the same.
 func (r *reconciler) passing(job engine.JobID, err error) error {
 	switch {
-	case err == nil, stale(err):
+	case err == nil, runtime.Stale(err):
 		return nil
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrClosed):
 		return err

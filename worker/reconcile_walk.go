@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 )
 
 // Bounds of one pass. What is left comes with the next one.
@@ -50,24 +51,12 @@ func (c *supervisor) reconcile(ctx context.Context) {
 		if next = next.Add(d - d/10 + rand.N(d/10+1)); next.Before(time.Now()) {
 			next = time.Now() // the last pass took longer
 		}
-		if !sleep(ctx, time.Until(next)) {
+		if !backoff.Sleep(ctx, time.Until(next)) {
 			return
 		}
 		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
 			c.opts.Logger.Debug("a pass of the reconciler was cut short", "error", err)
 		}
-	}
-}
-
-// sleep waits, and reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 
@@ -90,7 +79,7 @@ func (r *reconciler) pass(ctx context.Context) error {
 		func() error { return look(slices.Sorted(maps.Keys(r.suspects)), false) },
 		func() error { return r.walkOn(ctx, until, func() bool { return len(gone) < reconcileGone }, look) },
 		func() error {
-			if len(gone) == 0 || !sleep(ctx, settling) {
+			if len(gone) == 0 || !backoff.Sleep(ctx, settling) {
 				return nil
 			}
 			return look(gone, true)
@@ -175,7 +164,7 @@ func (r *reconciler) walkOn(ctx context.Context, until time.Time, may func() boo
 		} else {
 			rest = max(rest, wait) << waits // others walk as fast as Redis is to bear
 		}
-		if time.Now().Add(rest).After(until) || !sleep(ctx, rest) {
+		if time.Now().Add(rest).After(until) || !backoff.Sleep(ctx, rest) {
 			return problem
 		}
 	}
@@ -210,7 +199,7 @@ func (r *reconciler) lookAt(ctx context.Context, jobs []engine.JobID, again bool
 				delete(r.suspects, job)
 			}
 		}
-		if jobs = jobs[n:]; r.ends(err) || (len(jobs) > 0 && !sleep(ctx, rested(began))) {
+		if jobs = jobs[n:]; r.ends(err) || (len(jobs) > 0 && !backoff.Sleep(ctx, rested(began))) {
 			break
 		}
 	}

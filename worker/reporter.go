@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
@@ -233,7 +234,7 @@ func (r *reporter) again(err error) {
 	case r.failures%8 == 0:
 		r.logger.Error("the run's reports are not accepted; trying again until they are", "error", err)
 	}
-	wait := backoff(r.failures, resendMin, resendMax)
+	wait := backoff.Resend(r.failures)
 	r.failures++
 	if r.resend == nil {
 		r.resend = time.AfterFunc(wait, r.relaunch)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 	"github.com/tidemark-dev/tidemark/worker/internal/silence"
 )
 
@@ -18,7 +19,7 @@ import (
 func (c *supervisor) sweep(ctx context.Context) {
 	h := silence.New(c.opts.Lease, c.opts.HeartbeatInterval)
 	limit := rate.NewLimiter(rate.Limit(c.opts.RescuesPerSecond), max(1, int(c.opts.RescuesPerSecond)))
-	for sleep(ctx, h.Wait(c.opts.SweepInterval)) {
+	for backoff.Sleep(ctx, h.Wait(c.opts.SweepInterval)) {
 		began := time.Now()
 		beats, err := c.readBeats(ctx, h.Since(began))
 		if err != nil {
@@ -111,7 +112,7 @@ func (c *supervisor) rescue(ctx context.Context, job engine.JobID, beat string, 
 	}
 	next, err := e.Stall(ctx, job, beat)
 	switch {
-	case stale(err):
+	case runtime.Stale(err):
 		return nil // it lives, or another worker was first
 	case err != nil:
 		log.Warn("a silent worker's job could not be claimed; the next sweep tries again", "error", err)

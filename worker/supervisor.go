@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"context"
 	"sync"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 	"github.com/tidemark-dev/tidemark/worker/internal/gate"
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
@@ -38,6 +40,11 @@ func (c *supervisor) register(r *Run) {
 	if late {
 		r.end(ErrDraining)
 	}
+}
+
+// persist calls do again until Redis is there and has memory; see backoff.Persist.
+func (c *supervisor) persist(ctx context.Context, do func() error) error {
+	return backoff.Persist(ctx, c.opts.Logger, do)
 }
 
 func (c *supervisor) forget(r *Run) {

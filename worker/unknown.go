@@ -59,7 +59,7 @@ func (w *Worker) park(base context.Context, from, jobType string, p runtime.Task
 		moved = err == nil && tasks[0].Typed == runtime.TaskWaits
 		return err
 	})
-	if err != nil && !stale(err) || errors.Is(err, engine.ErrNotFound) || !moved {
+	if err != nil && !runtime.Stale(err) || errors.Is(err, engine.ErrNotFound) || !moved {
 		// The task that the type queue has may be about to be dropped.
 		return w.release(base, from, jobType, p, w.opts.ReconcileInterval)
 	}

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker/internal/intake"
 	"github.com/tidemark-dev/tidemark/worker/internal/schedules"
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
@@ -195,11 +193,4 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-w.drained: // someone else stops it
 	}
 	return w.Stop(context.WithoutCancel(ctx))
-}
-
-// stale reports whether err says that there is nothing to do here: the job has
-// moved on.
-func stale(err error) bool {
-	return errors.Is(err, runtime.ErrSuperseded) || errors.Is(err, engine.ErrEnded) ||
-		errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrState)
 }

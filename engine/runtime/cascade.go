@@ -227,7 +227,7 @@ func (rt *Runtime) FollowParent(ctx context.Context, what string, children []Att
 		for i, answer := range answers {
 			r, err := readResult(ground.Text(answer))
 			switch {
-			case errors.Is(err, wire.ErrEnded), errors.Is(err, wire.ErrNotFound), errors.Is(err, wire.ErrState), errors.Is(err, ErrSuperseded):
+			case Stale(err):
 				continue // it is over, or is being canceled, or something newer was asked
 			case err != nil:
 				return tend, stale, err

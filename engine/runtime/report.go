@@ -23,6 +23,13 @@ const (
 // is final, and the run must stop.
 var ErrSuperseded = errors.New("the attempt is superseded")
 
+// Stale reports whether err says that the job has moved on since the caller read it: another
+// attempt is the current one, the job has ended or is in another state, or Redis has no record of it.
+func Stale(err error) bool {
+	return errors.Is(err, ErrSuperseded) || errors.Is(err, wire.ErrEnded) ||
+		errors.Is(err, wire.ErrNotFound) || errors.Is(err, wire.ErrState)
+}
+
 // A GapError refuses a report that skips sequence numbers. Redis has lost commits that it
 // acknowledged, in a failover or a restart. The run continues from Have + 1, with what it shows now.
 type GapError struct{ Have uint64 }
