@@ -24,7 +24,7 @@ func TestReferencePageIsCurrent(t *testing.T) {
 	}
 }
 
-// What stands in a part's Options and in no line of the table could not be set.
+// A field of a part's Options that no line of the table names could not be set.
 func TestEveryOptionIsASetting(t *testing.T) {
 	keys := map[string]bool{}
 	for _, s := range loaded(t, "", nil).Settings() {

@@ -115,7 +115,7 @@ func tryOnce(t *testing.T, e *engine.Rig, a runtime.Adoption, end *runtime.Repor
 	return standingOf(t, e, a)
 }
 
-// An end stands against the same task that comes again, and not against another of its
+// A job's end covers the same task when it comes again, and not another task of its
 // name or an archived one that is run again.
 func TestWhichTasksAJobsEndCovers(t *testing.T) {
 	e := open(t, redistest.Server(t).URL(), nil)
@@ -213,7 +213,7 @@ func TestAdoptedJobsAreNeverHandedToAsynq(t *testing.T) {
 		t.Errorf("Pause says %v", err)
 	}
 	if stand, err := e.Tasks(soon(t), []runtime.Attempt{at}); err != nil || stand[0] != (runtime.Tasks{Own: runtime.TaskWaits, Queue: true}) {
-		t.Errorf("it stands so: %+v, %v", stand, err)
+		t.Errorf("its tasks are %+v, %v", stand, err)
 	}
 	if err := e.Cancel(soon(t), at.Job); err != nil {
 		t.Fatal(err)

@@ -362,7 +362,7 @@ func testFollow(t *testing.T, ctx context.Context, open opener) {
 }
 
 // A failover under load, measured: what Redis had acknowledged and does not hold
-// afterwards is the loss window. Whatever is lost, runs and readers are told, and
+// afterwards is the loss window. Runs and readers hear of all that is lost, and
 // come to hold what is. The primary is killed with its replica in step, or with a
 // replica that a partition had cut off shortly before.
 func TestSentinelFailoverUnderLoad(t *testing.T) {

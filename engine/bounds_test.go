@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// A topic takes as many live jobs as it may have and not one more, whoever brings them; what
+// A topic takes as many live jobs as it may have and not one more, from any producer; what
 // was accepted elsewhere is not refused.
 func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 	const most = 100
@@ -87,7 +87,7 @@ func TestATopicHasABoundOfLiveJobs(t *testing.T) {
 	})
 }
 
-// asynq keeps every queue's name for ever, so there are only so many that nobody serves.
+// asynq keeps every queue's name for ever, so there are only so many that no worker serves.
 func TestQueueNamesHaveABound(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		const most = 3
@@ -147,7 +147,7 @@ func newDeskIn(t testing.TB, e *engine.Rig, queue string) *desk {
 }
 
 // A schedule whose jobs are left waiting skips its ticks and says so, until fewer wait. Whoever
-// sees to the same ticks as well does not take the jobs that the first has made for a backlog.
+// handles the same ticks as well does not take the jobs that the first has made for a backlog.
 func TestAScheduleSkipsTicksWhileItsJobsWait(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e, ctx := with(t, url, engine.Options{ScheduleJobs: 5}), minutes(t)

@@ -272,7 +272,7 @@ func TestAShownViewIsReplacedWhole(t *testing.T) {
 	})
 }
 
-// However a job ends, and whoever ends it: there is no total to wait for, and no time left.
+// However a job ends: there is no total to wait for, and no time left.
 func TestAnEndedJobHasNothingLeftToEstimate(t *testing.T) {
 	guess := &runtime.Shown{
 		Indeterminate: true, Progress: engine.Progress{Done: 10}, Message: `,"eta_seconds":7`, ETA: 5 * time.Second,

@@ -130,7 +130,7 @@ func testOutbox(t *testing.T, ctx context.Context, e *engine.Rig) {
 	}
 }
 
-// testVerdict: a reader is told whether the stream goes on from its cursor.
+// testVerdict: the verdict says whether the stream goes on from the reader's cursor.
 func testVerdict(t *testing.T, ctx context.Context, open opener) {
 	e := open(t, sharing(func(o *engine.Options) { o.TopicEntries = 10 }))
 	for _, topic := range topicsOf("verdict")[:20] {

@@ -224,7 +224,7 @@ func TestIdleConsumerHearsOfARestart(t *testing.T) {
 	s.sound(t)
 }
 
-// While Redis has no memory for anybody's lease the reader reads on, and so makes room.
+// While Redis has no memory for a lease the reader reads on, and so makes room.
 func TestAFullRedisIsReadOn(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t)

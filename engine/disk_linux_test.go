@@ -23,7 +23,7 @@ func (d *disk) limit(sizeBytes uint64) {
 	must(d.t, unix.Prlimit(d.server.PID(), unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: sizeBytes, Max: math.MaxUint64}, nil))
 }
 
-// A server inherits that it ignores SIGXFSZ, and so is told of the limit by an error.
+// A server inherits that it ignores SIGXFSZ, and so gets an error at the limit.
 func init() { ossignal.Ignore(syscall.SIGXFSZ) }
 
 // With appendfsync everysec Redis goes on without its append-only file, and refuses
@@ -57,7 +57,7 @@ func TestDiskThatIsFullStopsWritesUntilThereIsSpace(t *testing.T) {
 
 	d.free()
 	d.goesOn()
-	// What stands on the disk is what was acknowledged.
+	// The disk has what Redis acknowledged.
 	d.server.Kill()
 	d.server.Restart()
 	v, err := d.e.Job(d.ctx, d.hand.r.Job)

@@ -69,7 +69,7 @@ func (d *disk) refusedWrites(says string) {
 }
 
 // standsAt wants the job to be as its last accepted report left it; the disk keeps
-// nobody from reading.
+// no reader from reading.
 func (d *disk) standsAt(tenths int) {
 	d.t.Helper()
 	v, err := d.e.Job(d.ctx, d.hand.r.Job)

@@ -24,7 +24,7 @@ func NewRig(e *Engine) *Rig { return &Rig{e, parts{e.rt, e.st}} }
 
 // Rewrite replaces texts, each with the one behind it, in the scripts that the engine runs
 // from now on, and tells how often the last of them occurred. It is for tests that plant a
-// mistake; no call may be under way. Reports that nobody waits for may: they go out with the
+// mistake; no call may be under way. Reports without a waiting caller may: they go out with the
 // scripts as they were.
 func (e *Engine) Rewrite(fromTo ...string) (n int) {
 	texts := ground.ScriptTexts()

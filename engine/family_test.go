@@ -74,7 +74,7 @@ func (m *member) end(to engine.State) {
 	m.orphan()
 }
 
-// orphan cancels the children of whoever has just ended, m or above it.
+// orphan cancels the children of the job that has just ended, m or above it.
 func (m *member) orphan() {
 	for p := m; p != nil; p = p.parent {
 		if p.state.Ended() && !p.over {
@@ -159,7 +159,7 @@ type household struct {
 	all []*member
 }
 
-// report sends what a member's run has to say, and sees to what the answer names.
+// report sends what a member's run has to say, and follows up what the answer names.
 func (h *household) report(m *member, r runtime.Report) error {
 	ack := m.desk.write(r)
 	for _, job := range ack.FollowUps {

@@ -321,7 +321,7 @@ func TestFollowEndsAsItSays(t *testing.T) {
 	}
 }
 
-// Close ends whoever follows, at once, wherever it is.
+// Close ends every Follow at once, wherever it is.
 func TestCloseEndsFollowers(t *testing.T) {
 	for name, c := range map[string]struct {
 		until  engine.UpdateKind

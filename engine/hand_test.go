@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// A hand writes one job, as a worker would, and enters what it is told into the
+// A hand writes one job, as a worker would, and enters the answers into the
 // ledger. While Redis is away it sends the same reports again.
 type hand struct {
 	e      *engine.Rig

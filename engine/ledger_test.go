@@ -34,7 +34,7 @@ type fact struct {
 	alone bool      // it came with ErrUnreplicated
 }
 
-// A ledger holds what the producer was told, to hold readers against.
+// A ledger holds the answers that the producer got, to compare readers with.
 type ledger struct {
 	signal
 	facts []fact
@@ -114,14 +114,14 @@ func (s *signal) await(ctx context.Context, holds func() bool) error {
 	return nil
 }
 
-// A declared gap is a snapshot that stood in for records.
+// A declared gap is a snapshot that replaced records.
 type declared struct {
 	reason   engine.Verdict
 	from, to engine.Cursor
 	revs     map[engine.JobID]uint64
 }
 
-// A reader is what somebody who follows a topic holds, and the first thing that it
+// A reader is what a client that follows a topic holds, and the first thing that it
 // was given against the promises.
 type reader struct {
 	signal
@@ -282,7 +282,7 @@ func (r *reader) reach(ctx context.Context, head engine.Cursor) error {
 }
 
 // holds reports the first promise that was not kept: records in order, and every
-// fact given, or declared lost and stood in for by its job's later view. A fact for
+// fact given, or declared lost and replaced by its job's later view. A fact for
 // which excused says so may be missing.
 func (r *reader) holds(facts []fact, excused func(fact) bool) error {
 	r.mu.Lock()
@@ -321,7 +321,7 @@ func (r *reader) has(f fact) bool {
 	return r.given[f.id]
 }
 
-// stoodIn reports whether a snapshot that declared a loss stands in for the fact.
+// stoodIn reports whether a snapshot that declared a loss replaces the fact.
 func (r *reader) stoodIn(f fact) bool {
 	for _, g := range r.gaps {
 		if g.reason == engine.Fresh {

@@ -158,7 +158,7 @@ func (w *modelWorld) expiry(s *modelShard, name string, ttl time.Duration) {
 		least, most = 23*time.Hour, 24*time.Hour
 		switch {
 		case strings.HasPrefix(rest, "~"):
-			least, most = 9*time.Minute, 10*time.Minute // a key that nobody named
+			least, most = 9*time.Minute, 10*time.Minute // a key that no caller named
 		case !strings.HasPrefix(rest, "notify:"):
 			j := s.find(s.ops[rest])
 			switch {

@@ -25,7 +25,7 @@ func (w *modelWorld) stands(t *modelTopic, c engine.Cursor) (pos int, stands boo
 }
 
 // cursor draws a cursor: of this topic's present and past, of another topic, from
-// the future, or one that nobody ever got.
+// the future, or one that no reader ever got.
 func (w *modelWorld) cursor(topic engine.Topic) engine.Cursor {
 	of := topic
 	kind := w.pick("cursor", 12)
@@ -80,7 +80,7 @@ func (w *modelWorld) replay(topic engine.Topic, c engine.Cursor) {
 	case page.Verdict == engine.Trimmed:
 		w.counts.trimmed++
 	case page.Verdict == engine.Rewritten && stands:
-		w.t.Fatalf("%s: the reader at %s is told %s, and its records stand", topic, c, page.Verdict)
+		w.t.Fatalf("%s: the reader at %s gets the verdict %s, and its records are part of the history", topic, c, page.Verdict)
 	case page.Verdict == engine.Rewritten:
 		w.counts.rewritten++
 		c = "" // its numbers are from another history

@@ -64,7 +64,7 @@ func (w *modelWorld) receivedStep() {
 	w.settle()
 }
 
-// receiver holds what a receiver's successor is told against the model.
+// receiver holds the answer that a receiver's successor gets against the model.
 func (w *modelWorld) receiver(id engine.JobID) {
 	w.t.Helper()
 	got, err := w.e.Receiver(w.ctx, id)

@@ -207,7 +207,7 @@ func (w *modelWorld) draw(run *modelRun) []runtime.Report {
 		stale.fence.Token = "another"
 		return w.reports(&stale, 1)
 	default:
-		// What a worker does when it is told of a gap: go on from what is known.
+		// What a worker does when Redis answers with a gap: go on from what is known.
 		if kind < 12 && w.current(run) {
 			run.fence.Seq = w.of(run.job).find(run.job).fence.Seq
 		}

@@ -14,7 +14,7 @@ import (
 
 // The model is what the engine promises, written down a second time, in memory and
 // without looking at the scripts: the life of a job, its fence, what a record
-// shows, the order of a topic, and what a reader may be told. The model test
+// shows, the order of a topic, and which verdicts a reader may get. The model test
 // (model_run_test.go) holds the engine against it.
 
 // A modelRecord is a record that was committed, in the history that it belongs to.
@@ -42,7 +42,7 @@ type modelJob struct {
 	// fence is of the attempt that started last, and of its last report.
 	fence runtime.Fence
 	// answered are the records of the fence's reports; those from batch on are of
-	// its last batch, which a repetition is told.
+	// its last batch, with which Redis answers a repetition.
 	answered  map[uint64]*modelRecord
 	batch     uint64
 	tenths    int
@@ -117,7 +117,7 @@ func (t *modelTopic) append(r *modelRecord) *modelRecord {
 	return r
 }
 
-// A modelShard is everything that stands and falls together.
+// A modelShard is everything that Redis keeps or loses together.
 type modelShard struct {
 	topics map[engine.Topic]*modelTopic
 	jobs   map[engine.JobID]*modelJob

@@ -100,7 +100,7 @@ func (s *seam) hold(e engine.Entry) error {
 }
 
 // idle is the promise of a live reader: when the tail has brought all there is,
-// nothing is missing, and nobody would come to look for it.
+// nothing is missing, and no reader would come to look for it.
 func (s *seam) idle() error {
 	if s.p.Live() && s.page == nil && s.tailed == len(s.stream) && s.p.Cursor() != s.head() {
 		return fmt.Errorf("the reader is live at %s, the tail has nothing more to bring, and the head is %s", s.p.Cursor(), s.head())

@@ -86,7 +86,7 @@ func TestReceivedHandsOverOnce(t *testing.T) {
 	a, err := one.Current(ctx, id)
 	must(t, err)
 	if !a.Waiting || a.Attempt != 1 || a.Queue != "bulk" {
-		t.Errorf("the job stands at %+v", a)
+		t.Errorf("the job's attempt is %+v", a)
 	}
 	if err := one.CancelReception(ctx, id); !errors.Is(err, runtime.ErrSuperseded) {
 		t.Errorf("cancel the reception of a queued job: %v", err)

@@ -29,7 +29,7 @@ func TestUnreplicatedCommitIsKept(t *testing.T) {
 	if !errors.Is(err, engine.ErrUnreplicated) || len(acks) != 1 || acks[0].Err != nil || acks[0].Started == nil {
 		t.Fatalf("start: %+v, %v; want its answer and ErrUnreplicated", acks, err)
 	}
-	// A tick waits for nobody.
+	// A tick waits for no replica.
 	r.Type, r.Fence.Seq = engine.JobProgress, 2
 	if acks, err = e.Commit(ctx, r); err != nil || acks[0].Err != nil {
 		t.Fatalf("tick: %+v, %v", acks, err)
@@ -41,7 +41,7 @@ func TestUnreplicatedCommitIsKept(t *testing.T) {
 		t.Errorf("cancel: %v, want ErrUnreplicated", err)
 	}
 	if page, err := e.Replay(ctx, "user:42", engine.Beginning); err != nil || len(page.Entries) != 5 {
-		t.Errorf("%d records stand, %v; want 5", len(page.Entries), err)
+		t.Errorf("%d records are kept, %v; want 5", len(page.Entries), err)
 	}
 }
 

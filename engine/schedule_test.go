@@ -23,7 +23,7 @@ func nightly(topic engine.Topic) engine.Schedule {
 	}
 }
 
-// rewind sets how far the ticks of a schedule were seen to.
+// rewind sets the last tick of a schedule that a worker has handled.
 func rewind(t testing.TB, e *engine.Rig, s engine.Schedule, to time.Time) {
 	t.Helper()
 	must(t, e.Redis().HSet(t.Context(), e.TicksKey(), string(s.Topic)+"|"+s.Name, to.UnixMilli()).Err())
@@ -124,7 +124,7 @@ func testSchedules(t *testing.T, ctx context.Context, e *engine.Rig) {
 	rewind(t, e, s, due)
 	at := scheduled(t, e, s)
 	if !at.LastAt.Equal(due) || !at.NextAt.Equal(due.Add(time.Hour)) {
-		t.Errorf("rewound to %s, it stands at %s and %s", due, at.LastAt, at.NextAt)
+		t.Errorf("rewound to %s, its last and next ticks are %s and %s", due, at.LastAt, at.NextAt)
 	}
 	fired, err := e.Fire(ctx, at, time.Minute)
 	must(t, err)
@@ -140,7 +140,7 @@ func testSchedules(t *testing.T, ctx context.Context, e *engine.Rig) {
 		t.Errorf("the job is %s", v.JSON)
 	}
 	if after := scheduled(t, e, s); !after.LastAt.Equal(j.ID.Time()) {
-		t.Errorf("after the job of %s it stands at %s", j.ID.Time(), after.LastAt)
+		t.Errorf("after the job of %s its last tick is %s", j.ID.Time(), after.LastAt)
 	}
 	if fired, err = e.Fire(ctx, at, time.Minute); err != nil || len(fired.Jobs)+fired.Passed != 0 {
 		t.Errorf("fired again, with an old view of it: %+v, %v", fired, err)
@@ -226,7 +226,7 @@ func TestATickMakesOneJob(t *testing.T) {
 	}
 }
 
-// Ticks before a schedule was first seen are nobody's, stored or configured.
+// Ticks before a worker first saw a schedule make no jobs, stored or configured.
 func TestAScheduleTicksFromItsFirstSight(t *testing.T) {
 	t.Parallel()
 	e := open(t, redistest.Server(t).URL(), nil)
@@ -344,7 +344,7 @@ func TestATopicHasSoManySchedules(t *testing.T) {
 	}
 }
 
-// Every worker looks at all schedules every few seconds, and whoever may read a topic lists
+// Every worker looks at all schedules every few seconds, and every reader of a topic lists
 // its: neither is to read what all the others carry, which may be 160 MB.
 func TestLookingAtSchedulesReadsNoPayloads(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ import (
 )
 
 // What a stalled tail misses is given from the topic's stream, or, where that was
-// trimmed too, declared and stood in for by a snapshot.
+// trimmed too, declared and replaced by a snapshot.
 func TestStalledTailCatchesUpOrDeclaresAGap(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t)
@@ -82,7 +82,7 @@ func TestStalledTailCatchesUpOrDeclaresAGap(t *testing.T) {
 }
 
 // A Redis that comes back without the last that it acknowledged: runs find out by
-// their GapError and go on, readers are told and come to hold the truth.
+// their GapError and go on, readers hear of the loss and come to hold the truth.
 func TestRestartWithoutTheLastSecondIsDeclared(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t, redistest.WithAOF())
@@ -142,7 +142,7 @@ func TestRestartWithoutTheLastSecondIsDeclared(t *testing.T) {
 	t.Logf("%d of %d acknowledged records lost; %d gaps, %d rescues, %d readers told", len(lost), l.ledger.len(), gaps, rescues, rewritten)
 }
 
-// recovered counts what runs and readers were told of lost history.
+// recovered counts what runs and readers heard of lost history.
 func (l *load) recovered() (gaps, rescues, rewritten int) {
 	for _, h := range l.hands {
 		gaps, rescues = gaps+h.gaps, rescues+h.rescues

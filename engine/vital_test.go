@@ -22,7 +22,7 @@ func stuff(t *testing.T, plant bool, each func(ctx context.Context, e *engine.Ri
 	t.Helper()
 	proxy := redistest.NewProxy(t, redistest.Server(t).Addr())
 	e := open(t, "", func(o *engine.Options) {
-		// As many connections as there are lanes: whoever wants another one waits.
+		// As many connections as there are lanes: a call that wants another one waits.
 		o.Redis = &redis.UniversalOptions{
 			Addrs: []string{proxy.Addr()}, PoolSize: 2, PipelinePoolSize: -1,
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute, PoolTimeout: time.Minute,

@@ -17,7 +17,7 @@ import (
 )
 
 // A directory is a mode beside dev: tokens are looked up where they may not be found, and
-// where nobody may answer.
+// where no server may answer.
 type directory struct {
 	mu     sync.Mutex
 	people map[string]*auth.Principal // by token
@@ -95,7 +95,7 @@ func (d *directory) openedFor(t *testing.T) auth.Authenticator {
 	return a
 }
 
-// Credentials that are rejected are told from ones that cannot be checked, over HTTP and by
+// The answers to rejected credentials and to ones that cannot be checked differ, over HTTP and by
 // close codes, and the same ones are good again once they can be.
 func TestAuthenticatorThatFails(t *testing.T) {
 	d := &directory{people: map[string]*auth.Principal{"alice's": {Subject: "alice", Grants: []auth.Grant{{Topics: "*", Rights: auth.Read}}}}}
@@ -247,7 +247,7 @@ func TestAuthenticatorIsItsOpeners(t *testing.T) {
 	}
 }
 
-// Dev mode asks nobody for credentials, so a gateway that serves other machines does not take it.
+// Dev mode asks for no credentials, so a gateway that serves other machines does not take it.
 func TestDevModeIsNotPublic(t *testing.T) {
 	_, err := gateway.New(gateway.Options{Engine: real(t), Site: auth.Site{Public: true}})
 	if !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), "Site") {

@@ -19,7 +19,7 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
 
-// somebody is everybody but mallory, who is rejected.
+// somebody accepts every user but mallory.
 type somebody struct{ everybody }
 
 func (s somebody) Authenticate(r *http.Request) (*auth.Principal, error) {

@@ -15,7 +15,7 @@ type listener struct {
 	loses bool // Redis may lose what it has acknowledged
 	// inside reports whether the handler of an attempt has not returned.
 	inside func(job engine.JobID, attempt int) bool
-	ends   map[engine.JobID]uint64 // the rev of each end, in the history that stands
+	ends   map[engine.JobID]uint64 // the rev of each end, in the history that is valid
 	ended  map[engine.JobID]bool   // in any history, unless it was heard to live in a later one
 }
 

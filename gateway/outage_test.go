@@ -53,7 +53,7 @@ func TestRedisAwayAndBack(t *testing.T) {
 	c.untilCursor("b", head)
 }
 
-// Who was told of an outage is told of its end, also when nothing happened meanwhile.
+// A client that hears of an outage hears of its end, also when nothing happened meanwhile.
 func TestOutageWithoutRecordsEndsInLive(t *testing.T) {
 	r := redistest.Server(t)
 	proxy := redistest.NewProxy(t, r.Addr())

@@ -204,7 +204,7 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 }
 
 // A body that does not come holds no connection, not even of a request that is refused
-// before anybody looks at it.
+// before a client looks at it.
 func TestBodiesThatDoNotCome(t *testing.T) {
 	s := serve(t, real(t), func(o *gateway.Options) { o.RequestTimeout = 100 * time.Millisecond })
 	for name, c := range map[string]struct {
@@ -251,7 +251,7 @@ func TestSubprotocolIsRequired(t *testing.T) {
 	}
 }
 
-// tokens authenticate whoever bears one.
+// tokens authenticate every client that bears one.
 type tokens map[string]*auth.Principal
 
 func (tk tokens) Authenticate(r *http.Request) (*auth.Principal, error) {

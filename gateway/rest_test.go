@@ -432,7 +432,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	}
 }
 
-// What there is no room for is told apart from what is wrong with the request.
+// A refusal for want of room differs from one of a wrong request.
 func TestLimitsOverHTTP(t *testing.T) {
 	e := real(t)
 	s := serve(t, e, nil)

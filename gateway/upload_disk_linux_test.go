@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process that ignores SIGXFSZ is told of the limit by an error.
+// A process that ignores SIGXFSZ gets an error at the limit.
 func init() { signal.Ignore(syscall.SIGXFSZ) }
 
 // A full disk that needs no mount: files of this process may grow no further. What has
@@ -35,7 +35,7 @@ func TestFullDisk(t *testing.T) {
 	a.is(t, "patch", http.StatusInsufficientStorage, "disk_full")
 	n := s.offset(t, job)
 	if n != 300_000 {
-		t.Errorf("the upload stands at %d", n)
+		t.Errorf("the offset is %d", n)
 	}
 	if a := s.patch(t, job, n, file[n:]); a.status != http.StatusNoContent {
 		t.Errorf("patch when there is room: %+v", a)

@@ -125,7 +125,7 @@ func TestSweepQueuesWhatIsComplete(t *testing.T) {
 			t.Errorf("history %+v", all)
 		}
 		if a, b := two.offset(t, job), three.offset(t, job); a != len(file) || b != len(file) {
-			t.Errorf("the upload stands at %d and %d", a, b)
+			t.Errorf("the offsets are %d and %d", a, b)
 		}
 	}
 	tasks, err := e.Redis().LLen(soon(t), "asynq:{"+e.QueueName(engine.DefaultQueue)+"}:pending").Result()

@@ -95,7 +95,7 @@ func TestBodiesLongerThanTheUpload(t *testing.T) {
 func (s *server) stands(t *testing.T, e *engine.Engine, d *depot, job engine.JobID, n int) {
 	t.Helper()
 	if got := s.offset(t, job); got != n || !there(d.ticket("open", job)) {
-		t.Errorf("the upload stands at %d, want %d; its ticket is open: %v", got, n, there(d.ticket("open", job)))
+		t.Errorf("the offset is %d, want %d; its ticket is open: %v", got, n, there(d.ticket("open", job)))
 	}
 	if j := view(t, e, job); j.State != engine.Receiving {
 		t.Errorf("its job is %+v", j)

@@ -143,7 +143,7 @@ func (s *server) patch(t testing.TB, job engine.JobID, offset int, part []byte, 
 	}, header...)...)
 }
 
-// offset asks where an upload stands.
+// offset asks for the offset of an upload.
 func (s *server) offset(t testing.TB, job engine.JobID) int {
 	t.Helper()
 	a := s.tus(t, http.MethodHead, "/v1/uploads/"+string(job), nil)

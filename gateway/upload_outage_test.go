@@ -69,7 +69,7 @@ func TestUploadWithoutRedis(t *testing.T) {
 		t.Errorf("finish: %+v", a)
 	}
 	if n := s.offset(t, job); n != len(file) {
-		t.Errorf("the upload stands at %d", n)
+		t.Errorf("the offset is %d", n)
 	}
 	s.tus(t, http.MethodDelete, "/v1/uploads/"+string(job), nil).is(t, "delete without Redis", http.StatusServiceUnavailable, "unavailable")
 	if j := view(t, watcher, job); j.State != engine.Receiving || !there(d.data(job)) {
@@ -107,7 +107,7 @@ func TestDrainEndsRunningPatches(t *testing.T) {
 	}
 	next := d.serve(t, e, nil)
 	if n := next.offset(t, job); n != 4000 {
-		t.Fatalf("the upload stands at %d", n)
+		t.Fatalf("the offset is %d", n)
 	}
 	if a := next.patch(t, job, 4000, file[4000:]); a.status != http.StatusNoContent {
 		t.Errorf("patch: %+v", a)
@@ -131,7 +131,7 @@ func TestTakingAnUploadOver(t *testing.T) {
 			st.send(file[:2000])
 			d.arrived(t, job, 2000)
 			if n := next.offset(t, job); n != 2000 {
-				t.Fatalf("the upload stands at %d", n)
+				t.Fatalf("the offset is %d", n)
 			}
 			if said := st.answer(); !strings.HasPrefix(said, "HTTP/1.1 409") || !strings.Contains(said, "upload_interrupted") {
 				t.Errorf("the request that was given up is answered %q", said)
@@ -159,7 +159,7 @@ func TestShorterFileHoldsTheBar(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := s.offset(t, job); n != 100 {
-		t.Fatalf("the upload stands at %d", n)
+		t.Fatalf("the offset is %d", n)
 	}
 	s.patch(t, job, 100, file[100:200])
 	eventually(t, "the count to tell the truth", func() bool { return view(t, e, job).Progress.Done == 200 })
@@ -182,7 +182,7 @@ func TestSilentPatchEnds(t *testing.T) {
 		t.Errorf("answer %q", said)
 	}
 	if n := s.offset(t, job); n != 100 {
-		t.Errorf("the upload stands at %d", n)
+		t.Errorf("the offset is %d", n)
 	}
 }
 

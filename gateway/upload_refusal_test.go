@@ -124,7 +124,7 @@ func TestAnnouncementBecomesTheJob(t *testing.T) {
 	}
 }
 
-// To anybody but its owner an upload is as unknown as one that never was.
+// To all but its owner an upload is as unknown as one that never was.
 func TestUploadsOfOthers(t *testing.T) {
 	e, d := real(t), newDepot(t)
 	s := d.serve(t, e, nil)
@@ -219,7 +219,7 @@ func TestPatchOfAnOverflowingLength(t *testing.T) {
 		t.Errorf("answered %q", said)
 	}
 	if n := s.offset(t, job); n != 5 {
-		t.Errorf("the upload of 10 bytes stands at %d, want 5", n)
+		t.Errorf("the upload of 10 bytes has the offset %d, want 5", n)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestPatchOfMalformedChunks(t *testing.T) {
 		t.Errorf("answered %q", said)
 	}
 	if n := s.offset(t, job); n != 3 {
-		t.Errorf("the upload stands at %d, want what had arrived, 3", n)
+		t.Errorf("the offset is %d, want what had arrived, 3", n)
 	}
 	if err := s.Stop(t.Context()); err != nil || log.Len() > 0 {
 		t.Errorf("logged %q, %v", &log, err)

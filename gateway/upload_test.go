@@ -29,7 +29,7 @@ func TestUploadIsAnalysed(t *testing.T) {
 	file := csv(1 << 20)
 	job := s.announce(t, len(file))
 	if got := s.offset(t, job); got != 0 {
-		t.Fatalf("a new upload stands at %d", got)
+		t.Fatalf("a new upload has the offset %d", got)
 	}
 	if j := view(t, e, job); j.State != engine.Receiving || j.Title != "orders.csv" || j.Percent != 0 || j.Attempt != 0 ||
 		j.Stage == nil || *j.Stage != (engine.Stage{Name: "receive"}) ||
@@ -51,7 +51,7 @@ func TestUploadIsAnalysed(t *testing.T) {
 	eventually(t, "the bar to show them", func() bool { return view(t, e, job).Percent == 18.7 })
 	at := s.offset(t, job)
 	if at != part+part/2 {
-		t.Fatalf("after the cut the upload stands at %d, want %d", at, part+part/2)
+		t.Fatalf("after the cut the offset is %d, want %d", at, part+part/2)
 	}
 	// For clients that can send POST alone.
 	a := s.tus(t, http.MethodPost, "/v1/uploads/"+string(job), file[at:3*part], "X-HTTP-Method-Override", "PATCH",
@@ -63,7 +63,7 @@ func TestUploadIsAnalysed(t *testing.T) {
 		t.Fatalf("last patch: %+v", a)
 	}
 	if got := s.offset(t, job); got != len(file) {
-		t.Errorf("a finished upload stands at %d", got)
+		t.Errorf("a finished upload has the offset %d", got)
 	}
 	if a := s.patch(t, job, len(file), nil); a.status != http.StatusNoContent {
 		t.Errorf("the last patch again: %+v", a)
@@ -97,7 +97,7 @@ func TestUploadIsAnalysed(t *testing.T) {
 		}
 	}
 	if got := s.offset(t, job); got != len(file) {
-		t.Errorf("after the analysis the upload stands at %d", got)
+		t.Errorf("after the analysis the offset is %d", got)
 	}
 
 	var result struct {

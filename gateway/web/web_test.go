@@ -107,7 +107,7 @@ func TestLockfileNamesNoRegistry(t *testing.T) {
 	}
 }
 
-// Titles, messages and values of files come from anybody. So the page makes elements
+// Titles, messages and values of files come from strangers. So the page makes elements
 // and texts, and parses no markup.
 func TestSourcesParseNoMarkup(t *testing.T) {
 	t.Parallel()

@@ -50,10 +50,10 @@ func TestKeysAndIDs(t *testing.T) {
 	t.Parallel()
 	const job = "0701JD8V3QZ4T9M2K6W0X5Y7B1CA"
 	if got, want := blobs.Upload("user:42", job), "incoming/user:42/"+job; got != want {
-		t.Errorf("an upload stands at %q, want %q", got, want)
+		t.Errorf("the key of an upload is %q, want %q", got, want)
 	}
 	if got, want := blobs.Artifact(job, "profile.json"), "artifacts/"+job+"/profile.json"; got != want {
-		t.Errorf("an artifact stands at %q, want %q", got, want)
+		t.Errorf("the key of an artifact is %q, want %q", got, want)
 	}
 	if gotJob, name, ok := blobs.ParseArtifactID(blobs.ArtifactID(job, "a.b-c_D")); gotJob != job || name != "a.b-c_D" || !ok {
 		t.Errorf("got %q, %q, %v", gotJob, name, ok)

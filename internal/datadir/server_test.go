@@ -392,7 +392,7 @@ func freeze(t *testing.T, dir string) (resume func()) {
 	}
 }
 
-// The shutdown is held up half-way: until it is over nobody may become a user,
+// The shutdown is held up half-way: until it is over no process may become a user,
 // and who wanted to meanwhile gets a server that stays.
 func TestNoProcessArrivesDuringAShutdown(t *testing.T) {
 	dir := t.TempDir()

@@ -219,7 +219,7 @@ func TestProxyDelaysAndLosesNothing(t *testing.T) {
 	p.Delay(time.Hour)
 	send(t, conn, "PING\r\n")
 	expectNothing(t, conn)
-	if p.CutAll() != 1 { // and nobody waits for the hour
+	if p.CutAll() != 1 { // and no caller waits for the hour
 		t.Error("the link was gone")
 	}
 }

@@ -332,7 +332,7 @@ func burst(n, size int) [][]runtime.Report {
 }
 
 // TestEveryMomentOfABurst steps through all interleavings of a subscribe with a burst:
-// what the client gets is gap-free and in order, or it is told.
+// what the client gets is gap-free and in order, or the verdict declares the gap.
 func TestEveryMomentOfABurst(t *testing.T) {
 	url := redistest.Server(t).URL()
 	for _, c := range []struct {

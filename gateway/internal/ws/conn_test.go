@@ -22,7 +22,7 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// TestWriteDeadlines: a deadline stands for the frames that follow soon, and is never
+// TestWriteDeadlines: a deadline covers the frames that follow soon, and is never
 // earlier than asked for.
 func TestWriteDeadlines(t *testing.T) {
 	epoch := time.Now()
@@ -31,11 +31,11 @@ func TestWriteDeadlines(t *testing.T) {
 	for _, step := range []struct {
 		what string
 		want time.Duration // of the deadline; 0: none is wanted
-		set  time.Duration // of that which is set; -1: the one before stands
+		set  time.Duration // of that which is set; -1: the one before stays
 	}{
 		{"the first frame", 32 * time.Second, 34 * time.Second},
 		{"a frame soon after", 33 * time.Second, -1},
-		{"the last that it stands for", 34 * time.Second, -1},
+		{"the last that it covers", 34 * time.Second, -1},
 		{"a frame later", 35 * time.Second, 37 * time.Second},
 		{"a control frame, which has less time", 6 * time.Second, 8 * time.Second},
 		{"the next frame", 36 * time.Second, 38 * time.Second},
