@@ -20,7 +20,8 @@ type site struct {
 	t       *testing.T
 	program string
 	data    string
-	addr    string // of the gateway, the same after a restart
+	addr    string   // of the gateway, the same after a restart
+	args    []string // more of the gateway's, from its next start on
 	gateway *process
 	worker  *process // nil where the gateway's process works as well
 }
@@ -86,7 +87,8 @@ func (s *site) startGateway() {
 
 func (s *site) startServing(command string) {
 	s.t.Helper()
-	s.gateway = start(s.t, command, nil, s.program, command, "--json", "--data", s.data, "--addr", s.addr)
+	args := append([]string{command, "--json", "--data", s.data, "--addr", s.addr}, s.args...)
+	s.gateway = start(s.t, command, nil, s.program, args...)
 	s.gateway.await("its addresses", 0, func(l line) bool { return l.text("type") == "up" })
 }
 

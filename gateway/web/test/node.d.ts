@@ -14,3 +14,8 @@ declare module 'node:assert/strict' {
 declare module 'node:crypto' {
   export function createHash(name: string): { update(data: Uint8Array): { digest(form: 'hex'): string } };
 }
+
+declare module '*.md' {
+  const text: string;
+  export default text;
+}

@@ -18,6 +18,7 @@ try {
     bundle: true,
     format: 'esm',
     platform: 'node',
+    loader: { '.md': 'text' },
     sourcemap: 'inline',
     logLevel: 'warning',
   });
