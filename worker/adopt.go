@@ -160,7 +160,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 	a.atAbandon = func(do func()) func() bool { return context.AfterFunc(base, do) }
 	loops, endLoops := context.WithCancel(context.Background())
 	a.endLoops = endLoops
-	for _, loop := range []func(context.Context){a.beat, a.sweep, a.reconcile, a.find} {
+	for _, loop := range []func(context.Context){a.beat, a.sweep().Run, a.reconciler().Run, a.find} {
 		a.loops.Go(func() { loop(loops) })
 	}
 	return a, nil

@@ -80,7 +80,7 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 
 	o := brief(e)
 	o.ReconcileInterval, o.Lease = 2*time.Second, 4*time.Second
-	r := worker.ReconcilerOf(build(t, o))
+	r := worker.Reconciler(build(t, o))
 	eventually(t, "the jobs of the other nodes to be seen to", func() bool {
 		if err := r.Pass(t.Context()); err == nil {
 			t.Fatal("a pass finds no fault, and a node is gone")
@@ -96,7 +96,7 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	sweeps := make(chan struct{})
-	go func() { defer close(sweeps); worker.Sweep(ctx, build(t, o)) }()
+	go func() { defer close(sweeps); worker.Sweep(build(t, o)).Run(ctx) }()
 	eventually(t, "the runs of the other nodes to be claimed", func() bool {
 		return !slices.ContainsFunc(running, func(job engine.JobID) bool {
 			a, err := runtime.Of(e).Current(soon(t), job)

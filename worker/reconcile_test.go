@@ -173,7 +173,7 @@ func TestADequeueIsLostAfterALease(t *testing.T) {
 	hold(t, e, job)
 	o := brief(e)
 	o.Lease = time.Minute
-	look, now := worker.WatchedDequeues(build(t, o)), time.Now()
+	look, now := worker.Dequeues(build(t, o)).Look, time.Now()
 	for _, c := range []struct {
 		after time.Duration
 		want  runtime.TaskState

@@ -68,7 +68,7 @@ func TestWorkersShareARound(t *testing.T) {
 	o.ReconcileInterval = 10 * time.Minute
 	var passes sync.WaitGroup
 	for range 3 {
-		r := worker.ReconcilerOf(build(t, o))
+		r := worker.Reconciler(build(t, o))
 		passes.Go(func() {
 			for range 2 { // the second has nothing to do
 				if err := r.Pass(t.Context()); err != nil {
@@ -131,7 +131,7 @@ func TestADeadlineNeedsNoRound(t *testing.T) {
 	crowd(t, e, scale(1500, 15_000))
 	job := dated(t, e)
 	walkAll(t, e)
-	if err := worker.ReconcilerOf(build(t, brief(e))).Pass(soon(t)); err != nil {
+	if err := worker.Reconciler(build(t, brief(e))).Pass(soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	if !failedLate(t, e, job) {
@@ -151,7 +151,7 @@ func TestARoundFindsADeadlineThatIsNotListed(t *testing.T) {
 	if err := e.Redis().Del(soon(t), keys...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := worker.ReconcilerOf(build(t, brief(e))).Pass(soon(t)); err != nil {
+	if err := worker.Reconciler(build(t, brief(e))).Pass(soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	if !failedLate(t, e, job) {
@@ -191,7 +191,7 @@ func TestManyDeadlinesAtOnce(t *testing.T) {
 	walkAll(t, e)
 	o := brief(e)
 	o.ReconcileInterval = 10 * time.Minute
-	if err := worker.ReconcilerOf(build(t, o)).Pass(ctx); err != nil {
+	if err := worker.Reconciler(build(t, o)).Pass(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if i := slices.IndexFunc(late, func(job engine.JobID) bool { return !failedLate(t, e, job) }); i >= 0 {
@@ -207,7 +207,7 @@ func TestASuspectIsLookedAtAgain(t *testing.T) {
 	forgetDispatch(t, e, job, "elsewhere")
 	o := brief(e)
 	o.ReconcileInterval = time.Second
-	finder := worker.ReconcilerOf(build(t, o))
+	finder := worker.Reconciler(build(t, o))
 	if err := finder.Pass(soon(t)); err != nil || finder.Suspects() != 1 {
 		t.Fatalf("%d suspects: %v", finder.Suspects(), err)
 	}

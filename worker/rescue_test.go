@@ -120,7 +120,7 @@ func TestAWorkerClaimsNoRunOfItsOwn(t *testing.T) {
 		if err != nil || beats[job] == "" {
 			t.Fatalf("heartbeats %v, %v", beats, err)
 		}
-		if err := worker.Rescue(soon(t), c.by, job, beats[job]); err != nil {
+		if err := worker.Sweep(c.by).Claim(soon(t), job, beats[job]); err != nil {
 			t.Fatal(err)
 		}
 		if a, err := runtime.Of(e).Current(soon(t), job); err != nil || a.Attempt != c.attempt {
@@ -139,7 +139,7 @@ func crash(t *testing.T, e *engine.Engine, job engine.JobID, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := worker.Rescue(soon(t), w, job, beats[job]); err != nil {
+		if err := worker.Sweep(w).Claim(soon(t), job, beats[job]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 	"github.com/tidemark-dev/tidemark/worker/internal/gate"
+	"github.com/tidemark-dev/tidemark/worker/internal/reconcile"
+	"github.com/tidemark-dev/tidemark/worker/internal/rescue"
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
@@ -40,6 +42,23 @@ func (c *supervisor) register(r *Run) {
 	if late {
 		r.end(ErrDraining)
 	}
+}
+
+// sweep makes the sweep that claims the jobs of silent runs.
+func (c *supervisor) sweep() *rescue.Sweep {
+	return rescue.NewSweep(rescue.Options{
+		Engine: c.opts.Engine, Adopted: c.adopting, Holds: c.holds,
+		Lease: c.opts.Lease, HeartbeatInterval: c.opts.HeartbeatInterval, Interval: c.opts.SweepInterval,
+		PerSecond: c.opts.RescuesPerSecond, CrashLimit: c.opts.CrashLimit, Logger: c.opts.Logger,
+	})
+}
+
+// reconciler makes the reconciler that compares live jobs with asynq.
+func (c *supervisor) reconciler() *reconcile.Reconciler {
+	return reconcile.New(reconcile.Options{
+		Engine: c.opts.Engine, Adopted: c.adopting, Interval: c.opts.ReconcileInterval,
+		UnknownTypeWait: c.opts.UnknownTypeWait, Logger: c.opts.Logger,
+	})
 }
 
 // persist calls do again until Redis is there and has memory; see backoff.Persist.

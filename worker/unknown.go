@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -64,38 +63,4 @@ func (w *Worker) park(base context.Context, from, jobType string, p runtime.Task
 		return w.release(base, from, jobType, p, w.opts.ReconcileInterval)
 	}
 	return nil
-}
-
-// parked sees to an attempt that waits for a worker that knows its type. Its task may be missing:
-// it is handed over once a worker knows the type. It has failed when none takes tasks of the type
-// after UnknownTypeWait. While all of those are busy it waits.
-func (r *reconciler) parked(ctx context.Context, a runtime.Attempt, t runtime.Tasks, again bool) (gone bool, err error) {
-	e := r.c.runtime
-	typed := runtime.TypeQueue(a.Queue, a.Type)
-	switch {
-	case t.Active():
-		return false, nil
-	case e.Past(a.Parked.Add(r.c.opts.UnknownTypeWait)):
-		live, err := e.LiveQueues()
-		if err != nil {
-			return false, err
-		}
-		if !live[e.QueueName(typed)] {
-			r.c.opts.Logger.Warn("no worker came that knows a job's type; the job has failed", "job", a.Job, "type", a.Type, "queue", a.Queue)
-			return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeNoHandler, Message: fmt.Sprintf(
-				"no worker of queue %s that knows job type %q came within %s; register the type with worker.Handle, or give it a queue of its own, and retry the job",
-				a.Queue, a.Type, r.c.opts.UnknownTypeWait)})
-		}
-	}
-	switch {
-	case t.Waits():
-		return false, nil
-	case t.GivenUp():
-		return r.gaveUp(ctx, a, t, again)
-	}
-	known, err := e.Known(ctx, a)
-	if err != nil || !known[0] {
-		return false, err
-	}
-	return false, e.Dispatch(ctx, a, typed)
 }

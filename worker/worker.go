@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/worker/internal/intake"
+	"github.com/tidemark-dev/tidemark/worker/internal/rescue"
 	"github.com/tidemark-dev/tidemark/worker/internal/schedules"
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
@@ -145,9 +146,9 @@ func (w *Worker) launch() (*life, error) {
 		Drain: w.opts.DrainGrace + time.Minute, // runs end with the drain by themselves
 	})
 	l.loops.Go(func() { w.beat(beats) })
-	l.loops.Go(func() { w.sweep(taking) })
-	l.loops.Go(func() { w.watchDequeues(taking) })
-	l.loops.Go(func() { w.reconcile(taking) })
+	l.loops.Go(func() { w.sweep().Run(taking) })
+	l.loops.Go(func() { w.dequeues().Run(taking) })
+	l.loops.Go(func() { w.reconciler().Run(taking) })
 	l.loops.Go(func() {
 		schedules.Run(taking, schedules.Options{
 			Engine: w.opts.Engine, Schedules: w.opts.Schedules, Interval: w.opts.ScheduleInterval,
@@ -166,6 +167,13 @@ func (w *Worker) launch() (*life, error) {
 		}
 	}
 	return l, nil
+}
+
+// dequeues makes the watch over tasks that asynq has handed out of this worker's queues.
+func (w *Worker) dequeues() *rescue.Dequeues {
+	return rescue.NewDequeues(rescue.DequeueOptions{
+		Engine: w.opts.Engine, Queues: w.opts.Queues, Typed: w.typed, Lease: w.opts.Lease, Logger: w.opts.Logger,
+	})
 }
 
 // end takes nothing new, waits until no task is held, and stops the rest.
