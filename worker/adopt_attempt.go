@@ -247,9 +247,7 @@ func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handle
 			return
 		}
 		err, again = a.settle(asynqCtx, r, a.verdict(asynqCtx, r, r.why(ctx), err, t, try), err)
-		r.out.mu.Lock()
-		p.result = r.result
-		r.out.mu.Unlock()
+		p.result, _ = r.outcome()
 	}()
 	err = next.ProcessTask(context.WithValue(ctx, runKey{}, r), t)
 	panicked = false
@@ -278,7 +276,7 @@ func (a *Adopter) attend(asynqCtx context.Context, r *Run, try try, returned <-c
 			defer t.Stop()
 			urged, grace = nil, t.C
 		case <-grace:
-			r.out.logger.Warn("the handler goes on although its context has ended; asynq keeps its slot until it returns", "type", r.jobType, "grace", a.opts.CancelGrace)
+			r.logger.Warn("the handler goes on although its context has ended; asynq keeps its slot until it returns", "type", r.jobType, "grace", a.opts.CancelGrace)
 			if errors.Is(r.why(asynqCtx), ErrCanceled) {
 				_, _ = r.conclude(runtime.Report{Type: engine.JobCanceled}) // superseded: another's business
 			}

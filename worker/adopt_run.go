@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/worker/internal/report"
 )
 
 type runKey struct{}
@@ -17,8 +18,7 @@ func RunFrom(ctx context.Context) *Run {
 	if r, ok := ctx.Value(runKey{}).(*Run); ok {
 		return r
 	}
-	r := &Run{started: &runtime.Started{}, detached: true}
-	r.out.cause = errOver
+	r := &Run{started: &runtime.Started{}, detached: true, out: report.Stopped(errOver)}
 	r.state.stopped = true
 	return r
 }

@@ -15,9 +15,8 @@ import (
 func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t *asynq.Task, try try) runtime.Report {
 	switch {
 	case err == nil:
-		r.out.mu.Lock()
-		defer r.out.mu.Unlock()
-		return runtime.Report{Type: engine.JobSucceeded, Result: r.result}
+		result, _ := r.outcome()
+		return runtime.Report{Type: engine.JobSucceeded, Result: result}
 	case errors.Is(err, asynq.RevokeTask), errors.Is(cause, ErrCanceled):
 		return runtime.Report{Type: engine.JobCanceled}
 	case asynqCtx.Err() != nil:
@@ -73,13 +72,13 @@ func (a *Adopter) settle(asynqCtx context.Context, r *Run, report runtime.Report
 	report, asked := r.conclude(report)
 	switch {
 	case errors.Is(asked, ErrSuperseded):
-		r.out.logger.Warn("the run was superseded; nothing more of it is written", "cause", asked)
+		r.logger.Warn("the run was superseded; nothing more of it is written", "cause", asked)
 		if asynqCtx.Err() == nil && !a.isClosing() {
 			return err, true
 		}
 		return &handedBack{errors.Join(asked, err)}, false
 	case asked != nil && !errors.Is(asked, errOver): // errOver: attend was first
-		r.out.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
+		r.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
 		return err, false
 	case asked == nil:
 		r.tell(report, err)

@@ -257,12 +257,12 @@ func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) err
 			urged, grace = nil, t.C
 		case <-grace:
 			cause := r.why(ctx)
-			r.out.logger.Warn("the handler goes on although its context has ended; its slot stays taken until it returns", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
+			r.logger.Warn("the handler goes on although its context has ended; its slot stays taken until it returns", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
 			return cause
 		case <-base.Done():
 			w.left.Add(1)
 			r.close(ErrDraining)
-			r.out.logger.Warn("the handler did not return while the worker drained; its job goes on elsewhere when its lease lapses", "type", r.jobType, "grace", w.opts.DrainGrace)
+			r.logger.Warn("the handler did not return while the worker drained; its job goes on elsewhere when its lease lapses", "type", r.jobType, "grace", w.opts.DrainGrace)
 			return errAbandoned
 		}
 	}
@@ -272,16 +272,16 @@ func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) err
 // the end was not committed.
 func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer error, committed bool) {
 	if errors.Is(cause, ErrSuperseded) {
-		r.out.logger.Warn("the run was superseded; nothing more of it is written", "cause", cause)
+		r.logger.Warn("the run was superseded; nothing more of it is written", "cause", cause)
 		return nil, false
 	}
 	report, asked := r.conclude(w.verdict(r, cause, err))
 	if asked != nil {
-		r.out.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
+		r.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
 		return nil, false
 	}
 	r.tell(report, err)
-	w.tend(ctx, r.out.toTend())
+	w.tend(ctx, r.out.FollowUps())
 	switch report.Type {
 	case engine.JobQueued, engine.JobPaused, engine.JobAwaiting: // the last two may have become the first
 		w.next(ctx, r.job, runtime.RescueQueue(r.queue))
@@ -296,10 +296,10 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer e
 
 // conclude commits an attempt's end: the one given, or that it could not be told.
 func (r *Run) conclude(report runtime.Report) (runtime.Report, error) {
-	err := r.out.ask(report)
+	err := r.out.Ask(report)
 	if errors.Is(err, engine.ErrInvalid) {
 		report = runtime.Report{Type: engine.JobFailed, Error: failure(engine.CodeError, err)}
-		err = r.out.ask(report)
+		err = r.out.Ask(report)
 	}
 	return report, err
 }
@@ -311,9 +311,7 @@ func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 	failed := func(code string) runtime.Report {
 		return runtime.Report{Type: engine.JobFailed, Error: failure(code, err)}
 	}
-	r.out.mu.Lock()
-	awaits, result := r.awaits, r.result
-	r.out.mu.Unlock()
+	result, awaits := r.outcome()
 	switch {
 	case awaits && gravity(cause) < urgent && (err == nil || errors.Is(err, ErrAwaiting)):
 		return runtime.Report{Type: engine.JobAwaiting}
@@ -352,11 +350,11 @@ func nextSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(
 func (r *Run) tell(report runtime.Report, err error) {
 	switch panicked := (*panicError)(nil); {
 	case errors.As(err, &panicked):
-		r.out.logger.Error("the handler panicked", "type", r.jobType, "panic", panicked.text, "stack", string(panicked.stack))
+		r.logger.Error("the handler panicked", "type", r.jobType, "panic", panicked.text, "stack", string(panicked.stack))
 	case report.Error != nil:
-		r.out.logger.Warn("the attempt failed", "type", r.jobType, "end", report.Type, "code", report.Error.Code, "error", words(err))
+		r.logger.Warn("the attempt failed", "type", r.jobType, "end", report.Type, "code", report.Error.Code, "error", words(err))
 	default:
-		r.out.logger.Debug("the attempt ended", "type", r.jobType, "end", report.Type)
+		r.logger.Debug("the attempt ended", "type", r.jobType, "end", report.Type)
 	}
 }
 

@@ -76,7 +76,7 @@ func (r *Run) Checkpoint(state any) error {
 		err = fmt.Errorf("%w state of %d bytes: at most %d; store it as a blob and name that", engine.ErrInvalid, len(b), engine.MaxCheckpointBytes)
 	}
 	if err == nil && !r.detached {
-		err = r.out.ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: b})
+		err = r.out.Ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: b})
 	}
 	if err != nil {
 		return fmt.Errorf("checkpoint of job %s: %w", r.job, err)

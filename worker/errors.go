@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/worker/internal/report"
 )
 
 // Why a run's context has ended, as context.Cause tells. The handler should return
@@ -20,7 +21,7 @@ var (
 	// ErrSuperseded: the attempt is no longer the current one, for instance because
 	// this process was frozen for longer than a lease. Nothing that the run reports
 	// is accepted any more.
-	ErrSuperseded = errors.New("the attempt is superseded")
+	ErrSuperseded = report.ErrSuperseded
 	// ErrDraining: the worker is stopping. Checkpoint and return: the job goes back
 	// to the queue and costs no retry.
 	ErrDraining = errors.New("the worker is draining")
@@ -42,7 +43,7 @@ var ErrAwaiting = errors.New("the job awaits its children")
 var ErrStopped = errors.New("the worker is stopped")
 
 // errOver: the attempt has ended, and its handler is still calling.
-var errOver = errors.New("the attempt has ended")
+var errOver = report.ErrOver
 
 // Permanent marks an error that no retry can cure: the job fails at once, with code
 // engine.CodePermanent. Permanent(nil) is nil.

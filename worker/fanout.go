@@ -111,9 +111,9 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 
 // await says whether the attempt ends as one that awaits children.
 func (r *Run) await(awaits bool) {
-	r.out.mu.Lock()
+	r.mu.Lock()
 	r.awaits = awaits
-	r.out.mu.Unlock()
+	r.mu.Unlock()
 }
 
 func count(made []bool) int {
@@ -168,10 +168,8 @@ func (r *Run) changed(ctx context.Context, fanOut string, names []string, made [
 
 // plan commits a fan-out before the first of its children is made.
 func (r *Run) plan(plan runtime.FanOut) error {
-	r.out.mu.Lock()
-	plan.From, plan.To = r.out.view.span()
-	r.out.mu.Unlock()
-	return r.out.ask(runtime.Report{Type: engine.JobProgress, FanOut: &plan})
+	plan.From, plan.To = r.out.Span()
+	return r.out.Ask(runtime.Report{Type: engine.JobProgress, FanOut: &plan})
 }
 
 // spawn makes the children that are not made, and hands those over that an earlier attempt
@@ -188,11 +186,11 @@ func (r *Run) spawn(ctx context.Context, name string, children []engine.Child, m
 		}
 		missing = append(missing, c)
 	}
-	fence := runtime.Fence{Attempt: r.Attempt(), Token: r.out.fence.Token}
+	fence := runtime.Fence{Attempt: r.Attempt(), Token: r.fence.Token}
 	return r.persist(ctx, func() error { return r.jobs.Spawn(ctx, r.job, fence, r.started.Depth, name, missing) })
 }
 
 // persist calls do again until Redis is there and has memory; see backoff.Persist.
 func (r *Run) persist(ctx context.Context, do func() error) error {
-	return backoff.Persist(ctx, r.out.logger, do)
+	return backoff.Persist(ctx, r.logger, do)
 }

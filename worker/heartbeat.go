@@ -41,7 +41,7 @@ func (c *supervisor) beatOnce(ctx context.Context) error {
 	defer cancel()
 	beats := make([]runtime.Beat, len(runs))
 	for i, r := range runs {
-		beats[i] = runtime.Beat{Job: r.job, Attempt: r.out.fence.Attempt, Token: r.out.fence.Token}
+		beats[i] = runtime.Beat{Job: r.job, Attempt: r.fence.Attempt, Token: r.fence.Token}
 	}
 	flags, err := c.runtime.Heartbeat(ctx, beats)
 	if err != nil {
@@ -50,7 +50,7 @@ func (c *supervisor) beatOnce(ctx context.Context) error {
 	for i, r := range runs {
 		switch flags[i] {
 		case runtime.FlagSuperseded:
-			r.out.supersede()
+			r.out.Supersede()
 		case runtime.FlagCanceling:
 			r.end(ErrCanceled)
 		case runtime.FlagPausing:

@@ -14,17 +14,16 @@ func init() { rig.Execute = execute }
 // execute runs an attempt for package workertest, by the rules of a Worker with default options.
 func execute(ctx context.Context, a rig.Attempt) rig.End {
 	c := newSupervisor(Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.Defaults(), false)
+	c.eager = true
 	c.wheel = wheel.New(c.opts.TickInterval, func(submit func()) { submit() })
 	defer c.wheel.Stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errOver)
 	r := c.newRun(a.Jobs, a.Job, a.Fence, a.Started, cancel)
-	r.out.eager, r.state.always = true, true
-	r.state.due.Store(true)
 	defer r.close(errOver)
 	a.Begun(func(cause error) {
 		if gravity(cause) == gravity(ErrSuperseded) {
-			r.out.supersede()
+			r.out.Supersede()
 		}
 		r.end(cause)
 	})

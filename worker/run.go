@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker/internal/gate"
+	"github.com/tidemark-dev/tidemark/worker/internal/report"
 	"github.com/tidemark-dev/tidemark/worker/internal/rig"
 )
 
@@ -24,9 +25,13 @@ type Run struct {
 	started *runtime.Started
 
 	jobs   rig.Jobs
-	out    reporter
-	result json.RawMessage // under out.mu
-	awaits bool            // under out.mu: FanOut has returned ErrAwaiting
+	fence  runtime.Fence // of the attempt's start
+	logger *slog.Logger
+	out    *report.Reporter
+
+	mu     sync.Mutex
+	result json.RawMessage
+	awaits bool // FanOut has returned ErrAwaiting
 	// fanning is held by a call of FanOut.
 	fanning sync.Mutex
 
@@ -40,17 +45,15 @@ type Run struct {
 
 // newRun makes the run of an attempt whose start was committed with fence.
 func (c *supervisor) newRun(jobs rig.Jobs, job engine.JobID, fence runtime.Fence, started *runtime.Started, cancel context.CancelCauseFunc) *Run {
-	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, jobs: jobs}
+	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, jobs: jobs, fence: fence}
+	r.logger = c.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt))
 	r.ending = ending{cancel: cancel, urged: make(chan struct{})}
-	r.out = reporter{
-		submit: jobs.Submit, refused: r.end,
-		logger: c.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt)),
-		wheel:  c.wheel, last: c.wheel.Now(), lines: c.opts.LogLines,
-		job: job, fence: fence,
-	}
-	r.out.view.received, r.out.view.kind = int64(started.Share)*10*partsPerTenth, started.Type
-	// The bar goes on from the checkpoint: what came after it is to be done again.
-	r.out.view.mark = max(int64(started.CheckpointTenths)*partsPerTenth, r.out.view.received)
+	r.out = report.New(report.Options{
+		Submit: jobs.Submit, Refused: r.end, Logger: r.logger, Wheel: c.wheel, LogLines: c.opts.LogLines, Eager: c.eager,
+		Job: job, Fence: fence, Started: started,
+	})
+	r.state.always = c.eager
+	r.state.due.Store(c.eager)
 	r.state.interval = c.opts.CheckpointInterval
 	return r
 }
@@ -63,10 +66,17 @@ func (r *Run) Topic() engine.Topic { return r.topic }
 
 // Attempt returns the number of this attempt, from 1. Retries, rescues and
 // hand-backs all begin a new one.
-func (r *Run) Attempt() int { return r.out.fence.Attempt }
+func (r *Run) Attempt() int { return r.fence.Attempt }
 
 // Type returns the job's type.
 func (r *Run) Type() string { return r.jobType }
+
+// A Stage is a part of a job: its name, at most 64 bytes, and its weight in the bar
+// against the other stages'.
+type Stage struct {
+	Name   string
+	Weight float64
+}
 
 // Stages declares the parts of the job, in order, and their weights in the bar;
 // weights are normalised, so their unit does not matter. A stage counts whole once a
@@ -74,71 +84,33 @@ func (r *Run) Type() string { return r.jobType }
 // job whose input was uploaded they share what the upload has left of the bar, and it
 // shows as a stage before them.
 func (r *Run) Stages(stages ...Stage) {
-	r.out.mu.Lock()
-	defer r.out.unlock()
-	fitted := make([]Stage, len(stages))
+	all := make([]report.Stage, len(stages))
 	for i, s := range stages {
-		fitted[i] = Stage{r.stageName(s.Name), s.Weight}
+		all[i] = report.Stage(s)
 	}
-	r.out.view.declare(fitted)
-	r.out.touch()
+	r.out.Stages(all)
 }
 
 // Stage enters a stage, which a job.stage record tells at once; entering the one
 // that the run is in does nothing. Going back to an earlier stage does not lower the
 // bar, and a name that was not declared does not move it. The first 1,000 changes of
 // an attempt get a record of their own, later ones appear with the next tick.
-func (r *Run) Stage(name string) {
-	r.out.mu.Lock()
-	changed := r.out.view.enter(r.stageName(name))
-	switch {
-	case !changed || r.out.cause != nil || r.out.sealed:
-	case r.out.stages < maxStageRecords:
-		r.out.stages++
-		r.out.push(runtime.Report{Type: engine.JobStage}, nil)
-	default:
-		r.out.touch()
-	}
-	r.out.unlock()
-	r.out.send()
-}
-
-func (r *Run) stageName(name string) string {
-	return r.out.fit("a stage's name", name, maxStageBytes, "use a word")
-}
+func (r *Run) Stage(name string) { r.out.Stage(name) }
 
 // Unit says what Progress counts, such as "rows": at most 32 bytes.
-func (r *Run) Unit(unit string) {
-	r.out.mu.Lock()
-	r.out.view.unit = r.out.fit("a unit", unit, maxUnitBytes, "use a word")
-	r.out.touch()
-	r.out.unlock()
-}
+func (r *Run) Unit(unit string) { r.out.Unit(unit) }
 
 // Progress says how far the run has come in its present stage: done of total, in
 // units of its own; total 0 or less is unknown. Call it as often as it changes:
 // the latest counts, and is reported once a TickInterval. done is taken as 0 to
 // total. The bar shows the highest point that any attempt reached, so a total that
 // grows holds it.
-func (r *Run) Progress(done, total int64) {
-	o := &r.out
-	o.mu.Lock()
-	o.view.done, o.view.total, o.view.counted = done, total, true
-	if !o.dirty {
-		o.touch()
-	}
-	o.unlock()
-}
+func (r *Run) Progress(done, total int64) { r.out.Progress(done, total) }
 
 // Message shows a line of text with the job, in place of the last one: at most 1
 // KiB, cut there. It is reported with the next tick, so of many in a row the last is
 // seen; what must not be missed belongs into Log.
-func (r *Run) Message(text string) {
-	r.out.mu.Lock()
-	r.out.view.message = r.out.fit("a message", text, engine.MaxMessageBytes, "keep it short, and put the rest into Run.Log or a file")
-	r.out.touch()
-	r.out.unlock()
-}
+func (r *Run) Message(text string) { r.out.Message(text) }
 
 // Log writes a line into the job's log, which everybody sees who may see the job: at
 // most 1 KiB, cut there. level is "info", "warn" or "error"; any other is taken as
@@ -150,10 +122,7 @@ func (r *Run) Log(level, text string) {
 	default:
 		level = "info"
 	}
-	r.out.mu.Lock()
-	r.out.log(level, r.out.fit("a log line", text, engine.MaxMessageBytes, "split it, or write long texts to a file"))
-	r.out.mu.Unlock()
-	r.out.send()
+	r.out.Log(level, text)
 }
 
 // Result sets the job's result, which its last record shows when the handler
@@ -167,14 +136,21 @@ func (r *Run) Result(v any) error {
 	if len(b) > engine.MaxResultBytes {
 		return fmt.Errorf("%w result of job %s of %d bytes: at most %d; store it as an artifact and name that", engine.ErrInvalid, r.job, len(b), engine.MaxResultBytes)
 	}
-	r.out.mu.Lock()
+	r.mu.Lock()
 	r.result = b
-	r.out.mu.Unlock()
+	r.mu.Unlock()
 	return nil
 }
 
 // close ends whatever the run has going, once its end is known.
 func (r *Run) close(cause error) {
-	r.out.stop(cause)
+	r.out.Stop(cause)
 	r.state.stop()
+}
+
+// outcome is the result that the run has set, and whether it awaits its children.
+func (r *Run) outcome() (result json.RawMessage, awaits bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.result, r.awaits
 }

@@ -23,6 +23,9 @@ type supervisor struct {
 	adopting bool
 	wheel    *wheel.Wheel // of all runs; fixed before the first one
 	gate     *gate.Gate
+	// eager has each run report every change at once, and find a checkpoint due whenever it asks:
+	// in tests of handlers.
+	eager bool
 
 	roll    sync.Mutex
 	runs    map[*Run]struct{}

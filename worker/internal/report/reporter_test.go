@@ -1,4 +1,4 @@
-package worker
+package report
 
 import (
 	"errors"
@@ -63,26 +63,12 @@ func (l *ledger) accept(reports []runtime.Report) ([]runtime.Ack, error) {
 
 const testTick = 200 * time.Millisecond
 
-func (l *ledger) reporter(refused func(error)) *reporter {
-	return &reporter{
-		submit: l.submit, refused: refused, logger: slog.New(slog.DiscardHandler), lines: 100,
-		wheel: wheel.New(testTick, func(submit func()) { submit() }),
-		fence: runtime.Fence{Attempt: 1, Token: "t", Seq: 1},
-	}
-}
-
-func (r *reporter) say(text string) {
-	r.mu.Lock()
-	r.log("info", text)
-	r.mu.Unlock()
-	r.send()
-}
-
-func (r *reporter) progress(done, total int64) {
-	r.mu.Lock()
-	r.view.done, r.view.total, r.view.counted = done, total, true
-	r.touch()
-	r.mu.Unlock()
+func (l *ledger) reporter(refused func(error)) *Reporter {
+	return New(Options{
+		Submit: l.submit, Refused: refused, Logger: slog.New(slog.DiscardHandler), LogLines: 100,
+		Wheel: wheel.New(testTick, func(submit func()) { submit() }),
+		Fence: runtime.Fence{Attempt: 1, Token: "t", Seq: 1}, Started: &runtime.Started{},
+	})
 }
 
 // pass lets time pass in the test's bubble, and everything happen that is due then.
@@ -99,7 +85,7 @@ func TestTicksKeepTheirPace(t *testing.T) {
 		l := &ledger{t: t, have: 1}
 		r := l.reporter(nil)
 		var mu sync.Mutex
-		r.submit = func(reports []runtime.Report, done func([]runtime.Ack, error)) error {
+		r.opts.Submit = func(reports []runtime.Report, done func([]runtime.Ack, error)) error {
 			mu.Lock()
 			defer mu.Unlock()
 			at = append(at, time.Since(began))
@@ -107,7 +93,7 @@ func TestTicksKeepTheirPace(t *testing.T) {
 			return l.submit(reports, done)
 		}
 		for i := int64(1); i <= 500; i++ {
-			r.progress(i, 1000)
+			r.Progress(i, 1000)
 			pass(time.Millisecond)
 		}
 		pass(time.Second) // nothing more is said, and the last is told
@@ -126,7 +112,7 @@ func TestTicksKeepTheirPace(t *testing.T) {
 		if last.Shown.Progress.Done != 500 {
 			t.Errorf("the last tick shows %d, want 500", last.Shown.Progress.Done)
 		}
-		r.stop(errOver)
+		r.Stop(ErrOver)
 	})
 }
 
@@ -141,10 +127,10 @@ func TestReporterSendsTheSameBatchUntilItIsAnswered(t *testing.T) {
 		full := func([]runtime.Report) ([]runtime.Ack, error) { return nil, engine.ErrOutOfMemory }
 		l.answers = append(l.answers, away, full, lost, away)
 		r := l.reporter(nil)
-		r.say("one")
-		r.say("two")
-		r.progress(1, 2)
-		if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
+		r.Log("info", "one")
+		r.Log("info", "two")
+		r.Progress(1, 2)
+		if err := r.Ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
 			t.Fatal(err)
 		}
 		want := []engine.RecordType{engine.JobLog, engine.JobLog, engine.JobSucceeded}
@@ -154,7 +140,7 @@ func TestReporterSendsTheSameBatchUntilItIsAnswered(t *testing.T) {
 		if got := fmt.Sprint(l.tries); got != "[[2] [2] [2] [2] [2] [3 4]]" {
 			t.Errorf("batches %s", got)
 		}
-		r.stop(errOver)
+		r.Stop(ErrOver)
 	})
 }
 
@@ -163,13 +149,13 @@ func TestReporterGoesOnFromWhatRedisHas(t *testing.T) {
 		l := &ledger{t: t, have: 1}
 		r := l.reporter(nil)
 		for i := range 5 {
-			r.say(fmt.Sprint(i))
+			r.Log("info", fmt.Sprint(i))
 			synctest.Wait()
 		}
 		l.have, l.types = 3, nil // a failover
-		r.progress(7, 10)
-		r.say("six")
-		if err := r.ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}}); err != nil {
+		r.Progress(7, 10)
+		r.Log("info", "six")
+		if err := r.Ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}}); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
@@ -178,12 +164,12 @@ func TestReporterGoesOnFromWhatRedisHas(t *testing.T) {
 		if !slices.Equal(l.types, want) {
 			t.Errorf("accepted %v, want %v", l.types, want)
 		}
-		r.progress(8, 10)
+		r.Progress(8, 10)
 		pass(time.Second)
 		if n := len(l.types); n != 4 || l.types[3] != engine.JobProgress {
 			t.Errorf("accepted %v, want one more tick", l.types)
 		}
-		r.stop(errOver)
+		r.Stop(ErrOver)
 	})
 }
 
@@ -196,14 +182,14 @@ func TestReporterStopsWhenItIsRefused(t *testing.T) {
 			})
 			var told []error
 			r := l.reporter(func(cause error) { told = append(told, cause) })
-			err := r.ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}})
+			err := r.Ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}})
 			if !errors.Is(err, ErrSuperseded) || !errors.Is(err, refusal) {
 				t.Errorf("the checkpoint heard %v", err)
 			}
-			r.progress(1, 2)
-			r.say("ghost")
-			r.supersede()
-			if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); !errors.Is(err, ErrSuperseded) {
+			r.Progress(1, 2)
+			r.Log("info", "ghost")
+			r.Supersede()
+			if err := r.Ask(runtime.Report{Type: engine.JobSucceeded}); !errors.Is(err, ErrSuperseded) {
 				t.Errorf("the end heard %v", err)
 			}
 			pass(time.Minute)
@@ -221,13 +207,13 @@ func TestReporterAwaitsTheAnswerToItsEnd(t *testing.T) {
 		l := &ledger{t: t, have: 1}
 		r := l.reporter(func(cause error) { t.Errorf("told %v", cause) })
 		l.answers = append(l.answers, func(reports []runtime.Report) ([]runtime.Ack, error) {
-			r.supersede()
+			r.Supersede()
 			return l.accept(reports)
 		})
-		if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
+		if err := r.Ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
 			t.Error(err)
 		}
-		r.stop(errOver)
+		r.Stop(ErrOver)
 	})
 }
 
@@ -238,17 +224,17 @@ func TestReporterDropsTheOneReportThatIsInvalid(t *testing.T) {
 			return nil, engine.ErrUnreachable // so that the others wait together
 		})
 		r := l.reporter(nil)
-		r.say("first")
-		r.say("good")
-		r.say("bad")
-		r.say("good too")
-		if err := r.ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
+		r.Log("info", "first")
+		r.Log("info", "good")
+		r.Log("info", "bad")
+		r.Log("info", "good too")
+		if err := r.Ask(runtime.Report{Type: engine.JobSucceeded}); err != nil {
 			t.Fatal(err)
 		}
 		want := []engine.RecordType{engine.JobLog, engine.JobLog, engine.JobLog, engine.JobSucceeded}
 		if !slices.Equal(l.types, want) || l.have != 5 {
 			t.Errorf("accepted %v up to %d, want %v", l.types, l.have, want)
 		}
-		r.stop(errOver)
+		r.Stop(ErrOver)
 	})
 }

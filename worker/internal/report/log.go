@@ -1,4 +1,4 @@
-package worker
+package report
 
 import (
 	"fmt"
@@ -49,19 +49,19 @@ func (b *logBook) last() *engine.LogLine {
 
 // log writes a line, or holds it back. The caller holds the lock, and calls send
 // without it.
-func (r *reporter) log(level, text string) {
+func (r *Reporter) log(level, text string) {
 	if r.cause != nil || r.sealed {
 		return
 	}
 	line := &engine.LogLine{Level: level, Text: text}
-	if r.logs.take(line, r.lines) {
+	if r.logs.take(line, r.opts.LogLines) {
 		r.push(runtime.Report{Type: engine.JobLog, Log: line}, nil)
 	}
 }
 
 // fit cuts text to a bound, and says so once an attempt in the job's own log, where
 // whoever wrote the handler will look. The caller holds the lock.
-func (r *reporter) fit(what, text string, most int, remedy string) string {
+func (r *Reporter) fit(what, text string, most int, remedy string) string {
 	short, whole := cut(text, most)
 	if !whole && !r.logs.warned[what] {
 		if r.logs.warned == nil {

@@ -1,4 +1,4 @@
-package worker
+package report
 
 import (
 	"math"
@@ -12,8 +12,7 @@ const (
 	partsPerTenth = whole / 1000
 )
 
-// A Stage is a part of a job: its name, at most 64 bytes, and its weight in the bar
-// against the other stages'.
+// A Stage is a part of a job: its name, and its weight in the bar against the other stages'.
 type Stage struct {
 	Name   string
 	Weight float64

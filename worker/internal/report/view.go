@@ -1,4 +1,4 @@
-package worker
+package report
 
 import (
 	"time"
@@ -7,8 +7,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// view is what a run shows: where it is, in its own counts and in the bar. Whoever
-// uses it holds the reporter's lock.
+// view is what a run shows: where it is, in its own counts and in the bar. Its user
+// holds the reporter's lock.
 type view struct {
 	scale scale
 	// stage is the place in scale; the first one until a stage is entered.

@@ -1,4 +1,4 @@
-package worker
+package report
 
 import (
 	"math"
