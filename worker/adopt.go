@@ -50,7 +50,7 @@ type AdoptOptions struct {
 	HeartbeatInterval  time.Duration
 	Lease              time.Duration
 	SweepInterval      time.Duration
-	// ReconcileInterval is also how often waiting tasks are looked for.
+	// ReconcileInterval is also the time between two looks for waiting tasks.
 	ReconcileInterval time.Duration
 	RescuesPerSecond  float64
 	// DrainGrace is how long Close waits for handlers.
@@ -60,7 +60,7 @@ type AdoptOptions struct {
 	Logger      *slog.Logger
 }
 
-// shared are the options that an Adopter shares with workers.
+// shared returns the options that an Adopter has in common with workers.
 func (o AdoptOptions) shared() Options {
 	return Options{
 		Engine: o.Engine, TickInterval: o.TickInterval, CheckpointInterval: o.CheckpointInterval,
@@ -78,7 +78,7 @@ func (o AdoptOptions) Validate() error {
 		problems = append(problems, fmt.Errorf("%w Engine: it is required; open one with engine.Open", engine.ErrInvalid))
 	}
 	if o.Topic == nil {
-		problems = append(problems, fmt.Errorf("%w Topic: it is required; say whom a task's records are for", engine.ErrInvalid))
+		problems = append(problems, fmt.Errorf("%w Topic: it is required; return the topic of a task's records", engine.ErrInvalid))
 	}
 	for _, q := range o.Queues {
 		problems = append(problems, option.Within("Queues: length of a name in bytes", len(strings.TrimSpace(q)), 1, 256))
@@ -126,7 +126,7 @@ type Adopter struct {
 	inside  sync.WaitGroup // calls of handlers; none is added once closing
 	calls   atomic.Int64   // how many those are
 
-	// atAbandon is context.AfterFunc for the end of Close's patience.
+	// atAbandon is context.AfterFunc for the moment at which Close abandons the runs.
 	atAbandon func(func()) (stop func() bool)
 	abandoned <-chan struct{}
 	abandon   context.CancelFunc
@@ -254,16 +254,16 @@ func (a *Adopter) RetryDelay(n int, err error, t *asynq.Task) time.Duration {
 	return asynq.DefaultRetryDelayFunc(n, err, t)
 }
 
-// adoption describes the job of a task. It reports false for a task that stays asynq's alone, and
-// logs why where that is a mistake.
+// adoption describes the job of a task. It reports false for a task that asynq runs without a job,
+// and logs the reason where that is a mistake.
 func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (ad runtime.Adoption, ok bool) {
 	if a.runtime.IsAttempt(id) {
 		return ad, false // an attempt that Tidemark enqueued
 	}
 	defer func() {
-		// The application's functions, about a task that may be anything.
+		// The application's functions may panic on a task that they do not expect.
 		if v := recover(); v != nil {
-			a.opts.Logger.Log(context.Background(), level, "a task is left to asynq alone: its topic or title could not be told", "queue", queue, "task", id, "panic", v)
+			a.opts.Logger.Log(context.Background(), level, "AdoptOptions.Topic or Title panicked; asynq runs the task without a job", "queue", queue, "task", id, "panic", v)
 			ok = false
 		}
 	}()
@@ -272,7 +272,7 @@ func (a *Adopter) adoption(t *asynq.Task, queue, id string, level slog.Level) (a
 		return ad, false
 	}
 	if _, err := engine.ParseTopic(string(topic)); err != nil {
-		a.opts.Logger.Log(context.Background(), level, "a task is left to asynq alone", "queue", queue, "task", id, "error", err)
+		a.opts.Logger.Log(context.Background(), level, "a task's topic is invalid; asynq runs the task without a job", "queue", queue, "task", id, "error", err)
 		return ad, false
 	}
 	return runtime.Adoption{

@@ -20,8 +20,8 @@ type try struct {
 	last bool // asynq archives the task if it fails
 }
 
-// Middleware gives the handlers that it stands before a Run; see asynq's ServeMux.Use. Let
-// it be the first one, so that what others do is part of the attempt.
+// Middleware gives the handlers behind it a Run; see asynq's ServeMux.Use. Use it first, so that
+// what other middleware does is part of the attempt.
 func (a *Adopter) Middleware(next asynq.Handler) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 		try, ok := a.tryOf(ctx, t)
@@ -36,7 +36,7 @@ func (a *Adopter) Middleware(next asynq.Handler) asynq.Handler {
 	})
 }
 
-// tryOf reports false for a task that is left to asynq.
+// tryOf reports false for a task that the Adopter leaves to asynq.
 func (a *Adopter) tryOf(ctx context.Context, t *asynq.Task) (try, bool) {
 	id, ok := asynq.GetTaskID(ctx)
 	if !ok {
@@ -50,9 +50,9 @@ func (a *Adopter) tryOf(ctx context.Context, t *asynq.Task) (try, bool) {
 	return try{ad, retried >= most}, ok
 }
 
-// process runs a try from its record's start to its end. It may begin more than one
-// attempt: one that was superseded, as after a freeze of this process, while asynq still
-// leaves the task to it, is followed by another one here and now, at no cost.
+// process runs a try from its record's start to its end. It begins another attempt if the first one
+// was superseded while asynq still leaves the task to this process, as after a freeze. That costs
+// no retry.
 func (a *Adopter) process(asynqCtx context.Context, t *asynq.Task, next asynq.Handler, try try) error {
 	if !a.enter() {
 		return &handedBack{ErrDraining}
@@ -66,7 +66,7 @@ func (a *Adopter) process(asynqCtx context.Context, t *asynq.Task, next asynq.Ha
 		case errors.Is(err, errElsewhere):
 			return &handedBack{err}
 		case err != nil && asynqCtx.Err() == nil && !a.isClosing():
-			a.opts.Logger.Error("a task runs without a record: its attempt could not be started", "queue", try.Task.Queue, "task", try.Task.ID, "error", err)
+			a.opts.Logger.Error("cannot record the start of a task's attempt; the task runs without a job", "queue", try.Task.Queue, "task", try.Task.ID, "error", err)
 			return next.ProcessTask(asynqCtx, t)
 		case err != nil:
 			return &handedBack{err}
@@ -81,8 +81,7 @@ func (a *Adopter) process(asynqCtx context.Context, t *asynq.Task, next asynq.Ha
 	}
 }
 
-// done is the handler of an attempt whose work was done by the one before, which was
-// superseded on the way.
+// done is the handler of an attempt that follows a superseded one whose handler returned nil.
 func done(result json.RawMessage) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
 		if result == nil {
@@ -103,15 +102,15 @@ func ended(state engine.State) error {
 	return archive("the job has failed, and its end was committed before this try")
 }
 
-// openTurns bounds how often the start of an attempt is tried while others move its job.
+// openTurns bounds how often open tries to start an attempt while other processes move its job.
 const openTurns = 20
 
-// errElsewhere: asynq has given the task to somebody else meanwhile, and is about to say
-// so here.
+// errElsewhere says that asynq has handed the task to another process and is about to end its
+// context here.
 var errElsewhere = fmt.Errorf("%w: asynq has handed the task out again", ErrSuperseded)
 
-// open begins the attempt of a try, again if one of it has been superseded. over is where
-// its job stands if that has ended.
+// open begins an attempt of a try; again says that an attempt of it was superseded. over is the last
+// attempt of the try's job if that has ended.
 func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pending, over *runtime.Attempt, err error) {
 	ctx, cancel := context.WithCancelCause(asynqCtx)
 	defer cancel(errOver)
@@ -128,7 +127,7 @@ func (a *Adopter) open(asynqCtx context.Context, try try, again bool) (p *pendin
 	return p, over, err
 }
 
-// pending is an attempt whose start is committed, and whose handler is to be called.
+// pending is an attempt between the commit of its start and the call of its handler.
 type pending struct {
 	job     engine.JobID
 	fence   runtime.Fence
@@ -136,9 +135,9 @@ type pending struct {
 	result  json.RawMessage
 }
 
-// begin finds or makes the task's job and commits the start of its attempt. An error that
-// is stale says that the job has moved meanwhile. sent is what begin returned before, whose
-// commit may stand although there was no answer.
+// begin finds or makes the task's job and commits the start of its attempt. A stale error says that
+// the job has moved on since begin read it. sent is what begin returned before: Redis may have
+// committed its start although begin got no answer.
 func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending) (*pending, *runtime.Attempt, error) {
 	e := a.runtime
 	stand, err := e.Adopted(ctx, []runtime.Adoption{try.Adoption})
@@ -157,7 +156,7 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 	switch {
 	case try.Over(at):
 		return nil, &at, nil
-	case again && at.State != "" && !at.Waiting: // it goes on elsewhere, or was done there
+	case again && at.State != "" && !at.Waiting: // another process runs it, or has done it
 		return nil, nil, errElsewhere
 	case at.State == "" || at.State.Ended():
 		id, err := e.Adopt(ctx, try.Adoption, at)
@@ -168,7 +167,7 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 		if err != nil {
 			return nil, nil, err
 		}
-	case !at.Waiting: // the try before is over, or asynq would not have come
+	case !at.Waiting: // the try before has ended, otherwise asynq would not have handed the task out
 		if at, err = e.TakeOver(ctx, at); err != nil {
 			return nil, nil, err
 		}
@@ -183,10 +182,10 @@ func (a *Adopter) begin(ctx context.Context, try try, again bool, sent *pending)
 	})
 }
 
-// behind is for a try that counts less than one that has begun of the task's newest job.
-// Either asynq has handed the task out again, and then counts more than this or is done with
-// it; or this is a new task under an old name, which has nothing to do with that job. Where
-// the job lives, its task was deleted, and so it ends.
+// behind handles a try with a lower number than the last one of the task's newest job. Either asynq
+// has handed the task out again, and has a higher number or no task by now; or this is a new task
+// with the name of an old one, and not of that job. If that job lives, its task was deleted, so
+// behind ends it.
 func (a *Adopter) behind(ctx context.Context, try try, at runtime.Attempt) error {
 	info, err := a.runtime.TaskInfo(try.Task)
 	switch {
@@ -199,7 +198,7 @@ func (a *Adopter) behind(ctx context.Context, try try, at runtime.Attempt) error
 		Code: engine.CodeTaskDeleted, Message: "its task was deleted from asynq's queue " + try.Task.Queue + ", and another has its name",
 	})
 	if err == nil {
-		return engine.ErrEnded // and the task begins another one
+		return engine.ErrEnded // the task begins a new job
 	}
 	return err
 }
@@ -218,8 +217,8 @@ func (a *Adopter) commitStart(ctx context.Context, try try, p *pending) (*pendin
 	return p, nil, nil
 }
 
-// run calls the handler, on asynq's goroutine, and commits what became of it. It returns
-// asynq's answer, or that another attempt is to follow here.
+// run calls the handler, on asynq's goroutine, and commits the attempt's end. It returns asynq's
+// answer, and whether another attempt is to follow in this process.
 func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handler, try try, p *pending) (err error, again bool) {
 	ctx, cancel := context.WithCancelCause(asynqCtx)
 	defer cancel(errOver)
@@ -242,7 +241,7 @@ func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handle
 		close(returned)
 		<-attended
 		if panicked {
-			// It is not recovered: asynq does that, and tells where it came from.
+			// asynq recovers the panic and logs where it came from.
 			_, _ = a.settle(asynqCtx, r, try.failure(engine.CodePanic, errPanicked), errPanicked)
 			return
 		}
@@ -254,11 +253,12 @@ func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handle
 	return err, false
 }
 
-// errPanicked is what is known of a handler that panicked, without recovering it.
-var errPanicked = errors.New("the handler panicked, or ended its goroutine; asynq's task and its server's log tell more")
+// errPanicked is the record's error for a handler that panicked. run does not recover the panic, so
+// it does not know its text.
+var errPanicked = errors.New("the handler panicked or ended its goroutine; see asynq's task and its server's log")
 
-// attend ends the attempt while its handler has not returned: with asynq's context, since
-// asynq goes on without the handler then, and CancelGrace after a cancel.
+// attend commits the end of an attempt whose handler has not returned: when asynq's context ends,
+// since asynq then continues without the handler, and CancelGrace after a cancel.
 func (a *Adopter) attend(asynqCtx context.Context, r *Run, try try, returned <-chan struct{}) {
 	var grace <-chan time.Time
 	for urged := r.ending.urged; ; {
@@ -276,23 +276,23 @@ func (a *Adopter) attend(asynqCtx context.Context, r *Run, try try, returned <-c
 			defer t.Stop()
 			urged, grace = nil, t.C
 		case <-grace:
-			r.logger.Warn("the handler goes on although its context has ended; asynq keeps its slot until it returns", "type", r.jobType, "grace", a.opts.CancelGrace)
+			r.logger.Warn("the handler has not returned although its context has ended; it keeps asynq's slot until it does", "type", r.jobType, "grace", a.opts.CancelGrace)
 			if errors.Is(r.why(asynqCtx), ErrCanceled) {
-				_, _ = r.conclude(runtime.Report{Type: engine.JobCanceled}) // superseded: another's business
+				_, _ = r.conclude(runtime.Report{Type: engine.JobCanceled}) // an error says that another run has the job
 			}
 			return
 		}
 	}
 }
 
-// hold waits until asynq's Shutdown puts a task back that was handed back on its last try,
-// since asynq archives it if it is told anything.
+// hold waits until asynq's Shutdown puts back a task that its handler handed back on its last try.
+// asynq archives such a task if the middleware returns before.
 func (a *Adopter) hold(asynqCtx context.Context, try try) {
 	t := time.NewTimer(a.opts.DrainGrace)
 	defer t.Stop()
 	select {
 	case <-asynqCtx.Done():
 	case <-t.C:
-		a.opts.Logger.Warn("a task on its last try was handed back, and its server was not shut down; asynq archives it", "queue", try.Task.Queue, "task", try.Task.ID)
+		a.opts.Logger.Warn("a handler handed a task back on its last try, and its asynq server was not shut down; asynq archives the task", "queue", try.Task.Queue, "task", try.Task.ID)
 	}
 }

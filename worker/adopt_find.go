@@ -18,9 +18,8 @@ const (
 	findPage  = 100
 )
 
-// finder walks over the waiting tasks of the queues, round after round, and makes the job
-// of each that has none: the task was enqueued before there was an Adopter, or nobody has
-// come by yet.
+// finder walks over the waiting tasks of the queues, round after round. It makes a job for each task
+// that has none.
 type finder struct {
 	a     *Adopter
 	lists []taskList
@@ -44,7 +43,7 @@ func (a *Adopter) find(ctx context.Context) {
 	}
 	for {
 		if err := f.pass(ctx); err != nil && ctx.Err() == nil {
-			a.opts.Logger.Warn("some of asynq's waiting tasks are not yet visible; the next look tries again", "error", err)
+			a.opts.Logger.Warn("cannot make jobs for some of asynq's waiting tasks; the next look tries again", "error", err)
 		}
 		d := a.opts.ReconcileInterval
 		if !backoff.Sleep(ctx, d-d/10+rand.N(d/10+1)) {
@@ -53,8 +52,8 @@ func (a *Adopter) find(ctx context.Context) {
 	}
 }
 
-// pass reads pages of all lists in turn, until it has read as much as it may or all of
-// them to the end.
+// pass reads pages of all lists in turn, until it has read findTasks tasks or all lists to their
+// ends.
 func (f *finder) pass(ctx context.Context) error {
 	var failed error
 	open := len(f.lists)
@@ -83,7 +82,7 @@ func (f *finder) pass(ctx context.Context) error {
 func (f *finder) look(ctx context.Context, l *taskList) (int, error) {
 	infos, err := l.read(l.queue, asynq.Page(l.page), asynq.PageSize(findPage))
 	if errors.Is(err, asynq.ErrQueueNotFound) {
-		return 0, nil // nothing was ever enqueued there
+		return 0, nil // no task was ever enqueued in it
 	}
 	if err != nil {
 		return 0, err
@@ -94,7 +93,7 @@ func (f *finder) look(ctx context.Context, l *taskList) (int, error) {
 	}
 	tasks := make([]runtime.Adoption, 0, len(infos))
 	for _, info := range infos {
-		// Its mistakes are told when it runs: it is looked at every few seconds.
+		// The Adopter logs a task's mistakes when the task runs: the finder reads it every few seconds.
 		ad, ok := f.a.adoption(asynq.NewTaskWithHeaders(info.Type, info.Payload, info.Headers), l.queue, info.ID, slog.LevelDebug)
 		if !ok {
 			continue
@@ -107,7 +106,7 @@ func (f *finder) look(ctx context.Context, l *taskList) (int, error) {
 	}
 	made, err := f.a.runtime.AdoptWaiting(ctx, tasks)
 	if made > 0 {
-		f.a.opts.Logger.Debug("waiting tasks of asynq are visible now", "queue", l.queue, "tasks", made)
+		f.a.opts.Logger.Debug("waiting tasks of asynq have jobs now", "queue", l.queue, "tasks", made)
 	}
 	return len(infos), err
 }

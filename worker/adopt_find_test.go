@@ -81,7 +81,7 @@ func TestAMistakenTopicIsNamedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, "the task", ran)
-	if n := strings.Count(log.String(), "a task is left to asynq alone"); n != 1 {
+	if n := strings.Count(log.String(), "asynq runs the task without a job"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }
@@ -205,7 +205,7 @@ func TestAdoptersLeaveOtherJobsToWorkers(t *testing.T) {
 
 // A worker's sweep and reconciler meet adopted jobs, since they stand among its own: it
 // does not hand them to asynq, and ends those whose task is gone.
-func TestWorkersSeeToAdoptedJobs(t *testing.T) {
+func TestWorkersReconcileAdoptedJobs(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	gone, stays := send(t, e, "export"), send(t, e, "export")

@@ -9,11 +9,10 @@ import (
 
 type runKey struct{}
 
-// RunFrom gives the handler of an adopted task the Run of the job. It never returns nil:
-// where there is none, as in a test that calls the handler by itself or for a task that
-// AdoptOptions.Topic leaves to asynq, the Run is of no job. What is reported to that one
-// goes nowhere, Checkpoint returns nil after checking its state, Resume finds nothing,
-// and Job is "".
+// RunFrom returns the Run of an adopted task's job, for the task's handler. It never returns nil. Where
+// there is no job, as in a test that calls the handler itself or for a task that AdoptOptions.Topic
+// leaves to asynq, the Run drops what is reported to it: Checkpoint checks its state and returns nil,
+// Resume returns false, and ID returns "".
 func RunFrom(ctx context.Context) *Run {
 	if r, ok := ctx.Value(runKey{}).(*Run); ok {
 		return r

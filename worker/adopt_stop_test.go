@@ -321,7 +321,7 @@ func TestCloseHandsTasksBack(t *testing.T) {
 	}
 }
 
-func TestCloseLeavesBehindWhoDoesNotReturn(t *testing.T) {
+func TestCloseAbandonsHandlersThatDoNotReturn(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	o := briefAdopt(e)

@@ -263,7 +263,7 @@ func TestPermanentStopsAsynqsRetries(t *testing.T) {
 }
 
 // A handler need not know of the Run, and one that does may be called without.
-func TestRunFromElsewhereGoesNowhere(t *testing.T) {
+func TestRunFromWithoutAJobDropsReports(t *testing.T) {
 	t.Parallel()
 	run := worker.RunFrom(t.Context())
 	run.Stages(worker.Stage{Name: "one", Weight: 1})

@@ -20,7 +20,7 @@ func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t 
 	case errors.Is(err, asynq.RevokeTask), errors.Is(cause, ErrCanceled):
 		return runtime.Report{Type: engine.JobCanceled}
 	case asynqCtx.Err() != nil:
-		return a.dropped(asynqCtx, r, try) // whatever the handler says of it
+		return a.dropped(asynqCtx, r, try) // asynq does not read the handler's error
 	case errors.Is(err, asynq.SkipRetry): // as Permanent is
 		try.last = true
 		return try.failure(engine.CodePermanent, err)
@@ -34,9 +34,9 @@ func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t 
 	return report
 }
 
-// dropped is the end of an attempt that asynq has given up: for a time-out or because
-// someone canceled its processing, which asynq retries, or because the server has shut
-// down, which puts the task back.
+// dropped decides the end of an attempt whose context asynq has ended: because of a time-out or a
+// cancel of its processing, after which asynq retries the task, or because the server shuts down
+// and puts the task back.
 func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) runtime.Report {
 	cause := context.Cause(asynqCtx)
 	switch {
@@ -50,14 +50,14 @@ func (a *Adopter) dropped(asynqCtx context.Context, r *Run, try try) runtime.Rep
 	case err == nil && info.State == asynq.TaskStatePending:
 		return runtime.Report{Type: engine.JobQueued}
 	case try.last && (err != nil || info.State != asynq.TaskStateArchived):
-		// No end yet: another server may have it already. If asynq archives it after all, a
-		// reconciler sees that.
+		// Another server may have the task already, so this is no end yet. If asynq archives the
+		// task, a reconciler ends the job.
 		return runtime.Report{Type: engine.JobQueued}
 	}
 	return try.failure(engine.CodeError, cause)
 }
 
-// failure is the end of an attempt that asynq tries again, if it has a try left.
+// failure is the end of a failed attempt. asynq tries its task again if it has a try left.
 func (t try) failure(code string, err error) runtime.Report {
 	report := runtime.Report{Type: engine.JobRetrying, Error: failure(code, err), Retries: t.Try}
 	if t.last {
@@ -66,19 +66,19 @@ func (t try) failure(code string, err error) runtime.Report {
 	return report
 }
 
-// settle commits the attempt's end and gives asynq's answer, or that another attempt is
-// to follow here: this one was superseded, and asynq has not noticed anything.
+// settle commits the attempt's end and returns asynq's answer. again says that another attempt is to
+// follow in this process: this one was superseded, and asynq leaves the task to the process.
 func (a *Adopter) settle(asynqCtx context.Context, r *Run, report runtime.Report, err error) (answer error, again bool) {
 	report, asked := r.conclude(report)
 	switch {
 	case errors.Is(asked, ErrSuperseded):
-		r.logger.Warn("the run was superseded; nothing more of it is written", "cause", asked)
+		r.logger.Warn("the run is superseded; Redis accepts no more reports of it", "cause", asked)
 		if asynqCtx.Err() == nil && !a.isClosing() {
 			return err, true
 		}
 		return &handedBack{errors.Join(asked, err)}, false
 	case asked != nil && !errors.Is(asked, errOver): // errOver: attend was first
-		r.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
+		r.logger.Warn("Redis does not accept the attempt's end", "end", report.Type, "error", asked)
 		return err, false
 	case asked == nil:
 		r.tell(report, err)

@@ -18,11 +18,11 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/intake"
 )
 
-// process executes one asynq task: an attempt of a job. What it returns goes to
-// asynq: nil acknowledges the task, an error puts it into the archive. The record of
-// what became of the attempt is committed before that, always.
+// process executes one asynq task: an attempt of a job. asynq acknowledges the task if process
+// returns nil, and archives it if it returns an error. process commits the record of the attempt's
+// outcome before it returns.
 //
-// base ends when runs are abandoned, taking when nothing new is to be begun. from is the
+// base ends when the worker abandons its runs, taking when it begins nothing more. from is the
 // queue, by asynq's name, that the task was in.
 func (w *Worker) process(base, taking context.Context, slots intake.Slots, from string, t *asynq.Task) error {
 	var p runtime.TaskPayload
@@ -56,10 +56,10 @@ func (w *Worker) process(base, taking context.Context, slots intake.Slots, from 
 		var wait time.Duration
 		switch {
 		case runtime.Stale(err):
-			w.opts.Logger.Debug("the task's attempt is not to be run", "job", p.Job, "attempt", p.Attempt, "why", err)
+			w.opts.Logger.Debug("the task's attempt is not the current one; the task is acknowledged", "job", p.Job, "attempt", p.Attempt, "why", err)
 		case taking.Err() == nil:
-			// Its topic may take no records: the attempt waits in the other queue.
-			w.opts.Logger.Error("an attempt could not be started", "job", p.Job, "attempt", p.Attempt, "error", err)
+			// Redis may take no records of its topic. The attempt waits in the other queue.
+			w.opts.Logger.Error("cannot start an attempt; it goes back to its queue", "job", p.Job, "attempt", p.Attempt, "error", err)
 			wait = w.opts.ReconcileInterval
 		}
 		return w.release(base, from, t.Type(), p, wait)
@@ -71,9 +71,9 @@ func (w *Worker) process(base, taking context.Context, slots intake.Slots, from 
 	return answer
 }
 
-// lost is for a task whose job Redis has no record of. Where a failover lost the record,
-// watchers of the job are told. A task that outlives its job's record, as one that is run
-// again out of asynq's archive, ends nothing: the job has had its end.
+// lost handles a task of whose job Redis has no record. If a failover lost the record, lost commits
+// that the job has failed, for those who watch it. If the record has expired, as when an admin runs
+// the task again out of asynq's archive, lost drops the task: the job has ended before.
 func (w *Worker) lost(ctx context.Context, from, jobType string, p runtime.TaskPayload) error {
 	why := engine.JobError{Code: engine.CodeRecordLost, Message: "Redis has lost the job's record, and with it what was to be done; enqueue it again"}
 	log := w.opts.Logger.With("job", p.Job, "attempt", p.Attempt, "topic", p.Topic)
@@ -86,10 +86,10 @@ func (w *Worker) lost(ctx context.Context, from, jobType string, p runtime.TaskP
 	})
 	switch {
 	case err != nil:
-		log.Error("a task's job has no record, and that could not be told", "error", err)
-		return archive("the job has no record, and that could not be told")
+		log.Error("Redis has no record of a task's job and does not take the record of its failure; asynq archives the task", "error", err)
+		return archive("Redis has no record of the job and did not take the record of its failure")
 	case outlived:
-		log.Warn("a task that outlives its job's record is dropped")
+		log.Warn("the record of a task's job has expired; the task is dropped")
 	default:
 		log.Error("Redis has lost a job's record; the job has failed")
 	}
@@ -102,27 +102,27 @@ func (w *Worker) foreign(t *asynq.Task, from string) error {
 	return archive(fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type()))
 }
 
-// seat waits until an attempt may run: beside others, or alone if its job is a suspect. It
-// reports false when the worker is leaving, when others run for too long, and for a suspect's
-// attempt that does not wait any more.
+// seat waits until an attempt may run: beside others, or alone if its job is a suspect. It reports
+// false if the worker is stopping, if other runs last too long, or if the suspect's attempt no longer
+// waits.
 func (w *Worker) seat(ctx context.Context, p runtime.TaskPayload) (*gate.Seat, bool) {
 	if !p.Alone {
 		return w.gate.Enter(ctx)
 	}
-	// Nothing is held up for the second task of an attempt that has begun.
+	// The second task of an attempt that has begun must not hold up other runs.
 	if a, err := w.runtime.Current(ctx, p.Job); err == nil && (!a.Waiting || a.Attempt != p.Attempt) || runtime.Stale(err) {
 		return nil, false
 	}
 	s, ok := w.gate.Alone(ctx)
 	if !ok && ctx.Err() == nil {
-		w.opts.Logger.Info("a job that has lost its worker twice finds no moment to run alone; it goes back to its queue", "job", p.Job, "attempt", p.Attempt)
+		w.opts.Logger.Info("a job that has lost its worker twice has to run alone, and other jobs run for too long; it goes back to its queue", "job", p.Job, "attempt", p.Attempt)
 	}
 	return s, ok
 }
 
-// open starts an attempt: from here on its fence is the only one that is accepted. It is
-// not tried again once the intake ends, but its answer is waited for: a start that was
-// committed and that nobody runs would look like a lost worker.
+// open commits the start of an attempt; from then on Redis accepts reports under its fence alone.
+// open repeats the commit until the intake ends. It waits for the answer to the last one in any
+// case, since a committed start without a run looks like a lost worker.
 func (w *Worker) open(base, taking context.Context, p runtime.TaskPayload) (fence runtime.Fence, started *runtime.Started, err error) {
 	fence = runtime.Fence{Attempt: p.Attempt, Token: runtime.NewToken(), Seq: 1}
 	report := runtime.Report{Type: engine.JobStarted, Job: p.Job, Fence: fence}
@@ -134,7 +134,7 @@ func (w *Worker) open(base, taking context.Context, p runtime.TaskPayload) (fenc
 		w.tend(base, acks[0].FollowUps)
 		started = acks[0].Started
 		if acks[0].Err == nil && started == nil {
-			// The answer to the first try was lost, and the attempt is over meanwhile.
+			// The answer to the first commit was lost, and the attempt has ended since.
 			return runtime.ErrSuperseded
 		}
 		return acks[0].Err
@@ -142,16 +142,16 @@ func (w *Worker) open(base, taking context.Context, p runtime.TaskPayload) (fenc
 	return fence, started, err
 }
 
-// release gives asynq's answer about a task whose attempt has no end that this worker has
-// committed. Where the job has moved on, the task is acknowledged. Where the attempt is
-// still the current one and waits, as when a failover has lost its start, it waits on, for
-// so long, in the other of its two queues, since in this one its task is still active, and
-// the name taken. Where that does not succeed the task goes to asynq's archive with a word: a
-// task that is acknowledged while its attempt waits looks as if an operator had deleted it. So
-// it does where the other queue has a task already, which may be about to be put back into
-// this one.
+// release returns asynq's answer about a task whose attempt's end this worker has not committed.
+//
+// If the job has moved on, asynq acknowledges the task. If the attempt is the current one and waits,
+// as when a failover has lost its start, release moves it to the other of its two queues, due after
+// wait: in this queue the task is still active and has the attempt's name. If it cannot, asynq
+// archives the task with the reason, since a task that is acknowledged while its attempt waits looks
+// as if an admin had deleted it. The same holds if the other queue has a task already, whose worker
+// may be about to move it here.
 func (w *Worker) release(base context.Context, from, jobType string, p runtime.TaskPayload, wait time.Duration) error {
-	// The worker may be leaving, and its context over.
+	// base may have ended, since the worker may be stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(base), w.opts.Lease)
 	defer cancel()
 	a, err := w.runtime.Current(ctx, p.Job)
@@ -170,23 +170,23 @@ func (w *Worker) release(base context.Context, from, jobType string, p runtime.T
 	case errors.Is(err, engine.ErrNotFound):
 		return w.lost(base, from, jobType, p)
 	case err != nil && !runtime.Stale(err):
-		w.opts.Logger.Warn("cannot put a task back; a reconciler does so later", "job", p.Job, "error", err)
-		return archive("the worker stopped before it could start the attempt or put it back")
+		w.opts.Logger.Warn("cannot put a task back into a queue; a reconciler does so later", "job", p.Job, "error", err)
+		return archive("the worker could neither start the attempt nor put it back into a queue")
 	case err == nil && !moved:
-		return archive("the worker could not start the attempt, which has another task")
+		return archive("the worker could not start the attempt; the attempt has a task in its other queue")
 	}
 	return nil
 }
 
-// run calls the handler and commits what became of it. It returns asynq's answer, or that
-// the attempt has no end that was committed here.
+// run calls the handler and commits the attempt's end. It returns asynq's answer, and whether this
+// worker has committed the end.
 func (w *Worker) run(base context.Context, slots intake.Slots, seat *gate.Seat, job engine.JobID, fence runtime.Fence, started *runtime.Started) (answer error, committed bool) {
 	ctx, cancel := context.WithCancelCause(base)
 	defer cancel(errOver)
 	r := w.newRun(w.runtime, job, fence, started, cancel)
 	if !started.Deadline.IsZero() {
 		var stop context.CancelFunc
-		// By Redis's clock: this machine's may be another.
+		// Redis's clock decides: this machine's may differ.
 		ctx, stop = context.WithTimeoutCause(ctx, started.Deadline.Sub(w.runtime.Now()), ErrDeadline)
 		defer stop()
 		defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
@@ -196,13 +196,13 @@ func (w *Worker) run(base context.Context, slots intake.Slots, seat *gate.Seat, 
 	defer r.close(errOver)
 	defer w.forget(r)
 	if started.Crashes >= runtime.SuspectAfter && !seat.IsAlone() {
-		r.end(ErrDraining) // its task does not say so, as that of an older version: the next one does
+		r.end(ErrDraining) // an older version made its task, which does not say so; the next task does
 	}
-	// Once the worker gives up, so does whoever waits for Redis in its name.
+	// Once the worker abandons its runs, calls of this one that wait for Redis return.
 	defer context.AfterFunc(base, func() { r.close(ErrDraining) })()
 
-	// A goroutine of its own: a handler may end it (runtime.Goexit), or outlive the
-	// patience that is due to it.
+	// The handler has a goroutine of its own, since it may end it (runtime.Goexit) or outlast its
+	// grace period.
 	done := make(chan error, 1)
 	go func() {
 		err := error(&panicError{text: goexit})
@@ -220,7 +220,7 @@ func (w *Worker) run(base context.Context, slots intake.Slots, seat *gate.Seat, 
 	return w.settle(base, r, r.why(ctx), err)
 }
 
-// goexit is what is said of a handler that ended its goroutine.
+// goexit is the error's text for a handler that ended its goroutine.
 const goexit = "the handler ended its goroutine (runtime.Goexit) instead of returning"
 
 func call(ctx context.Context, h HandlerFunc, r *Run) (err error) {
@@ -230,16 +230,16 @@ func call(ctx context.Context, h HandlerFunc, r *Run) (err error) {
 		}
 	}()
 	if err := context.Cause(ctx); err != nil {
-		return err // the deadline passed while it waited
+		return err // the deadline passed while the attempt waited for its slot
 	}
 	return h(ctx, r)
 }
 
-// errAbandoned: the worker is leaving, and the handler has not returned.
+// errAbandoned says that the worker is stopping and the handler has not returned.
 var errAbandoned = errors.New("abandoned")
 
-// await waits for the handler, and once its context has ended for as long as its
-// grace period. A handler that has not returned by then keeps its slot.
+// await waits for the handler, and for a grace period once its context has ended. A handler that
+// has not returned by then keeps its slot.
 func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) error {
 	select {
 	case err := <-done:
@@ -257,33 +257,33 @@ func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) err
 			urged, grace = nil, t.C
 		case <-grace:
 			cause := r.why(ctx)
-			r.logger.Warn("the handler goes on although its context has ended; its slot stays taken until it returns", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
+			r.logger.Warn("the handler has not returned although its context has ended; it keeps its slot until it does", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
 			return cause
 		case <-base.Done():
 			w.left.Add(1)
 			r.close(ErrDraining)
-			r.logger.Warn("the handler did not return while the worker drained; its job goes on elsewhere when its lease lapses", "type", r.jobType, "grace", w.opts.DrainGrace)
+			r.logger.Warn("the handler did not return while the worker drained; another worker continues its job after a lease", "type", r.jobType, "grace", w.opts.DrainGrace)
 			return errAbandoned
 		}
 	}
 }
 
-// settle commits the attempt's end, sees to the next one, and gives asynq's answer, or that
-// the end was not committed.
+// settle commits the attempt's end and dispatches the next attempt. It returns asynq's answer, and
+// whether it committed the end.
 func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer error, committed bool) {
 	if errors.Is(cause, ErrSuperseded) {
-		r.logger.Warn("the run was superseded; nothing more of it is written", "cause", cause)
+		r.logger.Warn("the run is superseded; Redis accepts no more reports of it", "cause", cause)
 		return nil, false
 	}
 	report, asked := r.conclude(w.verdict(r, cause, err))
 	if asked != nil {
-		r.logger.Warn("the attempt's end was not accepted", "end", report.Type, "error", asked)
+		r.logger.Warn("Redis does not accept the attempt's end", "end", report.Type, "error", asked)
 		return nil, false
 	}
 	r.tell(report, err)
 	w.tend(ctx, r.out.FollowUps())
 	switch report.Type {
-	case engine.JobQueued, engine.JobPaused, engine.JobAwaiting: // the last two may have become the first
+	case engine.JobQueued, engine.JobPaused, engine.JobAwaiting: // a resume or the last child may have queued the job
 		w.next(ctx, r.job, runtime.RescueQueue(r.queue))
 	case engine.JobRetrying:
 		w.next(ctx, r.job, r.queue)
@@ -294,7 +294,8 @@ func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer e
 	return nil, true
 }
 
-// conclude commits an attempt's end: the one given, or that it could not be told.
+// conclude commits an attempt's end. If the engine finds the report invalid, conclude commits a
+// failure that says so. It returns the report that it sent last.
 func (r *Run) conclude(report runtime.Report) (runtime.Report, error) {
 	err := r.out.Ask(report)
 	if errors.Is(err, engine.ErrInvalid) {
@@ -304,9 +305,9 @@ func (r *Run) conclude(report runtime.Report) (runtime.Report, error) {
 	return report, err
 }
 
-// verdict decides what an attempt's end is. What the handler says it has done, is
-// done: nil is success, also when the job was asked to stop meanwhile. An error after
-// that ends the job as asked.
+// verdict decides what an attempt's end is. A handler that returns nil has done the job, also after
+// a request to stop it. A handler that returns an error after such a request ends the job as
+// requested.
 func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 	failed := func(code string) runtime.Report {
 		return runtime.Report{Type: engine.JobFailed, Error: failure(code, err)}
@@ -322,7 +323,7 @@ func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 	case errors.Is(cause, ErrCanceled):
 		return runtime.Report{Type: engine.JobCanceled}
 	case errors.Is(cause, ErrDeadline):
-		err = cmp.Or(err, ErrDeadline) // it awaited its children
+		err = cmp.Or(err, ErrDeadline) // nil if it awaited its children
 		return failed(engine.CodeDeadline)
 	case errors.As(err, new(*permanentError)):
 		return failed(engine.CodePermanent)
@@ -342,11 +343,11 @@ func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 	return report
 }
 
-// nextSecond rounds up: asynq's times are whole seconds, and the record tells the time
-// at which the attempt is due.
+// nextSecond rounds up to a whole second, as asynq's times are, so that the record has the time at
+// which asynq hands the attempt out.
 func nextSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
-// tell logs an end. A panic's stack is told here and nowhere else.
+// tell logs an end. A panic's stack is in this line and nowhere else.
 func (r *Run) tell(report runtime.Report, err error) {
 	switch panicked := (*panicError)(nil); {
 	case errors.As(err, &panicked):
@@ -358,7 +359,8 @@ func (r *Run) tell(report runtime.Report, err error) {
 	}
 }
 
-// tend sees to the jobs that an answer named.
+// tend does what follows from a commit for the jobs that its answer named: it brings a parent's end
+// to its children, or dispatches a parent.
 func (w *Worker) tend(ctx context.Context, jobs []engine.JobID) {
 	for _, job := range jobs {
 		if err := w.persist(ctx, func() error { return w.runtime.FollowUp(ctx, job) }); err != nil {
@@ -367,8 +369,7 @@ func (w *Worker) tend(ctx context.Context, jobs []engine.JobID) {
 	}
 }
 
-// next hands the attempt that follows to asynq. A job that was canceled meanwhile
-// has none.
+// next dispatches the job's next attempt. A job that was canceled meanwhile has none.
 func (w *Worker) next(ctx context.Context, job engine.JobID, queue string) {
 	err := w.persist(ctx, func() error {
 		a, err := w.runtime.Current(ctx, job)
@@ -378,6 +379,6 @@ func (w *Worker) next(ctx context.Context, job engine.JobID, queue string) {
 		return w.runtime.Dispatch(ctx, a, queue)
 	})
 	if err != nil && !runtime.Stale(err) {
-		w.opts.Logger.Warn("cannot hand the next attempt to asynq; a reconciler does so later", "job", job, "error", err)
+		w.opts.Logger.Warn("cannot dispatch the next attempt; a reconciler does so later", "job", job, "error", err)
 	}
 }

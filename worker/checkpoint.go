@@ -66,7 +66,7 @@ func (r *Run) CheckpointDue() bool {
 // both are committed, or neither. state is an encoding.BinaryMarshaler or anything
 // that encodes to JSON, and at most 1 MiB then.
 //
-// It returns once the commit stands, and so waits while Redis is away. It still
+// It returns once Redis has committed them, so it waits while Redis is away. It still
 // works after the context has ended with ErrDraining, ErrCanceled or ErrDeadline, for
 // as long as the grace period. Errors to branch on: engine.ErrInvalid, when state
 // cannot be kept as it is, and ErrSuperseded.

@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// Stop drains the worker and returns when it has ended: nothing new is taken, the
-// contexts of runs end with ErrDraining, and the jobs of handlers that return then go
-// back to the queue, at no cost. After DrainGrace, or when ctx ends, the rest is
-// abandoned: the leases of those jobs lapse and another worker goes on with them;
-// the error says how many. A Redis that gives no answer adds as long as the client waits
-// for one before it gives up, about 20 seconds unless the engine's URL says otherwise:
-// asynq's acknowledgements are not cut short.
+// Stop drains the worker and returns when it has ended. The worker takes nothing new, the contexts of
+// runs end with ErrDraining, and the jobs of handlers that return an error then go back to the queue,
+// which uses no retry. After DrainGrace, or when ctx ends, Stop abandons the other runs: another
+// worker continues their jobs after a lease, and the error says how many there are. If Redis does
+// not answer, Stop also takes as long as the client waits for an answer, about 20 seconds unless the
+// engine's URL says otherwise, since asynq's acknowledgements wait that long.
 //
 // It may be called more than once and before Start, which then fails with
 // ErrStopped. A call whose ctx ends returns its cause, while the worker goes on
@@ -54,8 +53,7 @@ func (w *Worker) drain(l *life) {
 	}
 	l.endIntake()
 	w.leave()
-	// Heartbeats go on meanwhile: what is about to be handed back must not be
-	// rescued.
+	// Heartbeats continue meanwhile, so that no worker rescues a job that this one hands back.
 	grace := time.AfterFunc(w.opts.DrainGrace, func() { l.abandon(ErrDraining) })
 	defer grace.Stop()
 	l.end()

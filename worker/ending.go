@@ -6,18 +6,17 @@ import (
 	"sync"
 )
 
-// ending is why a run is to stop. The handler's context keeps the first cause that it was
-// given; what becomes of the attempt goes by the gravest, since a paused run may be
-// canceled while it checkpoints.
+// ending holds why a run is to stop. The handler's context keeps the first cause. The gravest one
+// decides the attempt's end, since a client may cancel a paused run while it checkpoints.
 type ending struct {
 	cancel context.CancelCauseFunc
-	urged  chan struct{} // closed at the first cause that does not wait for ever
+	urged  chan struct{} // closed at the first cause that bounds how long the handler may take
 
 	mu    sync.Mutex
 	cause error
 }
 
-// gravity orders causes. From urgent on a handler that does not return is left behind
+// gravity orders causes. From urgent on, the worker continues without a handler that has not returned
 // after CancelGrace.
 func gravity(cause error) int {
 	for i, c := range []error{ErrDraining, ErrPaused, ErrDeadline, ErrCanceled, ErrSuperseded} {
@@ -30,11 +29,11 @@ func gravity(cause error) int {
 
 const urgent = 3 // ErrDeadline
 
-// end tells the handler to return, and why.
+// end ends the handler's context with a cause.
 func (r *Run) end(cause error) {
 	g := gravity(cause)
 	if g < urgent {
-		r.state.due.Store(true) // it is to checkpoint
+		r.state.due.Store(true) // the handler should checkpoint
 	}
 	e := &r.ending
 	e.mu.Lock()
@@ -48,7 +47,7 @@ func (r *Run) end(cause error) {
 	e.cancel(cause)
 }
 
-// why is the gravest cause for which the run was told to return, nil when there is none.
+// why returns the gravest cause for which the run is to stop, nil if there is none.
 func (r *Run) why(ctx context.Context) error {
 	r.ending.mu.Lock()
 	defer r.ending.mu.Unlock()

@@ -81,7 +81,7 @@ type retryAfterError struct {
 func (e *retryAfterError) Error() string { return e.err.Error() }
 func (e *retryAfterError) Unwrap() error { return e.err }
 
-// panicError is what became of a handler that panicked, or ended its goroutine.
+// panicError is the error of a handler that panicked or ended its goroutine.
 type panicError struct {
 	text  string
 	stack []byte
@@ -105,9 +105,9 @@ const maxCarriedBytes = 1 << 10
 // archive is asynq's answer about an attempt that failed.
 func archive(text string) error { return &archived{excerpt.Of(text, maxCarriedBytes)} }
 
-// archived is how asynq is told that an attempt failed: the task goes to its
-// archive with this text, and asynq does not try it again. The handler's own error
-// is not unwrapped, since asynq gives meanings of its own to some.
+// archived tells asynq that an attempt failed: asynq archives the task with this text and does not
+// retry it. archived does not unwrap to the handler's error, since asynq gives some errors a meaning
+// of its own.
 type archived struct{ text string }
 
 func (e *archived) Error() string   { return e.text }

@@ -52,7 +52,7 @@ func (r *Run) FanOut(ctx context.Context, name string, children []engine.Child) 
 
 func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) ([]engine.Job, error) {
 	if r.adopted || r.detached {
-		return nil, fmt.Errorf("%w: it is adopted, and once its children have ended nobody could make asynq begin its next attempt; enqueue the parent with Engine.Enqueue", engine.ErrState)
+		return nil, fmt.Errorf("%w: it is adopted, and Tidemark cannot make asynq begin its next attempt once its children have ended; enqueue the parent with Engine.Enqueue", engine.ErrState)
 	}
 	// One after the other: of two that come at once the second is told of the first.
 	r.fanning.Lock()

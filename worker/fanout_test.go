@@ -202,7 +202,7 @@ func TestOptionalChildrenMayFail(t *testing.T) {
 
 // Canceling, pausing and resuming a parent reaches its children, whatever state they and
 // it are in.
-func TestParentsTakeTheirChildrenAlong(t *testing.T) {
+func TestCancelPauseAndResumeReachChildren(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	o := brief(e)

@@ -222,7 +222,7 @@ func split(all []engine.Record, at engine.RecordType) (before, after []engine.Re
 }
 
 // The judge sees what it is for.
-func TestJudgeOfGhostsSeesOneAcceptedWrite(t *testing.T) {
+func TestCheckOfFrozenRunsFindsOneAcceptedWrite(t *testing.T) {
 	t.Parallel()
 	ledger := func(answers ...string) []string {
 		for len(answers) < tries {

@@ -7,9 +7,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// beat says every HeartbeatInterval that the runs are alive, all in one call that
-// shares nothing with their reports, and passes on what comes back. It ends after
-// the last run of a drain.
+// beat sends the heartbeats of all runs every HeartbeatInterval, in one call on a connection
+// without reports, and passes on what Redis asks of the runs. The drain ends it after the last run.
 func (c *supervisor) beat(ctx context.Context) {
 	t := time.NewTicker(c.opts.HeartbeatInterval)
 	defer t.Stop()
@@ -36,7 +35,7 @@ func (c *supervisor) beatOnce(ctx context.Context) error {
 	if len(runs) == 0 {
 		return nil
 	}
-	// An answer that takes half a lease is worth less than another try.
+	// After half a lease without an answer another try is worth more than waiting.
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
 	defer cancel()
 	beats := make([]runtime.Beat, len(runs))

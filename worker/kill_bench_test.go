@@ -40,7 +40,7 @@ func BenchmarkKill(b *testing.B) {
 	b.Run("tidemark", func(b *testing.B) {
 		url, d := redistest.Server(b).URL(), draws(b)
 		result := without(b, url)
-		var all toll
+		var all recovery
 		for range b.N {
 			err := each(scale(6, 60), 3, func(int) error {
 				return scene{name: "alone", jobs: 1, slots: 2}.kill(b, url, defaultLeases, d, result, &all)

@@ -33,7 +33,7 @@ const undisturbed = 2500 * time.Millisecond
 // kill kills a worker process with SIGKILL at a moment that is drawn, has another one
 // go on, and holds what became of the jobs to result, that of an undisturbed run. A
 // kill that came too late is drawn again.
-func (s scene) kill(t testing.TB, url string, l leases, d *drawer, result json.RawMessage, all *toll) error {
+func (s scene) kill(t testing.TB, url string, l leases, d *drawer, result json.RawMessage, all *recovery) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
@@ -48,7 +48,7 @@ func (s scene) kill(t testing.TB, url string, l leases, d *drawer, result json.R
 	}
 }
 
-func (s scene) killOnce(ctx context.Context, t testing.TB, url string, l leases, after time.Duration, result json.RawMessage, all *toll) (hit bool, err error) {
+func (s scene) killOnce(ctx context.Context, t testing.TB, url string, l leases, after time.Duration, result json.RawMessage, all *recovery) (hit bool, err error) {
 	r := role{URL: url, Namespace: fmt.Sprintf("t%d", namespaces.Add(1)), Slots: s.slots, Leases: l}
 	e, err := engine.Open(ctx, engine.Options{URL: url, Namespace: r.Namespace, Logger: quiet()})
 	if err != nil {
@@ -141,12 +141,12 @@ func TestKilledWorkersJobGoesOnElsewhere(t *testing.T) {
 		{name: "alone", jobs: 1, slots: 2},
 		{name: "eight jobs at once", jobs: 8, slots: 8},
 	}
-	var defaults, short toll
+	var defaults, short recovery
 	var running sync.WaitGroup
 	for _, c := range []struct {
 		leases       leases
 		kills, lanes int
-		toll         *toll
+		times        *recovery
 	}{
 		// At default leases it is mostly waiting, so these go side by side.
 		{defaultLeases, scale(3, 80), 3, &defaults},
@@ -154,15 +154,15 @@ func TestKilledWorkersJobGoesOnElsewhere(t *testing.T) {
 	} {
 		running.Go(func() {
 			err := each(c.kills, c.lanes, func(i int) error {
-				return scenes[i%len(scenes)].kill(t, url, c.leases, d, result, c.toll)
+				return scenes[i%len(scenes)].kill(t, url, c.leases, d, result, c.times)
 			})
 			if soak { // on a machine that is busy the times say nothing
-				err = errors.Join(err, c.toll.late())
+				err = errors.Join(err, c.times.late())
 			}
 			if err != nil {
 				t.Error(err)
 			}
-			t.Logf("%s: %s", c.leases, c.toll)
+			t.Logf("%s: %s", c.leases, c.times)
 		})
 	}
 	running.Wait()

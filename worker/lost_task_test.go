@@ -172,7 +172,7 @@ func TestTopicThatTakesNoRecords(t *testing.T) {
 		waiting, err := inspect(e).ListScheduledTasks(e.QueueName(runtime.RescueQueue(engine.DefaultQueue)))
 		return err == nil && len(waiting) == 1 && time.Until(waiting[0].NextProcessAt) > time.Minute
 	})
-	if got := strings.Count(log.String(), "an attempt could not be started"); got != 1 {
+	if got := strings.Count(log.String(), "cannot start an attempt"); got != 1 {
 		t.Errorf("the log tells %d times", got)
 	}
 }

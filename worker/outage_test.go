@@ -60,7 +60,7 @@ func healthy(t *testing.T, s *redistest.Redis, l leases, n int, step func()) (e 
 	return e, jobs, func() { close(free) }
 }
 
-func TestRedisComesBackAndNobodyAliveIsRescued(t *testing.T) {
+func TestNoLivingRunIsRescuedWhenRedisComesBack(t *testing.T) {
 	restarted := func(_ *testing.T, s *redistest.Redis) { s.Restart() }
 	killed := func(away time.Duration) func(*testing.T, *redistest.Redis) {
 		return func(t *testing.T, s *redistest.Redis) {

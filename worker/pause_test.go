@@ -109,7 +109,7 @@ func TestPauseOfWhatNoWorkerHas(t *testing.T) {
 }
 
 // A handler that does not heed a pause may finish, and may still be canceled.
-func TestPauseIsNoHurry(t *testing.T) {
+func TestHandlerMayFinishAfterAPause(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	o := brief(e)

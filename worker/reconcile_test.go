@@ -204,7 +204,7 @@ func tasksOf(t testing.TB, e *engine.Engine, job engine.JobID) runtime.Tasks {
 }
 
 // A task whose job has no record makes the job visible.
-func TestTaskWithoutARecordIsTold(t *testing.T) {
+func TestTaskWithoutARecordFailsItsJob(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	job := enqueue(t, e, "export")
@@ -250,7 +250,7 @@ func TestTaskThatOutlivesItsRecordEndsNothing(t *testing.T) {
 	gone := func(n int) {
 		t.Helper()
 		eventually(t, "the task to be dropped", func() bool {
-			return strings.Count(log.String(), "outlives its job's record") == n
+			return strings.Count(log.String(), "the record of a task's job has expired") == n
 		})
 	}
 	job := enqueue(t, e, "export")

@@ -134,7 +134,7 @@ func TestThreeWorkersMakeOneJobATick(t *testing.T) {
 }
 
 // Workers that were away for hours do with the ticks of that time what the schedules say.
-func TestTicksThatNobodyWasThereFor(t *testing.T) {
+func TestTicksWhileNoWorkerRan(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[engine.MissedPolicy]int{engine.MissedSkip: 0, engine.MissedLatest: 1, engine.MissedAll: 5} {
 		t.Run(string(policy), func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestSchedulesOutlastARestartOfRedis(t *testing.T) {
 
 // A schedule of the options takes the place of the stored one, and one that cannot be
 // used is named in the log, once, and keeps nobody from ticking.
-func TestConfiguredScheduleYieldsToNone(t *testing.T) {
+func TestConfiguredScheduleReplacesAStoredOne(t *testing.T) {
 	t.Parallel()
 	url, namespace := redistest.Server(t).URL(), fmt.Sprintf("t%d", namespaces.Add(1))
 	e := openIn(t, url, namespace)

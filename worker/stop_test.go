@@ -127,7 +127,7 @@ func TestDrainDuringAStart(t *testing.T) {
 	}
 }
 
-func TestDrainLeavesWhoDoesNotReturn(t *testing.T) {
+func TestDrainAbandonsHandlersThatDoNotReturn(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	var log logbook
@@ -170,7 +170,7 @@ func TestDrainLeavesWhoDoesNotReturn(t *testing.T) {
 	}
 }
 
-func TestStartAndStopTolerateDoubles(t *testing.T) {
+func TestStartAndStopTwice(t *testing.T) {
 	t.Parallel()
 	e := real(t)
 	for round := range 12 {

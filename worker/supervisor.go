@@ -19,7 +19,8 @@ import (
 type supervisor struct {
 	opts    Options
 	runtime *runtime.Runtime
-	// adopting limits it to adopted jobs: the settings of workers decide about the others.
+	// adopting limits sweep and reconciler to adopted jobs. The settings of workers decide about the
+	// others.
 	adopting bool
 	wheel    *wheel.Wheel // of all runs; fixed before the first one
 	gate     *gate.Gate
@@ -36,7 +37,7 @@ func newSupervisor(o Options, adopting bool) supervisor {
 	return supervisor{opts: o, runtime: runtime.Of(o.Engine), adopting: adopting, gate: gate.Process, runs: map[*Run]struct{}{}}
 }
 
-// register makes a run one that heartbeats and drains know.
+// register adds a run to those that heartbeats and drains reach.
 func (c *supervisor) register(r *Run) {
 	c.roll.Lock()
 	c.runs[r] = struct{}{}
@@ -75,7 +76,7 @@ func (c *supervisor) forget(r *Run) {
 	c.roll.Unlock()
 }
 
-// present are the runs of the moment.
+// present returns the runs that there are now.
 func (c *supervisor) present() []*Run {
 	c.roll.Lock()
 	defer c.roll.Unlock()
@@ -86,7 +87,7 @@ func (c *supervisor) present() []*Run {
 	return all
 }
 
-// holds tells whether an attempt is one of the runs of the moment.
+// holds reports whether there is a run of the attempt now.
 func (c *supervisor) holds(job engine.JobID, attempt int) bool {
 	c.roll.Lock()
 	defer c.roll.Unlock()
@@ -98,7 +99,7 @@ func (c *supervisor) holds(job engine.JobID, attempt int) bool {
 	return false
 }
 
-// leave tells all runs to return, also those that are registered from here on.
+// leave ends the contexts of all runs, also of those that are registered later.
 func (c *supervisor) leave() {
 	c.roll.Lock()
 	c.leaving = true

@@ -10,9 +10,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
 
-// typeQueues are the type queues of the types that this worker knows, in each of its queues: it
-// takes the jobs from them that workers have parked which do not know their type. The caller
-// holds the lock.
+// typeQueues returns the type queues of the types that this worker knows, for each of its queues.
+// Workers that do not know a job's type park the job there. The caller holds the lock.
 func (w *Worker) typeQueues() []string {
 	var names []string
 	for _, q := range w.opts.Queues {
@@ -23,9 +22,8 @@ func (w *Worker) typeQueues() []string {
 	return names
 }
 
-// park puts a task of a type that this worker does not know where a worker finds it that does.
-// It gives asynq's answer about the task. It takes no slot and begins no attempt, so it costs
-// the job no retry.
+// park leaves a task of a type that this worker does not know to a worker that does. It returns
+// asynq's answer about the task. It takes no slot and begins no attempt, so the job loses no retry.
 //
 //	a worker knows the type, or has known it    the task moves to the job's type queue, which
 //	                                            only such workers take tasks from
@@ -59,7 +57,7 @@ func (w *Worker) park(base context.Context, from, jobType string, p runtime.Task
 		return err
 	})
 	if err != nil && !runtime.Stale(err) || errors.Is(err, engine.ErrNotFound) || !moved {
-		// The task that the type queue has may be about to be dropped.
+		// A worker may be about to drop the task that the type queue has.
 		return w.release(base, from, jobType, p, w.opts.ReconcileInterval)
 	}
 	return nil

@@ -32,7 +32,7 @@ type Worker struct {
 	// has ended.
 	drained chan struct{}
 	stopped chan struct{}
-	// starting holds one: the right to start, or to be sure that nobody does.
+	// starting is a lock that a call of Start can give up waiting for.
 	starting chan struct{}
 
 	mu    sync.Mutex
@@ -51,11 +51,11 @@ const (
 	draining
 )
 
-// life is what Start set going and the drain ends: first the intake, then the
-// sweeps, in the end what is left.
+// life is what Start begins and the drain ends: first the intake, then the runs, last the
+// heartbeats.
 type life struct {
 	servers   []intake.Server
-	endIntake context.CancelFunc // no task is begun, no job claimed
+	endIntake context.CancelFunc // the worker begins no task and claims no job
 	endBeats  context.CancelFunc
 	abandon   context.CancelCauseFunc // runs that have not returned
 	loops     sync.WaitGroup
@@ -102,7 +102,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { // Stop does not wait for a Redis that is away
+	go func() { // Stop ends a start that waits for Redis
 		select {
 		case <-w.drained:
 			cancel()
@@ -112,7 +112,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	_, err := w.runtime.Silent(ctx, nil)
 	if err == nil {
 		if err := w.runtime.ServeQueues(ctx, slices.Concat(w.opts.Queues, w.typed)...); err != nil {
-			w.opts.Logger.Warn("Redis does not take which queues this worker serves; jobs for them may be refused where there are many queues", "error", err)
+			w.opts.Logger.Warn("cannot announce the queues of this worker in Redis; where there are many queues, the engine may refuse jobs for these", "error", err)
 		}
 	}
 
@@ -131,8 +131,8 @@ func (w *Worker) Start(ctx context.Context) error {
 	return nil
 }
 
-// launch sets everything going. The contexts live as long as the worker, not as
-// long as the call of Start.
+// launch begins the loops and the servers. Their contexts live as long as the worker, not as long as
+// the call of Start.
 func (w *Worker) launch() (*life, error) {
 	base, abandon := context.WithCancelCause(context.Background())
 	taking, endIntake := context.WithCancel(base)
@@ -143,7 +143,7 @@ func (w *Worker) launch() (*life, error) {
 	l.servers = intake.Servers(intake.Options{
 		Engine: w.opts.Engine, Queues: w.opts.Queues, Weights: w.opts.QueueWeights, Types: w.typed,
 		Concurrency: w.opts.Concurrency, RescueSlots: w.opts.RescueSlots, Logger: w.opts.Logger,
-		Drain: w.opts.DrainGrace + time.Minute, // runs end with the drain by themselves
+		Drain: w.opts.DrainGrace + time.Minute, // the drain ends the runs before
 	})
 	l.loops.Go(func() { w.beat(beats) })
 	l.loops.Go(func() { w.sweep().Run(taking) })
@@ -176,7 +176,7 @@ func (w *Worker) dequeues() *rescue.Dequeues {
 	})
 }
 
-// end takes nothing new, waits until no task is held, and stops the rest.
+// end ends the intake, waits until the servers hold no task, and ends the loops.
 func (l *life) end() {
 	l.endIntake()
 	var servers sync.WaitGroup
@@ -198,7 +198,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	select {
 	case <-ctx.Done():
-	case <-w.drained: // someone else stops it
+	case <-w.drained: // another caller stops it
 	}
 	return w.Stop(context.WithoutCancel(ctx))
 }

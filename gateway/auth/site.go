@@ -20,8 +20,8 @@ var (
 	ErrOrigin = errors.New("the Origin is not one that this gateway serves")
 )
 
-// ErrNotLoopback says that a Site which is not public was to be served to other machines.
-var ErrNotLoopback = errors.New("dev mode serves loopback only")
+// ErrNotLoopback refuses to serve a Site that is not public on an address that other machines reach.
+var ErrNotLoopback = errors.New("dev mode serves this machine only")
 
 // A Site is what is served where: on which addresses, what requests may be addressed to,
 // and which pages may send them. The zero value is this machine alone.
@@ -54,7 +54,7 @@ func (s Site) Serves(addr net.Addr) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w, and %s is not: listen on 127.0.0.1, or choose another auth mode", ErrNotLoopback, addr)
+	return fmt.Errorf("%w, and other machines reach %s: listen on 127.0.0.1, or choose another auth mode", ErrNotLoopback, addr)
 }
 
 // Check refuses a request by its Host, Origin and Sec-Fetch-Site. Its error wraps ErrHost

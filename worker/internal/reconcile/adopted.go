@@ -30,7 +30,7 @@ func (r *Reconciler) adopted(ctx context.Context, a runtime.Attempt, t runtime.T
 		return true, nil
 	case !t.Queue:
 		log.Warn("asynq has lost an adopted job's queue; the job has failed")
-		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeTaskLost, Message: "asynq has lost its queue " + a.Task.Queue + ", and its task with it"})
+		return false, e.Fail(ctx, a.Job, a.Attempt, engine.JobError{Code: engine.CodeTaskLost, Message: "asynq has no queue " + a.Task.Queue + " any more, and the task went with it"})
 	}
 	info, err := e.TaskInfo(a.Task)
 	switch {

@@ -20,8 +20,8 @@ const (
 	runningWithin = 15 * time.Second
 )
 
-// A toll is how long jobs waited after their worker was killed.
-type toll struct {
+// recovery is how long jobs waited after their worker was killed.
+type recovery struct {
 	mu               sync.Mutex
 	kills, early     int // early: the jobs had ended before the kill
 	stalled, running []time.Duration
@@ -38,7 +38,7 @@ func spread(all []time.Duration) (median, most time.Duration) {
 	return sorted[len(sorted)/2], sorted[len(sorted)-1]
 }
 
-func (l *toll) String() string {
+func (l *recovery) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	stalled, lastStalled := spread(l.stalled)
@@ -47,8 +47,8 @@ func (l *toll) String() string {
 		l.kills, len(l.stalled), l.early, stalled.Seconds(), lastStalled.Seconds(), running.Seconds(), lastRunning.Seconds(), l.slowest)
 }
 
-// late says what was not noticed, or not going on, in time.
-func (l *toll) late() error {
+// late names the jobs whose stall was noticed, or whose next attempt began, too late.
+func (l *recovery) late() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
@@ -87,9 +87,9 @@ func (v *victim) watch(ctx context.Context, e *engine.Engine) {
 	})
 }
 
-// take adds what a kill at a moment, in what, came to, and tells whether it hit any of
-// the jobs.
-func (l *toll) take(at time.Time, in string, watched []victim, result json.RawMessage) (hit bool, err error) {
+// take adds the times of the jobs that were watched over a kill, and reports whether it hit any of
+// them. in names what the worker was doing.
+func (l *recovery) take(at time.Time, in string, watched []victim, result json.RawMessage) (hit bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
@@ -125,7 +125,7 @@ func (l *toll) take(at time.Time, in string, watched []victim, result json.RawMe
 	return hit, errors.Join(errs...)
 }
 
-func TestTollSeesWhatIsLate(t *testing.T) {
+func TestRecoveryTimesNameWhatIsLate(t *testing.T) {
 	t.Parallel()
 	in := func(seconds ...float64) (all []time.Duration) {
 		for _, s := range seconds {
@@ -133,10 +133,10 @@ func TestTollSeesWhatIsLate(t *testing.T) {
 		}
 		return all
 	}
-	if err := (&toll{stalled: in(4, 6), running: in(4.5, 15)}).late(); err != nil {
+	if err := (&recovery{stalled: in(4, 6), running: in(4.5, 15)}).late(); err != nil {
 		t.Errorf("in time, and yet: %v", err)
 	}
-	for what, l := range map[string]*toll{
+	for what, l := range map[string]*recovery{
 		"nothing was killed":   {},
 		"stalled late":         {stalled: in(4, 6.001), running: in(5, 7)},
 		"running late":         {stalled: in(4, 5), running: in(15.001, 6)},
