@@ -146,7 +146,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	b.do("focused", line{"selector": first + "[data-verb=resume]"})
 	b.do("key", line{"selector": first + "[data-verb=resume]", "key": "Enter"})
 	b.do("focused", line{"selector": first + "[data-verb=pause]"})
-	b.pictures("children")
+	b.look("children")
 
 	// Or to what counts it, when a child has no row any more.
 	b.do("key", line{"selector": first + "[data-verb=cancel]", "key": "Enter"})

@@ -56,7 +56,7 @@ func TestControlsInABrowser(t *testing.T) {
 		t.Errorf("tried again it fails for %q: its file is not there?", reason)
 	}
 	b.do("shows", line{"selector": `[data-job="` + failed + `"] > .note`, "text": "Tried again"})
-	b.pictures("controls")
+	b.look("controls")
 
 	for _, l := range b.process.all()[from:] {
 		if state := l.text("state"); l.text("job") == rests && state != "paused" {

@@ -1,34 +1,11 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// pictures takes the page as it is, in both widths and schemes, into the folder of
-// TIDEMARK_SCREENSHOTS, or the test's own for artifacts; and it checks that nothing hangs over the
-// page's edge.
-func (b *browser) pictures(name string) {
-	b.t.Helper()
-	dir := os.Getenv("TIDEMARK_SCREENSHOTS")
-	if dir == "" {
-		dir = b.t.ArtifactDir()
-	}
-	for _, width := range []int{1200, 375} {
-		for _, scheme := range []string{"light", "dark"} {
-			path := filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme))
-			answer := b.do("size", line{"width": width, "height": 800, "scheme": scheme})
-			b.do("picture", line{"path": path})
-			if wide := answer.number("wide"); wide > float64(width) {
-				b.t.Errorf("%s: at a width of %d the page is %v wide", name, width, wide)
-			}
-		}
-	}
-	b.do("size", line{"width": 1200, "height": 800, "scheme": "light"})
-}
 
 // checkQuiet checks that the browser had nothing to complain of.
 func (b *browser) checkQuiet() {
@@ -50,7 +27,6 @@ func TestPageInABrowser(t *testing.T) {
 	b.open("http://" + s.addr + "/")
 	b.await("badge", "live", 0)
 	b.process.await("the empty page", 0, func(l line) bool { return l.text("event") == "empty" && l["is"] == true })
-	b.pictures("empty")
 
 	binary := filepath.Join(t.TempDir(), "picture.csv")
 	if err := os.WriteFile(binary, []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\xff\xfe"+strings.Repeat("\x00\x01\xfe", 50_000)), 0o600); err != nil {
@@ -69,7 +45,7 @@ func TestPageInABrowser(t *testing.T) {
 	b.awaitState("succeeded")
 	b.await("profile", "Rows", 0)
 	t.Logf("%d rows: %s", rows, b.do("text", line{"selector": ".profile .facts"}).text("said"))
-	b.pictures("ended")
+	b.look("ended")
 	b.checkAgreement()
 	b.checkQuiet()
 	b.close()

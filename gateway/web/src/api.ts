@@ -40,7 +40,7 @@ interface JobAnswer {
 /** The job's view, or undefined if there is none any more. */
 export async function fetchJob(id: string): Promise<View | undefined> {
   try {
-    return (JSON.parse(await request('GET', `/v1/jobs/${encodeURIComponent(id)}`)) as JobAnswer).job;
+    return (JSON.parse(await request('GET', jobPath(id))) as JobAnswer).job;
   } catch (error) {
     if (error instanceof Problem && error.status === 404) return undefined;
     throw error;
@@ -49,16 +49,26 @@ export async function fetchJob(id: string): Promise<View | undefined> {
 
 /** Asks something of a job, and gives its view thereafter. */
 export async function controlJob(id: string, verb: 'pause' | 'resume' | 'cancel'): Promise<View> {
-  return (JSON.parse(await request('POST', `/v1/jobs/${encodeURIComponent(id)}/${verb}`)) as JobAnswer).job;
+  return (JSON.parse(await request('POST', `${jobPath(id)}/${verb}`)) as JobAnswer).job;
 }
 
 /** Tries an ended job again, and gives the ID of the job that does. */
 export async function retryJob(id: string): Promise<string> {
-  return (JSON.parse(await request('POST', `/v1/jobs/${encodeURIComponent(id)}/retry`)) as { readonly id: string }).id;
+  return (JSON.parse(await request('POST', `${jobPath(id)}/retry`)) as { readonly id: string }).id;
+}
+
+/** Where the gateway has a job's view. */
+export function jobPath(id: string): string {
+  return `/v1/jobs/${encodeURIComponent(id)}`;
+}
+
+/** Where the gateway has a file that a job has written. */
+export function artifactPath(id: string): string {
+  return `/v1/artifacts/${encodeURIComponent(id)}`;
 }
 
 export async function fetchProfile(artifact: string): Promise<Profile> {
-  const text = await request('GET', `/v1/artifacts/${encodeURIComponent(artifact)}`);
+  const text = await request('GET', artifactPath(artifact));
   return JSON.parse(text, exactly) as Profile;
 }
 

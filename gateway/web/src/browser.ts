@@ -17,18 +17,42 @@ export function socketURL(): string {
   return url.href;
 }
 
+/** The topic that the gateway names for a page whose address names none. */
+export function ownTopic(): string {
+  return document.querySelector<HTMLMetaElement>('meta[name="tidemark-topic"]')?.content || '';
+}
+
 /** The topic that the address or, without one, the gateway names. */
 export function pageTopic(): string {
-  const asked = new URLSearchParams(location.search).get('topic');
-  return asked || document.querySelector<HTMLMetaElement>('meta[name="tidemark-topic"]')?.content || '';
+  return new URLSearchParams(location.search).get('topic') || ownTopic();
+}
+
+/** Whether a text may be a topic: see "Words" in docs/protocol.md. */
+export function isTopic(text: string): boolean {
+  return /^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9._@-]{1,128}$/.test(text);
+}
+
+interface Offer {
+  readonly type: string;
+  readonly extensions?: readonly string[];
+}
+
+function offers(): readonly Offer[] {
+  const text = document.querySelector<HTMLMetaElement>('meta[name="tidemark-uploads"]')?.content || '[]';
+  return (JSON.parse(text) ?? []) as Offer[];
 }
 
 /** The job type that the gateway offers for a file: by its extension, or else the first; undefined where there is none. */
 export function uploadType(name: string): string | undefined {
-  const offers = document.querySelector<HTMLMetaElement>('meta[name="tidemark-uploads"]')?.content || '[]';
-  const types = (JSON.parse(offers) ?? []) as { type: string; extensions?: string[] }[];
+  const types = offers();
   const lower = name.toLowerCase();
   return (types.find((t) => t.extensions?.some((e) => lower.endsWith(e))) ?? types[0])?.type;
+}
+
+/** The files that a picker shows first, as its `accept` has them; empty where any may be taken. */
+export function accepted(): string {
+  const types = offers();
+  return types.every((t) => t.extensions?.length) ? types.flatMap((t) => t.extensions ?? []).join(',') : '';
 }
 
 /** Undefined where the browser forbids it, as it may for a page without storage. */

@@ -1,11 +1,12 @@
 import { controlJob, fetchJob, retryJob } from './api';
-import { clock, localStorageOrNone, onLeave, onWake, openSocket, pageTopic, socketURL, uploadType } from './browser';
+import { accepted, clock, isTopic, localStorageOrNone, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
 import { Uploads } from './uploads';
 import { Badge } from './view/badge';
 import { takeFiles } from './view/drop';
-import { byID, setText } from './view/element';
+import { byID, setHidden, setText } from './view/element';
 import { JobList } from './view/list';
+import { tabTitle } from './view/tab';
 import { TransferList } from './view/transfers';
 import { Unfolded } from './view/unfolded';
 
@@ -17,7 +18,10 @@ const follower = new TopicFollower({
   store: storage && new LocalStore(storage, `tidemark:${topic}`),
 });
 
+/** The jobs whose files came from this page. */
 const sent = new Set<string>();
+/** One profile opens by itself: that of the first to end of the files that were chosen last. */
+let mayOpen = false;
 const uploads = new Uploads({
   topic,
   typeOf: uploadType,
@@ -35,8 +39,8 @@ const transfers = new TransferList(byID('transfers'), {
 });
 
 const list = new JobList(follower.jobs, {
-  live: byID('live'), liveCount: byID('live-count'), liveSection: byID('live-section'),
-  ended: byID('ended'), endedCount: byID('ended-count'), endedSection: byID('ended-section'),
+  live: byID('live'), liveCount: byID('live-count'), liveSection: byID('live-section'), liveClose: byID('live-close'),
+  ended: byID('ended'), endedCount: byID('ended-count'), endedSection: byID('ended-section'), endedClose: byID('ended-close'),
   empty: byID('empty'),
 }, new Unfolded(`tidemark:unfolded:${topic}`, storage), {
   pause: async (id) => follower.offer(await controlJob(id, 'pause')),
@@ -47,13 +51,20 @@ const list = new JobList(follower.jobs, {
   },
   retry: async (id) => {
     const again = await retryJob(id);
-    if (sent.has(id)) sent.add(again);
+    if (sent.has(id)) {
+      sent.add(again);
+      mayOpen = true;
+    }
     const view = await fetchJob(again);
     if (view) follower.offer(view);
   },
   isSought: (id) => follower.isSought(id),
   feeding: (id) => uploads.feeds(id),
-  isOwn: (id) => sent.has(id),
+  opens: (id) => {
+    if (!mayOpen || !sent.has(id)) return false;
+    mayOpen = false;
+    return true;
+  },
   isLive: () => follower.state.name === 'live',
 });
 
@@ -65,6 +76,7 @@ follower.listen({
     }
     transfers.paint(uploads.transfers);
     list.mark(ids);
+    paintTab();
   },
   stateChanged: (state) => {
     if (state.name === 'live') uploads.wake();
@@ -76,13 +88,30 @@ const badge = new Badge(byID('badge'), connection, follower);
 const notice = byID('notice');
 const say = (text: string): void => setText(notice, text);
 
+// A tab out of sight paints no frame, and its title is what is left of it.
+let tabPaintedAt = 0;
+function paintTab(): void {
+  const now = Date.now();
+  if (now - tabPaintedAt < 1_000) return;
+  tabPaintedAt = now;
+  const title = tabTitle(follower.jobs.all());
+  if (document.title !== title) document.title = title;
+}
+
 setText(byID('topic'), topic);
 async function send(files: File[]): Promise<void> {
+  if (!isTopic(topic)) {
+    say('This address names no topic, so there is nowhere to send a file.');
+    return;
+  }
   const doubled: string[] = [];
+  mayOpen ||= files.length > 0;
   for (const file of files) if (!await uploads.add(file)) doubled.push(file.name);
   if (doubled.length > 0) say(`Already being sent: ${doubled.join(', ')}`);
 }
-takeFiles(byID('drop'), byID<HTMLInputElement>('picker'), (files) => void send(files), say);
+const picker = byID<HTMLInputElement>('picker');
+picker.accept = accepted();
+takeFiles(byID('drop'), picker, (files) => void send(files), say);
 
 onWake(() => {
   connection.wake();
@@ -92,8 +121,18 @@ onLeave(() => follower.flush());
 window.setInterval(() => {
   badge.paint();
   list.tick();
+  paintTab();
 }, 1_000);
 
-list.mark([]);
-follower.start();
-connection.connect();
+if (isTopic(topic)) {
+  list.mark([]);
+  follower.start();
+  connection.connect();
+} else {
+  setText(byID('asked-topic'), topic);
+  const home = byID<HTMLAnchorElement>('own-topic');
+  home.href = location.pathname;
+  setText(home, `Show ${ownTopic()}`);
+  for (const id of ['topic', 'badge', 'drop']) setHidden(byID(id), true);
+  setHidden(byID('no-topic'), false);
+}

@@ -85,6 +85,24 @@ await obey({
   async count({ selector }) {
     return { n: await page.locator(selector).count() };
   },
+  async box({ selector }) {
+    await page.locator(selector).first().scrollIntoViewIfNeeded(); // or it has the size that it had when it was last painted
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+    return await page.locator(selector).first().boundingBox();
+  },
+  async title() {
+    return { said: await page.title() };
+  },
+  async attribute({ selector, name }) {
+    return { said: await page.locator(selector).first().getAttribute(name) };
+  },
+  /** Asks for what a link leads to, as the page would. */
+  async follow({ selector }) {
+    return await page.locator(selector).first().evaluate(async (link) => {
+      const answer = await fetch(link.href);
+      return { status: answer.status, body: await answer.text() };
+    });
+  },
   async text({ selector }) {
     return { said: await page.locator(selector).first().innerText() };
   },
@@ -95,10 +113,29 @@ await obey({
   async size({ width, height, scheme }) {
     await page.setViewportSize({ width, height });
     await page.emulateMedia({ colorScheme: scheme });
-    return { wide: await page.evaluate(() => document.documentElement.scrollWidth) };
+    return {
+      wide: await page.evaluate(async () => {
+        const transitions = document.getAnimations().filter((each) => each instanceof CSSTransition);
+        await Promise.allSettled(transitions.map((each) => each.finished)); // or colours are in between
+        return document.documentElement.scrollWidth;
+      }),
+    };
   },
+  /** Has axe look for what keeps people out. Its rules are all that it applies by itself. */
+  async axe() {
+    await page.evaluate(readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8'));
+    const violations = await page.evaluate(async () => (await globalThis.axe.run(document)).violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`)));
+    return { violations };
+  },
+  /** Takes the whole page, in a window as high: what is out of sight is not painted. */
   async picture({ path }) {
-    await page.screenshot({ path, fullPage: true, animations: 'disabled' });
+    const size = page.viewportSize();
+    for (let i = 0; i < 3; i++) { // what comes into sight may be higher than was thought
+      await page.setViewportSize({ ...size, height: await page.evaluate(() => document.documentElement.scrollHeight) });
+    }
+    await page.screenshot({ path, animations: 'disabled' });
+    await page.setViewportSize(size);
   },
   /** Uploads the files with tus-js-client, as it is published, from within the page. */
   async tus({ files, topic }) {

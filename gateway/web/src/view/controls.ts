@@ -20,7 +20,7 @@ export class Controls {
   private readonly buttons = new Map<Verb, HTMLButtonElement>();
   private readonly sure = element('button', { type: 'button', class: 'danger' }, 'Stop it');
   private readonly keep = element('button', { type: 'button', class: 'quiet' }, 'Keep it');
-  private readonly question = element('div', { class: 'question', role: 'group', 'aria-label': 'Stop this job?' },
+  private readonly question = element('div', { class: 'question', role: 'group' },
     element('span', {}, 'Stop this job?'), this.sure, this.keep);
   private view: View | undefined;
   private offered: readonly Verb[] = [];
@@ -58,7 +58,11 @@ export class Controls {
     // A refusal was of what the job is no more.
     if (this.offered.join() !== before.join()) setText(this.refusal, '');
     if (!this.offered.includes('cancel')) setHidden(this.question, true);
-    for (const [verb, button] of this.buttons) setAttribute(button, 'aria-label', `${labels[verb]} ${titleOf(view)}`);
+    const title = titleOf(view);
+    for (const [verb, button] of this.buttons) setAttribute(button, 'aria-label', `${labels[verb]} ${title}`);
+    setAttribute(this.question, 'aria-label', `Stop ${title}?`);
+    setAttribute(this.sure, 'aria-label', `Stop it: ${title}`);
+    setAttribute(this.keep, 'aria-label', `Keep it: ${title}`);
     this.paint();
   }
 

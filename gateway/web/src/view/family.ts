@@ -2,7 +2,7 @@ import type { View } from '../client';
 import { element, setAttribute, setHidden, setText } from './element';
 import { count } from './format';
 import type { Row } from './row';
-import { partsOf } from './words';
+import { partsOf, titleOf } from './words';
 
 /** The children of a job below its row: a line that counts them, and folded behind it some of their rows. */
 export class Family {
@@ -31,14 +31,17 @@ export class Family {
     const has = !!view.children || held > 0;
     setHidden(this.node, !has);
     if (!has) return;
-    setText(this.toggle, partsOf(view) || `${count(held)} parts`);
+    const text = partsOf(view) || `${count(held)} parts`;
+    setText(this.toggle, text);
+    setAttribute(this.toggle, 'aria-label', `${text} of ${titleOf(view)}`);
     setHidden(this.fold, !isUnfolded);
     setAttribute(this.toggle, 'aria-expanded', String(isUnfolded));
   }
 
-  /** Shows these rows, in this order, and says how many children have none. */
-  put(rows: readonly Row[], hidden: number): void {
+  /** Shows these rows, in this order, with titles of a level, and says how many children have none. */
+  put(rows: readonly Row[], level: number, hidden: number): void {
     this.shown = rows;
+    for (const row of rows) row.level = level;
     const { list } = this;
     const wanted = rows.map((row) => row.node);
     if (!sameOrder(list, wanted)) {

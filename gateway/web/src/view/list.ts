@@ -9,14 +9,16 @@ export interface ListPlaces {
   readonly live: HTMLElement;
   readonly liveCount: HTMLElement;
   readonly liveSection: HTMLElement;
+  readonly liveClose: HTMLElement;
   readonly ended: HTMLElement;
   readonly endedCount: HTMLElement;
   readonly endedSection: HTMLElement;
+  readonly endedClose: HTMLElement;
   readonly empty: HTMLElement;
 }
 
 /** What the list asks of the world beside the jobs. */
-export interface ListActions extends RowActions {
+export interface ListActions extends Omit<RowActions, 'resultToggled'> {
   /** Whether a parent that is not there may still turn up. */
   isSought(id: string): boolean;
 }
@@ -36,8 +38,11 @@ export class JobList {
   private readonly dirty = new Set<string>();
   /** Parents whose children are to be arranged anew. */
   private readonly unarranged = new Set<string>();
+  /** Rows whose results are open. */
+  private readonly open = new Set<Row>();
   private readonly live: Placement;
   private readonly ended: Placement;
+  private readonly rowActions: RowActions;
   private frame = 0;
   private clock = 0;
   private arrangedAt = -Infinity;
@@ -48,6 +53,16 @@ export class JobList {
   ) {
     this.live = new Placement(places.live);
     this.ended = new Placement(places.ended);
+    this.rowActions = {
+      ...actions,
+      resultToggled: (row) => {
+        if (row.isOpen) this.open.add(row);
+        else this.open.delete(row);
+        this.schedule();
+      },
+    };
+    places.liveClose.addEventListener('click', () => this.closeAll(places.live, places.liveSection));
+    places.endedClose.addEventListener('click', () => this.closeAll(places.ended, places.endedSection));
   }
 
   /** Marks jobs that are new, changed or gone. */
@@ -105,6 +120,7 @@ export class JobList {
     }
     if (!row && retry_of !== undefined) this.mark([retry_of]);
     const painted = row ?? this.rowOf(job);
+    painted.level = 3;
     this.update(painted, job);
     this.place(painted, painted.isLive ? this.live : this.ended);
   }
@@ -117,7 +133,7 @@ export class JobList {
 
   private rowOf(job: Job): Row {
     const { id } = job.view;
-    const row = new Row(job, this.actions, () => this.toggle(id));
+    const row = new Row(job, this.rowActions, () => this.toggle(id));
     this.rows.set(id, row);
     return row;
   }
@@ -134,7 +150,18 @@ export class JobList {
     for (const child of row.family.rows) this.drop(child);
     this.place(row, undefined);
     row.node.remove();
+    this.open.delete(row);
     if (this.rows.get(row.id) === row) this.rows.delete(row.id);
+  }
+
+  private openIn(list: HTMLElement): Row[] {
+    return [...this.open].filter((row) => list.contains(row.node));
+  }
+
+  // The button goes with the last result, so its section takes the focus.
+  private closeAll(list: HTMLElement, section: HTMLElement): void {
+    for (const row of this.openIn(list)) row.close();
+    section.focus({ preventScroll: true });
   }
 
   private toggle(id: string): void {
@@ -169,7 +196,7 @@ export class JobList {
     const rows = chosen.map((child) => this.rows.get(child.view.id) ?? this.rowOf(child));
     const kept = new Set(rows);
     const gone = row.family.rows.filter((child) => !kept.has(child));
-    row.family.put(rows, Math.max(held.length, job.view.children?.count ?? 0) - rows.length);
+    row.family.put(rows, row.level + 1, Math.max(held.length, job.view.children?.count ?? 0) - rows.length);
     for (const child of gone) this.drop(child);
     chosen.forEach((child, i) => this.update(rows[i]!, child));
   }
@@ -189,6 +216,8 @@ export class JobList {
     const ended = this.ended.rows.length;
     setText(places.liveCount, live ? count(live) : '');
     setText(places.endedCount, ended ? count(ended) : '');
+    setHidden(places.liveClose, this.openIn(places.live).length === 0);
+    setHidden(places.endedClose, this.openIn(places.ended).length === 0);
     setHidden(places.liveSection, live === 0);
     setHidden(places.endedSection, ended === 0);
     // Until it is known that there are none, nothing is said.

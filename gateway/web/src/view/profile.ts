@@ -8,24 +8,31 @@ const part = 40;
 
 const delimiters: Readonly<Record<string, string>> = { ',': 'comma', ';': 'semicolon', '\t': 'tab', '|': 'bar' };
 
+/** Where a profile is on the page: whose it is, and the level of its headings. */
+export interface ProfilePlace {
+  readonly title: string;
+  readonly level: number;
+}
+
 /** A profile: the file's figures, then a table of its columns, each of which opens. */
-export function profileNode(profile: Profile): HTMLElement {
+export function profileNode(profile: Profile, { title, level }: ProfilePlace): HTMLElement {
   const body = element('tbody');
   const more = element('button', { type: 'button', class: 'quiet more' });
   let shown = 0;
   const show = (): void => {
-    for (const column of profile.columns.slice(shown, shown + part)) body.append(...columnRows(column, profile.rows));
+    for (const column of profile.columns.slice(shown, shown + part)) body.append(columnRow(column, profile.rows, level));
     shown += part;
     const left = profile.columns.length - shown;
     more.hidden = left <= 0;
     more.textContent = `Show ${Math.min(part, left)} more of ${count(left)} columns`;
+    more.setAttribute('aria-label', `${more.textContent} of ${title}`);
   };
   more.addEventListener('click', show);
   show();
   const heads = ['Column', 'Type', 'Missing', 'Distinct', 'Least', 'Mean', 'Greatest', 'Spread'];
-  return element('section', { class: 'profile', 'aria-label': 'Profile' },
+  return element('section', { class: 'profile', 'aria-label': `Profile of ${title}` },
     facts(profile),
-    element('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Columns' },
+    element('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Columns of ${title}` },
       element('table', {},
         element('thead', {}, element('tr', {}, ...heads.map((h) => element('th', { scope: 'col' }, h)))), body)),
     more);
@@ -46,7 +53,7 @@ function facts(profile: Profile): HTMLElement {
     element('div', {}, element('dt', {}, name), element('dd', {}, value))));
 }
 
-function columnRows(column: Column, rows: number): HTMLElement[] {
+function columnRow(column: Column, rows: number, level: number): HTMLElement {
   const name = column.name === '' ? '(no name)' : column.name;
   const opener = element('button', { type: 'button', class: 'opener', 'aria-expanded': 'false', title: name }, name);
   const [least, greatest] = range(column);
@@ -61,12 +68,12 @@ function columnRows(column: Column, rows: number): HTMLElement[] {
     element('td', { class: 'chart', 'data-label': 'Spread' }, glance(column, rows)));
   let detail: HTMLElement | undefined;
   opener.addEventListener('click', () => {
-    detail ??= afterRow(row, columnDetail(column, rows));
+    detail ??= afterRow(row, columnDetail(column, rows, level));
     const open = opener.getAttribute('aria-expanded') !== 'true';
     opener.setAttribute('aria-expanded', String(open));
     detail.hidden = !open;
   });
-  return [row];
+  return row;
 }
 
 function afterRow(row: HTMLElement, content: HTMLElement): HTMLElement {
@@ -96,9 +103,11 @@ function glance(column: Column, rows: number): Element | undefined {
   return chart ?? (column.top?.length ? frequent(column.top, rows, 3) : undefined);
 }
 
-function columnDetail(column: Column, rows: number): HTMLElement {
+function columnDetail(column: Column, rows: number, level: number): HTMLElement {
   const { number, text, types, top } = column;
   const parts: HTMLElement[] = [];
+  const panel = (title: string, content: Element): HTMLElement =>
+    element('section', {}, element('div', { class: 'panel-title', role: 'heading', 'aria-level': String(level) }, title), content);
   if (number) {
     const q = number.quantiles;
     const list: [string, string][] = [
@@ -125,10 +134,6 @@ function columnDetail(column: Column, rows: number): HTMLElement {
   }
   if (parts.length === 0) parts.push(element('p', { class: 'note' }, 'There is nothing more to tell of this column.'));
   return element('div', { class: 'panels' }, ...parts);
-}
-
-function panel(title: string, content: Element): HTMLElement {
-  return element('section', {}, element('h4', {}, title), content);
 }
 
 function table(list: readonly (readonly [string, string])[]): HTMLElement {

@@ -1,41 +1,63 @@
 import type { View } from '../client';
-import { fetchProfile } from '../api';
-import { element, setHidden, setText } from './element';
+import { artifactPath, fetchProfile } from '../api';
+import { element, setAttribute, setHidden, setText } from './element';
 import { profileNode } from './profile';
 import { profileArtifact } from './profile-data';
+import { titleOf } from './words';
 
 /** What a job left, behind a button: a profile as such, anything else as JSON. */
 export class ResultPanel {
   readonly toggle = element('button', { type: 'button', class: 'quiet', 'aria-expanded': 'false' });
   readonly node: HTMLElement;
+  /** The level of its headings. It counts once it is filled. */
+  level = 4;
   private view: View | undefined;
   private isFilled = false;
 
-  constructor(job: string) {
+  constructor(job: string, private readonly toggled: () => void) {
     this.node = element('div', { class: 'result', id: `result-${job}` });
     this.toggle.setAttribute('aria-controls', this.node.id);
     this.toggle.hidden = this.node.hidden = true;
-    this.toggle.addEventListener('click', () => this.open(this.node.hidden === true));
+    this.toggle.addEventListener('click', () => this.open(!this.isOpen));
   }
 
-  /** Offers the result of a job that has ended, and opens it at once if `open` is set. */
-  show(view: View, open: boolean): void {
+  get isOpen(): boolean {
+    return !this.node.hidden;
+  }
+
+  close(): void {
+    if (this.isOpen) this.open(false);
+  }
+
+  /** Offers the result of a job that has ended, and asks whether it opens at once. */
+  show(view: View, opens: () => boolean): void {
     const has = view.state === 'succeeded' && view.result !== undefined && view.result !== null;
     this.view = view;
     setHidden(this.toggle, !has);
-    setText(this.toggle, has ? this.label() : '');
-    if (has && open) this.open(true);
+    if (!has) return;
+    this.paint();
+    if (opens()) this.open(true);
   }
 
-  private label(): string {
-    const what = profileArtifact(this.view?.result) ? 'profile' : 'result';
-    return `${this.node.hidden ? 'Show' : 'Hide'} ${what}`;
+  private get kind(): string {
+    return profileArtifact(this.view?.result) ? 'profile' : 'result';
+  }
+
+  private get title(): string {
+    return this.view ? titleOf(this.view) : '';
+  }
+
+  private paint(): void {
+    const text = `${this.isOpen ? 'Hide' : 'Show'} ${this.kind}`;
+    setText(this.toggle, text);
+    setAttribute(this.toggle, 'aria-label', `${text} of ${this.title}`);
+    setAttribute(this.toggle, 'aria-expanded', String(this.isOpen));
   }
 
   private open(open: boolean): void {
     setHidden(this.node, !open);
-    this.toggle.setAttribute('aria-expanded', String(open));
-    setText(this.toggle, this.label());
+    this.paint();
+    this.toggled();
     if (open && !this.isFilled) void this.fill();
   }
 
@@ -44,15 +66,17 @@ export class ResultPanel {
     const artifact = profileArtifact(result);
     this.isFilled = true;
     if (!artifact) {
-      this.node.replaceChildren(element('pre', { tabindex: '0' }, JSON.stringify(result, null, 2)));
+      this.node.replaceChildren(element('pre', { tabindex: '0', role: 'region', 'aria-label': `Result of ${this.title}` }, JSON.stringify(result, null, 2)));
       return;
     }
     this.node.replaceChildren(element('p', { class: 'note' }, 'Loading the profile…'));
     try {
-      this.node.replaceChildren(profileNode(await fetchProfile(artifact)));
+      const profile = profileNode(await fetchProfile(artifact), { title: this.title, level: this.level });
+      const link = element('a', { href: artifactPath(artifact), download: artifact, 'aria-label': `Download the profile of ${this.title}` }, 'Download the profile');
+      this.node.replaceChildren(profile, element('p', { class: 'links' }, link));
     } catch (error) {
       this.isFilled = false;
-      const again = element('button', { type: 'button', class: 'quiet' }, 'Try again');
+      const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again to load the profile of ${this.title}` }, 'Try again');
       again.addEventListener('click', () => void this.fill());
       this.node.replaceChildren(element('p', { class: 'error', role: 'alert' },
         `The profile could not be loaded: ${(error as Error).message} `, again));

@@ -1,3 +1,4 @@
+import { jobPath } from '../api';
 import { hasEnded, moment, type Job } from '../client';
 import { Controls, type ControlActions } from './controls';
 import { element, setAttribute, setHidden, setText } from './element';
@@ -10,8 +11,10 @@ import * as words from './words';
 export interface RowActions extends ControlActions {
   /** Whether this page is sending the job's file. */
   feeding(id: string): boolean;
-  /** Whether the job's file came from this page, so that its result is to be opened. */
-  isOwn(id: string): boolean;
+  /** Whether the result of a job that has just ended opens by itself. It is asked once for each. */
+  opens(id: string): boolean;
+  /** A row's result was opened or closed. */
+  resultToggled(row: Row): void;
   /** Whether what comes now comes as it happens. */
   isLive(): boolean;
 }
@@ -31,8 +34,9 @@ const aheadMs = 1e14;
 /** A job's row. It is built once, and each update touches what differs alone. */
 export class Row {
   readonly node = element('li', { class: 'job', tabindex: '-1' });
-  private readonly title = element('span', { class: 'title' });
+  private readonly title = element('span', { class: 'title', role: 'heading' });
   private readonly kind = element('span', { class: 'kind' });
+  private readonly link: HTMLAnchorElement;
   private readonly state = element('span', { class: 'state' });
   private readonly fill = element('div', { class: 'fill' });
   private readonly bar = element('div', { class: 'bar', role: 'progressbar', 'aria-valuemin': '0', 'aria-valuemax': '100' }, this.fill);
@@ -53,15 +57,28 @@ export class Row {
   constructor(private job: Job, private readonly actions: RowActions, toggled: () => void) {
     const { id } = job.view;
     this.controls = new Controls(this.node, actions);
-    this.result = new ResultPanel(id);
+    this.result = new ResultPanel(id, () => actions.resultToggled(this));
     this.family = new Family(id, toggled);
     this.node.dataset.job = id;
+    // It leads away from a page that may be sending a file.
+    this.link = element('a', { class: 'id', href: jobPath(id), target: '_blank', rel: 'noopener', title: `${id}, as JSON` }, id.slice(-6));
     this.node.append(
-      element('div', { class: 'head' }, this.title, this.kind, this.state, this.result.toggle, this.controls.node),
+      element('div', { class: 'head' }, this.title, this.kind, this.link, this.state, this.result.toggle, this.controls.node),
       this.bar,
       element('div', { class: 'figures' }, this.percent, ...this.figures),
       this.note, this.error, this.controls.refusal, this.family.node, this.result.node);
     this.error.hidden = true;
+    this.level = 3;
+  }
+
+  /** The level of its title among the page's headings. */
+  set level(level: number) {
+    setAttribute(this.title, 'aria-level', String(level));
+    this.result.level = level + 1;
+  }
+
+  get level(): number {
+    return Number(this.title.getAttribute('aria-level'));
   }
 
   get id(): string {
@@ -83,6 +100,15 @@ export class Row {
     return moment(created_at) + (state === 'queued' ? 0 : aheadMs);
   }
 
+  get isOpen(): boolean {
+    return this.result.isOpen;
+  }
+
+  /** Closes its result. */
+  close(): void {
+    this.result.close();
+  }
+
   update(job: Job, now: number, relations: Relations): void {
     const wasLive = this.lastRev >= 0 && this.isLive;
     this.job = job;
@@ -94,7 +120,8 @@ export class Row {
     this.paintWords(now);
     this.controls.offer(view, relations.isRetried);
     this.family.paint(view, relations.parts, relations.isUnfolded);
-    if (!this.isLive) this.result.show(view, wasLive && this.actions.isOwn(view.id));
+    this.node.classList.toggle('ended', !this.isLive);
+    if (!this.isLive) this.result.show(view, () => wasLive && this.actions.opens(view.id));
   }
 
   /** Repaints what changes with time alone: waits, rates, and whether anything still comes. */
@@ -128,6 +155,7 @@ export class Row {
     setText(this.title, words.titleOf(view));
     setAttribute(this.title, 'title', words.titleOf(view));
     setText(this.kind, view.title ? view.type : '');
+    setAttribute(this.link, 'aria-label', `${view.id.slice(-6)}: job ${view.id}, ${words.titleOf(view)}, as JSON in a new tab`);
     setText(this.state, status === 'orphan' ? 'Waiting' : words.stateOf(view));
     const texts = [
       words.stageOf(view), words.countOf(view), words.rateOf(view, about), words.attemptOf(view),

@@ -35,9 +35,10 @@ export class TransferList {
       element('span', { class: 'size' }, bytes(transfer.file.size)),
       element('span', { class: 'what' }, wording(transfer)));
     if (failed) {
-      const again = element('button', { type: 'button', class: 'quiet' }, 'Try again');
+      const { name } = transfer.file;
+      const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again: ${name}` }, 'Try again');
       again.addEventListener('click', () => this.actions.retry(transfer));
-      const close = element('button', { type: 'button', class: 'quiet' }, 'Dismiss');
+      const close = element('button', { type: 'button', class: 'quiet', 'aria-label': `Dismiss ${name}` }, 'Dismiss');
       close.addEventListener('click', () => this.actions.dismiss(transfer));
       item.append(again, close);
     }
