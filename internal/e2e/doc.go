@@ -16,5 +16,6 @@
 // like a process that got no CPU (SIGSTOP), and goes on when told to.
 //
 // Node.js, the packages of gateway/web and Chromium are needed; internal/setup/setup.sh
-// installs them. TIDEMARK_SCREENSHOTS names a folder for pictures of the page.
+// installs them. TIDEMARK_SCREENSHOTS names a folder for pictures of the page, which axe
+// has looked at as well.
 package e2e

@@ -81,7 +81,7 @@ func TestPageInAllItsLooks(t *testing.T) {
 	s.worker = nil
 	h := newHand(t, s)
 	h.states()
-	b.do("shows", line{"selector": "#ended", "text": "no such table"})
+	b.do("shows", line{"selector": "#ended", "text": "there is no such table"})
 	b.do("shows", line{"selector": "#live", "text": "Rests until"})
 	b.do("click", line{"selector": "#live .job:has(.title:text-is('Orders 2025')) > .parts > .opener"})
 	b.do("click", line{"selector": "#live .job:has(.title:text-is('Invoices')) > .head [data-verb=cancel]"})
@@ -140,7 +140,7 @@ func (h hand) states() {
 	for i := range 12 {
 		h.attempt(h.enqueue(fmt.Sprintf("Report %d", i+1)), 1, runtime.Report{Type: engine.JobSucceeded, Result: []byte(`{"rows":1000}`)})
 	}
-	h.attempt(h.enqueue("Stock"), 1, runtime.Report{Type: engine.JobFailed, Tenths: 300, Error: &engine.JobError{Code: "error", Message: "stock.csv, row 1,204: no such table"}})
+	h.attempt(h.enqueue("Stock"), 1, runtime.Report{Type: engine.JobFailed, Tenths: 300, Error: &engine.JobError{Code: "error", Message: "stock.csv, row 1,204: there is no such table. " + strings.Repeat("The tables that there are have other names. ", 6)}})
 	if err := h.engine.Cancel(ctx, h.enqueue("Returns")); err != nil {
 		h.t.Fatal(err)
 	}
