@@ -164,6 +164,9 @@ func (c *Config) complete() {
 		c.Topic = DefaultTopic
 	}
 	c.Engine = c.Engine.Defaults()
+	if len(c.Worker.Queues) == 0 {
+		c.Worker.Queues = []string{c.Engine.DefaultQueue}
+	}
 	c.Worker = c.Worker.Defaults()
 	for _, p := range c.processors() {
 		if p.Defaults != nil {

@@ -33,7 +33,7 @@ worker:
   concurrency: 4
   lease: 4s
   queues:
-    - name: default
+    - name: tidemark
       weight: 3
     - name: bulk
       weight: 1

@@ -81,6 +81,12 @@ var settings = []Setting{
 		codec: word("a name", func(c *Config) *string { return &c.Engine.Namespace }),
 	},
 	{
+		Key: "engine.default_queue", field: "DefaultQueue",
+		Doc: "The queue of jobs and workers that name none. Processes of one namespace should agree on it, and no " +
+			"other program that uses asynq on this Redis may use it.",
+		codec: word("a name", func(c *Config) *string { return &c.Engine.DefaultQueue }),
+	},
+	{
 		Key: "engine.shards", field: "Shards",
 		Doc:   "The number of slices of the key space. It is fixed by the first process that opens the namespace.",
 		codec: count(func(c *Config) *int { return &c.Engine.Shards }),
@@ -179,7 +185,7 @@ var settings = []Setting{
 		Key: "worker.queues", Flag: "queues", field: "Queues", beside: "QueueWeights",
 		Brief: "queues to take jobs from, as `NAME=WEIGHT,…`",
 		Doc: "The queues that a worker takes jobs from. Of two that wait, one of twice the weight is served twice " +
-			"as often.",
+			"as often. Without it a worker serves engine.default_queue.",
 		codec: queues(func(c *Config) *[]string { return &c.Worker.Queues },
 			func(c *Config) *map[string]int { return &c.Worker.QueueWeights }),
 	},

@@ -124,7 +124,7 @@ func TestCancelingADelayedJobTakesItsTaskOutOfAsynq(t *testing.T) {
 		t.Fatal(err)
 	}
 	task := func() error {
-		_, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName("default"), runtime.TaskID(made.ID, 1))
+		_, err := asynq.NewInspectorFromRedisClient(e.Redis()).GetTaskInfo(e.QueueName(engine.DefaultQueue), runtime.TaskID(made.ID, 1))
 		return err
 	}
 	if err := task(); err != nil {

@@ -195,7 +195,7 @@ func (s *modelShard) write(j *modelJob, kind engine.RecordType, log *engine.LogL
 // view is what the job shows, but for the times that only Redis knows.
 func (j *modelJob) view() engine.Job {
 	v := engine.Job{
-		ID: j.id, Topic: j.spec.Topic, Type: j.spec.Type, Title: valid(j.spec.Title), Labels: j.spec.Labels,
+		ID: j.id, Topic: j.spec.Topic, Type: j.spec.Type, Title: valid(j.spec.Title), Labels: j.spec.Labels, Queue: engine.DefaultQueue,
 		State: j.state, Canceling: j.canceling && !j.state.Ended(), Pausing: j.pausing && !j.state.Ended(),
 		RetryOf: j.retryOf, Percent: float64(j.tenths) / 10,
 		Attempt: j.fence.Attempt, ResumedFrom: j.resumed,

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark-dev/tidemark/engine/internal/ground"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/logline"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
@@ -30,6 +31,11 @@ type Options struct {
 	// [a-z][a-z0-9-]{0,31}. asynq's own keys are not under it, but the names of its queues contain
 	// it, see QueueName. Defaults to DefaultNamespace.
 	Namespace string
+
+	// DefaultQueue is the queue of jobs whose Spec names none, and the queue of workers whose
+	// Options name none. Processes that share a namespace should agree on it. A queue that an
+	// application of asynq uses on this Redis is not for it. Defaults to DefaultQueue, "tidemark".
+	DefaultQueue string
 
 	// Shards is the number of slices of the key space, from 1 to 100. The first process that opens
 	// the namespace fixes it. Defaults to 16.
@@ -115,6 +121,7 @@ var namespaceForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 func (o Options) Defaults() Options {
 	option.Default(&o.URL, "redis://127.0.0.1:6379/0")
 	option.Default(&o.Namespace, DefaultNamespace)
+	option.Default(&o.DefaultQueue, DefaultQueue)
 	option.Default(&o.Shards, 16)
 	option.Default(&o.Retention, 7*24*time.Hour)
 	option.Default(&o.RetryFailed, 7*24*time.Hour)
@@ -146,12 +153,17 @@ func (o Options) Validate() error {
 	if !namespaceForm.MatchString(o.Namespace) {
 		return option.Invalid("Namespace", o.Namespace, "want [a-z][a-z0-9-]{0,31}")
 	}
+	var queue error
+	if wire.CheckQueue(o.DefaultQueue) != nil {
+		queue = option.Invalid("DefaultQueue", o.DefaultQueue, "want %s", wire.QueueForm)
+	}
 	longest := time.Minute
 	if o.WaitReplicas > 0 {
 		// With a longer WaitTimeout, the client or the commit would give up before the wait ends.
 		longest = min(2*time.Second, o.CommitTimeout/2)
 	}
 	return errors.Join(
+		queue,
 		option.Within("Shards", o.Shards, 1, 100),
 		option.Within("Retention", o.Retention, time.Minute, 10*365*24*time.Hour),
 		option.Within("RetryFailed", o.RetryFailed, time.Minute, 10*365*24*time.Hour),

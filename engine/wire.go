@@ -48,6 +48,13 @@ type (
 	// JobsPage is a page of a topic's jobs.
 	JobsPage = wire.JobsPage
 
+	// A Queue is how a queue of jobs is served at the moment.
+	Queue = wire.Queue
+	// QueueCounts is what asynq holds of a queue.
+	QueueCounts = wire.QueueCounts
+	// A Hold says why no worker takes a waiting job.
+	Hold = wire.Hold
+
 	// A Snapshot is the present state of a topic's jobs.
 	Snapshot = stream.Snapshot
 	// A Child is a job that a run creates for a part of its own work.
@@ -167,6 +174,14 @@ const (
 	MissedAll    = wire.MissedAll
 )
 
+// The holds; package wire says what each means.
+const (
+	HoldPaused      = wire.HoldPaused
+	HoldRefused     = wire.HoldRefused
+	HoldNoWorker    = wire.HoldNoWorker
+	HoldUnknownType = wire.HoldUnknownType
+)
+
 // Bounds and defaults.
 const (
 	MaxRecordBytes          = wire.MaxRecordBytes
@@ -181,11 +196,13 @@ const (
 	MaxAllSchedules         = wire.MaxAllSchedules
 	MaxMissed               = wire.MaxMissed
 	MaxSnapshotLimit        = wire.MaxSnapshotLimit
+	MaxQueueJobs            = wire.MaxQueueJobs
 	MaxChildren             = runtime.MaxChildren
 	MaxChildWeight          = runtime.MaxChildWeight
 	MaxChildDepth           = runtime.MaxChildDepth
 
 	DefaultQueue       = wire.DefaultQueue
+	FormerQueue        = wire.FormerQueue
 	DefaultMaxAttempts = wire.DefaultMaxAttempts
 	// ScheduleLabel is the label that names the schedule that created a job.
 	ScheduleLabel = wire.ScheduleLabel

@@ -30,7 +30,7 @@ func TestSchedulesOverHTTP(t *testing.T) {
 	}
 	put.into(t, &answered)
 	got := answered.Schedule
-	if put.status != http.StatusCreated || answered.Topic != topic || got["name"] != "nightly" || got["missed"] != "latest" || got["queue"] != "default" ||
+	if put.status != http.StatusCreated || answered.Topic != topic || got["name"] != "nightly" || got["missed"] != "latest" || got["queue"] != engine.DefaultQueue ||
 		got["max_attempts"] != 1.0 || got["last_at"] != nil {
 		t.Errorf("put: %+v", put)
 	}

@@ -60,6 +60,9 @@ type AdoptOptions struct {
 	Logger      *slog.Logger
 }
 
+// asynqQueue is asynq's own default queue.
+const asynqQueue = "default"
+
 // shared returns the options that an Adopter has in common with workers.
 func (o AdoptOptions) shared() Options {
 	return Options{
@@ -145,7 +148,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
 	}
 	if len(o.Queues) == 0 {
-		o.Queues = []string{engine.DefaultQueue}
+		o.Queues = []string{asynqQueue}
 	}
 	if o.Title == nil {
 		o.Title = (*asynq.Task).Type

@@ -121,7 +121,9 @@ type Options struct {
 
 // Defaults returns o with every zero field set to its default.
 func (o Options) Defaults() Options {
-	if len(o.Queues) == 0 {
+	if rt := runtime.Of(o.Engine); len(o.Queues) == 0 && rt != nil {
+		o.Queues = []string{rt.DefaultQueue()}
+	} else if len(o.Queues) == 0 {
 		o.Queues = []string{engine.DefaultQueue}
 	}
 	o.Queues = slices.Clone(o.Queues) // the caller keeps its own

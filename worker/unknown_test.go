@@ -139,7 +139,7 @@ func TestUnknownTypeFailsAfterItsBound(t *testing.T) {
 	})
 	start(t, one)
 	eventually(t, "asynq to say what the worker takes", func() bool {
-		live, err := runtime.Of(e).LiveQueues()
+		live, err := runtime.Of(e).LiveQueues(t.Context())
 		return err == nil && live[e.QueueName(runtime.TypeQueue(engine.DefaultQueue, "report"))]
 	})
 	enqueue(t, e, "report", func(s *engine.Spec) { s.Payload = []byte("first") })

@@ -128,7 +128,10 @@ func (rt *Runtime) Adopt(ctx context.Context, a Adoption, last Attempt) (wire.Jo
 	fail := func(err error) (wire.JobID, error) {
 		return "", fmt.Errorf("adopt asynq's task %s of queue %s: %w", excerpt.Of(a.Task.ID, 80), excerpt.Of(a.Task.Queue, 80), err)
 	}
-	var from origin
+	from := origin{adopted: true, startAt: a.RunAt}
+	if a.Try > 1 {
+		from.startAt = time.Time{} // it has run, and asynq tries it again then
+	}
 	if last.State == wire.Failed {
 		from.retryOf = last.Job
 	}
@@ -136,6 +139,7 @@ func (rt *Runtime) Adopt(ctx context.Context, a Adoption, last Attempt) (wire.Jo
 	if err != nil {
 		return fail(err)
 	}
+	s.Queue = a.Task.Queue // asynq takes names that Tidemark does not
 	constant, err := constantOf(s, from)
 	if err != nil {
 		return fail(err)

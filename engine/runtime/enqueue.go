@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/internal/ground"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
 // inTime checks that the job could start before its deadline.
@@ -22,6 +23,7 @@ func inTime(s wire.Spec, now time.Time) error {
 
 // Enqueue is that of engine.Engine.
 func (rt *Runtime) Enqueue(ctx context.Context, s wire.Spec) (wire.Enqueued, error) {
+	option.Default(&s.Queue, rt.g.Opts.DefaultQueue)
 	now := rt.g.Now()
 	if s.Delay != 0 || !s.Deadline.IsZero() {
 		now = rt.g.ReadNow(ctx)
@@ -43,10 +45,12 @@ func (rt *Runtime) Enqueue(ctx context.Context, s wire.Spec) (wire.Enqueued, err
 	return done, err
 }
 
-// origin is what else a new job comes from.
+// origin is what else a new job comes from, and its view shows for good.
 type origin struct {
 	retryOf wire.JobID
 	parent  wire.JobID
+	startAt time.Time // of a delayed job
+	adopted bool      // asynq's own task carries the job, in s.Queue as asynq knows it
 }
 
 // making is the operation that makes a job of a specification, and its first task. Delay
@@ -59,14 +63,16 @@ func making(s wire.Spec, id wire.JobID, now time.Time, from origin) (operation, 
 	if err != nil {
 		return operation{}, task{}, err
 	}
+	if s.Delay > 0 {
+		from.startAt = now.Add(s.Delay)
+	}
 	fields, err := specFields(s, from)
 	if err != nil {
 		return operation{}, task{}, err
 	}
 	o := operation{kind: wire.JobQueued, topic: s.Topic, job: id, attempt: 1, fields: fields}
-	t := task{job: id, topic: s.Topic, attempt: 1, kind: s.Type, queue: s.Queue}
+	t := task{job: id, topic: s.Topic, attempt: 1, kind: s.Type, queue: s.Queue, at: from.startAt}
 	if s.Delay > 0 {
-		t.at = now.Add(s.Delay)
 		o.fields = append(o.fields, "ra", t.at.UnixMilli())
 	}
 	if !s.Deadline.IsZero() {
@@ -120,13 +126,21 @@ func specFields(s wire.Spec, from origin) ([]any, error) {
 // constantOf gives the part of a job's view that never changes, as commit.lua wants it: members
 // that begin with a comma.
 func constantOf(s wire.Spec, from origin) (string, error) {
+	var startAt *time.Time
+	if !from.startAt.IsZero() {
+		at := from.startAt.UTC().Truncate(time.Millisecond)
+		startAt = &at
+	}
 	b, err := json.Marshal(struct {
 		Type    string            `json:"type"`
 		Title   string            `json:"title,omitempty"`
 		Labels  map[string]string `json:"labels,omitempty"`
+		Queue   string            `json:"queue,omitempty"`
+		Adopted bool              `json:"adopted,omitempty"`
+		StartAt *time.Time        `json:"start_at,omitempty"`
 		RetryOf wire.JobID        `json:"retry_of,omitempty"`
 		Parent  wire.JobID        `json:"parent,omitempty"`
-	}{s.Type, s.Title, s.Labels, from.retryOf, from.parent})
+	}{s.Type, s.Title, s.Labels, s.Queue, from.adopted, startAt, from.retryOf, from.parent})
 	if err != nil {
 		return "", err
 	}

@@ -66,20 +66,3 @@ func (rt *Runtime) Known(ctx context.Context, attempts ...Attempt) ([]bool, erro
 	known, err := rt.g.Redis.SMIsMember(ctx, rt.g.Keys.Served(), names...).Result()
 	return known, ground.Failure("read which types workers know", err)
 }
-
-// LiveQueues are the queues that asynq's servers of the moment take tasks from, by the names
-// that asynq knows them by. A server counts for up to 10 seconds after it was killed. Its
-// error wraps ErrUnreachable.
-func (rt *Runtime) LiveQueues() (map[string]bool, error) {
-	servers, err := rt.tasks.Servers()
-	if err != nil {
-		return nil, ground.Failure("read asynq's servers", err)
-	}
-	queues := map[string]bool{}
-	for _, s := range servers {
-		for name := range s.Queues {
-			queues[name] = true
-		}
-	}
-	return queues, nil
-}

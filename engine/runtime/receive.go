@@ -45,6 +45,7 @@ func (rt *Runtime) Receive(ctx context.Context, id wire.JobID, s wire.Spec, shar
 	fail := func(err error) (wire.Enqueued, Fence, error) {
 		return wire.Enqueued{}, Fence{}, fmt.Errorf("receive %s for %s: %w", excerpt.Of(s.Type, 64), excerpt.Of(string(s.Topic), 64), err)
 	}
+	option.Default(&s.Queue, rt.g.Opts.DefaultQueue)
 	s, err := s.Prepared()
 	if err != nil {
 		return fail(err)

@@ -17,6 +17,7 @@ type Runtime struct {
 	queue    *asynq.Client
 	tasks    *asynq.Inspector
 	queues   queueNames
+	status   *queueStatus
 	cascades cascades
 }
 
@@ -24,7 +25,7 @@ type Runtime struct {
 func New(g *ground.Ground) *Runtime {
 	return &Runtime{
 		g: g, queue: asynq.NewClientFromRedisClient(asynqClient{g.Redis}), tasks: asynq.NewInspectorFromRedisClient(g.Redis),
-		queues: queueNames{admitted: map[string]bool{}}, cascades: cascades{running: map[wire.JobID]*goingOn{}},
+		queues: queueNames{admitted: map[string]bool{}}, status: newQueueStatus(), cascades: cascades{running: map[wire.JobID]*goingOn{}},
 	}
 }
 
@@ -52,6 +53,9 @@ func (rt *Runtime) Now() time.Time { return rt.g.Now() }
 
 // Past reports whether a time has passed by Redis's clock; false while that has just jumped.
 func (rt *Runtime) Past(t time.Time) bool { return rt.g.Past(t) }
+
+// DefaultQueue is the queue of jobs and workers that name none.
+func (rt *Runtime) DefaultQueue() string { return rt.g.Opts.DefaultQueue }
 
 // Retention is how long an ended job can be looked up.
 func (rt *Runtime) Retention() time.Duration { return rt.g.Opts.Retention }

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/jsonerr"
+	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/internal/timetable"
 )
 
@@ -22,6 +23,7 @@ func (rt *Runtime) PutSchedule(ctx context.Context, s wire.Schedule) (_ wire.Sch
 	fail := func(err error) (wire.Scheduled, bool, error) {
 		return wire.Scheduled{}, false, fmt.Errorf("put schedule %s of %s: %w", excerpt.Of(s.Name, 64), excerpt.Of(string(s.Topic), 64), err)
 	}
+	option.Default(&s.Queue, rt.g.Opts.DefaultQueue)
 	s, t, err := prepare(s)
 	if err != nil {
 		return fail(err)
@@ -104,6 +106,7 @@ func (rt *Runtime) agenda(
 	own := map[string]wire.Schedule{}
 	args := []any{how, topic}
 	for _, s := range configured {
+		option.Default(&s.Queue, rt.g.Opts.DefaultQueue)
 		s, t, err := prepare(s)
 		if err != nil {
 			return ScheduleList{}, fmt.Errorf("schedule %s of %s: %w", excerpt.Of(s.Name, 64), excerpt.Of(string(s.Topic), 64), err)

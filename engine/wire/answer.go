@@ -4,6 +4,8 @@ package wire
 type JobAnswer struct {
 	Topic Topic `json:"topic"`
 	Job   View  `json:"job"`
+	// Queues has the queue in which the job waits. It is left out where none is known.
+	Queues []Queue `json:"queues,omitempty"`
 }
 
 // An EnqueueAnswer answers a request that creates a job, or finds the one that its key has created.
@@ -17,6 +19,8 @@ type EnqueueAnswer struct {
 type JobsAnswer struct {
 	Topic Topic `json:"topic"`
 	JobsPage
+	// Queues are those in which jobs of the page wait. They are left out where none is known.
+	Queues []Queue `json:"queues,omitempty"`
 }
 
 // A SnapshotAnswer answers a request for a part of a snapshot.

@@ -42,7 +42,13 @@ type Job struct {
 	Type   string            `json:"type"`
 	Title  string            `json:"title,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
-	State  State             `json:"state"`
+	// Queue is where the job waits while it is Queued or Retrying. "" for a job that an earlier
+	// version created.
+	Queue string `json:"queue,omitempty"`
+	// Adopted says that a task of an asynq application carries the job. Queue is then the
+	// application's, by asynq's name.
+	Adopted bool  `json:"adopted,omitempty"`
+	State   State `json:"state"`
 	// Canceling says that a running job is asked to stop, and has not stopped yet.
 	Canceling bool `json:"canceling,omitempty"`
 	// Pausing says that a running job is asked to pause, and has not paused yet.
@@ -68,8 +74,10 @@ type Job struct {
 	// Parent is the job that this one is a child of.
 	Parent JobID `json:"parent,omitempty"`
 	// Children counts those of the job's last fan-out.
-	Children  *Children       `json:"children,omitempty"`
-	CreatedAt time.Time       `json:"created_at"`
+	Children  *Children `json:"children,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	// StartAt is when a delayed job may start; nil for any other.
+	StartAt   *time.Time      `json:"start_at,omitempty"`
 	StartedAt *time.Time      `json:"started_at,omitempty"`
 	RetryAt   *time.Time      `json:"retry_at,omitempty"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`

@@ -37,7 +37,8 @@ type Spec struct {
 	// another job. The zero value does not.
 	KeyLife KeyLife
 	// Queue is the asynq queue: [a-z0-9][a-z0-9_-]{0,63}, not ending in "-rescue", which marks
-	// Tidemark's own queues. Defaults to "default".
+	// Tidemark's own queues. Defaults to the engine's default queue, which is DefaultQueue unless
+	// its Options name another.
 	Queue string
 	// Delay is how long the job waits before its first attempt, at most 1 year.
 	Delay time.Duration
@@ -62,8 +63,14 @@ const (
 
 const maxLabels = 16
 
-// DefaultQueue is the queue of a job whose Spec names none.
-const DefaultQueue = "default"
+// DefaultQueue is the queue of a job whose Spec names none, unless the engine's Options name
+// another. Applications of asynq use "default", so it is not that.
+const DefaultQueue = "tidemark"
+
+// FormerQueue was the default queue of earlier versions. An application's tasks may wait in asynq's
+// queue of that name, so a worker that serves the default queue takes only jobs of Tidemark's from
+// it.
+const FormerQueue = "default"
 
 // DefaultMaxAttempts is the MaxAttempts of a job whose Spec gives none.
 const DefaultMaxAttempts = 4
@@ -173,10 +180,13 @@ func CheckName(what, name string) error {
 	return nil
 }
 
+// QueueForm says in words what form the name of a queue has.
+const QueueForm = "[a-z0-9][a-z0-9_-]{0,63}, not ending in " + RescueSuffix
+
 // CheckQueue checks the name of a queue. Its error wraps ErrInvalid.
 func CheckQueue(name string) error {
 	if !queueForm.MatchString(name) || strings.HasSuffix(name, RescueSuffix) {
-		return fmt.Errorf("%w Queue %q: want [a-z0-9][a-z0-9_-]{0,63}, not ending in %s", ErrInvalid, clip(name, 80), RescueSuffix)
+		return fmt.Errorf("%w Queue %q: want %s", ErrInvalid, clip(name, 80), QueueForm)
 	}
 	return nil
 }

@@ -77,6 +77,9 @@ func (a *app) analyze(cmd *cobra.Command, files []string, asJSON bool) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, stop(), run.session.close()) }()
+	if !asJSON {
+		defer run.session.watchQueues(ctx, run.board)()
+	}
 	all := run.all(ctx, files)
 	if ctx.Err() != nil {
 		// The worker hands the jobs back, with their checkpoints, before anything is

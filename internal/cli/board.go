@@ -39,6 +39,8 @@ type sight struct {
 	// rate is the present attempt's speed in units a second; 0 when it is not known.
 	rate float64
 	at   time.Time
+	// wait is where a waiting job waits, and what for, to stand behind its state.
+	wait string
 	// goesOn says that the present attempt was shown before: it was not begun just now.
 	goesOn bool
 }
@@ -51,7 +53,9 @@ type board struct {
 	mu      sync.Mutex
 	painter painter
 	held    map[engine.JobID]*holding
-	early   []engine.View // children in a snapshot whose parent has not come
+	early   []engine.View          // children in a snapshot whose parent has not come
+	waiting map[engine.JobID]sight // jobs that wait, as they were shown last
+	queues  []engine.Queue         // in which they wait, as they were read last
 	now     func() time.Time
 }
 
@@ -67,7 +71,7 @@ type holding struct {
 }
 
 func newBoard(p painter) *board {
-	return &board{painter: p, held: map[engine.JobID]*holding{}, now: time.Now}
+	return &board{painter: p, held: map[engine.JobID]*holding{}, waiting: map[engine.JobID]sight{}, now: time.Now}
 }
 
 // speedAfter is how long a speed is measured before it is shown.
@@ -104,7 +108,7 @@ func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record)
 	if news {
 		s.rate = h.speed(j, s.at)
 	}
-	b.painter.show(s)
+	b.paint(s)
 	return true
 }
 

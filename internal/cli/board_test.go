@@ -253,7 +253,7 @@ func TestNobodyResumesFromNothing(t *testing.T) {
 		j := at(1, 62)
 		j.Attempt, j.ResumedFrom = 2, &from
 		var out strings.Builder
-		if err := writeJob(&out, j); err != nil {
+		if err := writeJob(&out, j, nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(out.String(), want) {

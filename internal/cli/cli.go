@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.upCommand(), a.analyzeCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.retryCommand(), a.enqueueCommand(),
-		a.schedulesCommand(), a.scheduleCommand(),
+		a.schedulesCommand(), a.scheduleCommand(), a.queuesCommand(),
 		a.gatewayCommand(), a.workerCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root

@@ -88,7 +88,7 @@ func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, l
 		fmt.Fprintf(a.out, "No jobs of %s. Make one with \"tidemark analyze FILE\" or \"tidemark enqueue TYPE\", or name another topic with --topic.\n", s.config.Topic)
 		return nil
 	}
-	if err := writeJobs(a.out, jobs, time.Now()); err != nil {
+	if err := writeJobs(a.out, jobs, s.queuesOf(cmd.Context(), jobs), time.Now()); err != nil {
 		return err
 	}
 	if more {
@@ -106,11 +106,11 @@ func everything(f engine.Filter) bool {
 	return f.IsZero()
 }
 
-func writeJobs(w io.Writer, jobs []engine.Job, now time.Time) error {
+func writeJobs(w io.Writer, jobs []engine.Job, queues []engine.Queue, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "JOB\tSTATE\tPERCENT\tTYPE\tCREATED\tTITLE")
 	for _, j := range jobs {
-		is := state(j)
+		is := state(j) + wait(j, queues, now)
 		if j.Children != nil && j.State == engine.Awaiting {
 			is += " " + children(*j.Children)
 		}
@@ -142,7 +142,7 @@ func (a *app) jobCommand() *cobra.Command {
 			fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
 			return nil
 		}
-		return writeJob(a.out, j)
+		return writeJob(a.out, j, s.queuesOf(cmd.Context(), []engine.Job{j}), time.Now())
 	}
 	return cmd
 }
@@ -156,7 +156,7 @@ func (a *app) openJob(cmd *cobra.Command, id string) (*session, error) {
 }
 
 // writeJob shows what a job's view holds, a line each.
-func writeJob(w io.Writer, j engine.Job) error {
+func writeJob(w io.Writer, j engine.Job, queues []engine.Queue, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	say := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t%s\n", name, oneLine(fmt.Sprintf(format, args...)))
@@ -167,7 +167,10 @@ func writeJob(w io.Writer, j engine.Job) error {
 	}
 	say("Type", "%s", j.Type)
 	say("Topic", "%s", j.Topic)
-	say("State", "%s, %s", state(j), percent(j.Percent))
+	say("State", "%s, %s", state(j)+wait(j, queues, now), percent(j.Percent))
+	if j.Queue != "" {
+		say("Queue", "%s", j.Queue)
+	}
 	if j.Stage != nil {
 		say("Stage", "%s", stage(*j.Stage))
 	}

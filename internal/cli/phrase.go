@@ -38,7 +38,7 @@ func details(s sight) string {
 	j := s.job
 	var words []string
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
-	say("%s", state(j))
+	say("%s", state(j)+s.wait)
 	if j.State == engine.Running || j.State == engine.Receiving {
 		if j.Stage != nil {
 			say("%s", stage(*j.Stage))

@@ -24,6 +24,8 @@ type store interface {
 	Pause(ctx context.Context, id engine.JobID) error
 	Resume(ctx context.Context, id engine.JobID) error
 	Retry(ctx context.Context, id engine.JobID, q engine.RetryQuery) (engine.Enqueued, error)
+	Queues(ctx context.Context) ([]engine.Queue, error)
+	QueuesOf(ctx context.Context, jobs ...engine.JobID) ([]engine.Queue, error)
 	Follow(ctx context.Context, q engine.FollowQuery) iter.Seq2[engine.Update, error]
 }
 

@@ -80,6 +80,7 @@ func (a *app) watch(ctx context.Context, s *session, q engine.FollowQuery) error
 	}
 	b := newBoard(p)
 	defer b.close()
+	defer s.watchQueues(ctx, b)()
 	cursor, jobs := q.After, census{}
 	last, err := s.follow(ctx, q, func(u engine.Update) error {
 		if u.Kind == engine.UpdateSnapshot && q.Filter.Job == "" {

@@ -35,7 +35,7 @@ func TestTasksTakenAwayInTheAsynqUI(t *testing.T) {
 	s.worker = start(t, "worker", nil, s.program, "worker", "--data", s.data, "--set", "worker.backoff_min=1h", "--set", "worker.backoff_max=2h")
 	watch := s.watch()
 
-	const unserved, served = "unserved", "default"
+	const unserved, served = "unserved", "tidemark"
 	pending := func() string { return s.enqueue("unknown", unserved, 0, nil) }
 	scheduled := func() string { return s.enqueue("unknown", unserved, time.Hour, nil) }
 	retrying := func() string {

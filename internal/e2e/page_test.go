@@ -61,7 +61,7 @@ func TestQueuesInABrowser(t *testing.T) {
 	<-enqueue.ended
 	b := newBrowser(t, nil)
 	b.open("http://" + s.addr + "/admin/asynq/")
-	b.do("shows", line{"selector": "table", "text": "default"})
+	b.do("shows", line{"selector": "table", "text": "tidemark"})
 	b.checkQuiet()
 	b.close()
 	s.stop()

@@ -18,6 +18,7 @@ type Settings struct {
 	URL            string
 	Redis          *redis.UniversalOptions
 	Namespace      string
+	DefaultQueue   string
 	Shards         int
 	Retention      time.Duration
 	RetryFailed    time.Duration

@@ -31,8 +31,8 @@ import (
 //	{07}:probe               a sweep writes nothing to it, to find out whether Redis accepts writes
 //	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
 //
-// These keys belong to no shard: queues, a set of the queues that workers serve, and the schedules,
-// since every worker reads all of them:
+// These keys belong to no shard: queues, a set of the queues that workers serve, refusals, a hash of
+// the queues that workers take nothing from, and the schedules, since every worker reads all of them:
 //
 //	{schedules}        hash  the schedules, as JSON, by "<topic>|<name>"
 //	{schedules}:times  hash  when each ticks: "<zone> <cron>"
@@ -56,6 +56,10 @@ func (k Keys) Schema() string { return k.namespace + ":schema" }
 
 // Served names the set of the queues that workers have said they serve.
 func (k Keys) Served() string { return k.namespace + ":queues" }
+
+// Refusals names the hash of the queues from which workers take nothing: "<queue> <process> <worker>",
+// with the ms until which that holds.
+func (k Keys) Refusals() string { return k.namespace + ":refusals" }
 
 // Schedules names the hash of the stored schedules.
 func (k Keys) Schedules() string { return k.namespace + ":{schedules}" }

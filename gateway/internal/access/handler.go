@@ -30,9 +30,19 @@ type Route struct {
 	Long bool
 }
 
+// Repeated ends the name of a parameter, for Taking, that a query may have more than once.
+const Repeated = "+"
+
 // Taking refuses a request whose query has another parameter than params, or one of them
-// twice, but for a filter's label: what is ignored looks as if it had been heeded.
+// twice, but for a filter's label and for those that are Repeated: what is ignored looks as if it had been heeded.
 func Taking(h Handler, params ...string) Handler {
+	params = slices.Clone(params)
+	var repeated []string
+	for i, name := range params {
+		if plain, more := strings.CutSuffix(name, Repeated); more {
+			params[i], repeated = plain, append(repeated, plain)
+		}
+	}
 	return func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
@@ -44,7 +54,7 @@ func Taking(h Handler, params ...string) Handler {
 				return fmt.Errorf("%w: query parameter %q: none is taken here", problem.ErrRequest, excerpt.Of(name, 80))
 			case !slices.Contains(params, name):
 				return fmt.Errorf("%w: query parameter %q: want %s", problem.ErrRequest, excerpt.Of(name, 80), strings.Join(params, ", "))
-			case len(query[name]) > 1 && name != "label":
+			case len(query[name]) > 1 && name != "label" && !slices.Contains(repeated, name):
 				return fmt.Errorf("%w: query parameter %s: it is there %d times", problem.ErrRequest, name, len(query[name]))
 			}
 		}

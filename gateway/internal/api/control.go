@@ -25,7 +25,7 @@ func (s *Server) controlJob(ask func(context.Context, engine.JobID) error) acces
 		if v, err = s.visible(r, p); err != nil {
 			return err
 		}
-		s.answerJob(w, http.StatusAccepted, v)
+		s.answerJob(r.Context(), w, http.StatusAccepted, p, v)
 		return nil
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -68,7 +69,7 @@ func (s *Server) listJobs(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		return err
 	}
 	page.Jobs = listed(page.Jobs)
-	s.answer(w, http.StatusOK, wire.JobsAnswer{Topic: topic, JobsPage: page})
+	s.answer(w, http.StatusOK, wire.JobsAnswer{Topic: topic, JobsPage: page, Queues: s.queuesOfViews(r.Context(), p, page.Jobs...)})
 	return nil
 }
 
@@ -88,7 +89,7 @@ func (s *Server) showJob(w http.ResponseWriter, r *http.Request, p *auth.Princip
 	if err != nil {
 		return err
 	}
-	s.answerJob(w, http.StatusOK, v)
+	s.answerJob(r.Context(), w, http.StatusOK, p, v)
 	return nil
 }
 
@@ -119,6 +120,6 @@ func listed(jobs []engine.View) []engine.View {
 	return jobs
 }
 
-func (s *Server) answerJob(w http.ResponseWriter, status int, v engine.View) {
-	s.answer(w, status, wire.JobAnswer{Topic: v.Topic, Job: v})
+func (s *Server) answerJob(ctx context.Context, w http.ResponseWriter, status int, p *auth.Principal, v engine.View) {
+	s.answer(w, status, wire.JobAnswer{Topic: v.Topic, Job: v, Queues: s.queuesOfViews(ctx, p, v)})
 }

@@ -51,6 +51,7 @@ func (s *Server) Routes() []access.Route {
 	add("POST /v1/jobs/{id}/pause", s.controlJob(s.opts.Engine.Pause))
 	add("POST /v1/jobs/{id}/resume", s.controlJob(s.opts.Engine.Resume))
 	add("POST /v1/jobs/{id}/retry", s.retryJob)
+	add("GET /v1/queues", s.listQueues, "job"+access.Repeated)
 	add("GET /v1/topics/{topic}/snapshot", s.showSnapshot, filtered("after", "limit", "page")...)
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
 	add("PUT /v1/topics/{topic}/schedules/{name}", s.putSchedule)

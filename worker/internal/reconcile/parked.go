@@ -18,7 +18,7 @@ func (r *Reconciler) parked(ctx context.Context, a runtime.Attempt, t runtime.Ta
 	case t.Active():
 		return false, nil
 	case e.Past(a.Parked.Add(r.opts.UnknownTypeWait)):
-		live, err := e.LiveQueues()
+		live, err := e.LiveQueues(ctx)
 		if err != nil {
 			return false, err
 		}
