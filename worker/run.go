@@ -109,7 +109,8 @@ func (r *Run) Progress(done, total int64) { r.out.Progress(done, total) }
 
 // Message shows a line of text with the job, in place of the last one: at most 1
 // KiB, cut there. It is reported with the next tick, so of many in a row the last is
-// seen; what must not be missed belongs into Log.
+// seen; what must not be missed belongs into Log. It goes with its stage: entering another one
+// clears it, and so does awaiting children.
 func (r *Run) Message(text string) { r.out.Message(text) }
 
 // Log writes a line into the job's log, which everybody sees who may see the job: at

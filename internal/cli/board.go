@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/client"
+	"github.com/tidemark-dev/tidemark/internal/pace"
 )
 
 // A painter puts sights on a terminal, into lines or into JSON. Its methods are
@@ -63,19 +64,17 @@ type holding struct {
 	rev     uint64
 	percent float64
 	begun   int // the attempt that was shown last
-	// since which count and when the speed is measured
+	pace    pace.Pace
+	// what the pace is measured of, and up to which count
 	attempt int
 	stage   string
+	unit    string
 	done    int64
-	at      time.Time
 }
 
 func newBoard(p painter) *board {
 	return &board{painter: p, held: map[engine.JobID]*holding{}, waiting: map[engine.JobID]sight{}, now: time.Now}
 }
-
-// speedAfter is how long a speed is measured before it is shown.
-const speedAfter = 2 * time.Second
 
 // show takes a job's view and reports whether it is news. A record that is older than
 // what a snapshot has shown is none, except for its log line.
@@ -226,20 +225,19 @@ func (b *board) expect(id engine.JobID) {
 func (h *holding) speed(j engine.Job, at time.Time) float64 {
 	p := j.Progress
 	if p == nil || (j.State != engine.Running && j.State != engine.Receiving) {
+		h.pace = pace.Pace{}
 		return 0
 	}
 	stage := ""
 	if j.Stage != nil {
 		stage = j.Stage.Name
 	}
-	if h.at.IsZero() || h.attempt != j.Attempt || h.stage != stage || p.Done < h.done {
-		h.attempt, h.stage, h.done, h.at = j.Attempt, stage, p.Done, at
-		return 0
+	if h.attempt != j.Attempt || h.stage != stage || h.unit != p.Unit || p.Done < h.done {
+		h.pace = pace.Pace{}
 	}
-	if passed := at.Sub(h.at); passed >= speedAfter {
-		return float64(p.Done-h.done) / passed.Seconds()
-	}
-	return 0
+	h.attempt, h.stage, h.unit, h.done = j.Attempt, stage, p.Unit, p.Done
+	h.pace.Observe(at, p.Done)
+	return h.pace.Rate()
 }
 
 func (b *board) taking(name, doing string, done, total int64) {

@@ -71,10 +71,10 @@ func TestSpeedCountsThePresentAttemptAlone(t *testing.T) {
 		return p.jobs[len(p.jobs)-1].rate
 	}
 	count(1, 1, 0, 0)
-	if got := count(2, 1, 100, time.Second); got != 0 {
-		t.Errorf("after a second the speed is said to be %v, want nothing yet", got)
+	if got := count(2, 1, 100, 900*time.Millisecond); got != 0 {
+		t.Errorf("after 0.9 s the speed is said to be %v, want nothing yet", got)
 	}
-	if got := count(3, 1, 400, time.Second); got != 200 {
+	if got := count(3, 1, 400, 1100*time.Millisecond); got != 200 {
 		t.Errorf("400 rows in 2 s make %v a second, want 200", got)
 	}
 	count(4, 2, 350, time.Minute)

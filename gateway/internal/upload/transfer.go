@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+	"github.com/tidemark-dev/tidemark/internal/pace"
 )
 
 // A transfer is a request about an upload. While one brings bytes, begin's goroutine
@@ -90,7 +90,8 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 	hold := t.u.locks.of(t.upload.Job)
 	answers := make(chan answered, 1)
 	busy, looked := false, time.Time{}
-	speed := speed{at: time.Now(), offset: t.offset.Load()}
+	var speed pace.Pace
+	speed.Observe(time.Now(), t.offset.Load())
 	for {
 		select {
 		case <-ctx.Done():
@@ -117,11 +118,11 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 		case now := <-ticker.C:
 			hold.look()
 			offset := t.offset.Load()
-			speed.observe(now, offset)
+			speed.Observe(now, offset)
 			switch {
 			case busy || offset == t.last:
 			case t.known:
-				busy = t.u.tick(t.upload, t.reception.Fence, offset, speed.eta(t.upload.Size-offset), func(acks []runtime.Ack, err error) {
+				busy = t.u.tick(t.upload, t.reception.Fence, offset, speed.Left(t.upload.Size-offset), func(acks []runtime.Ack, err error) {
 					answers <- answered{acks: acks, err: err}
 				})
 				t.last = offset
@@ -190,41 +191,4 @@ func (c counted) Write(b []byte) (int, error) {
 	n, err := c.to.Write(b)
 	c.t.offset.Add(int64(n))
 	return n, err
-}
-
-// A speed measures a transfer; old measurements fade exponentially.
-type speed struct {
-	at     time.Time
-	offset int64
-	gained float64 // bytes, faded
-	spent  float64 // seconds, faded
-}
-
-const (
-	speedMemory   = 10 * time.Second
-	speedEvidence = time.Second
-	speedMost     = 30 * 24 * time.Hour // longer is not worth a number
-)
-
-func (s *speed) observe(now time.Time, offset int64) {
-	passed := now.Sub(s.at).Seconds()
-	if passed <= 0 {
-		return
-	}
-	fade := math.Exp(-passed / speedMemory.Seconds())
-	s.gained = s.gained*fade + float64(offset-s.offset)
-	s.spent = s.spent*fade + passed
-	s.at, s.offset = now, offset
-}
-
-// eta is how long the rest will take to arrive; 0 while that is not known.
-func (s *speed) eta(rest int64) time.Duration {
-	if s.spent < speedEvidence.Seconds() || s.gained <= 0 {
-		return 0
-	}
-	seconds := float64(rest) * s.spent / s.gained
-	if seconds > speedMost.Seconds() {
-		return 0
-	}
-	return time.Duration(seconds * float64(time.Second))
 }

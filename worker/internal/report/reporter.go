@@ -217,6 +217,9 @@ func (r *Reporter) Ask(report runtime.Report) error {
 		r.mu.Unlock()
 		return ErrOver
 	}
+	if report.Type == engine.JobAwaiting {
+		r.view.message = "" // what was said of the work before the children
+	}
 	if ends(report.Type) {
 		r.sealed = true
 		if line := r.logs.last(); line != nil {

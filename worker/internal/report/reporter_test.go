@@ -238,3 +238,25 @@ func TestReporterDropsTheOneReportThatIsInvalid(t *testing.T) {
 		r.Stop(ErrOver)
 	})
 }
+
+// The children's work is not what the message was about.
+func TestAMessageEndsWithTheAttemptThatAwaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{t: t, have: 1}
+		r := l.reporter(nil)
+		var last runtime.Report
+		r.opts.Submit = func(reports []runtime.Report, done func([]runtime.Ack, error)) error {
+			last = reports[len(reports)-1]
+			return l.submit(reports, done)
+		}
+		r.Stage("resize")
+		r.Message("looking for pictures")
+		if err := r.Ask(runtime.Report{Type: engine.JobAwaiting}); err != nil {
+			t.Fatal(err)
+		}
+		if last.Shown.Message != "" || last.Shown.Stage.Name != "resize" {
+			t.Errorf("it awaits with the message %q in stage %q", last.Shown.Message, last.Shown.Stage.Name)
+		}
+		r.Stop(ErrOver)
+	})
+}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/internal/pace"
 )
 
 // view is what a run shows: where it is, in its own counts and in the bar. Its user
@@ -31,7 +32,7 @@ type view struct {
 
 	// mark is the highest place in the bar so far.
 	mark int64
-	eta  eta
+	pace pace.Pace
 }
 
 // declare sets the stages.
@@ -56,6 +57,8 @@ func (v *view) enter(name string) bool {
 		v.stage, v.loose = i, false
 	}
 	v.done, v.total, v.counted = 0, 0, false
+	v.message = "" // what was said of the stage that is left
+	v.pace.Enter()
 	return true
 }
 
@@ -68,15 +71,13 @@ func (v *view) clamped() (done, total int64) {
 	return done, total
 }
 
-// settle moves the mark up to the present place, which it returns.
-func (v *view) settle() int64 {
-	place := v.mark
+// settle moves the mark up to the present place.
+func (v *view) settle() {
 	if !v.loose || len(v.scale.ends) == 0 {
 		done, total := v.clamped()
-		place = v.received + v.scale.at(v.stage, done, total)*(whole-v.received)/whole
+		place := v.received + v.scale.at(v.stage, done, total)*(whole-v.received)/whole
+		v.mark = max(v.mark, place)
 	}
-	v.mark = max(v.mark, place)
-	return place
 }
 
 // span is the part of the bar, in tenths, that the present stage has: all of it when there
@@ -94,15 +95,15 @@ func (v *view) span() (from, to int) {
 
 // show gives the view as a report wants it: percent in tenths, floored, and the rest.
 func (v *view) show(now time.Time) (tenths int, shown *runtime.Shown) {
-	place := v.settle()
+	v.settle()
 	done, total := v.clamped()
 	shown = &runtime.Shown{Message: v.message}
 	if v.counted {
 		shown.Progress = engine.Progress{Done: done, Total: total, Unit: v.unit}
 		shown.Indeterminate = total == 0
-		v.eta.observe(now, place)
+		v.pace.Observe(now, v.mark)
 		if total > 0 {
-			shown.ETA = v.eta.estimate(whole - v.mark)
+			shown.ETA = v.pace.Left(whole - v.mark)
 		}
 	}
 	if v.name != "" {

@@ -142,6 +142,48 @@ func TestETA(t *testing.T) {
 	}
 }
 
+func TestETAHoldsWhileTheBarDoes(t *testing.T) {
+	at := time.Unix(1000, 0)
+	var v view
+	v.declare([]Stage{{"read", 1}, {"write", 1}})
+	v.enter("read")
+	report := func(done int64) time.Duration {
+		at = at.Add(time.Second)
+		v.done, v.total, v.counted = done, 100, true
+		_, shown := v.show(at)
+		return shown.ETA
+	}
+	for done := range int64(11) {
+		report(done)
+	}
+	// A second for each half percent of the bar.
+	before := report(11)
+	if before != 189*time.Second {
+		t.Errorf("an estimate of %s, want 189 s", before)
+	}
+	for range 30 {
+		v.message = "still the same row"
+		if got := report(11); got != before {
+			t.Fatalf("an estimate of %s while the bar does not move, want that of before: %s", got, before)
+		}
+	}
+}
+
+func TestAMessageEndsWithItsStage(t *testing.T) {
+	var v view
+	v.message = "opening the file"
+	for _, stage := range []string{"read", "write", "an undeclared one"} {
+		v.enter(stage)
+		if _, shown := v.show(time.Time{}); shown.Message != "" {
+			t.Errorf("stage %s shows %q, said before it", stage, shown.Message)
+		}
+		v.message = "rows of " + stage
+		if v.enter(stage) || v.message == "" {
+			t.Errorf("stage %s has lost its message by being entered again", stage)
+		}
+	}
+}
+
 func FuzzCut(f *testing.F) {
 	f.Add("ü€😀x", 5)
 	f.Fuzz(func(t *testing.T, s string, most int) {
