@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
@@ -57,6 +58,7 @@ type AdoptOptions struct {
 	DrainGrace  time.Duration
 	CancelGrace time.Duration
 	LogLines    int
+	Registry    *prometheus.Registry
 	Logger      *slog.Logger
 }
 
@@ -69,7 +71,7 @@ func (o AdoptOptions) shared() Options {
 		Engine: o.Engine, TickInterval: o.TickInterval, CheckpointInterval: o.CheckpointInterval,
 		HeartbeatInterval: o.HeartbeatInterval, Lease: o.Lease, SweepInterval: o.SweepInterval,
 		ReconcileInterval: o.ReconcileInterval, RescuesPerSecond: o.RescuesPerSecond,
-		DrainGrace: o.DrainGrace, CancelGrace: o.CancelGrace, LogLines: o.LogLines, Logger: o.Logger,
+		DrainGrace: o.DrainGrace, CancelGrace: o.CancelGrace, LogLines: o.LogLines, Registry: o.Registry, Logger: o.Logger,
 	}
 }
 
@@ -153,8 +155,12 @@ func Adopt(ctx context.Context, o AdoptOptions) (*Adopter, error) {
 	if o.Title == nil {
 		o.Title = (*asynq.Task).Type
 	}
+	m, err := newMetrics(o.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("adopt asynq's tasks: %w", err)
+	}
 	a := &Adopter{
-		supervisor: newSupervisor(o.shared().Defaults(), true), adopt: o, inspect: asynq.NewInspectorFromRedisClient(o.Engine.Redis()),
+		supervisor: newSupervisor(o.shared().Defaults(), true, m), adopt: o, inspect: asynq.NewInspectorFromRedisClient(o.Engine.Redis()),
 		closed: make(chan struct{}),
 	}
 	a.wheel = wheel.New(a.opts.TickInterval, a.runtime.Batch)

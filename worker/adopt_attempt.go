@@ -225,6 +225,7 @@ func (a *Adopter) run(asynqCtx context.Context, t *asynq.Task, next asynq.Handle
 	r := a.newRun(a.runtime, p.job, p.fence, p.started, cancel)
 	r.adopted = true
 	a.register(r)
+	r.logStart()
 	defer r.close(errOver)
 	defer a.forget(r)
 	defer a.atAbandon(func() { r.close(ErrDraining) })()
@@ -276,9 +277,12 @@ func (a *Adopter) attend(asynqCtx context.Context, r *Run, try try, returned <-c
 			defer t.Stop()
 			urged, grace = nil, t.C
 		case <-grace:
-			r.logger.Warn("the handler has not returned although its context has ended; it keeps asynq's slot until it does", "type", r.jobType, "grace", a.opts.CancelGrace)
+			r.logger.Warn("the handler has not returned although its context has ended; it keeps asynq's slot until it does", "grace", a.opts.CancelGrace)
 			if errors.Is(r.why(asynqCtx), ErrCanceled) {
-				_, _ = r.conclude(runtime.Report{Type: engine.JobCanceled}) // an error says that another run has the job
+				report, err := r.conclude(runtime.Report{Type: engine.JobCanceled})
+				if err == nil { // an error says that another run has the job
+					r.tell(report, nil)
+				}
 			}
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/hibiken/asynq"
 
@@ -72,13 +73,13 @@ func (a *Adopter) settle(asynqCtx context.Context, r *Run, report runtime.Report
 	report, asked := r.conclude(report)
 	switch {
 	case errors.Is(asked, ErrSuperseded):
-		r.logger.Warn("the run is superseded; Redis accepts no more reports of it", "cause", asked)
+		r.logEnd(slog.LevelWarn, outcomeSuperseded)
 		if asynqCtx.Err() == nil && !a.isClosing() {
 			return err, true
 		}
 		return &handedBack{errors.Join(asked, err)}, false
 	case asked != nil && !errors.Is(asked, errOver): // errOver: attend was first
-		r.logger.Warn("Redis does not accept the attempt's end", "end", report.Type, "error", asked)
+		r.logEnd(slog.LevelWarn, outcomeRefused, slog.String("end", string(report.Type)), slog.String("error", words(asked)))
 		return err, false
 	case asked == nil:
 		r.tell(report, err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -193,6 +194,7 @@ func (w *Worker) run(base context.Context, slots intake.Slots, seat *gate.Seat, 
 	}
 	r.seat = seat
 	w.register(r)
+	r.logStart()
 	defer r.close(errOver)
 	defer w.forget(r)
 	if started.Crashes >= runtime.SuspectAfter && !seat.IsAlone() {
@@ -257,12 +259,12 @@ func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) err
 			urged, grace = nil, t.C
 		case <-grace:
 			cause := r.why(ctx)
-			r.logger.Warn("the handler has not returned although its context has ended; it keeps its slot until it does", "type", r.jobType, "cause", cause, "grace", w.opts.CancelGrace)
+			r.logger.Warn("the handler has not returned although its context has ended; it keeps its slot until it does", "cause", cause, "grace", w.opts.CancelGrace)
 			return cause
 		case <-base.Done():
 			w.left.Add(1)
 			r.close(ErrDraining)
-			r.logger.Warn("the handler did not return while the worker drained; another worker continues its job after a lease", "type", r.jobType, "grace", w.opts.DrainGrace)
+			r.logEnd(slog.LevelWarn, outcomeAbandoned, slog.Duration("grace", w.opts.DrainGrace)) // another worker continues its job after a lease
 			return errAbandoned
 		}
 	}
@@ -272,12 +274,12 @@ func (w *Worker) await(base, ctx context.Context, r *Run, done <-chan error) err
 // whether it committed the end.
 func (w *Worker) settle(ctx context.Context, r *Run, cause, err error) (answer error, committed bool) {
 	if errors.Is(cause, ErrSuperseded) {
-		r.logger.Warn("the run is superseded; Redis accepts no more reports of it", "cause", cause)
+		r.logEnd(slog.LevelWarn, outcomeSuperseded)
 		return nil, false
 	}
 	report, asked := r.conclude(w.verdict(r, cause, err))
 	if asked != nil {
-		r.logger.Warn("Redis does not accept the attempt's end", "end", report.Type, "error", asked)
+		r.logEnd(slog.LevelWarn, outcomeRefused, slog.String("end", string(report.Type)), slog.String("error", words(asked)))
 		return nil, false
 	}
 	r.tell(report, err)
@@ -346,18 +348,6 @@ func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 // nextSecond rounds up to a whole second, as asynq's times are, so that the record has the time at
 // which asynq hands the attempt out.
 func nextSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
-
-// tell logs an end. A panic's stack is in this line and nowhere else.
-func (r *Run) tell(report runtime.Report, err error) {
-	switch panicked := (*panicError)(nil); {
-	case errors.As(err, &panicked):
-		r.logger.Error("the handler panicked", "type", r.jobType, "panic", panicked.text, "stack", string(panicked.stack))
-	case report.Error != nil:
-		r.logger.Warn("the attempt failed", "type", r.jobType, "end", report.Type, "code", report.Error.Code, "error", words(err))
-	default:
-		r.logger.Debug("the attempt ended", "type", r.jobType, "end", report.Type)
-	}
-}
 
 // tend does what follows from a commit for the jobs that its answer named: it brings a parent's end
 // to its children, or dispatches a parent.

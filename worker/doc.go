@@ -61,6 +61,14 @@
 // [Worker.Use] puts middleware around all handlers of a worker, for tracing, logging and limits. It
 // runs in the job's slot and attempt, with the Run. The worker recovers its panics as a handler's.
 //
+// # Logs and metrics
+//
+// At info a worker logs each attempt's start and end, with job, attempt and type. The end has the
+// outcome, the duration and, where the attempt failed, the code and the error; it is then at warn. An
+// outcome is the last word of the record's type, such as "succeeded", "retrying" or "queued", or
+// "superseded", "abandoned" by a drain, or "refused" by Redis. Options.Registry gets how many attempts
+// run, and how many have ended with which outcome after how long. An [Adopter] does the same.
+//
 // # Ticks
 //
 // Progress notes in memory where the run is. The run reports it at most once a TickInterval, and all

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/leaktest"
+	"github.com/tidemark-dev/tidemark/internal/logtest"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 	"github.com/tidemark-dev/tidemark/worker"
 )
@@ -57,7 +57,7 @@ func real(t testing.TB) *engine.Engine {
 	return open(t, redistest.Server(t).URL())
 }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return logtest.Quiet() }
 
 // brief are options with short waits. A test that depends on how short sets its own.
 func brief(e *engine.Engine) worker.Options {

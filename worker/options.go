@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/logline"
@@ -114,8 +116,12 @@ type Options struct {
 	// was missed, and its schedule's Missed says what happens to it. Defaults to 1 minute.
 	ScheduleGrace time.Duration
 
-	// Logger gets what no caller can get as an error, at most 16 KiB of text a line. Defaults to
-	// slog.Default().
+	// Registry gets the worker's metrics: attempts that run and that have ended, by job type and
+	// outcome. Workers and Adopters of one registry share them. Defaults to none.
+	Registry *prometheus.Registry
+
+	// Logger gets what no caller can get as an error, at most 16 KiB of text a line. At info it gets
+	// each attempt's start and end. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 

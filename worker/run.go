@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
@@ -26,8 +28,12 @@ type Run struct {
 
 	jobs   rig.Jobs
 	fence  runtime.Fence // of the attempt's start
-	logger *slog.Logger
-	out    *report.Reporter
+	logger *slog.Logger  // with job, attempt and type
+	began  time.Time
+	logged atomic.Bool // logEnd was called
+	// metrics are the supervisor's.
+	metrics *metrics
+	out     *report.Reporter
 
 	mu     sync.Mutex
 	result json.RawMessage
@@ -45,8 +51,8 @@ type Run struct {
 
 // newRun makes the run of an attempt whose start was committed with fence.
 func (c *supervisor) newRun(jobs rig.Jobs, job engine.JobID, fence runtime.Fence, started *runtime.Started, cancel context.CancelCauseFunc) *Run {
-	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, jobs: jobs, fence: fence}
-	r.logger = c.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt))
+	r := &Run{job: job, topic: started.Topic, jobType: started.Type, queue: started.Queue, started: started, jobs: jobs, fence: fence, began: time.Now(), metrics: c.metrics}
+	r.logger = c.opts.Logger.With(slog.String("job", string(job)), slog.Int("attempt", fence.Attempt), slog.String("type", started.Type))
 	r.ending = ending{cancel: cancel, urged: make(chan struct{})}
 	r.out = report.New(report.Options{
 		Submit: jobs.Submit, Refused: r.end, Logger: r.logger, Wheel: c.wheel, LogLines: c.opts.LogLines, Eager: c.eager,

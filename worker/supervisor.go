@@ -24,6 +24,7 @@ type supervisor struct {
 	adopting bool
 	wheel    *wheel.Wheel // of all runs; fixed before the first one
 	gate     *gate.Gate
+	metrics  *metrics
 	// eager has each run report every change at once, and find a checkpoint due whenever it asks:
 	// in tests of handlers.
 	eager bool
@@ -33,14 +34,15 @@ type supervisor struct {
 	leaving bool
 }
 
-func newSupervisor(o Options, adopting bool) supervisor {
-	return supervisor{opts: o, runtime: runtime.Of(o.Engine), adopting: adopting, gate: gate.Process, runs: map[*Run]struct{}{}}
+func newSupervisor(o Options, adopting bool, m *metrics) supervisor {
+	return supervisor{opts: o, runtime: runtime.Of(o.Engine), adopting: adopting, gate: gate.Process, metrics: m, runs: map[*Run]struct{}{}}
 }
 
 // register adds a run to those that heartbeats and drains reach.
 func (c *supervisor) register(r *Run) {
 	c.roll.Lock()
 	c.runs[r] = struct{}{}
+	c.metrics.running.WithLabelValues(r.jobType).Inc()
 	late := c.leaving
 	c.roll.Unlock()
 	if late {
@@ -73,6 +75,7 @@ func (c *supervisor) persist(ctx context.Context, do func() error) error {
 func (c *supervisor) forget(r *Run) {
 	c.roll.Lock()
 	delete(c.runs, r)
+	c.metrics.running.WithLabelValues(r.jobType).Dec()
 	c.roll.Unlock()
 }
 

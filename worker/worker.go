@@ -71,8 +71,12 @@ func New(o Options) (*Worker, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("new worker: %w", err)
 	}
+	m, err := newMetrics(o.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("new worker: %w", err)
+	}
 	return &Worker{
-		supervisor: newSupervisor(o.Defaults(), false), handlers: map[string]HandlerFunc{},
+		supervisor: newSupervisor(o.Defaults(), false, m), handlers: map[string]HandlerFunc{},
 		drained: make(chan struct{}), stopped: make(chan struct{}), starting: make(chan struct{}, 1),
 	}, nil
 }

@@ -92,9 +92,9 @@ func Servers(o Options) (servers []Server) {
 	for _, name := range o.Types {
 		typed[e.QueueName(name)] = 1
 	}
-	level := asynq.FatalLevel // asynq formats what it logs even when nobody listens
+	level := asynq.FatalLevel // asynq formats its lines even if no handler takes them
 	if o.Logger.Enabled(context.Background(), slog.LevelDebug) {
-		level = asynq.DebugLevel
+		level = asynq.InfoLevel // its only debug line says at each look that the queues are empty
 	}
 	client := asynqClient{byRedisClock{o.Engine.Redis(), e}, pollGroups(all, rescue, typed, e.Cluster())}
 	maps.Copy(all, typed)
@@ -116,12 +116,12 @@ func Servers(o Options) (servers []Server) {
 	return servers
 }
 
-// asynqLog takes what asynq logs. It is of interest when asynq itself is looked
-// into: what matters to a job is told by the job.
+// asynqLog logs asynq's lines at debug, for those who debug asynq. A job's records and the worker's own
+// lines say what concerns the job.
 type asynqLog struct{ l *slog.Logger }
 
 func (a asynqLog) say(level string, args []any) {
-	a.l.Debug("asynq: "+fmt.Sprint(args...), "level", level)
+	a.l.Debug("asynq: "+fmt.Sprint(args...), "asynq_level", level)
 }
 
 func (a asynqLog) Debug(args ...any) { a.say("debug", args) }

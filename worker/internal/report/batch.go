@@ -189,7 +189,7 @@ func (r *Reporter) invalid(err error) {
 		r.queue = append(r.flight[:len(r.flight):len(r.flight)], r.queue...)
 	} else {
 		it := r.flight[0]
-		r.opts.Logger.Error("a report is dropped", "type", it.report.Type, "error", err)
+		r.opts.Logger.Error("a report is dropped", "record", it.report.Type, "error", err)
 		if it.done != nil {
 			if ends(it.report.Type) {
 				r.sealed = false // another end may take its place
