@@ -52,6 +52,18 @@ func (e *Engine) Retry(ctx context.Context, id JobID, q RetryQuery) (Enqueued, e
 	return e.rt.Retry(ctx, id, q)
 }
 
+// Remove deletes an ended job and its children: what Redis keeps of them, their payloads and keys,
+// and their tasks in asynq's archive. A record, JobRemoved, tells readers and consumers. Gateways
+// delete the job's artifacts, and its upload once no other job and no schedule refers to it. Records
+// that the topic's stream holds, and a retry's RetryOf, still name the job. Of many children, a call
+// that is cut short has removed some, and not the job: repeat it. Errors to branch on:
+// ErrNotFound, also once the job is removed; ErrState for a job that has not ended, for one with a
+// child that has not, and for a child whose parent has not; ErrUnreachable, ErrOutOfMemory, and
+// ErrUnreplicated, with which the job is removed.
+func (e *Engine) Remove(ctx context.Context, id JobID) error {
+	return e.rt.Remove(ctx, id)
+}
+
 // Job reads one job's view. Its error wraps ErrInvalidJobID, ErrNotFound or ErrUnreachable. Before
 // a caller shows the view to a user, it must check that the user may read View.Topic, and answer
 // ErrNotFound if not.

@@ -125,6 +125,7 @@ const (
 	JobSucceeded        = wire.JobSucceeded
 	JobFailed           = wire.JobFailed
 	JobCanceled         = wire.JobCanceled
+	JobRemoved          = wire.JobRemoved
 	NotificationCreated = wire.NotificationCreated
 	NotificationChanged = wire.NotificationChanged
 )

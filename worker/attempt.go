@@ -80,7 +80,7 @@ func (w *Worker) lost(ctx context.Context, from, jobType string, p runtime.TaskP
 	log := w.opts.Logger.With("job", p.Job, "attempt", p.Attempt, "topic", p.Topic)
 	outlived := false
 	err := w.persist(ctx, func() (err error) {
-		if outlived, err = w.runtime.Outlived(from, p); err == nil && !outlived {
+		if outlived, err = w.runtime.Outlived(ctx, from, p); err == nil && !outlived {
 			err = w.runtime.FailLost(ctx, p, jobType, why)
 		}
 		return err

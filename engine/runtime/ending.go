@@ -75,11 +75,14 @@ func (rt *Runtime) FailLost(ctx context.Context, p TaskPayload, jobType string, 
 	return rt.endWaiting(ctx, p.Job, wire.JobFailed, 1, why)
 }
 
-// Outlived reports whether a task has outlived its job: the job has no record, and may have ended
-// longer ago than the retention. That is so if the task was dispatched longer ago than that, or if
+// Outlived reports whether a task has outlived its job: the job has no record, and was removed, or
+// may have ended longer ago than the retention. The latter is so if the task was dispatched longer ago than that, or if
 // asynq has archived it before, since then its attempt had an end. Otherwise Redis has lost the
 // record. queue is asynq's name of the queue. The error wraps ErrUnreachable.
-func (rt *Runtime) Outlived(queue string, p TaskPayload) (bool, error) {
+func (rt *Runtime) Outlived(ctx context.Context, queue string, p TaskPayload) (bool, error) {
+	if removed, err := rt.wasRemoved(ctx, p.Job); removed || err != nil {
+		return removed, err
+	}
 	given := p.Job.Time()
 	if p.At > 0 {
 		given = time.UnixMilli(p.At)

@@ -221,7 +221,10 @@ func (f *follower) give(e wire.Entry) error {
 			return err
 		}
 	}
-	if f.filter.Job != "" && e.JobID() == f.filter.Job && e.Type().Terminal() {
+	if f.filter.Job == "" || e.JobID() != f.filter.Job {
+		return nil
+	}
+	if kind := e.Type(); kind.Terminal() || kind == wire.JobRemoved {
 		return errEnded
 	}
 	return nil

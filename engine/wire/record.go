@@ -11,7 +11,8 @@ import (
 type RecordType string
 
 // The types of records. JobProgress and JobCheckpoint are ticks: a later record of the same job
-// replaces them. All others are milestones, or notifications.
+// replaces them. All others are milestones, or notifications. JobRemoved comes after a job's end,
+// and shows it as it was: a reader drops the job.
 const (
 	JobReceiving        RecordType = "job.receiving"
 	JobQueued           RecordType = "job.queued"
@@ -30,6 +31,7 @@ const (
 	JobSucceeded        RecordType = "job.succeeded"
 	JobFailed           RecordType = "job.failed"
 	JobCanceled         RecordType = "job.canceled"
+	JobRemoved          RecordType = "job.removed"
 	NotificationCreated RecordType = "notification.created"
 	NotificationChanged RecordType = "notification.changed"
 )
@@ -37,7 +39,7 @@ const (
 // Tick reports whether a later record of the same job replaces this one.
 func (t RecordType) Tick() bool { return t == JobProgress || t == JobCheckpoint }
 
-// Terminal reports whether the record is its job's last.
+// Terminal reports whether the job ended with the record. No other follows but JobRemoved.
 func (t RecordType) Terminal() bool {
 	return t == JobSucceeded || t == JobFailed || t == JobCanceled
 }

@@ -27,6 +27,7 @@ import (
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
 //	{07}:due        zset     the jobs with a deadline that wait, by its ms: those that no worker runs
 //	{07}:walk:<who> hash     what is left of the round of workers (w) or adopters (a) over live, see walk.lua
+//	{07}:removed    zset     the jobs that were removed, by the ms of that, for as long as an ended job is kept
 //	{07}:beats      zset     the running jobs, by the count at their last heartbeat
 //	{07}:probe               a sweep writes nothing to it, to find out whether Redis accepts writes
 //	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
@@ -90,6 +91,9 @@ func (k Keys) Aside(shard int, group string) string { return k.shards[shard] + "
 
 // Beats names the sorted set of a shard's heartbeats.
 func (k Keys) Beats(shard int) string { return k.shards[shard] + "beats" }
+
+// Removed names the sorted set of a shard's jobs that were removed.
+func (k Keys) Removed(shard int) string { return k.shards[shard] + "removed" }
 
 // None names the key that is never there; see Declared.
 func (k Keys) None(shard int) string { return k.shards[shard] + "none" }

@@ -21,6 +21,7 @@
 --   @order    the order of a child's parent that it follows, which must still be the newest
 --   @after    the job that is known to be the task's, of one that makes an adopted job
 --   @accepted a job that is made was accepted before, and needs no room in its topic
+--   @ask      whether the job can be removed, once its children are; nothing is done
 --   @again    a waiting job is queued once more: its task was lost, or its type is unknown
 --   @outcome  JSON fragment: what the attempt or the job came to
 --   @extra    JSON fragment of the record beside the job
@@ -74,6 +75,13 @@ local function operated(j, rule, with)
   if rule.pause and j.canceling and live(j.state) then
     return "-state canceling"
   end
+  if rule.remove then
+    local why = live(j.state) and j.state or needed(j)
+    if not why and not with["@ask"] and call("EXISTS", prefix .. "k:" .. j.id) == 1 then
+      why = j.state .. ", and has children"
+    end
+    return (why and "-state " .. why) or (with["@ask"] and "+" .. j.id .. " 0") or nil
+  end
   if with["@order"] and get(load(j.parent), "ko") ~= with["@order"] then
     return "-superseded "
   end
@@ -98,6 +106,11 @@ local function operated(j, rule, with)
   if with["@again"] and not waiting(j.state) then
     return "-state " .. j.state
   end
+end
+
+-- removed tells whether there was a job of this ID, which was removed.
+local function removed(j)
+  return j.removed or call("ZSCORE", prefix .. "removed", j.id)
 end
 
 -- make gives a new job its first fields.
@@ -311,6 +324,10 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     put(j, "la", int(now))
   end
   local id, n = tell(j, kind, rule.tick, progress, extra, answer)
+  if rule.remove then
+    j.removed, j.state = true, nil
+    return id, n
+  end
   if (j.ended or rule.cancel) and parental(j.view) and not together(j) then
     see(j)
   end
@@ -375,7 +392,7 @@ local function decide(at, last)
       local rule, j = rule_of(kind), load(id)
       if not j.state then
         if rule.make and seq == "" and with.c then
-          answer = (with.pa and begotten(with)) or (with.ai and claim(id, with)) or
+          answer = (removed(j) and "=" .. id .. " 0") or (with.pa and begotten(with)) or (with.ai and claim(id, with)) or
             (not with.ai and not with["@accepted"] and crowded(with["@topic"])) or nil
           if not answer then
             make(j, rule, with, fence)

@@ -149,3 +149,11 @@ local function orphaned(j)
   local parent = load(j.parent)
   return not parent.state or not live(parent.state) or parent.canceling
 end
+
+-- needed tells why an ended job must stay: its parent lives, and reads what its children came to.
+local function needed(j)
+  local parent = j.child and load(j.parent)
+  if parent and parent.state and live(parent.state) then
+    return "a child of job " .. j.parent .. ", which has not ended and reads what its children came to"
+  end
+end

@@ -52,11 +52,14 @@ end
 local function never()
   return false
 end
+local function over(state)
+  return not live(state)
+end
 
 -- The life of a job. from: the states a report is accepted in; to: the state
 -- afterwards. make: it may create the job. start: it opens an attempt. wait: it
 -- closes the attempt, and the next one becomes the current one. ask: it asks something
--- of the job's run. stop: the end. tick: it never reaches the outbox. A chain, since a
+-- of the job's run. stop: the end. remove: the job goes. tick: it never reaches the outbox. A chain, since a
 -- table of all would be built anew for every call.
 local function rule_of(kind)
   if kind == "job.progress" then
@@ -87,6 +90,8 @@ local function rule_of(kind)
     return { stop = true, from = live, to = "failed" }
   elseif kind == "job.canceled" then
     return { stop = true, from = live, to = "canceled" }
+  elseif kind == "job.removed" then
+    return { remove = true, from = over }
   elseif kind == "job.receiving" then
     return { make = true, from = never, to = "receiving" }
   end

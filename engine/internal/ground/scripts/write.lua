@@ -225,6 +225,38 @@ local function finish(j)
   end
 end
 
+-- Keys of the jobs that this call has removed.
+local erased = {}
+
+-- erase removes all that the shard keeps of a job but its records. Its ID is kept, with the time,
+-- for as long as a call that makes it or a task of it may turn up: nothing makes that job again.
+-- Who keeps files of jobs reads there which of them may go; an upload of another job that was
+-- removed before may, now that this one does not name it any more.
+local function erase(j)
+  local index, list, id = prefix .. "x:" .. j.topic, prefix .. "removed", j.id
+  local f = call("HMGET", j.key, "bl", "ky", "q", "ai")
+  local upload, named, task = f[1], f[2], f[4]
+  call("DEL", j.key, prefix .. "p:" .. id, prefix .. "k:" .. id)
+  erased[j.key] = true
+  call("ZREM", index, id)
+  call("ZREMRANGEBYSCORE", list, "-inf", "(" .. int(now - RETENTION_MS))
+  call("ZADD", list, int(now), id)
+  call("PEXPIRE", list, RETENTION_MS)
+  if j.child then
+    call("ZREM", prefix .. "k:" .. j.parent, id)
+  end
+  if upload then
+    call("ZREM", prefix .. "b:" .. upload, id)
+    call("ZADD", list, "XX", int(now), upload)
+  end
+  for _, key in ipairs({ named and prefix .. "op:" .. named or "", task and pointer(f[3], task) or "" }) do
+    local holder = key ~= "" and call("GET", key)
+    if holder and string.match(holder, "^%S+") == id then
+      call("DEL", key)
+    end
+  end
+end
+
 -- trim drops a stream's oldest records while it is over a bound: an eighth more of
 -- the bytes than needed, so that this is not done for every record.
 local function trim(stream, h)
@@ -296,6 +328,9 @@ local function settle()
       elseif j.ended then
         finish(j)
       end
+      if j.removed then
+        erase(j)
+      end
     end
   end
 
@@ -365,7 +400,9 @@ for s = 1, #shards do
     if marks[i + 1] == "dp" and type(history) == "string" then
       value = value .. "." .. history
     end
-    redis.pcall("HSET", marks[i], marks[i + 1], value)
+    if not erased[marks[i]] then
+      redis.pcall("HSET", marks[i], marks[i + 1], value)
+    end
   end
 end
 
