@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/gateway/internal/stream"
@@ -31,6 +32,7 @@ type Gateway struct {
 	gate     *access.Gate
 	uses     *access.Uses
 	uploads  *upload.Server // nil: there are none
+	cleaner  *cleaner
 	problems *problem.Writer
 	metrics  *metrics
 	storage  storage
@@ -77,6 +79,7 @@ func New(o Options) (*Gateway, error) {
 	if g.uploads, err = newUploads(o, g.problems, g.stopping); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
+	g.cleaner = &cleaner{runtime: runtime.Of(o.Engine), blobs: o.Blobs, dir: o.BlobDir, uploads: g.uploads, log: o.Logger}
 	g.hub, err = stream.New(stream.Options{
 		Engine: o.Engine, Connections: o.ConnectionsPerPrincipal, Subscriptions: o.SubscriptionsPerConnection,
 		WindowFrames: o.WindowFrames, WindowBytes: o.WindowBytes, PingInterval: o.PingInterval, FilterLag: o.FilterLag,
@@ -166,6 +169,7 @@ func (g *Gateway) start(l net.Listener) error {
 	if g.uploads != nil {
 		g.serving.Go(g.uploads.Run)
 	}
+	g.serving.Go(func() { g.cleaner.run(g.stopping) })
 	if text := g.opts.Auth.Announcement(); text != "" {
 		g.opts.Logger.Warn(text)
 	}

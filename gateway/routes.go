@@ -22,7 +22,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 		mux.Handle(r.Pattern, g.counted(r.Pattern, h))
 	}
 	for _, r := range api.New(api.Options{
-		Engine: g.opts.Engine, Blobs: g.opts.Blobs, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
+		Engine: g.opts.Engine, Blobs: g.opts.Blobs, Clean: g.cleaner.clean, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
 	}).Routes() {
 		add(r)
 	}

@@ -28,6 +28,19 @@ func (c *Client) Resume(ctx context.Context, id wire.JobID) error {
 	return c.control(ctx, id, "resume")
 }
 
+// Remove deletes an ended job and its children, as package engine does, and the files of it that the
+// gateway keeps. Errors to branch on: those of Cancel but wire.ErrEnded; wire.ErrNotFound also once
+// the job is removed; wire.ErrState for a job that has not ended, or whose family needs it.
+func (c *Client) Remove(ctx context.Context, id wire.JobID) error {
+	if _, err := wire.ParseJobID(string(id)); err != nil {
+		return err
+	}
+	if err := c.call(ctx, http.MethodDelete, "/v1/jobs/"+string(id), nil, nil); err != nil {
+		return fmt.Errorf("remove %w", aboutJob(id, err))
+	}
+	return nil
+}
+
 func (c *Client) control(ctx context.Context, id wire.JobID, verb string) error {
 	if _, err := wire.ParseJobID(string(id)); err != nil {
 		return err

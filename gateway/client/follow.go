@@ -245,7 +245,7 @@ func (f *follower) records(got wire.Frame) error {
 		if err := f.yield(wire.Update{Kind: wire.UpdateRecord, Cursor: r.ID, Entry: e}); err != nil {
 			return err
 		}
-		if f.query.Filter.Job != "" && e.Type().Terminal() {
+		if kind := e.Type(); f.query.Filter.Job != "" && (kind.Terminal() || kind == wire.JobRemoved) {
 			return errEnded
 		}
 	}

@@ -106,6 +106,17 @@ func TestControlIsThatOfTheEngine(t *testing.T) {
 	if v, err := e.Job(ctx, anew.ID); err != nil || !bytes.Contains(v.JSON, []byte(`"retry_of":"`+made.ID+`"`)) {
 		t.Errorf("tried again it is %s, %v", v.JSON, err)
 	}
+	if err := c.Remove(ctx, anew.ID); !errors.Is(err, engine.ErrState) || errors.Is(err, engine.ErrEnded) {
+		t.Errorf("remove a job that waits: %v", err)
+	}
+	for _, want := range []error{nil, engine.ErrNotFound} {
+		if err := c.Remove(ctx, made.ID); !errors.Is(err, want) {
+			t.Errorf("remove: %v, want %v", err, want)
+		}
+	}
+	if err := c.Remove(ctx, "nonsense"); !errors.Is(err, engine.ErrInvalidJobID) {
+		t.Errorf("remove an ID that is none: %v", err)
+	}
 }
 
 func sameJSON(t *testing.T, a, b []byte) bool {

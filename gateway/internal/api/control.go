@@ -45,6 +45,20 @@ func (s *Server) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	return s.answerMade(w, got, err)
 }
 
+// removeJob removes an ended job, and with it the files of it that this gateway keeps.
+func (s *Server) removeJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	v, err := s.permitted(r, p, auth.Control)
+	if err != nil {
+		return err
+	}
+	if err := s.opts.Engine.Remove(r.Context(), v.ID); err != nil && !errors.Is(err, engine.ErrUnreplicated) {
+		return err
+	}
+	s.opts.Clean(r.Context())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // permitted is visible for a request that needs a right beside reading.
 func (s *Server) permitted(r *http.Request, p *auth.Principal, right auth.Rights) (engine.View, error) {
 	v, err := s.visible(r, p)

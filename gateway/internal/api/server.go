@@ -3,6 +3,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -20,6 +21,9 @@ type Options struct {
 	Engine *engine.Engine
 	// Blobs holds artifacts; nil: there are none.
 	Blobs *blob.Bucket
+	// Clean deletes the files of jobs that were removed. It logs what it could not do, and does
+	// that later.
+	Clean func(context.Context)
 	// StallTimeout is how long the reader of an artifact may take nothing.
 	StallTimeout time.Duration
 	Problems     *problem.Writer
@@ -47,6 +51,7 @@ func (s *Server) Routes() []access.Route {
 	add("POST /v1/jobs", s.enqueueJob)
 	add("GET /v1/jobs", s.listJobs, filtered("topic", "after", "limit")...)
 	add("GET /v1/jobs/{id}", s.showJob)
+	add("DELETE /v1/jobs/{id}", s.removeJob)
 	add("POST /v1/jobs/{id}/cancel", s.controlJob(s.opts.Engine.Cancel))
 	add("POST /v1/jobs/{id}/pause", s.controlJob(s.opts.Engine.Pause))
 	add("POST /v1/jobs/{id}/resume", s.controlJob(s.opts.Engine.Resume))

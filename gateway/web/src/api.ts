@@ -21,7 +21,7 @@ export function problemOf(status: number, body: string): Problem {
   return new Problem(status, '', `the server answered ${status}`);
 }
 
-async function request(method: 'GET' | 'POST', path: string): Promise<string> {
+async function request(method: 'GET' | 'POST' | 'DELETE', path: string): Promise<string> {
   let response: Response;
   try {
     response = await fetch(path, { method, headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(20_000) });
@@ -65,6 +65,15 @@ export function jobPath(id: string): string {
 /** Where the gateway has a file that a job has written. */
 export function artifactPath(id: string): string {
   return `/v1/artifacts/${encodeURIComponent(id)}`;
+}
+
+/** Removes an ended job. That it is gone already is no error. */
+export async function removeJob(id: string): Promise<void> {
+  try {
+    await request('DELETE', `/v1/jobs/${encodeURIComponent(id)}`);
+  } catch (error) {
+    if (!(error instanceof Problem && error.status === 404)) throw error;
+  }
 }
 
 export async function fetchProfile(artifact: string): Promise<Profile> {

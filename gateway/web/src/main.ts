@@ -1,4 +1,4 @@
-import { controlJob, fetchJob, retryJob } from './api';
+import { controlJob, fetchJob, removeJob, retryJob } from './api';
 import { accepted, clock, isTopic, localStorageOrNone, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
 import { Uploads } from './uploads';
@@ -57,6 +57,10 @@ const list = new JobList(follower.jobs, {
     }
     const view = await fetchJob(again);
     if (view) follower.offer(view);
+  },
+  remove: async (id) => {
+    await removeJob(id);
+    follower.drop(id);
   },
   isSought: (id) => follower.isSought(id),
   feeding: (id) => uploads.feeds(id),

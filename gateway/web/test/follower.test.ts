@@ -236,3 +236,39 @@ test('ended jobs are held up to a bound, the newest', () => {
   assert.ok(scene.follower.jobs.get('j259'));
   assert.equal(scene.follower.jobs.get('j59'), undefined);
 });
+
+test('a removed job goes with its children, and no view from before brings it back', () => {
+  const scene = new Scene();
+  const over = { state: 'succeeded', ended_at: '2026-11-20T18:02:33.479Z' } as const;
+  scene.begin(9, [view('a', 5, 100, over), view('a1', 6, 100, { ...over, parent: 'a' }), view('b', 7, 100, over)]);
+  const told: string[] = [];
+  scene.follower.listen({ jobsChanged: (ids) => told.push(...ids) });
+  scene.removal(9, 10, view('a', 10, 100, over));
+  assert.deepEqual(told.sort(), ['a', 'a1']);
+  scene.follower.offer(view('a', 11, 100, over));
+  scene.records(10, 12, view('a1', 12, 100, { ...over, parent: 'a' }));
+  assert.deepEqual([...scene.follower.jobs.all()].map((job) => job.view.id), ['b']);
+  assert.equal(scene.cut().subscribed.after, cursor(12));
+});
+
+test('a job that this page has removed goes before its record comes', () => {
+  const storage = new FakeStorage();
+  const scene = new Scene({ store: new LocalStore(storage, 'k') });
+  const over = { state: 'failed', ended_at: '2026-11-20T18:02:33.479Z' } as const;
+  scene.begin(9, [view('a', 5, 40, over), view('b', 7, 30)]);
+  scene.follower.drop('a');
+  scene.follower.flush();
+  assert.deepEqual(new LocalStore(storage, 'k').load()?.jobs.map((job) => job.id), ['b']);
+  scene.removal(9, 10, view('a', 10, 40, over));
+  assert.equal(scene.percent('a'), undefined);
+});
+
+test('in another history a removal may not have been', () => {
+  const scene = new Scene();
+  const over = { state: 'failed', ended_at: '2026-11-20T18:02:33.479Z' } as const;
+  scene.begin(9, [view('a', 5, 40, over)]);
+  scene.removal(9, 10, view('a', 10, 40, over));
+  scene.socket.say({ type: 'subscribed', sid: scene.socket.sid, mode: 'snapshot', reason: 'rewritten', cursor: cursor(8) });
+  scene.socket.say({ type: 'snapshot', sid: scene.socket.sid, part: 1, final: true, cursor: cursor(8), jobs: [view('a', 5, 40, over)] });
+  assert.equal(scene.percent('a'), 40);
+});

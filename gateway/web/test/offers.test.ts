@@ -18,17 +18,17 @@ test('each button is there when it makes sense', () => {
     ['it is to pause', { state: 'running', pausing: true }, 'resume cancel'],
     ['it rests', { state: 'paused' }, 'resume cancel'],
     ['it is to stop', { state: 'running', canceling: true, pausing: true }, ''],
-    ['it has succeeded', { state: 'succeeded' }, ''],
-    ['it has failed', { state: 'failed', attempt: 1 }, 'retry'],
-    ['it was canceled', { state: 'canceled' }, 'retry'],
-    ['it was canceled, having been paused', { state: 'canceled', pausing: true }, 'retry'],
+    ['it has succeeded', { state: 'succeeded' }, 'remove'],
+    ['it has failed', { state: 'failed', attempt: 1 }, 'retry remove'],
+    ['it was canceled', { state: 'canceled' }, 'retry remove'],
+    ['it was canceled, having been paused', { state: 'canceled', pausing: true }, 'retry remove'],
     ['a child has failed', { state: 'failed', attempt: 1, parent: 'p' }, ''],
-    ['its file never came', { state: 'failed', error: { code: 'upload_expired', message: '' } }, ''],
-    ['it was canceled before its file had come', { state: 'canceled', stage: receive, progress: { done: 1, total: 2 } }, ''],
-    ['it was canceled once its file had come', { state: 'canceled', stage: receive, progress: { done: 2, total: 2 } }, 'retry'],
+    ['its file never came', { state: 'failed', error: { code: 'upload_expired', message: '' } }, 'remove'],
+    ['it was canceled before its file had come', { state: 'canceled', stage: receive, progress: { done: 1, total: 2 } }, 'remove'],
+    ['it was canceled once its file had come', { state: 'canceled', stage: receive, progress: { done: 2, total: 2 } }, 'retry remove'],
   ];
   for (const [what, more, want] of cases) assert.equal(offers(view('a', 1, 5, more), false).join(' '), want, what);
-  assert.deepEqual(offers(view('a', 1, 5, { state: 'failed' }), true), [], 'what is tried again already is not again');
+  assert.deepEqual(offers(view('a', 1, 5, { state: 'failed' }), true), ['remove'], 'what is tried again already is not again');
 });
 
 test('what is unfolded is remembered, up to a bound, and wherever it can be', () => {

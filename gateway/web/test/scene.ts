@@ -36,6 +36,13 @@ export class Scene extends World {
     });
   }
 
+  /** The record of a job's removal, with its view as it was. */
+  removal(after: number, to: number, job: View): void {
+    const { socket } = this;
+    const records = [{ ...record(job.rev, job), type: 'job.removed' }];
+    socket.say({ type: 'records', sid: socket.sid, after: cursor(after), cursor: cursor(to), records });
+  }
+
   /** The socket is lost, and another one welcomed. */
   cut(more: object = {}): FakeSocket {
     this.socket.end(1006);

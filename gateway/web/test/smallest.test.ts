@@ -89,6 +89,15 @@ test('follows from a snapshot, and resumes from its cursor', () => {
   assert.deepEqual(world.said, ['fresh', 'live', 'reconnecting', 'resumed']);
 });
 
+test('drops a job that was removed', () => {
+  const world = new World();
+  world.enter(view('A', 4, 100, { state: 'succeeded' }), view('B', 5, 20));
+  world.news();
+  const removed = { ...record(6, view('A', 6, 100, { state: 'succeeded' })), type: 'job.removed' };
+  world.frame({ type: 'records', after: cursor(5), cursor: cursor(7), records: [removed, record(7, view('B', 7, 30))] });
+  assert.deepEqual(world.news(), ['A gone', 'B running 30']);
+});
+
 test('shows no view that is older than the one it has, and no lower percent', () => {
   const world = new World();
   world.enter(view('A', 8, 50));

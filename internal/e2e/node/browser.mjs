@@ -110,6 +110,10 @@ await obey({
   async shows({ selector, text }) {
     await page.locator(selector, { hasText: text }).first().waitFor();
   },
+  /** Waits until the page has no such element any more. */
+  async gone({ selector }) {
+    await page.locator(selector).first().waitFor({ state: 'detached' });
+  },
   async size({ width, height, scheme }) {
     await page.setViewportSize({ width, height });
     await page.emulateMedia({ colorScheme: scheme });

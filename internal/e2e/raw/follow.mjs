@@ -100,7 +100,8 @@ export class Follower {
           if (record.type !== 'job.progress' && record.type !== 'job.checkpoint') {
             this.tell({ event: 'milestone', id: record.id, type: record.type, job: record.job.id });
           }
-          this.#apply(record.job);
+          if (record.type === 'job.removed') delete held.views[record.job.id];
+          else this.#apply(record.job);
         }
         held.cursor = frame.cursor;
         break;

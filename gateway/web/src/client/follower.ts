@@ -45,6 +45,9 @@ export interface FollowerListener {
 
 const inquiryPauseMs = 5_000;
 
+/** The type of the record that a job is gone, with its view as it was. */
+const removed = 'job.removed';
+
 /** A snapshot that has begun to arrive. */
 interface Arriving {
   readonly reason: Reason;
@@ -115,6 +118,11 @@ export class TopicFollower {
   /** Takes a view that came over HTTP, if it is news. */
   offer(view: View): void {
     if (this.jobs.apply(view, this.options.clock.now())) this.tell([view.id]);
+  }
+
+  /** Drops a job that was removed over HTTP, before its record comes. */
+  drop(id: string): void {
+    this.tell(this.jobs.removeForGood(id));
   }
 
   /** Where the live jobs that the limit left out begin: the `after` of a list of them. */
@@ -280,8 +288,16 @@ export class TopicFollower {
     }
     this.mismatches.reset();
     if (this.current.name === 'stalled') this.enter({ name: 'catching up' });
-    const views = records.flatMap((record) => record.job ?? []);
-    const changed = this.applyAll(views);
+    const changed: string[] = [];
+    const views: View[] = [];
+    for (const { type, job } of records) {
+      if (job && type === removed) {
+        changed.push(...this.jobs.removeForGood(job.id));
+      } else if (job) {
+        views.push(job);
+        changed.push(...this.applyAll([job]));
+      }
+    }
     this.seekParents(views);
     this.cursor = cursor;
     this.tell(changed);

@@ -30,6 +30,8 @@ export class Jobs {
   private readonly children = new Map<string, Set<string>>();
   private readonly retries = new Map<string, string>();
   private readonly endedCount = { whole: 0, part: 0 };
+  /** Jobs that are gone for good: a view of one is from before that. */
+  private readonly gone = new Set<string>();
 
   constructor(private readonly options: JobsOptions = {}) {}
 
@@ -57,6 +59,7 @@ export class Jobs {
 
   /** Takes a view if it is newer; says whether it was. */
   apply(view: View, now: number): boolean {
+    if (this.gone.has(view.id)) return false;
     const before = this.held.get(view.id);
     if (before && !this.stale.has(view.id) && view.rev <= before.view.rev) return false;
     this.stale.delete(view.id);
@@ -88,8 +91,9 @@ export class Jobs {
     return mark;
   }
 
-  /** The revisions held are of a history that is gone: any view counts. The marks stay. */
+  /** The revisions held, and removals, are of a history that is gone: any view counts. The marks stay. */
   forgetRevisions(): void {
+    this.gone.clear();
     this.stale = new Set(this.held.keys());
   }
 
@@ -101,6 +105,17 @@ export class Jobs {
     this.stale.delete(id);
     this.highest.delete(id);
     return this.held.delete(id);
+  }
+
+  /** Removes a job for good, with its children, and names those that were held. */
+  removeForGood(id: string): string[] {
+    const family = this.familyOf(id);
+    for (const each of family) this.gone.add(each);
+    for (const first of this.gone) {
+      if (this.gone.size <= goneKept) break;
+      this.gone.delete(first);
+    }
+    return family.filter((each) => this.remove(each));
   }
 
   /** Lets the jobs that ended first go, their children with them, and names them. */
@@ -150,11 +165,15 @@ export class Jobs {
     this.stale.clear();
     this.children.clear();
     this.retries.clear();
+    this.gone.clear();
     this.endedCount.whole = this.endedCount.part = 0;
   }
 }
 
 const none: ReadonlySet<string> = new Set();
+
+/** A view that is this many removals late is none that still comes. */
+const goneKept = 10_000;
 
 /** Ten thousand children that end must not push the other jobs out, so each kind has room of its own. */
 type Kind = 'whole' | 'part';

@@ -92,7 +92,7 @@ export type SubscriptionFrame =
 
 export type ServerFrame = Welcome | Goodbye | { readonly type: 'pong' } | SubscriptionFrame;
 
-/** A job in one of these states gets no further record. */
+/** A job in one of these states changes no more; it may be removed. */
 export function hasEnded(state: State): boolean {
   return state === 'succeeded' || state === 'failed' || state === 'canceled';
 }

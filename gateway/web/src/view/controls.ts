@@ -6,10 +6,17 @@ import { titleOf } from './words';
 /** Each rejects with what to tell. */
 export type ControlActions = Readonly<Record<Verb, (id: string) => Promise<void>>>;
 
-const labels: Readonly<Record<Verb, string>> = { pause: 'Pause', resume: 'Resume', retry: 'Retry', cancel: 'Cancel' };
+const labels: Readonly<Record<Verb, string>> = { pause: 'Pause', resume: 'Resume', retry: 'Retry', cancel: 'Cancel', remove: 'Remove' };
 const refusals: Readonly<Record<Verb, string>> = {
   pause: 'It could not be paused', resume: 'It could not be resumed', retry: 'It could not be tried again', cancel: 'It could not be stopped',
+  remove: 'It could not be removed',
 };
+/** What is asked before what cannot be taken back. */
+const questions = {
+  cancel: { verb: 'Stop', text: 'Stop this job?', sure: 'Stop it' },
+  remove: { verb: 'Remove', text: 'Remove this job and its files?', sure: 'Remove it' },
+} as const;
+type Doubted = keyof typeof questions;
 const verbs = Object.keys(labels) as Verb[];
 
 /** The buttons of a job's row, each there when it makes sense and disabled while one is under way. */
@@ -18,10 +25,11 @@ export class Controls {
   /** Why the last request was refused. */
   readonly refusal = element('p', { class: 'error', role: 'alert' });
   private readonly buttons = new Map<Verb, HTMLButtonElement>();
-  private readonly sure = element('button', { type: 'button', class: 'danger' }, 'Stop it');
+  private readonly asked = element('span');
+  private readonly sure = element('button', { type: 'button', class: 'danger' });
   private readonly keep = element('button', { type: 'button', class: 'quiet' }, 'Keep it');
-  private readonly question = element('div', { class: 'question', role: 'group' },
-    element('span', {}, 'Stop this job?'), this.sure, this.keep);
+  private readonly question = element('div', { class: 'question', role: 'group' }, this.asked, this.sure, this.keep);
+  private doubted: Doubted = 'cancel';
   private view: View | undefined;
   private offered: readonly Verb[] = [];
   private isBusy = false;
@@ -30,7 +38,7 @@ export class Controls {
   constructor(private readonly row: HTMLElement, private readonly actions: ControlActions) {
     for (const verb of verbs) {
       const button = element('button', { type: 'button', class: 'quiet', 'data-verb': verb }, labels[verb]);
-      button.addEventListener('click', () => (verb === 'cancel' ? this.ask() : void this.run(verb)));
+      button.addEventListener('click', () => (verb in questions ? this.ask(verb as Doubted) : void this.run(verb)));
       this.buttons.set(verb, button);
     }
     this.node.append(...this.buttons.values(), this.question);
@@ -44,7 +52,7 @@ export class Controls {
     });
     this.question.hidden = this.refusal.hidden = true;
     this.keep.addEventListener('click', () => this.answer());
-    this.sure.addEventListener('click', () => void this.run('cancel'));
+    this.sure.addEventListener('click', () => void this.run(this.doubted));
     this.question.addEventListener('keydown', (event) => {
       if (event.key === 'Escape') this.answer();
     });
@@ -57,12 +65,9 @@ export class Controls {
     this.offered = offers(view, isRetried);
     // A refusal was of what the job is no more.
     if (this.offered.join() !== before.join()) setText(this.refusal, '');
-    if (!this.offered.includes('cancel')) setHidden(this.question, true);
-    const title = titleOf(view);
-    for (const [verb, button] of this.buttons) setAttribute(button, 'aria-label', `${labels[verb]} ${title}`);
-    setAttribute(this.question, 'aria-label', `Stop ${title}?`);
-    setAttribute(this.sure, 'aria-label', `Stop it: ${title}`);
-    setAttribute(this.keep, 'aria-label', `Keep it: ${title}`);
+    if (!this.offered.includes(this.doubted)) setHidden(this.question, true);
+    for (const [verb, button] of this.buttons) setAttribute(button, 'aria-label', `${labels[verb]} ${titleOf(view)}`);
+    this.name();
     this.paint();
   }
 
@@ -82,20 +87,33 @@ export class Controls {
   }
 
   // Work that a worker has begun is lost by stopping it; the rest is stopped at once.
-  private ask(): void {
+  private ask(verb: Doubted): void {
     if (this.view?.state === 'queued') {
-      void this.run('cancel');
+      void this.run(verb);
       return;
     }
+    this.doubted = verb;
+    this.name();
     setHidden(this.question, false);
     this.paint();
     this.keep.focus();
   }
 
+  /** Words the question, and names it and its answers with the job. */
+  private name(): void {
+    const { verb, text, sure } = questions[this.doubted];
+    const title = this.view ? titleOf(this.view) : '';
+    setText(this.asked, text);
+    setText(this.sure, sure);
+    setAttribute(this.question, 'aria-label', `${verb} ${title}?`);
+    setAttribute(this.sure, 'aria-label', `${sure}: ${title}`);
+    setAttribute(this.keep, 'aria-label', `Keep it: ${title}`);
+  }
+
   private answer(): void {
     setHidden(this.question, true);
     this.paint();
-    this.buttons.get('cancel')?.focus();
+    this.buttons.get(this.doubted)?.focus();
   }
 
   private async run(verb: Verb): Promise<void> {

@@ -109,7 +109,11 @@ export class JobList {
     if (!!job !== !!row) this.mark(this.jobs.childrenOf(id));
     if (!job) {
       if (!row) return;
+      // The keyboard goes on at the row that takes the place of the one that goes.
+      const next = row.node.contains(document.activeElement) ? row.node.nextElementSibling ?? row.node.previousElementSibling : null;
       this.drop(row);
+      (next as HTMLElement | null)?.focus({ preventScroll: true });
+      if (row.retryOf !== undefined) this.mark([row.retryOf]);
       if (row.parent !== undefined) this.unarranged.add(row.parent);
       return;
     }

@@ -1,11 +1,14 @@
 import { hasEnded, type View } from '../client';
 
 /** What can be asked of a job. */
-export type Verb = 'pause' | 'resume' | 'cancel' | 'retry';
+export type Verb = 'pause' | 'resume' | 'cancel' | 'retry' | 'remove';
 
 /** What makes sense to ask of a job as it is. */
 export function offers(view: View, isRetried: boolean): readonly Verb[] {
-  if (hasEnded(view.state)) return !isRetried && canBeTriedAgain(view) ? ['retry'] : [];
+  if (hasEnded(view.state)) {
+    const again: readonly Verb[] = !isRetried && canBeTriedAgain(view) ? ['retry'] : [];
+    return view.parent === undefined ? [...again, 'remove'] : again; // children go with their parent
+  }
   if (view.canceling) return [];
   if (view.state === 'paused' || view.pausing) return ['resume', 'cancel'];
   // While a file arrives, pausing would stop nothing that can be seen.

@@ -89,6 +89,10 @@ export class Row {
     return this.job.view.parent;
   }
 
+  get retryOf(): string | undefined {
+    return this.job.view.retry_of;
+  }
+
   get isLive(): boolean {
     return !hasEnded(this.job.view.state);
   }
