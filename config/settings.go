@@ -42,7 +42,7 @@ var settings = []Setting{
 	{
 		Key: "topic", Flag: "topic", field: "Topic",
 		Brief: "`TOPIC` of the jobs",
-		Doc:   "Whom the command line's jobs are for, and whose jobs it shows.",
+		Doc:   "Whom the command line's jobs are for, and whose jobs it lists. A command that names a job by its ID finds it in any topic.",
 		codec: word("a topic, such as user:42", func(c *Config) *engine.Topic { return &c.Topic }),
 	},
 	{

@@ -111,6 +111,20 @@ func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record)
 	return true
 }
 
+// remove notes that a job was removed, unless it went with its parent.
+func (b *board) remove(name string, j engine.Job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.held, j.ID)
+	if j.Parent != "" {
+		return
+	}
+	if name == "" {
+		name = title(j)
+	}
+	b.painter.note(fmt.Sprintf("%s: job %s was removed", name, j.ID))
+}
+
 // hold gives what is held of a job.
 func (b *board) hold(id engine.JobID) *holding {
 	h := b.held[id]
@@ -137,6 +151,10 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 		r, err := u.Entry.Record()
 		if err != nil || r.Job == nil {
 			return err
+		}
+		if r.Type == engine.JobRemoved {
+			b.remove(name, *r.Job)
+			return nil
 		}
 		view, err := viewOf(u.Entry)
 		if err != nil {

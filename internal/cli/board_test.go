@@ -43,6 +43,21 @@ func TestBoardNeverShowsLessThanBefore(t *testing.T) {
 	}
 }
 
+// A removal is a note, and not another end; that of a child goes with its parent's.
+func TestBoardNotesARemoval(t *testing.T) {
+	p := &sights{}
+	b := newBoard(p)
+	for _, j := range []string{`"id":"a","rev":1,"type":"export","title":"Orders"`, `"id":"b","rev":2,"type":"export","parent":"a"`} {
+		entry := engine.Entry{JSON: []byte(`{"id":"1-1","type":"job.removed","topic":"user:1","job":{` + j + `,"state":"succeeded","percent":100}}`)}
+		if err := b.update("", engine.Update{Kind: engine.UpdateRecord, Entry: entry}, func(engine.Job) { t.Error("a removed job is handed on") }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"Orders: job a was removed"}; !slices.Equal(p.notes, want) || len(p.jobs) != 0 {
+		t.Errorf("notes %q, %d sights; want %q alone", p.notes, len(p.jobs), want)
+	}
+}
+
 func TestBoardPassesOverWhatIsOlderThanShown(t *testing.T) {
 	p := &sights{}
 	b := newBoard(p)

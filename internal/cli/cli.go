@@ -88,7 +88,7 @@ func (a *app) root() *cobra.Command {
 	config.AddFlags(root.PersistentFlags(), "data", "topic", "redis", "log")
 	root.AddCommand(
 		a.upCommand(), a.analyzeCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(),
-		a.pauseCommand(), a.resumeCommand(), a.retryCommand(), a.enqueueCommand(),
+		a.pauseCommand(), a.resumeCommand(), a.retryCommand(), a.removeCommand(), a.enqueueCommand(),
 		a.schedulesCommand(), a.scheduleCommand(), a.queuesCommand(),
 		a.gatewayCommand(), a.workerCommand(), a.configCommand(), a.versionCommand(),
 	)

@@ -56,8 +56,12 @@ ended first. Children are left out unless --children or --parent is given: their
 func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, left, asJSON bool) error {
 	var jobs []engine.Job
 	more, parents := false, false
+	topic, err := s.topicOf(cmd.Context(), f)
+	if err != nil {
+		return err
+	}
 	for q := (engine.JobsQuery{Filter: f, Limit: min(limit, 499) + 1}); !more; { // one more reports whether there are more
-		page, err := s.store.Jobs(cmd.Context(), s.config.Topic, q)
+		page, err := s.store.Jobs(cmd.Context(), topic, q)
 		if err != nil {
 			return err
 		}
@@ -82,10 +86,10 @@ func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, l
 	case asJSON:
 		return nil
 	case len(jobs) == 0 && !everything(f):
-		fmt.Fprintf(a.out, "No jobs of %s match.\n", s.config.Topic)
+		fmt.Fprintf(a.out, "No jobs of %s match.\n", topic)
 		return nil
 	case len(jobs) == 0:
-		fmt.Fprintf(a.out, "No jobs of %s. Make one with \"tidemark analyze FILE\" or \"tidemark enqueue TYPE\", or name another topic with --topic.\n", s.config.Topic)
+		fmt.Fprintf(a.out, "No jobs of %s. Make one with \"tidemark analyze FILE\" or \"tidemark enqueue TYPE\", or name another topic with --topic.\n", topic)
 		return nil
 	}
 	if err := writeJobs(a.out, jobs, s.queuesOf(cmd.Context(), jobs), time.Now()); err != nil {
@@ -102,7 +106,9 @@ func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, l
 
 // everything reports whether a filter selects jobs whatever they are, but for children.
 func everything(f engine.Filter) bool {
-	f.Parent = ""
+	if f.Parent == engine.NoParent {
+		f.Parent = ""
+	}
 	return f.IsZero()
 }
 
@@ -122,7 +128,7 @@ func writeJobs(w io.Writer, jobs []engine.Job, queues []engine.Queue, now time.T
 func (a *app) jobCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "job JOB",
-		Short:   "Show a job",
+		Short:   "Show a job, whatever its topic",
 		Example: `  tidemark job 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
 		Args:    cobra.ExactArgs(1),
 	}

@@ -19,6 +19,7 @@ type store interface {
 	Job(ctx context.Context, id engine.JobID) (engine.View, error)
 	Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuery) (engine.JobsPage, error)
 	Cancel(ctx context.Context, id engine.JobID) error
+	Remove(ctx context.Context, id engine.JobID) error
 	PutSchedule(ctx context.Context, s engine.Schedule) (engine.Scheduled, bool, error)
 	DeleteSchedule(ctx context.Context, topic engine.Topic, name string) error
 	Pause(ctx context.Context, id engine.JobID) error

@@ -107,18 +107,30 @@ func leave(r *datadir.Redis) error {
 	return r.Close(ctx)
 }
 
-// job reads a job of the session's topic. One of another topic is not told from one
-// that does not exist.
+// job reads a job, which its ID alone names. A topic that the command line names as well must be
+// the job's; one of the settings is only where new jobs go, and is no matter here.
 func (s *session) job(ctx context.Context, id engine.JobID) (engine.View, engine.Job, error) {
 	v, err := s.store.Job(ctx, id)
 	if err != nil {
 		return engine.View{}, engine.Job{}, err
 	}
-	if v.Topic != s.config.Topic {
-		return engine.View{}, engine.Job{}, fmt.Errorf("job %s: %w", id, engine.ErrNotFound)
+	if v.Topic != s.config.Topic && s.config.Origin("topic").Kind == "flag" {
+		return engine.View{}, engine.Job{}, fmt.Errorf("job %s of topic %s: %w; it is of topic %s", id, s.config.Topic, engine.ErrNotFound, v.Topic)
 	}
 	j, err := v.Job()
 	return v, j, err
+}
+
+// topicOf is the topic of the jobs that a filter selects: the parent's, if the filter names one.
+func (s *session) topicOf(ctx context.Context, f engine.Filter) (engine.Topic, error) {
+	if f.Parent == "" || f.Parent == engine.NoParent {
+		return s.config.Topic, nil
+	}
+	v, _, err := s.job(ctx, f.Parent)
+	if errors.Is(err, engine.ErrNotFound) {
+		return s.config.Topic, nil // Redis may have forgotten the parent before its children
+	}
+	return v.Topic, err
 }
 
 // logTo is where a command logs that is no worker: errors alone, unless a level was

@@ -63,7 +63,9 @@ The id of a record, or C, is what --after takes.`,
 			return err
 		}
 		defer func() { err = errors.Join(err, s.close()) }()
-		q.Topic = s.config.Topic
+		if q.Topic, err = s.topicOf(cmd.Context(), q.Filter); err != nil {
+			return err
+		}
 		if *asJSON {
 			return a.watchJSON(cmd.Context(), s, q)
 		}

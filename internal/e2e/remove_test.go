@@ -47,7 +47,7 @@ func TestRemovingInABrowser(t *testing.T) {
 
 	b.press(failed, "remove")
 	b.do("shows", line{"selector": row(failed) + " .question", "text": "Remove this job and its files?"})
-	b.pictures("remove")
+	b.look("remove")
 	b.do("key", line{"selector": row(failed) + " .question .quiet", "key": "Enter"})
 	b.do("focused", line{"selector": row(failed) + " [data-verb=remove]"})
 	if n := b.do("count", line{"selector": row(failed)}).number("n"); n != 1 || len(s.files(failed)) == 0 {
