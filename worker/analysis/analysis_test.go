@@ -192,33 +192,50 @@ func zipped(t *testing.T) string {
 	return b.String()
 }
 
-func TestInputErrorsSayWhatAndWhatIsAllowed(t *testing.T) {
+func TestErrorsAreSentencesAboutTheFile(t *testing.T) {
 	tests := []struct {
 		name, text string
 		payload    Payload
 		want       []string
 	}{
-		{"empty", "", Payload{}, []string{"it is empty", "allowed are CSV"}},
+		{"empty", "", Payload{}, []string{"This file is empty."}},
 		{"blank lines", "\n\r\n\n", Payload{}, []string{"only blank lines"}},
-		{"PNG", "\x89PNG\x0D\x0A\x1A\x0A\x00\x00\x00\rIHDR", Payload{}, []string{"image/png", "allowed are CSV"}},
-		{"zip", "PK\x03\x04\x14\x00\x08\x00data", Payload{}, []string{"a zip archive"}},
-		{"xlsx", "PK\x03\x04\x14\x00\x08\x00\x08\x00[Content_Types].xml", Payload{Name: "a.csv"}, []string{"xlsx", "export the sheet as CSV"}},
-		{"gzip", zipped(t), Payload{}, []string{"gzip", "unpack it first"}},
-		{"PDF", "%PDF-1.7\nsome text\n", Payload{}, []string{"application/pdf"}},
-		{"UTF-16", "\xff\xfea\x00,\x00b\x00\n\x00", Payload{}, []string{"UTF-16"}},
-		{"HTML", "<!DOCTYPE html><html>", Payload{}, []string{"HTML"}},
-		{"JSON array", "[\n {\"a\": 1}\n]", Payload{}, []string{"JSON array", "jq -c"}},
-		{"noise", strings.Repeat("\xfe\xb1\xa7\x80,", 50), Payload{}, []string{"no UTF-8"}},
-		{"late NUL", "a,b\n" + strings.Repeat("1,2\n", 100_000) + "\x00", Payload{}, []string{"NUL byte at offset 400004"}},
-		{"open quote", "a,b\n1,\"2\n3,4\n", Payload{}, []string{"record 2", "offset 4", "byte offset 6", "not closed"}},
-		{"no objects", "1\n2\n", Payload{Format: "ndjson"}, []string{"none of its 2 lines"}},
-		{"bad lines", "{}\n" + strings.Repeat("x\n", 101), Payload{}, []string{"line 102", "byte offset 203", "100", "MaxMalformed", "the setting analysis.max_malformed"}},
-		{"long record", "a,b\n1,2\n" + strings.Repeat("x", 2<<20), Payload{}, []string{"record 3", "offset 8", "1048576 bytes", "MaxRecordBytes", "the setting analysis.max_record_bytes"}},
-		{"long quoted", "a,b\n\"" + strings.Repeat("1\n", 1<<20), Payload{}, []string{"record 2", "1048576 bytes", "begins at byte offset 4 is not closed"}},
-		{"long line", "{}\n{\"a\":\"" + strings.Repeat("x", 2<<20), Payload{}, []string{"record 2", "offset 3", "1048576 bytes"}},
-		{"format", "a\n", Payload{Format: "xml"}, []string{"payload format", "csv, ndjson"}},
-		{"delimiter", "a\n", Payload{Delimiter: "::"}, []string{"payload delimiter", "pipe"}},
-		{"size", "a\n1\n", Payload{Size: 5}, []string{"read 4 bytes", "says 5"}},
+		{"blank lines behind a mark", "\xef\xbb\xbf\n", Payload{}, []string{"only blank lines"}},
+		{"PNG", "\x89PNG\x0D\x0A\x1A\x0A\x00\x00\x00\rIHDR", Payload{}, []string{"This is an image.", "CSV files"}},
+		{"zip", "PK\x03\x04\x14\x00\x08\x00data", Payload{}, []string{"This is a zip archive. Unpack it"}},
+		{"xlsx", "PK\x03\x04\x14\x00\x08\x00\x08\x00[Content_Types].xml", Payload{Name: "a.csv"}, []string{"This is an Excel workbook. Save the sheet as CSV"}},
+		{"xls", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", Payload{}, []string{"Excel workbook", "Save the sheet as CSV"}},
+		{"Word", "PK\x03\x04\x14\x00\x08\x00\x08\x00word/document.xml", Payload{}, []string{"This is a Word document."}},
+		{"ODS", "PK\x03\x04\x14\x00\x00\x08\x00\x00mimetypeapplication/vnd.oasis.opendocument.spreadsheet", Payload{}, []string{"OpenDocument sheet"}},
+		{"gzip", zipped(t), Payload{}, []string{"gzip", "Unpack it"}},
+		{"Parquet", "PAR1\x15\x04\x15\x10", Payload{}, []string{"This is a Parquet file. Export"}},
+		{"SQLite", "SQLite format 3\x00\x10\x00", Payload{}, []string{"SQLite database"}},
+		{"PDF", "%PDF-1.7\nsome text\n", Payload{}, []string{"This is a PDF document."}},
+		{"RTF", "{\\rtf1\\ansi text}", Payload{}, []string{"RTF"}},
+		{"UTF-32", "\xff\xfe\x00\x00a\x00\x00\x00", Payload{}, []string{"UTF-32", "Save it as UTF-8"}},
+		{"HTML", "<!DOCTYPE html><html>", Payload{}, []string{"This is an HTML page."}},
+		{"HTML named CSV", "\n<HTML><body>sign in</body>", Payload{Name: "report.csv"}, []string{"This is an HTML page."}},
+		{"XML", "<?xml version=\"1.0\"?><rows/>", Payload{}, []string{"This is XML."}},
+		{"JSON array", "[\n {\"a\": 1}\n]", Payload{}, []string{"This is a JSON array.", "jq -c '.[]' FILE"}},
+		{"JSON array on a line", "[{\"a\": 1},{\"a\": 2}]", Payload{Name: "x.jsonl"}, []string{"This is a JSON array.", "jq -c '.[]' FILE"}},
+		{"a long JSON array", "[{\"a\": \"" + strings.Repeat("x", 2<<20) + "\"}]", Payload{}, []string{"This is a JSON array."}},
+		{"lines of JSON arrays", "[1,2]\n[3,4]\n", Payload{Name: "x.jsonl"}, []string{"Each line of this file is a JSON array."}},
+		{"pretty JSON", "{\n  \"a\": 1,\n  \"b\": [1, 2]\n}\n", Payload{Name: "x.jsonl"}, []string{"not one object a line", "jq -c . FILE"}},
+		{"pretty JSON objects", "{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Payload{}, []string{"jq -c . FILE"}},
+		{"long pretty JSON", "{\"rows\": [\n" + strings.Repeat(" {\"a\": 1},\n", 20_000) + "{}]}\n", Payload{}, []string{"jq -c . FILE"}},
+		{"objects on one line", "{\"a\": 1}{\"a\": 2}\n", Payload{}, []string{"jq -c . FILE"}},
+		{"noise", strings.Repeat("\xfe\xb1\xa7\x80,", 50), Payload{}, []string{"no text in UTF-8", "From byte offset 0"}},
+		{"late noise", "a,b\n" + strings.Repeat("1,2\n", 100_000) + strings.Repeat("\xfe\xb1\x01\x80,", 50), Payload{}, []string{"From byte offset 400004"}},
+		{"late NUL", "a,b\n" + strings.Repeat("1,2\n", 100_000) + "\x00", Payload{}, []string{"zero byte at offset 400004"}},
+		{"open quote", "a,b\n1,\"2\n3,4\n", Payload{}, []string{"Record 2", "offset 4", "byte offset 6", "not closed"}},
+		{"no objects", "1\n2\n", Payload{Format: "ndjson"}, []string{"None of the 2 lines"}},
+		{"bad lines", "{}\n" + strings.Repeat("x\n", 101), Payload{}, []string{"Line 102", "byte offset 203", "100", "MaxMalformed", "the setting analysis.max_malformed"}},
+		{"long record", "a,b\n1,2\n" + strings.Repeat("x", 2<<20), Payload{}, []string{"Record 3", "offset 8", "1048576 bytes", "MaxRecordBytes", "the setting analysis.max_record_bytes"}},
+		{"long quoted", "a,b\n\"" + strings.Repeat("1\n", 1<<20), Payload{}, []string{"Record 2", "1048576 bytes", "begins at byte offset 4 is not closed"}},
+		{"long line", "{}\n{\"a\":\"" + strings.Repeat("x", 2<<20), Payload{}, []string{"Record 2", "offset 3", "1048576 bytes"}},
+		{"format", "a\n", Payload{Format: "xml"}, []string{"payload", "csv, ndjson"}},
+		{"delimiter", "a\n", Payload{Delimiter: "::"}, []string{"payload", "pipe"}},
+		{"size", "a\n1\n", Payload{Size: 5}, []string{"has 4 bytes", "5 were announced"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -226,10 +243,14 @@ func TestInputErrorsSayWhatAndWhatIsAllowed(t *testing.T) {
 			if !errors.Is(err, ErrInput) {
 				t.Fatalf("error %v, want one that wraps ErrInput", err)
 			}
+			text := err.Error()
 			for _, part := range tt.want {
-				if !strings.Contains(err.Error(), part) {
-					t.Errorf("error %q does not say %q", err, part)
+				if !strings.Contains(text, part) {
+					t.Errorf("error %q does not say %q", text, part)
 				}
+			}
+			if first := text[0]; first < 'A' || first > 'Z' || !strings.HasSuffix(text, ".") || strings.Contains(text, "analysis:") {
+				t.Errorf("error %q is no sentence", text)
 			}
 		})
 	}

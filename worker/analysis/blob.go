@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"gocloud.dev/gcerrors"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // refused tells a blob that is not there, or whose name the store does not take, which is
@@ -14,10 +16,10 @@ import (
 func refused(err error) error {
 	switch {
 	case gcerrors.Code(err) == gcerrors.NotFound, errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("%w: there is no such blob; it may have expired, upload the file again", ErrInput)
+		return table.Refuse("The file is no longer there: it may have expired. Upload it again.")
 	case gcerrors.Code(err) == gcerrors.InvalidArgument, errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG),
 		errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
-		return fmt.Errorf("%w: payload blob: the store does not take this name: %w", ErrInput, &storeError{err})
+		return table.Refuse("The blob that the job's payload names cannot be read: the store does not take this name: %w.", &storeError{err})
 	}
 	return fmt.Errorf("open the blob: %w", &storeError{err})
 }

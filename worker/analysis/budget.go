@@ -1,17 +1,17 @@
 package analysis
 
-import "fmt"
+import "github.com/tidemark-dev/tidemark/worker/internal/table"
 
 const (
 	// MaxStateBytes bounds a serialised State, whatever the file.
-	MaxStateBytes = 512 << 10
+	MaxStateBytes = 640 << 10
 
 	// MaxColumns is the widest table that still fits into MaxStateBytes.
 	MaxColumns = 2000
 
 	// maxNameBytes bounds all column names together: they are part of the
-	// state, and a header alone may be as long as MaxRecordBytes.
-	maxNameBytes = 40 << 10
+	// state, and a header alone may be as long as MaxRecordBytes. Names of a CSV are cut to it.
+	maxNameBytes = 64 << 10
 
 	// maxHeadBytes is what a state holds beside names and columns.
 	maxHeadBytes = 256
@@ -66,11 +66,12 @@ func (s sizes) exact() int { return 1 << s.precision / 8 }
 // worstBytes is the longest encoding of a column of this size,
 // without its name.
 func (s sizes) worstBytes() int {
-	n := int(kinds) * maxCountBytes // how many cells of each kind
-	n += 4*8 + 2*8                  // number ranges; mean and squared distance
-	n += 2 * (8 + 5)                // time range
-	n += 2*5 + 2*(1+1+s.text)       // text lengths, smallest and largest text
-	n += 3 + 1<<s.precision         // distinct: form and count, registers
+	n := int(table.Kinds) * maxCountBytes // how many cells of each kind
+	n += 4*8 + 2*8                        // number ranges; mean and squared distance
+	n += 2 * (8 + 5)                      // time range
+	n += 2*5 + 2*(1+1+s.text)             // text lengths, smallest and largest text
+	n += codesBytes + 5 + 1 + 1           // codes, placeholders, dress, long
+	n += 3 + 1<<s.precision               // distinct: form and count, registers
 	if s.top > 0 {
 		n += 3 + maxCountBytes + s.top*(8+maxCountBytes+1+8+2+s.value)
 	}
@@ -78,13 +79,4 @@ func (s sizes) worstBytes() int {
 		n += 1 + 2 + 2 + s.centroids()*(8+maxCountBytes) + s.buffer*8
 	}
 	return n
-}
-
-func tooManyColumns(where string) error {
-	return fmt.Errorf("%w: %s has more than %d columns, the most that a checkpoint of %d bytes can carry; "+
-		"keep fewer columns, or split the file by columns", ErrInput, where, MaxColumns, MaxStateBytes)
-}
-
-func namesTooLong(where string) error {
-	return fmt.Errorf("%w: the column names of %s take more than %d bytes together; shorten them", ErrInput, where, maxNameBytes)
 }

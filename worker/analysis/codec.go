@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // errDamaged is what decoding a checkpoint of the right version fails with.
@@ -29,6 +31,10 @@ func (e *encoder) bool(v bool) {
 	} else {
 		e.byte(0)
 	}
+}
+
+func (e *encoder) dialect(v table.Dialect) {
+	e.b, _ = v.AppendBinary(e.b) // never fails
 }
 
 // decoder reads what encoder wrote. Its first failure sticks, and what it
@@ -85,3 +91,13 @@ func (d *decoder) count(most int) int {
 }
 
 func (d *decoder) bytes(most int) []byte { return d.raw(d.count(most)) }
+
+func (d *decoder) dialect() (v table.Dialect) {
+	rest, err := v.Decode(d.b)
+	if err != nil {
+		d.fail(errDamaged)
+		return v
+	}
+	d.b = rest
+	return v
+}

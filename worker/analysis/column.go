@@ -6,13 +6,15 @@ import (
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // column gathers one column's figures. Nulls are not counted: they are the rows
 // that no kind counts.
 type column struct {
 	name   string
-	counts [kinds]uint64
+	counts [table.Kinds]uint64
 
 	distinct distinct
 	frequent frequent
@@ -23,9 +25,13 @@ type column struct {
 	scale             float64 // scaleOf lowest and highest; 0 before the first number
 	lowest, highest   float64
 	smallest, largest int64 // of the integers alone, which a float64 may round
-	first, last       instant
+	first, last       table.Instant
 	shortest, longest int // bytes of a text
 	lowText, highText extreme
+	codes             codes
+	placeholders      uint32      // those that have occurred, as bits
+	dress             table.Dress // what dressed numbers have had on
+	long              bool        // a whole number was beyond 64 bits
 
 	row uint64 // NDJSON: the last row in which the key occurred
 }
@@ -44,8 +50,8 @@ func (c *column) addCell(cell []byte) {
 		c.repeat(it)
 		return
 	}
-	v := classify(cell)
-	if v.kind == kindNull {
+	v := table.Classify(cell)
+	if v.Kind == table.Null {
 		return
 	}
 	c.add(hash, v, cell)
@@ -55,49 +61,64 @@ func (c *column) addCell(cell []byte) {
 // distinct and compared with the extremes when it was seen first.
 func (c *column) repeat(it *item) {
 	c.counts[it.kind]++
-	if it.kind.numeric() {
+	if it.kind.Numeric() {
 		c.addNumber(it.num)
 	}
 }
 
-func (c *column) add(hash uint64, v cellValue, cell []byte) {
-	c.distinct.add(hash)
+func (c *column) add(hash uint64, v table.Value, cell []byte) {
+	// A placeholder may turn out to be none of the column's values.
+	if v.Kind != table.Placeholder {
+		c.distinct.add(hash)
+	}
 	if c.digest == nil && c.sizes.delta > 0 && c.frequent.full() {
 		c.startDigest()
 	}
 	c.frequent.miss(hash, v, cell)
-	c.counts[v.kind]++
-	switch v.kind {
-	case kindInteger:
-		if c.counts[kindInteger] == 1 {
-			c.smallest, c.largest = v.whole, v.whole
+	c.counts[v.Kind]++
+	switch v.Kind {
+	case table.Integer:
+		if c.counts[table.Integer] == 1 {
+			c.smallest, c.largest = v.Whole, v.Whole
 		}
-		c.smallest, c.largest = min(c.smallest, v.whole), max(c.largest, v.whole)
-		c.addRange(v.num)
-		c.addNumber(v.num)
-	case kindNumber:
-		c.addRange(v.num)
-		c.addNumber(v.num)
-	case kindDate, kindTimestamp:
-		c.addTime(v.at())
-	case kindText:
+		c.smallest, c.largest = min(c.smallest, v.Whole), max(c.largest, v.Whole)
+		c.codes.add(v)
+		c.addRange(v.Num)
+		c.addNumber(v.Num)
+	case table.Number:
+		c.long = c.long || v.Detail != 0
+		c.addRange(v.Num)
+		c.addNumber(v.Num)
+	case table.Date, table.Timestamp:
+		c.addTime(v.At())
+	case table.Placeholder:
+		c.placeholders |= 1 << v.Detail
+	case table.Dressed:
+		c.dress |= table.Dress(v.Detail)
+		c.addText(cell)
+	case table.Text, table.Code:
 		c.addText(cell)
 	}
 }
 
 // numbers counts the numeric cells.
-func (c *column) numbers() uint64 { return c.counts[kindInteger] + c.counts[kindNumber] }
+func (c *column) numbers() uint64 { return c.counts[table.Integer] + c.counts[table.Number] }
 
 // times counts the dates and timestamps.
-func (c *column) times() uint64 { return c.counts[kindDate] + c.counts[kindTimestamp] }
+func (c *column) times() uint64 { return c.counts[table.Date] + c.counts[table.Timestamp] }
 
-func (c *column) addTime(at instant) {
+// texts counts the cells that are text whatever the others are.
+func (c *column) texts() uint64 {
+	return c.counts[table.Text] + c.counts[table.Code] + c.counts[table.Dressed]
+}
+
+func (c *column) addTime(at table.Instant) {
 	switch {
 	case c.times() == 1:
 		c.first, c.last = at, at
-	case at.before(c.first):
+	case at.Before(c.first):
 		c.first = at
-	case c.last.before(at):
+	case c.last.Before(at):
 		c.last = at
 	}
 }
@@ -151,7 +172,7 @@ func (c *column) addNumber(v float64) {
 func (c *column) addText(cell []byte) {
 	n := len(cell)
 	kept, cut := prefix(cell, c.sizes.text)
-	if c.counts[kindText] == 1 {
+	if c.texts() == 1 {
 		c.shortest, c.longest = n, n
 		c.lowText.set(kept, cut)
 		c.highText.set(kept, cut)
@@ -175,7 +196,7 @@ func (c *column) startDigest() {
 func (c *column) numberCounts() []centroid {
 	var in []centroid
 	for _, it := range c.frequent.items {
-		if it.kind.numeric() {
+		if it.kind.Numeric() {
 			in = append(in, centroid{it.num, it.count - c.frequent.lost})
 		}
 	}

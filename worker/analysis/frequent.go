@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // frequent is a Misra-Gries summary: at most top counters, and every value that
@@ -30,7 +32,7 @@ type item struct {
 	hash  uint64
 	count uint64
 	num   float64
-	kind  kind
+	kind  table.Kind
 	cut   bool // the value is longer than what is kept
 	size  uint8
 }
@@ -71,7 +73,7 @@ func (f *frequent) hit(hash uint64) *item {
 func (f *frequent) full() bool { return len(f.items) == f.top }
 
 // miss takes a value for which hit returned nil.
-func (f *frequent) miss(hash uint64, v cellValue, cell []byte) {
+func (f *frequent) miss(hash uint64, v table.Value, cell []byte) {
 	if f.top == 0 {
 		return
 	}
@@ -82,7 +84,7 @@ func (f *frequent) miss(hash uint64, v cellValue, cell []byte) {
 	kept, cut := prefix(cell, f.value)
 	i := len(f.items)
 	copy(f.text[i*f.value:], kept)
-	f.items = append(f.items, item{hash: hash, count: f.lost + 1, num: v.num, kind: v.kind, cut: cut, size: uint8(len(kept))})
+	f.items = append(f.items, item{hash: hash, count: f.lost + 1, num: v.Num, kind: v.Kind, cut: cut, size: uint8(len(kept))})
 	f.low = min(f.low, f.lost+1)
 	f.link(i)
 }
@@ -177,7 +179,7 @@ func (f *frequent) encode(e *encoder) {
 			flags |= 0x80
 		}
 		e.byte(flags)
-		if it.kind.numeric() {
+		if it.kind.Numeric() {
 			e.float(it.num)
 		}
 		e.bytes(f.bytes(i))
@@ -190,12 +192,12 @@ func decodeFrequent(d *decoder, s sizes) frequent {
 	for n := d.count(s.top); n > 0; n-- {
 		it := item{hash: d.fixed(), count: d.uvarint()}
 		flags := d.byte()
-		it.kind, it.cut = kind(flags&0x7f), flags&0x80 != 0
-		if it.kind >= kinds {
+		it.kind, it.cut = table.Kind(flags&0x7f), flags&0x80 != 0
+		if it.kind >= table.Kinds {
 			d.fail(errDamaged)
 			break
 		}
-		if it.kind.numeric() {
+		if it.kind.Numeric() {
 			it.num = d.float()
 		}
 		text := d.bytes(s.value)

@@ -3,15 +3,15 @@ package analysis
 import (
 	"bytes"
 	"errors"
-	"fmt"
 
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/option"
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // ErrInput is wrapped by every error that lies in the file or the payload, so
-// that trying again cannot help.
-var ErrInput = errors.New("analysis: the file cannot be analyzed")
+// that trying again cannot help. The error's text is sentences for the person who has the file.
+var ErrInput = table.ErrRefused
 
 // Payload says which file to profile and how to read it. It names a blob of the
 // bucket, never a path.
@@ -38,15 +38,15 @@ type Payload struct {
 
 func (p Payload) validate() error {
 	switch {
-	case p.Format != "" && p.Format != formatCSV && p.Format != formatNDJSON:
-		return fmt.Errorf("%w: payload format: allowed are csv, ndjson and empty", ErrInput)
-	case p.Delimiter != "" && (len(p.Delimiter) != 1 || bytes.IndexByte(delimiters, p.Delimiter[0]) < 0):
-		return fmt.Errorf("%w: payload delimiter: allowed are comma, semicolon, tab, pipe and empty", ErrInput)
+	case p.Format != "" && p.Format != table.CSV && p.Format != table.NDJSON:
+		return table.Refuse("The format in the job's payload is not known: it is csv, ndjson or empty.")
+	case p.Delimiter != "" && (len(p.Delimiter) != 1 || bytes.IndexByte(table.Delimiters, p.Delimiter[0]) < 0):
+		return table.Refuse("The delimiter in the job's payload is not known: it is a comma, a semicolon, a tab, a pipe or empty.")
 	case p.Size < 0:
-		return fmt.Errorf("%w: payload size %d: it must be at least 0", ErrInput, p.Size)
+		return table.Refuse("The size in the job's payload is %d: it must be at least 0.", p.Size)
 	}
 	if err := blobs.Check(p.Blob); err != nil {
-		return fmt.Errorf("%w: payload blob: %w", ErrInput, err)
+		return table.Refuse("The blob that the job's payload names cannot be read: %w.", err)
 	}
 	return nil
 }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"math/bits"
 	"slices"
 	"strings"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // ProfileSchema is the version of Profile's JSON.
@@ -17,18 +20,25 @@ const ProfileSchema = 1
 type Profile struct {
 	Schema    int    `json:"schema"`
 	Format    string `json:"format"`              // csv or ndjson
+	Encoding  string `json:"encoding"`            // utf-8, utf-16le, utf-16be or windows-1252
 	Delimiter string `json:"delimiter,omitempty"` // CSV alone
-	Header    bool   `json:"header,omitempty"`    // the first record gave the column names
-	Bytes     int64  `json:"bytes"`
-	Rows      int64  `json:"rows"` // without the header and blank lines
+	Header    bool   `json:"header,omitempty"`    // a record gave the column names
+	// Skipped lines are titles and comments above the header.
+	Skipped int   `json:"skipped,omitempty"`
+	Bytes   int64 `json:"bytes"`
+	Rows    int64 `json:"rows"` // without the header and blank lines
 	// Ragged rows have more or fewer fields than there are columns. What lacks
-	// counts as null, what is over is left out.
+	// counts as null, what is over is left out. Rows of which nothing is over but empty fields are
+	// not among them.
 	Ragged int64 `json:"ragged"`
 	// Malformed lines of NDJSON are no JSON object and not among the rows.
 	// Malformed records of a CSV have misplaced quotes; they are among the rows,
 	// read as well as may be.
-	Malformed int64           `json:"malformed"`
-	Columns   []ColumnProfile `json:"columns"`
+	Malformed int64 `json:"malformed"`
+	// Warnings say what about the file may not be as it was meant, the whole file's first. At most
+	// maxWarnings.
+	Warnings []Warning       `json:"warnings,omitempty"`
+	Columns  []ColumnProfile `json:"columns"`
 }
 
 // ColumnProfile describes one column.
@@ -38,7 +48,9 @@ type ColumnProfile struct {
 	// null (no value at all) or mixed. Integers among numbers make number, dates
 	// among timestamps make timestamp.
 	Type  string `json:"type"`
-	Nulls int64  `json:"nulls"` // also rows in which the column is missing
+	Nulls int64  `json:"nulls"` // also rows in which the column is missing, and Missing
+	// Missing counts the words, such as NA, that stand for a missing value among numbers.
+	Missing int64 `json:"missing,omitempty"`
 	// Types counts the values by kind, where there is more than one.
 	Types *TypeCounts `json:"types,omitempty"`
 	// Distinct counts spellings: 1 and 1.0 are two. Nested values are not counted.
@@ -128,81 +140,50 @@ func (p *Profile) encode() ([]byte, error) {
 // profile draws the conclusions. The state must have reached the file's end and
 // is not to be carried on afterwards.
 func (st *State) profile() *Profile {
+	d := st.dialect
 	p := &Profile{
-		Schema: ProfileSchema, Format: st.format, Header: st.header,
+		Schema: ProfileSchema, Format: d.Format, Encoding: d.Encoding.String(), Header: d.Header, Skipped: d.Skipped,
 		Bytes: st.offset, Rows: int64(st.rows), Ragged: int64(st.ragged), Malformed: int64(st.malformed),
 		Columns: make([]ColumnProfile, 0, len(st.columns)),
 	}
-	if st.format == formatCSV {
-		p.Delimiter = string(st.delimiter)
+	if d.Format == table.CSV {
+		p.Delimiter = string(rune(d.Delimiter))
 	}
 	for _, c := range st.columns {
 		p.Columns = append(p.Columns, c.profile(st.rows))
 	}
+	p.Warnings = st.warnings(p)
 	return p
 }
 
 func (c *column) profile(rows uint64) ColumnProfile {
+	of := c.settle()
 	n, exact := c.distinct.count()
+	if of.words {
+		n += uint64(bits.OnesCount32(c.placeholders))
+	}
 	var values uint64
-	for _, k := range c.counts {
+	for _, k := range of.counts {
 		values += k
 	}
 	// The estimate of a column of unique values errs upwards as often as not.
-	n = min(n, values-c.counts[kindObject]-c.counts[kindArray])
+	n = min(n, values-of.counts[table.Object]-of.counts[table.Array])
 	p := ColumnProfile{
-		Name: c.name, Type: c.typeName(), Nulls: int64(rows - values),
-		Types: c.typeCounts(), Distinct: int64(n), DistinctExact: exact,
-		Number: c.numberStats(), Top: c.top(),
+		Name: c.name, Type: of.typeName(), Nulls: int64(rows - values), Missing: int64(of.missing),
+		Types: of.typeCounts(), Distinct: int64(n), DistinctExact: exact,
+		Top: c.top(of), Text: c.textStats(of),
+	}
+	if !of.codes {
+		p.Number = c.numberStats()
 	}
 	if len(p.Top) > 0 {
 		p.TopError = int64(c.frequent.lost)
 	}
 	if c.times() > 0 {
-		dates := c.counts[kindTimestamp] == 0
-		p.Time = &TimeStats{Min: c.first.text(dates), Max: c.last.text(dates)}
-	}
-	if c.counts[kindText] > 0 {
-		p.Text = &TextStats{
-			Min: c.lowText.String(), Max: c.highText.String(),
-			MinLength: int64(c.shortest), MaxLength: int64(c.longest),
-		}
+		dates := c.counts[table.Timestamp] == 0
+		p.Time = &TimeStats{Min: c.first.Text(dates), Max: c.last.Text(dates)}
 	}
 	return p
-}
-
-// typeName is the narrowest type that holds all values.
-func (c *column) typeName() string {
-	name := "null"
-	for k, n := range c.counts {
-		if n == 0 {
-			continue
-		}
-		switch is := kindNames[k]; {
-		case name == "null", name == "integer" && is == "number", name == "date" && is == "timestamp":
-			name = is // kinds are in this order
-		default:
-			return "mixed"
-		}
-	}
-	return name
-}
-
-func (c *column) typeCounts() *TypeCounts {
-	several := 0
-	for _, n := range c.counts {
-		if n > 0 {
-			several++
-		}
-	}
-	if several < 2 {
-		return nil
-	}
-	of := func(k kind) int64 { return int64(c.counts[k]) }
-	return &TypeCounts{
-		Boolean: of(kindBool), Integer: of(kindInteger), Number: of(kindNumber), Date: of(kindDate),
-		Timestamp: of(kindTimestamp), String: of(kindText), Object: of(kindObject), Array: of(kindArray),
-	}
 }
 
 func (c *column) numberStats() *NumberStats {
@@ -213,7 +194,7 @@ func (c *column) numberStats() *NumberStats {
 		Min: number(c.lowest), Max: number(c.highest),
 		Mean: c.average(), Stddev: c.deviation(),
 	}
-	if c.counts[kindNumber] == 0 { // beyond 2^53 a float64 would round them
+	if c.counts[table.Number] == 0 { // beyond 2^53 a float64 would round them
 		s.Min, s.Max = jsonOf(c.smallest), jsonOf(c.largest)
 	}
 	if q := c.quantiles(quantileRanks); q != nil {
@@ -245,9 +226,12 @@ const (
 	topNoise = 4
 )
 
-func (c *column) top() []TopValue {
+func (c *column) top(of settled) []TopValue {
 	var top []TopValue
 	for i, it := range c.frequent.items {
+		if it.kind == table.Placeholder && !of.words {
+			continue
+		}
 		n := it.count - c.frequent.lost
 		if n*topNoise >= c.frequent.lost {
 			top = append(top, TopValue{Value: shown(c.frequent.bytes(i), it.cut), Count: int64(n)})

@@ -3,8 +3,10 @@ package analysis
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
+	"slices"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // hookBytes is how often a reading analysis looks at its context, reports
@@ -33,19 +35,19 @@ func Analyze(ctx context.Context, r io.Reader, p Payload, opts Options) (*Profil
 	return st.profile(), nil
 }
 
+// Check refuses a file by its first bytes, of which 4 KiB are enough, as an analysis would: before
+// it is taken anywhere. name, which may be empty, is the file's own. Nil is no promise. Its error
+// wraps ErrInput.
+func Check(name string, head []byte) error { return table.Look(name, head) }
+
 // read carries the analysis on to the end of src, which begins at st.offset.
 // hook is called between records, at least hookBytes apart.
 func (st *State) read(ctx context.Context, src io.Reader, p Payload, opts Options, hook func() error) error {
-	in := newInput(ctx, src, st.offset, int(opts.MaxRecordBytes))
-	if st.offset == 0 {
-		if err := st.begin(in, p); err != nil {
-			return err
-		}
+	r, err := st.open(ctx, src, p, opts)
+	if err != nil {
+		return err
 	}
-	step := st.csvStep(in)
-	if st.format == formatNDJSON {
-		step = st.ndjsonStep(in, opts)
-	}
+	step := st.step(r, opts)
 	next := st.offset + hookBytes
 	for {
 		more, err := step()
@@ -70,138 +72,122 @@ func (st *State) read(ctx context.Context, src io.Reader, p Payload, opts Option
 			}
 		}
 	}
-	if st.format == formatNDJSON && st.rows == 0 && st.malformed > 0 {
-		return fmt.Errorf("%w: none of its %d lines is a JSON object; %s", ErrInput, st.malformed, allowed)
+	if st.dialect.Format == table.NDJSON && st.rows == 0 && st.malformed > 0 {
+		return table.Refuse("None of the %d lines of this file is a JSON object. NDJSON has one JSON object a line.", st.malformed)
 	}
 	return nil
 }
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
-
-// begin decides format, delimiter and columns from the file's start, once: on
-// resumption they come from the state.
-func (st *State) begin(in *input, p Payload) error {
-	head, err := in.head()
+// open begins to read, once: on resumption the dialect and the columns come from the state.
+func (st *State) open(ctx context.Context, src io.Reader, p Payload, opts Options) (*table.Reader, error) {
+	o := table.Options{
+		Name: p.Name, Format: p.Format, NoHeader: p.NoHeader, MaxRecordBytes: int(opts.MaxRecordBytes),
+		Longer: "Check that the file has lines, or raise the setting analysis.max_record_bytes (MaxRecordBytes) and analyze it again",
+	}
+	if p.Delimiter != "" {
+		o.Delimiter = p.Delimiter[0]
+	}
+	if st.offset > 0 {
+		return table.Resume(ctx, src, st.dialect, st.offset, st.records, o), nil
+	}
+	r, err := table.Open(ctx, src, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(head) == 0 {
-		return fmt.Errorf("%w: it is empty; %s", ErrInput, allowed)
-	}
-	if bytes.HasPrefix(head, byteOrderMark) {
-		head = head[len(byteOrderMark):]
-		in.start += len(byteOrderMark)
-	}
-	if err := checkText(head); err != nil {
-		return err
-	}
-	if st.format = p.Format; st.format == "" {
-		if st.format, err = detectFormat(p.Name, head); err != nil {
-			return err
-		}
-	}
-	st.offset = in.offset()
-	if st.format == formatNDJSON {
-		return nil
-	}
-	if st.delimiter = detectDelimiter(head); p.Delimiter != "" {
-		st.delimiter = p.Delimiter[0]
-	}
-	st.header = !p.NoHeader
-	return st.beginTable(in)
-}
-
-// beginTable makes a column for each field of the first record that is not blank.
-func (st *State) beginTable(in *input) error {
-	sp := &splitter{delimiter: st.delimiter}
-	for len(sp.fields) == 0 {
-		at := in.offset()
-		more, err := in.csvRecord(sp, st.records+1)
+	if st.dialect = r.Dialect(); st.dialect.Format == table.CSV {
+		names, err := r.Names(MaxColumns, maxNameBytes)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !more {
-			return fmt.Errorf("%w: it has no record, only blank lines; %s", ErrInput, allowed)
+		st.cutNames = uint64(names.Cut)
+		s := sizesFor(len(names.Names))
+		for _, name := range names.Names {
+			st.columns = append(st.columns, newColumn(name, s))
 		}
-		if len(sp.fields) > 0 && !st.header {
-			in.start -= int(in.offset() - at) // it is data too: take it again
-		}
 	}
-	names, err := columnNames(sp.fields, st.header)
-	if err != nil {
-		return err
-	}
-	s := sizesFor(len(names))
-	for _, name := range names {
-		st.columns = append(st.columns, newColumn(name, s))
-	}
-	if st.header {
-		st.records++
-	}
-	st.offset = in.offset()
-	return nil
+	st.arrive(r)
+	return r, nil
 }
 
-// csvStep returns a function that takes one record; it is false at the end.
-func (st *State) csvStep(in *input) func() (bool, error) {
-	sp := &splitter{delimiter: st.delimiter}
-	return func() (bool, error) {
-		more, err := in.csvRecord(sp, st.records+1)
-		if err != nil || !more {
-			st.offset = in.offset()
-			return false, err
-		}
-		st.offset = in.offset()
-		if len(sp.fields) == 0 {
-			return true, nil
-		}
-		st.records++
-		st.rows++
-		if len(sp.fields) != len(st.columns) {
-			st.ragged++
-		}
-		if sp.badQuotes {
-			st.malformed++
-		}
-		for i, c := range st.columns[:min(len(st.columns), len(sp.fields))] {
-			c.addCell(sp.fields[i])
-		}
-		return true, nil
-	}
+// arrive notes how far r has come.
+func (st *State) arrive(r *table.Reader) {
+	st.offset, st.records, st.dialect.Encoding = r.Offset(), r.Records(), r.Encoding()
 }
 
-// ndjsonStep returns a function that takes one line; it is false at the end.
-func (st *State) ndjsonStep(in *input, opts Options) func() (bool, error) {
+// step returns a function that takes one record or line; it is false at the end.
+func (st *State) step(r *table.Reader, opts Options) func() (bool, error) {
+	if st.dialect.Format == table.CSV {
+		return func() (bool, error) { return st.takeRecord(r) }
+	}
 	var o objects
-	return func() (bool, error) {
-		at := in.offset()
-		line, more, err := in.line(st.records + 1)
-		if err != nil || !more {
-			return false, err
-		}
-		st.records++
-		if len(bytes.TrimSpace(line)) > 0 {
-			ok, err := o.add(st, line)
-			if err != nil {
-				return false, fmt.Errorf("line %d at byte offset %d: %w", st.records, at, err)
-			}
-			if !ok {
-				st.malformed++
-			}
-			if st.malformed > uint64(opts.MaxMalformed) {
-				return false, fmt.Errorf("%w: line %d at byte offset %d is no JSON object, and %d lines before it were none; "+
-					"at most %d are passed over, raise MaxMalformed (the setting analysis.max_malformed) for more", ErrInput, st.records, at, st.malformed-1, opts.MaxMalformed)
-			}
-		}
-		st.offset = in.offset()
+	return func() (bool, error) { return st.takeLine(r, &o, opts) }
+}
+
+func (st *State) takeRecord(r *table.Reader) (bool, error) {
+	fields, more, err := r.Record()
+	if err != nil || !more {
+		return false, err
+	}
+	st.arrive(r)
+	if len(fields) == 0 {
 		return true, nil
 	}
+	st.rows++
+	if len(fields) != len(st.columns) {
+		st.addRagged(fields)
+	}
+	if r.Misquoted() {
+		st.malformed++
+	}
+	if r.Damaged() {
+		st.damaged++
+	}
+	for i, c := range st.columns[:min(len(st.columns), len(fields))] {
+		c.addCell(fields[i])
+	}
+	return true, nil
+}
+
+// addRagged counts a row that has not as many fields as there are columns, unless all that is over
+// is empty, as behind a delimiter at the end.
+func (st *State) addRagged(fields [][]byte) {
+	n := len(st.columns)
+	if len(fields) < n || slices.ContainsFunc(fields[n:], func(f []byte) bool { return len(bytes.TrimSpace(f)) > 0 }) {
+		st.ragged++
+	}
+}
+
+func (st *State) takeLine(r *table.Reader, o *objects, opts Options) (bool, error) {
+	at := r.Offset()
+	line, more, err := r.Line()
+	if err != nil || !more {
+		return false, err
+	}
+	st.arrive(r)
+	if len(bytes.TrimSpace(line)) == 0 {
+		return true, nil
+	}
+	ok, err := o.add(st, line)
+	if err != nil {
+		return false, err
+	}
+	if r.Damaged() {
+		st.damaged++
+	}
+	if !ok {
+		st.malformed++
+	}
+	if st.malformed > uint64(opts.MaxMalformed) {
+		return false, table.Refuse("Line %d at byte offset %d is no JSON object, and %d lines before it were none; at most %d are passed over. "+
+			"Correct them, or raise the setting analysis.max_malformed (MaxMalformed) and analyze the file again.", st.records, at, st.malformed-1, opts.MaxMalformed)
+	}
+	return true, nil
 }
 
 // checkSize compares what was read with what was announced; 0 announces nothing.
 func (st *State) checkSize(want int64) error {
 	if want > 0 && st.offset != want {
-		return fmt.Errorf("%w: read %d bytes where the job's payload says %d; upload the file again", ErrInput, st.offset, want)
+		return table.Refuse("The file has %d bytes where %d were announced. Upload it again.", st.offset, want)
 	}
 	return nil
 }

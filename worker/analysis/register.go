@@ -2,12 +2,12 @@ package analysis
 
 import (
 	"context"
-	"fmt"
 
 	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/worker"
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // JobType is the type of the jobs that Register handles; their payload is a Payload.
@@ -28,7 +28,7 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 	worker.Handle(w, JobType, func(ctx context.Context, run *worker.Run, p Payload) error {
 		run.Stages(stages...)
 		if err := blobs.Readable(p.Blob, run.Topic()); err != nil {
-			return o.Permanent(fmt.Errorf("%w: payload blob: %w", ErrInput, err))
+			return o.Permanent(table.Refuse("The blob that the job's payload names cannot be read: %w.", err))
 		}
 		return Run(ctx, run, string(run.ID()), bucket, p, o)
 	})

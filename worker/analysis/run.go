@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // The stages of a run, in order. Reading is nearly all of it: 95 to 5 is a fair
@@ -74,10 +75,10 @@ func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.B
 	}
 	switch {
 	case p.Blob == "":
-		return fmt.Errorf("%w: the payload names no blob", ErrInput)
+		return table.Refuse("The job's payload names no blob.")
 	case jobID == "" || strings.ContainsAny(jobID, `/\`) || strings.HasPrefix(jobID, "."):
 		// It becomes part of a key, so it must not reach into another's folder.
-		return fmt.Errorf("%w: job ID %q: it must be one path segment", ErrInput, jobID)
+		return table.Refuse("The job's ID must be one path segment.")
 	}
 	run.Stage(StageRead)
 	run.Unit("bytes")
@@ -145,7 +146,7 @@ func blobSize(ctx context.Context, bucket *blob.Bucket, p Payload) (int64, error
 		return 0, refused(err)
 	}
 	if p.Size > 0 && attrs.Size != p.Size {
-		return 0, fmt.Errorf("%w: the blob has %d bytes where the job's payload says %d; upload the file again", ErrInput, attrs.Size, p.Size)
+		return 0, table.Refuse("The file has %d bytes where %d were announced. Upload it again.", attrs.Size, p.Size)
 	}
 	return attrs.Size, nil
 }

@@ -235,10 +235,10 @@ func TestRunErrors(t *testing.T) {
 		payload Payload
 		want    string
 	}{
-		{"missing blob", "j", Payload{Blob: "gone"}, "there is no such blob"},
+		{"missing blob", "j", Payload{Blob: "gone"}, "no longer there"},
 		{"no blob", "j", Payload{}, "names no blob"},
 		{"job ID that leaves its folder", "../j", good, "one path segment"},
-		{"size", "j", wrongSize, "upload the file again"},
+		{"size", "j", wrongSize, "Upload it again"},
 		{"binary", "j", put(t, bucket, "bin", []byte("PK\x03\x04\x00")), "zip archive"},
 	}
 	for _, tt := range tests {

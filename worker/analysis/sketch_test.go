@@ -12,6 +12,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"pgregory.net/rapid"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 func hashOf(n int) uint64 {
@@ -230,7 +232,7 @@ func TestFrequentKeepsItsPromise(t *testing.T) {
 			h := xxhash.Sum64(text)
 			truth[h]++
 			if f.hit(h) == nil {
-				f.miss(h, cellValue{kind: kindText}, text)
+				f.miss(h, table.Value{Kind: table.Text}, text)
 			}
 		}
 		if bound := uint64(n / (smallest.top + 1)); f.lost > bound {

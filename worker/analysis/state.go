@@ -3,11 +3,13 @@ package analysis
 import (
 	"errors"
 	"fmt"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // stateVersion is the first byte of an encoded State. It changes whenever the
 // encoding, a hash, or the way in which a sketch grows does.
-const stateVersion = 2
+const stateVersion = 3
 
 // ErrStateVersion is wrapped when a checkpoint was written by a version of this
 // package with another encoding.
@@ -24,9 +26,9 @@ type State struct {
 	rows      uint64
 	ragged    uint64
 	malformed uint64
-	format    string
-	delimiter byte
-	header    bool
+	damaged   uint64 // rows with bytes that are no text
+	cutNames  uint64
+	dialect   table.Dialect
 	columns   []*column
 }
 
@@ -68,9 +70,9 @@ func (st *State) MarshalBinary() ([]byte, error) {
 	e.uvarint(st.rows)
 	e.uvarint(st.ragged)
 	e.uvarint(st.malformed)
-	e.bool(st.format == formatNDJSON)
-	e.byte(st.delimiter)
-	e.bool(st.header)
+	e.uvarint(st.damaged)
+	e.uvarint(st.cutNames)
+	e.dialect(st.dialect)
 	e.uvarint(uint64(len(st.columns)))
 	if len(st.columns) > 0 {
 		e.uvarint(uint64(st.columns[0].sizes.columns))
@@ -103,12 +105,9 @@ func (st *State) UnmarshalBinary(b []byte) error {
 	got.rows = d.uvarint()
 	got.ragged = d.uvarint()
 	got.malformed = d.uvarint()
-	got.format = formatCSV
-	if d.bool() {
-		got.format = formatNDJSON
-	}
-	got.delimiter = d.byte()
-	got.header = d.bool()
+	got.damaged = d.uvarint()
+	got.cutNames = d.uvarint()
+	got.dialect = d.dialect()
 	if n := d.count(MaxColumns); n > 0 {
 		s := sizesFor(d.count(MaxColumns))
 		if n > s.columns {
@@ -142,17 +141,27 @@ func (c *column) encode(e *encoder) {
 		e.float(c.lowest)
 		e.float(c.highest)
 	}
-	if c.counts[kindInteger] > 0 {
+	if c.counts[table.Integer] > 0 {
 		e.fixed(uint64(c.smallest))
 		e.fixed(uint64(c.largest))
+		c.codes.encode(e)
+	}
+	if c.counts[table.Number] > 0 {
+		e.bool(c.long)
+	}
+	if c.counts[table.Placeholder] > 0 {
+		e.uvarint(uint64(c.placeholders))
+	}
+	if c.counts[table.Dressed] > 0 {
+		e.byte(byte(c.dress))
 	}
 	if c.times() > 0 {
-		for _, at := range []instant{c.first, c.last} {
-			e.fixed(uint64(at.sec))
-			e.uvarint(uint64(at.nano))
+		for _, at := range []table.Instant{c.first, c.last} {
+			e.fixed(uint64(at.Sec))
+			e.uvarint(uint64(at.Nano))
 		}
 	}
-	if c.counts[kindText] > 0 {
+	if c.texts() > 0 {
 		e.uvarint(uint64(c.shortest))
 		e.uvarint(uint64(c.longest))
 		for _, x := range []extreme{c.lowText, c.highText} {
@@ -183,15 +192,25 @@ func decodeColumn(d *decoder, s sizes) *column {
 		c.lowest, c.highest = d.float(), d.float()
 		c.rescale()
 	}
-	if c.counts[kindInteger] > 0 {
+	if c.counts[table.Integer] > 0 {
 		c.smallest, c.largest = d.whole(), d.whole()
+		c.codes = decodeCodes(d)
+	}
+	if c.counts[table.Number] > 0 {
+		c.long = d.bool()
+	}
+	if c.counts[table.Placeholder] > 0 {
+		c.placeholders = uint32(d.count(1<<len(table.Placeholders) - 1))
+	}
+	if c.counts[table.Dressed] > 0 {
+		c.dress = table.Dress(d.byte())
 	}
 	if c.times() > 0 {
-		for _, at := range []*instant{&c.first, &c.last} {
-			at.sec, at.nano = d.whole(), int32(d.count(1e9-1))
+		for _, at := range []*table.Instant{&c.first, &c.last} {
+			at.Sec, at.Nano = d.whole(), int32(d.count(1e9-1))
 		}
 	}
-	if c.counts[kindText] > 0 {
+	if c.texts() > 0 {
 		c.shortest, c.longest = int(d.uvarint()), int(d.uvarint())
 		for _, x := range []*extreme{&c.lowText, &c.highText} {
 			cut := d.bool()

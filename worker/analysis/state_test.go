@@ -21,16 +21,11 @@ import (
 func analyseInPieces(data []byte, p Payload, o Options, cuts []int) ([]byte, error) {
 	st := new(State)
 	for {
-		in := newInput(context.Background(), bytes.NewReader(data[st.offset:]), st.offset, int(o.MaxRecordBytes))
-		if st.offset == 0 {
-			if err := st.begin(in, p); err != nil {
-				return nil, err
-			}
+		r, err := st.open(context.Background(), bytes.NewReader(data[st.offset:]), p, o)
+		if err != nil {
+			return nil, err
 		}
-		step := st.csvStep(in)
-		if st.format == formatNDJSON {
-			step = st.ndjsonStep(in, o)
-		}
+		step := st.step(r, o)
 		for len(cuts) == 0 || st.offset < int64(cuts[0]) {
 			more, err := step()
 			if err != nil {
@@ -183,16 +178,40 @@ func TestTooManyColumnsNamesTheBound(t *testing.T) {
 		fmt.Fprintf(&object, `"k%d":1,`, i)
 	}
 	lines := strings.TrimSuffix(object.String(), ",") + "}\n"
-	for _, text := range []string{wide, lines} {
+	for text, bound := range map[string]string{wide: "2001 columns; at most 2000", lines: "2000 different keys"} {
 		_, err := Analyze(t.Context(), strings.NewReader(text), Payload{}, Options{})
-		if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "2000 columns") {
-			t.Errorf("error %v, want ErrInput that names 2000 columns", err)
+		if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), bound) {
+			t.Errorf("error %v, want ErrInput that says %q", err, bound)
 		}
 	}
-	names := strings.Repeat(strings.Repeat("n", 200)+",", 300) + "\n"
-	_, err := Analyze(t.Context(), strings.NewReader(names), Payload{}, Options{})
-	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "40960 bytes") {
-		t.Errorf("error %v, want ErrInput that names 40960 bytes", err)
+}
+
+func TestLongNamesOfColumnsAreCutAndThatIsSaid(t *testing.T) {
+	var names []string
+	for i := range 400 {
+		names = append(names, fmt.Sprint("short", i), fmt.Sprint(strings.Repeat("é", 150), i))
+	}
+	data := []byte(strings.Join(names, ",") + "\n" + strings.Repeat("1,", 799) + "1\n")
+	p := analyze(t, string(data), Payload{})
+	seen, total := map[string]bool{}, 0
+	for _, c := range p.Columns {
+		seen[c.Name] = true
+		total += len(c.Name)
+	}
+	if len(seen) != 800 || total > maxNameBytes || total < maxNameBytes-8_000 || p.Columns[0].Name != "short0" || !strings.Contains(p.Columns[1].Name, "…") {
+		t.Errorf("%d names of %d bytes, such as %q", len(seen), total, p.Columns[1].Name)
+	}
+	if len(p.Warnings) != 1 || p.Warnings[0].Code != WarnNamesCut || p.Warnings[0].Count != 400 {
+		t.Errorf("warnings %+v", p.Warnings)
+	}
+	keys := "{" + strings.TrimSuffix(strings.Repeat(`"`+strings.Repeat("k", 300)+"%d\":1,", 300), ",") + "}\n"
+	var numbers []any
+	for i := range 300 {
+		numbers = append(numbers, i)
+	}
+	_, err := Analyze(t.Context(), strings.NewReader(fmt.Sprintf(keys, numbers...)), Payload{}, Options{})
+	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "65536 bytes") {
+		t.Errorf("error %v, want ErrInput that names 65536 bytes", err)
 	}
 }
 

@@ -4,21 +4,24 @@ import "encoding/json"
 
 const (
 	// maxSummaryBytes leaves room below the 16 KiB that a job's result may take.
-	maxSummaryBytes   = 15 << 10
-	maxSummaryColumns = 50
-	maxSummaryName    = 64 // characters
+	maxSummaryBytes    = 15 << 10
+	maxSummaryColumns  = 50
+	maxSummaryName     = 64 // characters
+	maxSummaryWarnings = 5
 )
 
 // Summary is the result of a job: what a list of jobs can show without opening
 // the profile. Its JSON takes less than 16 KiB.
 type Summary struct {
-	Schema    int             `json:"schema"`
-	Format    string          `json:"format"`
-	Bytes     int64           `json:"bytes"`
-	Rows      int64           `json:"rows"`
-	Ragged    int64           `json:"ragged,omitempty"`
-	Malformed int64           `json:"malformed,omitempty"`
-	Columns   []SummaryColumn `json:"columns"`
+	Schema    int    `json:"schema"`
+	Format    string `json:"format"`
+	Bytes     int64  `json:"bytes"`
+	Rows      int64  `json:"rows"`
+	Ragged    int64  `json:"ragged,omitempty"`
+	Malformed int64  `json:"malformed,omitempty"`
+	// Warnings are the first of the profile's.
+	Warnings []Warning       `json:"warnings,omitempty"`
+	Columns  []SummaryColumn `json:"columns"`
 	// MoreColumns is how many are left out here; the profile has them all.
 	MoreColumns int      `json:"more_columns,omitempty"`
 	Profile     Artifact `json:"profile"`
@@ -43,6 +46,10 @@ func summarize(p *Profile, file Artifact) Summary {
 	s := Summary{
 		Schema: p.Schema, Format: p.Format, Bytes: p.Bytes, Rows: p.Rows,
 		Ragged: p.Ragged, Malformed: p.Malformed, Columns: []SummaryColumn{}, Profile: file,
+	}
+	for _, w := range p.Warnings[:min(len(p.Warnings), maxSummaryWarnings)] {
+		w.Column = clip(w.Column, maxSummaryName)
+		s.Warnings = append(s.Warnings, w)
 	}
 	for _, c := range p.Columns[:min(len(p.Columns), maxSummaryColumns)] {
 		s.Columns = append(s.Columns, SummaryColumn{clip(c.Name, maxSummaryName), c.Type, c.Nulls, c.Distinct})

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	maxNameWidth  = 28 // characters of a table cell
-	maxValueWidth = 20
-	textColumns   = 100 // rows of the table; the JSON has them all
+	maxNameWidth    = 28 // characters of a table cell
+	maxValueWidth   = 20
+	maxWarningWidth = 300
+	textColumns     = 100 // rows of the table; the JSON has them all
 )
 
 // WriteText writes the profile as a table for a terminal, about 130 characters
@@ -29,7 +30,14 @@ func (p *Profile) WriteText(w io.Writer) error {
 	if p.Malformed > 0 {
 		fmt.Fprintf(&b, " · %s malformed", grouped(p.Malformed))
 	}
-	b.WriteString("\n\n")
+	b.WriteString("\n")
+	for _, w := range p.Warnings {
+		if w.Column != "" {
+			fmt.Fprintf(&b, "%s: ", clip(w.Column, maxNameWidth))
+		}
+		b.WriteString(clip(w.Message, maxWarningWidth) + "\n")
+	}
+	b.WriteString("\n")
 
 	table := [][]string{{"COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MAX", "MEAN", "P50", "TOP"}}
 	for _, c := range p.Columns[:min(len(p.Columns), textColumns)] {

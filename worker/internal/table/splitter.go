@@ -1,18 +1,19 @@
-package analysis
+package table
 
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 )
 
 // splitter cuts a window of CSV text into records. It reads RFC 4180 with either
-// line ending. Where a file breaks its rules it goes on and says so: a quote
-// within an unquoted field is itself, and what follows a closing quote belongs
-// to the field. A quoted field keeps its line endings as they stand.
+// line ending, or several carriage returns before a line feed. Where a file breaks the rules it
+// goes on and says so: a quote within an unquoted field is itself, and what follows a closing quote
+// belongs to the field. A quoted field keeps its line endings. A literal splitter takes quotes for
+// characters.
 type splitter struct {
 	delimiter byte
+	literal   bool
 	fields    [][]byte // of the last record; they share memory with the window or scratch
 	badQuotes bool     // the last record broke the quoting rules
 	scratch   []byte   // fields whose doubled quotes were undone
@@ -29,21 +30,26 @@ func (s *splitter) record(data []byte, eof bool) int {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		line, n = data[:i], i+1
 	} else if !eof {
-		if bytes.IndexByte(data, '"') >= 0 {
+		if !s.literal && bytes.IndexByte(data, '"') >= 0 {
 			return s.quoted(data, false)
 		}
 		return 0
 	}
-	if bytes.IndexByte(line, '"') >= 0 {
+	if !s.literal && bytes.IndexByte(line, '"') >= 0 {
 		return s.quoted(data, eof)
 	}
-	if len(line) > 0 && line[len(line)-1] == '\r' {
-		line = line[:len(line)-1]
-	}
-	if len(line) > 0 {
+	if line = withoutReturns(line); len(line) > 0 {
 		s.plain(line)
 	}
 	return n
+}
+
+// withoutReturns cuts carriage returns off the end of a line.
+func withoutReturns(line []byte) []byte {
+	for len(line) > 0 && line[len(line)-1] == '\r' {
+		line = line[:len(line)-1]
+	}
+	return line
 }
 
 const (
@@ -102,8 +108,8 @@ func (s *splitter) quoted(data []byte, eof bool) int {
 		}
 		last := i == len(data) || data[i] == '\n'
 		rest := data[next:i]
-		if last && len(rest) > 0 && rest[len(rest)-1] == '\r' {
-			rest = rest[:len(rest)-1]
+		if last {
+			rest = withoutReturns(rest)
 		}
 		switch {
 		case next == pos:
@@ -153,65 +159,4 @@ func (s *splitter) joined(field, rest []byte) []byte {
 	mark := len(s.scratch)
 	s.scratch = append(append(s.scratch, field...), rest...)
 	return s.scratch[mark:len(s.scratch):len(s.scratch)]
-}
-
-// csvRecord slides the window past the next record, whose fields stand in
-// sp.fields until the next call. It returns false at the end of the file.
-func (in *input) csvRecord(sp *splitter, number uint64) (bool, error) {
-	for {
-		data := in.window()
-		if len(data) == 0 && in.eof {
-			return false, nil
-		}
-		n := sp.record(data, in.eof)
-		if n > in.limit || n == 0 && len(data) > in.limit {
-			return false, in.tooLong(number, in.quoteOffset(sp))
-		}
-		if n > 0 {
-			in.start += n
-			return true, nil
-		}
-		if in.eof {
-			return false, fmt.Errorf("%w: record %d at byte offset %d: the quoted field that begins at byte offset %d "+
-				"is not closed at the end of the file; the file may be cut off", ErrInput, number, in.offset(), in.quoteOffset(sp))
-		}
-		if err := in.more(); err != nil {
-			return false, err
-		}
-	}
-}
-
-func (in *input) quoteOffset(sp *splitter) int64 {
-	if sp.openQuote < 0 {
-		return -1
-	}
-	return in.offset() + int64(sp.openQuote)
-}
-
-var delimiters = []byte{',', ';', '\t', '|'}
-
-// detectDelimiter picks the candidate that is most frequent outside quotes in
-// the first line, the earlier one in a tie, a comma if there is none.
-func detectDelimiter(head []byte) byte {
-	var seen [256]int
-	inQuotes := false
-	for _, c := range bytes.TrimLeft(head, "\r\n") {
-		if c == '"' {
-			inQuotes = !inQuotes
-		}
-		if inQuotes {
-			continue
-		}
-		if c == '\n' {
-			break
-		}
-		seen[c]++
-	}
-	best := delimiters[0]
-	for _, d := range delimiters[1:] {
-		if seen[d] > seen[best] {
-			best = d
-		}
-	}
-	return best
 }

@@ -1,23 +1,24 @@
-package analysis
+package table
 
 import (
 	"bytes"
 	"time"
 )
 
-// instant is a point in time: seconds since 1970 and nanoseconds, in UTC.
-type instant struct {
-	sec  int64
-	nano int32
+// Instant is a point in time, in UTC.
+type Instant struct {
+	Sec  int64 // since 1970
+	Nano int32
 }
 
-func (a instant) before(b instant) bool {
-	return a.sec < b.sec || a.sec == b.sec && a.nano < b.nano
+// Before reports whether a is earlier than b.
+func (a Instant) Before(b Instant) bool {
+	return a.Sec < b.Sec || a.Sec == b.Sec && a.Nano < b.Nano
 }
 
-// text writes a date alone when every cell of its column is one.
-func (a instant) text(dateOnly bool) string {
-	t := time.Unix(a.sec, int64(a.nano)).UTC()
+// Text writes a date alone where every cell of its column is one.
+func (a Instant) Text(dateOnly bool) string {
+	t := time.Unix(a.Sec, int64(a.Nano)).UTC()
 	if dateOnly {
 		return t.Format(time.DateOnly)
 	}
@@ -28,13 +29,13 @@ func (a instant) text(dateOnly bool) string {
 // space, 15:04, seconds, a fraction of up to nine digits and a zone; without a
 // zone it is taken as UTC. Orders that begin with the day or the month are
 // ambiguous, so they stay text.
-func parseTime(cell []byte) (cellValue, bool) {
+func parseTime(cell []byte) (Value, bool) {
 	if len(cell) < 10 || len(cell) > 40 {
-		return cellValue{}, false
+		return Value{}, false
 	}
 	sep := cell[4]
 	if sep != '-' && sep != '/' || cell[7] != sep {
-		return cellValue{}, false
+		return Value{}, false
 	}
 	year, ok1 := twoDigits(cell, 0)
 	rest, ok2 := twoDigits(cell, 2)
@@ -42,20 +43,20 @@ func parseTime(cell []byte) (cellValue, bool) {
 	day, ok4 := twoDigits(cell, 8)
 	year = year*100 + rest
 	if !ok1 || !ok2 || !ok3 || !ok4 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
-		return cellValue{}, false
+		return Value{}, false
 	}
 	midnight := daysSince1970(year, month, day) * 86400
 	if len(cell) == 10 {
-		return cellValue{kind: kindDate, whole: midnight}, true
+		return Value{Kind: Date, Whole: midnight}, true
 	}
 	if c := cell[10]; c != 'T' && c != 't' && c != ' ' {
-		return cellValue{}, false
+		return Value{}, false
 	}
 	sec, nano, ok := parseClock(cell[11:])
 	if !ok {
-		return cellValue{}, false
+		return Value{}, false
 	}
-	return cellValue{kind: kindTimestamp, whole: midnight + sec, nano: nano}, true
+	return Value{Kind: Timestamp, Whole: midnight + sec, Detail: nano}, true
 }
 
 // parseClock reads a time of day with its optional zone as seconds from UTC midnight.

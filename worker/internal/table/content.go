@@ -1,0 +1,123 @@
+package table
+
+import (
+	"bytes"
+	"net/http"
+	"path"
+	"strings"
+	"unicode/utf8"
+)
+
+// What to do with a file that is no table of text.
+const (
+	saveSheet = "Save the sheet as CSV, and take that"
+	unpack    = "Unpack it, and take the CSV or NDJSON file that is in it"
+	export    = "Export its rows as CSV or NDJSON, and take that"
+	onlyText  = "CSV files and NDJSON files, which are text, can be read"
+	saveUTF8  = "Save it as UTF-8, and take that"
+)
+
+// contents are the first bytes of what people have in place of a table of text, what it is and
+// what to do. Prefixes that text could begin with are for files with bytes that no text has.
+var contents = []struct{ prefix, what, advice string }{
+	{"PAR1", "a Parquet file", export},
+	{"SQLite format 3\x00", "an SQLite database", export},
+	{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook or another Office document of the old kind", saveSheet},
+	{"\x1f\x8b", "compressed with gzip", unpack},
+	{"(\xb5/\xfd", "compressed with Zstandard", unpack},
+	{"BZh", "compressed with bzip2", unpack},
+	{"\xfd7zXZ\x00", "compressed with xz", unpack},
+	{"\x04\"M\x18", "compressed with LZ4", unpack},
+	{"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", unpack},
+	{"Rar!\x1a\x07", "a RAR archive", unpack},
+	{"Obj\x01", "an Avro file", export},
+	{"ORC", "an ORC file", export},
+	{"ARROW1", "an Arrow file", export},
+	{"FEA1", "a Feather file", export},
+	{"\x89HDF\r\n\x1a\n", "an HDF5 file", export},
+	{"$FL2", "an SPSS file", export},
+	{"\x7fELF", "a program", onlyText},
+	{"MZ", "a program", onlyText},
+	{"%PDF-", "a PDF document", "A table in it has to be copied into a sheet and saved as CSV"},
+	{"{\\rtf", "an RTF document", onlyText},
+	{"\x00\x00\xfe\xff", "text in UTF-32", saveUTF8},
+	{"\xff\xfe\x00\x00", "text in UTF-32", saveUTF8},
+}
+
+// textual are those of contents that also text may begin with.
+func textual(prefix string) bool { return len(prefix) <= 3 || prefix == "PAR1" || prefix == "FEA1" }
+
+// kinds are content types that are too many to list.
+var kinds = []struct{ prefix, what string }{
+	{"image/", "an image"}, {"audio/", "a sound file"}, {"video/", "a video"}, {"font/", "a font"},
+}
+
+// Look refuses a file whose first bytes show that it is no table of text; head is what there is of
+// its first 4 KiB or more, and name, which may be empty, tells Office's formats apart. Nil means
+// that it may be one.
+func Look(name string, head []byte) error {
+	if len(head) == 0 {
+		return Refuse("This file is empty.")
+	}
+	for _, c := range contents {
+		if bytes.HasPrefix(head, []byte(c.prefix)) && !(textual(c.prefix) && printable(head)) {
+			return Refuse("This is %s. %s.", c.what, c.advice)
+		}
+	}
+	if bytes.HasPrefix(head, []byte("PK\x03\x04")) {
+		what, advice := zipped(name, head)
+		return Refuse("This is %s. %s.", what, advice)
+	}
+	if len(head) > 262 && string(head[257:262]) == "ustar" {
+		return Refuse("This is a tar archive. %s.", unpack)
+	}
+	text := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(head[:min(len(head), 512)], markUTF8), " \t\r\n"))
+	switch {
+	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
+		return Refuse("This is an HTML page. If it should be a table, download it again: a server may have sent its sign-in page in its place.")
+	case bytes.HasPrefix(text, []byte("<?xml")):
+		return Refuse("This is XML. %s.", export)
+	}
+	if printable(head) {
+		return nil // a column may be called BMI, and an image may begin with BM
+	}
+	kind := http.DetectContentType(head)
+	for _, k := range kinds {
+		if strings.HasPrefix(kind, k.prefix) {
+			return Refuse("This is %s. %s.", k.what, onlyText)
+		}
+	}
+	return nil
+}
+
+// zipped tells what lies in a zip archive from its first entries, else from its name.
+func zipped(name string, head []byte) (what, advice string) {
+	has := func(part string) bool { return bytes.Contains(head, []byte(part)) }
+	ext := strings.ToLower(path.Ext(name))
+	switch {
+	case has("opendocument.spreadsheet"), ext == ".ods":
+		return "an OpenDocument sheet", saveSheet
+	case has("word/"), ext == ".docx":
+		return "a Word document", onlyText
+	case has("ppt/"), ext == ".pptx":
+		return "a PowerPoint presentation", onlyText
+	case has("[Content_Types].xml"), has("xl/"), strings.HasPrefix(ext, ".xls"):
+		return "an Excel workbook", saveSheet
+	case has("Index/Document.iwa"), ext == ".numbers":
+		return "a Numbers sheet", saveSheet
+	}
+	return "a zip archive", unpack
+}
+
+// printable: the first bytes are text.
+func printable(head []byte) bool {
+	head = head[:min(len(head), 64)]
+	for len(head) > 0 {
+		r, n := utf8.DecodeRune(head)
+		if r == utf8.RuneError && n == 1 && len(head) >= utf8.UTFMax || isControl(r) {
+			return false
+		}
+		head = head[n:]
+	}
+	return true
+}

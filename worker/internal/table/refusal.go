@@ -1,0 +1,26 @@
+package table
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrRefused is wrapped by every error that lies in a file, so that reading it again cannot help.
+var ErrRefused = errors.New("the file cannot be read")
+
+// A Refusal says in sentences what a file is, or where it is wrong, and what to do. The text has
+// no prefix and quotes nothing of the file.
+type Refusal struct {
+	Text  string
+	cause error
+}
+
+// Refuse makes a Refusal as fmt.Errorf does; what %w names is unwrapped.
+func Refuse(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &Refusal{Text: err.Error(), cause: errors.Unwrap(err)}
+}
+
+func (r *Refusal) Error() string        { return r.Text }
+func (r *Refusal) Is(target error) bool { return target == ErrRefused }
+func (r *Refusal) Unwrap() error        { return r.cause }
