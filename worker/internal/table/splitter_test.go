@@ -64,6 +64,7 @@ func sameRecords(got, want [][]string) bool {
 }
 
 type fataler interface {
+	Context() context.Context
 	Helper()
 	Fatalf(format string, args ...any)
 }
