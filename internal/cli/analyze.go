@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 )
 
@@ -128,6 +131,9 @@ func (r *analyses) all(ctx context.Context, files []string) []*analyzed {
 	for i, file := range files {
 		f := &analyzed{file: file}
 		all[i] = f
+		if f.err = check(file); f.err != nil {
+			continue
+		}
 		var send func(context.Context) error
 		if f.id, send, f.err = r.place.submit(ctx, file); f.err != nil {
 			continue
@@ -153,6 +159,30 @@ func (r *analyses) all(ctx context.Context, files []string) []*analyzed {
 		}
 	}
 	return all
+}
+
+// checkedBytes is how much of a file tells whether it may be a table.
+const checkedBytes = 4 << 10
+
+// check refuses a file that is no table before it is taken or sent. What cannot be opened is for
+// those who take or send it to say.
+func check(file string) error {
+	f, _, err := datadir.OpenRegular(file)
+	if errors.Is(err, datadir.ErrEmpty) {
+		return fmt.Errorf("%s: %w", file, analysis.Check("", nil))
+	}
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, checkedBytes))
+	if err != nil {
+		return nil
+	}
+	if err := analysis.Check(filepath.Base(file), head); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
 }
 
 // follow shows a job to its end.

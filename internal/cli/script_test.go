@@ -159,7 +159,7 @@ func repeat(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	unquote := strings.NewReplacer(`\n`, "\n", `\0`, "\x00")
+	unquote := strings.NewReplacer(`\n`, "\n", `\0`, "\x00", `\3`, "\x03", `\4`, "\x04")
 	var b bytes.Buffer
 	if len(args) > 3 {
 		b.WriteString(unquote.Replace(args[3]))

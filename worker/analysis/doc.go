@@ -17,7 +17,7 @@
 // # Memory
 //
 // An analysis holds the record it is reading, at most MaxRecordBytes, and its
-// State, which is at most 512 KiB encoded and little more in memory. How large the
+// State, which is at most 640 KiB encoded and little more in memory. How large the
 // sketches of a column may grow follows from the number of columns. In NDJSON,
 // where columns turn up late, the sketches that are there shrink when a new one
 // makes the table wider than its tier. For tables of up to so many columns:
@@ -60,18 +60,29 @@
 //
 // # What counts as what
 //
-// An untyped cell is null if it is empty, blank, NULL, null, \N, N/A or #N/A (not
-// NA, which is a country). It is a boolean if it is true or false in any case, an
+// How a file is written, package table finds out: encoding, line endings, delimiter, quotes, and
+// titles above the header. A profile says what was found.
+//
+// An untyped cell is null if it is empty, blank, NULL, null, \N, N/A or #N/A. It is a boolean if it
+// is true or false in any case, an
 // integer or number by the usual spellings with a decimal point, and a date or
 // timestamp if it begins with year, month and day; without a zone it is read as
-// UTC. Whole numbers with leading zeros are strings: they are identifiers. All
-// else is a string. JSON values have their own types; strings there may be dates
+// UTC. All else is a string. JSON values have their own types; strings there may be dates
 // or timestamps, and an empty one is no null.
+//
+// Some cells are settled by their column. Digits that begin with a zero, or with a plus and are
+// eight or more, are codes. A column with a code and otherwise only codes, texts and whole numbers
+// without a sign is one of strings, so that post codes stay together. Words such as NA, nan or -
+// are nulls where all other values are numbers, or dates, or booleans, and strings elsewhere: NA is
+// a country too. Text that looks like a number with a decimal comma, separators, a percent sign
+// or a currency is a string. Of the last two, of lines that were left out, and of whatever else may
+// not be as it was meant, a profile has warnings.
 //
 // # Errors
 //
-// What lies in the file or the payload wraps [ErrInput]: trying again can't help.
-// It names the record, the byte offset and the bound, where there is one. Rows
+// What lies in the file or the payload wraps [ErrInput]: trying again can't help. Its text is
+// sentences for the person who has the file, with
+// the record, the byte offset and the bound, where there is one. Rows
 // with too few or too many fields and misplaced quotes are counted, not refused;
 // lines of NDJSON that are no object are passed over up to MaxMalformed. An empty
 // file is an error; one with nothing but a header has a profile of no rows.

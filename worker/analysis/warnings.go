@@ -81,7 +81,7 @@ func (c *column) warnings(name string) (all []Warning) {
 				words = append(words, word)
 			}
 		}
-		add(WarnMissing, of.missing, "%s counted as missing: %s.", valuesAre(of.missing), strings.Join(words, " "))
+		add(WarnMissing, of.missing, "%s as missing: %s.", valuesAre(of.missing), strings.Join(words, " "))
 	}
 	if n := c.counts[table.Dressed]; n > of.counts[table.Text]/2 && !of.codes {
 		add(WarnDressed, n, "%s as text, but may be numbers: they have %s. Write them with a decimal point and nothing else to have figures of them.",

@@ -60,7 +60,7 @@ func Look(name string, head []byte) error {
 		return Refuse("This file is empty.")
 	}
 	for _, c := range contents {
-		if bytes.HasPrefix(head, []byte(c.prefix)) && !(textual(c.prefix) && printable(head)) {
+		if bytes.HasPrefix(head, []byte(c.prefix)) && (!textual(c.prefix) || !printable(head)) {
 			return Refuse("This is %s. %s.", c.what, c.advice)
 		}
 	}
@@ -78,16 +78,22 @@ func Look(name string, head []byte) error {
 	case bytes.HasPrefix(text, []byte("<?xml")):
 		return Refuse("This is XML. %s.", export)
 	}
-	if printable(head) {
-		return nil // a column may be called BMI, and an image may begin with BM
-	}
-	kind := http.DetectContentType(head)
-	for _, k := range kinds {
-		if strings.HasPrefix(kind, k.prefix) {
-			return Refuse("This is %s. %s.", k.what, onlyText)
+	// A column may be called BMI, and an image may begin with BM.
+	if kind := http.DetectContentType(head); !printable(head) {
+		for _, k := range kinds {
+			if strings.HasPrefix(kind, k.prefix) {
+				return Refuse("This is %s. %s.", k.what, onlyText)
+			}
 		}
 	}
+	if i := bytes.IndexByte(head, 0); i >= 0 && startEncoding(head) == ASCII {
+		return zeroByte(int64(i))
+	}
 	return nil
+}
+
+func zeroByte(at int64) error {
+	return Refuse("This is binary data and no text: there is a zero byte at offset %d. %s.", at, onlyText)
 }
 
 // zipped tells what lies in a zip archive from its first entries, else from its name.

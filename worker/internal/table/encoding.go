@@ -115,19 +115,25 @@ func startEncoding(raw []byte) Encoding {
 		return UTF16BE
 	}
 	// In UTF-16 delimiters, digits and line ends have a zero, always on the same side.
+	raw = raw[:min(len(raw), 4<<10)&^1]
 	var zeros [2]int
-	raw = raw[:min(len(raw), 4<<10)]
-	for i, c := range raw {
-		if c == 0 {
-			zeros[i&1]++
+	var ends [2]bool // a line ends so that the zero is on this side
+	for i := 0; i < len(raw); i += 2 {
+		a, b := raw[i], raw[i+1]
+		if a == 0 {
+			zeros[0]++
 		}
+		if b == 0 {
+			zeros[1]++
+		}
+		ends[0] = ends[0] || a == 0 && (b == '\n' || b == '\r')
+		ends[1] = ends[1] || b == 0 && (a == '\n' || a == '\r')
 	}
-	pairs := len(raw) / 2
 	switch {
-	case max(zeros[0], zeros[1]) <= pairs/8:
-	case zeros[0] == 0:
+	case max(zeros[0], zeros[1]) <= len(raw)/16:
+	case zeros[0] == 0 && ends[1]:
 		return UTF16LE
-	case zeros[1] == 0:
+	case zeros[1] == 0 && ends[0]:
 		return UTF16BE
 	}
 	return ASCII

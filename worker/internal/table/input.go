@@ -187,7 +187,7 @@ func (in *input) examine(fresh int) error {
 	text := in.buf[fresh:in.end]
 	if i := bytes.IndexByte(text, 0); i >= 0 {
 		at := in.at + int64(in.encoding.sourceBytes(in.buf[in.start:fresh+i]))
-		return Refuse("This is binary data and no text: there is a zero byte at offset %d. %s.", at, onlyText)
+		return zeroByte(at)
 	}
 	if in.encoding != ASCII && damaged(text) {
 		in.suspect = in.end

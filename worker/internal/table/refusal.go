@@ -21,6 +21,8 @@ func Refuse(format string, args ...any) error {
 	return &Refusal{Text: err.Error(), cause: errors.Unwrap(err)}
 }
 
-func (r *Refusal) Error() string        { return r.Text }
+func (r *Refusal) Error() string { return r.Text }
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// Is reports whether target is ErrRefused.
 func (r *Refusal) Is(target error) bool { return target == ErrRefused }
-func (r *Refusal) Unwrap() error        { return r.cause }
