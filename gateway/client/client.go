@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
@@ -72,6 +73,9 @@ type Client struct {
 	opts Options
 	base *url.URL
 	http *http.Client
+	// partBytes is how much of an upload passes a proxy in one request, once one has
+	// refused more; 0: no bound is known.
+	partBytes atomic.Int64
 }
 
 // New makes a client. It does not connect. Its error wraps wire.ErrInvalid.

@@ -70,6 +70,8 @@ func problemOf(r *http.Response) error {
 	case e.Code == "" && r.StatusCode >= 500:
 		// A proxy in front of a gateway that is away.
 		return fmt.Errorf("%w: %s", ErrUnreachable, r.Status)
+	case e.Code == "" && r.StatusCode == http.StatusRequestEntityTooLarge:
+		return errTooMuch
 	case e.Code == "" && r.StatusCode != http.StatusUnauthorized && r.StatusCode != http.StatusGone:
 		return fmt.Errorf("%w: %s; check the address", ErrProtocol, r.Status)
 	}

@@ -75,7 +75,8 @@ func (c *Client) Announce(ctx context.Context, u Upload) (wire.JobID, error) {
 
 // Send sends what the gateway does not yet have of an upload's content, and returns
 // when it has all of it. Cuts are gone on from, for as long as ctx lasts; away is called
-// once for each time that nothing could be sent, with the reason. When ctx ends it
+// once for each time that nothing could be sent, with the reason. If a proxy in front of
+// the gateway refuses a request for its size, Send sends parts that pass. When ctx ends it
 // returns the cause, and the upload can be gone on with by another Send, in this process
 // or another.
 //
@@ -85,13 +86,14 @@ func (c *Client) Announce(ctx context.Context, u Upload) (wire.JobID, error) {
 func (c *Client) Send(ctx context.Context, job wire.JobID, content io.ReaderAt, sizeBytes int64, away func(error)) error {
 	var delay time.Duration
 	last := int64(-1)
+	parts := parts{most: c.partBytes.Load()}
 	for {
 		offset, err := c.Received(ctx, job)
 		if err == nil && offset > last {
 			last, delay = offset, 0
 		}
 		if err == nil && offset < sizeBytes {
-			err = c.patch(ctx, job, content, offset, sizeBytes)
+			err = c.sendFrom(ctx, job, content, offset, sizeBytes, &parts)
 			if err == nil {
 				continue // HEAD has the last word
 			}
@@ -100,6 +102,10 @@ func (c *Client) Send(ctx context.Context, job wire.JobID, content io.ReaderAt, 
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if parts.failed(err) {
+			c.partBytes.Store(parts.most)
+			continue
 		}
 		if !passing(err) {
 			return fmt.Errorf("upload to job %s: %w", job, err)
@@ -142,28 +148,36 @@ func (c *Client) Received(ctx context.Context, job wire.JobID) (int64, error) {
 		return 0, err
 	}
 	defer answer.Body.Close()
-	offset, err := strconv.ParseInt(answer.Header.Get("Upload-Offset"), 10, 64)
-	if err != nil || offset < 0 {
-		return 0, fmt.Errorf("%w: an upload without an offset", ErrProtocol)
-	}
-	return offset, nil
+	return offsetOf(answer)
 }
 
-// patch sends the content from the offset on, for as long as bytes move.
-func (c *Client) patch(ctx context.Context, job wire.JobID, content io.ReaderAt, offset, sizeBytes int64) error {
+// sendFrom sends the content from the offset on, part by part, for as long as the gateway's
+// answers say that it has each.
+func (c *Client) sendFrom(ctx context.Context, job wire.JobID, content io.ReaderAt, offset, sizeBytes int64, parts *parts) error {
+	for offset < sizeBytes {
+		part := parts.next(offset, sizeBytes-offset)
+		received, err := c.patch(ctx, job, io.NewSectionReader(content, offset, part), offset)
+		if err != nil || received != offset+part {
+			return err
+		}
+		offset = received
+	}
+	return nil
+}
+
+// patch sends a part of an upload, which begins at offset, for as long as bytes move. It
+// returns how many bytes of the upload the gateway then has.
+func (c *Client) patch(ctx context.Context, job wire.JobID, part *io.SectionReader, offset int64) (received int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := time.AfterFunc(c.opts.StallTimeout, func() { cancel(errTook) })
 	defer stall.Stop()
-	body := &moving{
-		from: io.NewSectionReader(content, offset, sizeBytes-offset), left: sizeBytes - offset,
-		moved: func() { stall.Reset(c.opts.StallTimeout) },
-	}
+	body := &moving{from: part, left: part.Size(), moved: func() { stall.Reset(c.opts.StallTimeout) }}
 	r, err := c.tus(ctx, http.MethodPatch, "/v1/uploads/"+string(job), body)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	r.ContentLength = sizeBytes - offset
+	r.ContentLength = part.Size()
 	r.Header.Set("Content-Type", "application/offset+octet-stream")
 	r.Header.Set("Upload-Offset", strconv.FormatInt(offset, 10))
 	answer, err := c.send(r)
@@ -172,9 +186,18 @@ func (c *Client) patch(ctx context.Context, job wire.JobID, content io.ReaderAt,
 		err = *reading
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return answer.Body.Close()
+	received, err = offsetOf(answer)
+	return received, errors.Join(err, answer.Body.Close())
+}
+
+func offsetOf(answer *http.Response) (int64, error) {
+	offset, err := strconv.ParseInt(answer.Header.Get("Upload-Offset"), 10, 64)
+	if err != nil || offset < 0 {
+		return 0, fmt.Errorf("%w: an upload without an offset", ErrProtocol)
+	}
+	return offset, nil
 }
 
 func (c *Client) tus(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {

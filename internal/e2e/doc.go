@@ -15,7 +15,7 @@
 // gone. How far the analysis may come is the test's to say: the worker is stopped
 // like a process that got no CPU (SIGSTOP), and goes on when told to.
 //
-// Node.js, the packages of gateway/web and Chromium are needed; internal/setup/setup.sh
+// Node.js, the packages of gateway/web, Chromium and nginx are needed; internal/setup/setup.sh
 // installs them. TIDEMARK_SCREENSHOTS names a folder for pictures of the page, which axe
 // has looked at as well.
 package e2e

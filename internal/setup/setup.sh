@@ -17,6 +17,7 @@ redis-sentinel|command -v redis-sentinel|redis-sentinel
 Node.js 18 or newer|has_node|nodejs
 npm|command -v npm|npm
 Chromium or Chrome (on Ubuntu, a snap or google-chrome-stable)|has_chromium|chromium
+nginx|has_nginx|nginx
 TABLE
 }
 
@@ -42,6 +43,11 @@ has_node() {
 # The names that the browser tests look for, too.
 has_chromium() {
 	command -v chromium || command -v chromium-browser || command -v google-chrome
+}
+
+# Debian puts it where only root looks.
+has_nginx() {
+	command -v nginx || test -x /usr/sbin/nginx
 }
 
 # Fills `missing` (one requirement a line) and `packages` (words).
@@ -80,7 +86,7 @@ find_root() {
 }
 
 # Debian's packages start their service once installed, and at every boot. The
-# tests run Redis servers of their own, and a developer's port 6379 is not ours
+# tests run servers of their own, and a developer's ports 6379 and 80 are not ours
 # to take: a policy that says "do not start" stands while apt-get runs, and what
 # came in is disabled. A policy that is already there is the administrator's and
 # stays as it is.
@@ -116,6 +122,7 @@ install_packages() {
 		for package in $packages; do
 			case $package in
 			redis-*) $as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
+			nginx-*) $as_root systemctl disable nginx >/dev/null 2>&1 || true ;;
 			esac
 		done
 	fi

@@ -3,6 +3,7 @@ import { defaultOptions, DetailedError, Upload, type PreviousUpload } from 'tus-
 import { problemOf } from './api';
 import { Backoff } from './client';
 import { identityOf } from './identity';
+import { PartSize } from './part-size';
 
 /** A file on its way, until its job tells the rest. */
 export interface Transfer {
@@ -37,6 +38,8 @@ const unreadable = 'the file cannot be read; if it has changed since it was chos
  */
 export class Uploads {
   private readonly sendings: Sending[] = [];
+  /** How much of a file passes in one request, as the last that was refused has shown. */
+  private partBytes = Infinity;
 
   constructor(private readonly options: UploadsOptions) {}
 
@@ -55,7 +58,9 @@ export class Uploads {
     const there = this.sendings.find((s) => s.file === file || (identity !== undefined && s.identity === identity));
     if (there && there.state !== 'failed') return false;
     if (there) this.remove(there);
-    const sending = new Sending(file, identity, this.options.topic, this.options.typeOf(file.name), (s) => this.moved(s));
+    const sending = new Sending(file, identity, this.options.topic, this.options.typeOf(file.name), (s) => this.moved(s), {
+      known: () => this.partBytes, learned: (bytes) => { this.partBytes = bytes; },
+    });
     this.sendings.push(sending);
     this.next();
     this.options.changed();
@@ -105,6 +110,12 @@ export class Uploads {
   }
 }
 
+/** What all files of a page know of the proxies on the way, in bytes. */
+interface PartBound {
+  known(): number;
+  learned(bytes: number): void;
+}
+
 class Sending implements Transfer {
   state: Transfer['state'];
   trouble: string;
@@ -114,11 +125,12 @@ class Sending implements Transfer {
   private silence: number | undefined;
   private resumedFrom: PreviousUpload | undefined;
   private abandoned = false;
+  private parts = new PartSize();
   /** Makes an announcement whose answer was lost, and that is sent again, the same one. */
   private readonly key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
 
   /** A file without an identity cannot be read. */
-  constructor(readonly file: File, readonly identity: string | undefined, private readonly topic: string, private readonly type: string | undefined, private readonly moved: (s: Sending) => void) {
+  constructor(readonly file: File, readonly identity: string | undefined, private readonly topic: string, private readonly type: string | undefined, private readonly moved: (s: Sending) => void, private readonly bound: PartBound) {
     this.trouble = identity === undefined ? unreadable : type === undefined ? unwanted : '';
     this.state = this.trouble ? 'failed' : 'waiting';
   }
@@ -133,6 +145,7 @@ class Sending implements Transfer {
 
   async begin(): Promise<void> {
     this.state = 'announcing';
+    this.parts = new PartSize(this.bound.known());
     this.upload = this.make();
     const earlier = await this.upload.findPreviousUploads().catch(() => []);
     if (this.abandoned) return;
@@ -167,6 +180,12 @@ class Sending implements Transfer {
       removeFingerprintOnSuccess: true,
       // Retries are this class's own: they wait for the connection and never give up.
       retryDelays: null,
+      chunkSize: this.parts.bytes,
+      onBeforeRequest: (request) => {
+        if (request.getMethod() !== 'PATCH') return;
+        const offset = Number(request.getHeader('Upload-Offset'));
+        this.parts.begins(offset, file.size - offset);
+      },
       onUploadUrlAvailable: () => this.announced(),
       onProgress: () => this.progressed(),
       onSuccess: () => this.move('done'),
@@ -196,7 +215,10 @@ class Sending implements Transfer {
   private watch(): void {
     window.clearTimeout(this.silence);
     if (this.abandoned) return;
-    this.silence = window.setTimeout(() => this.again(), silentMs);
+    this.silence = window.setTimeout(() => {
+      this.parts.cut();
+      this.again();
+    }, silentMs);
   }
 
   private again(): void {
@@ -206,6 +228,7 @@ class Sending implements Transfer {
     void upload.abort().catch(() => undefined).then(() => {
       if (this.abandoned) return;
       this.move(upload.url ? 'sending' : 'announcing');
+      upload.options.chunkSize = this.parts.bytes;
       upload.start();
       this.watch();
     });
@@ -232,13 +255,20 @@ class Sending implements Transfer {
       this.move('done');
       return;
     }
+    if (status === 0 && error instanceof DetailedError && error.originalRequest?.getMethod() === 'PATCH') this.parts.cut();
     if (status === 0) {
       // A file that cannot be read any more looks like a lost connection until it is read.
       void this.file.slice(0, 1).arrayBuffer().then(() => this.retryLater('the server cannot be reached'), () => this.giveUpFile());
       return;
     }
     const refused = status >= 400 && status < 500 && ![408, 409, 423, 429].includes(status);
-    const trouble = problemOf(status, response?.getBody() ?? '').message;
+    const { code, message: trouble } = problemOf(status, response?.getBody() ?? '');
+    // The gateway gives a code. Without one it is a proxy on the way, which takes smaller parts.
+    if (status === 413 && code === '' && this.parts.refused()) {
+      this.bound.learned(this.parts.bytes);
+      this.again();
+      return;
+    }
     if (refused) {
       this.forgetURL();
       this.fail(trouble);
