@@ -35,7 +35,7 @@ func (a Auth) Validate() error {
 	}
 	for _, o := range a.Origins {
 		if _, err := (auth.Site{Origins: []string{o}}).Protect(); err != nil {
-			origins = errors.Join(origins, option.Invalid("Origins", o, "want each as scheme://host[:port], without a path"))
+			origins = errors.Join(origins, option.Invalid("Origins", o, "want scheme://host[:port], without a path"))
 		}
 	}
 	return errors.Join(mode, origins)

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +29,8 @@ type codec struct {
 	zero func(c *Config) bool
 	// spoil sets what no part accepts, to hear what it would.
 	spoil func(c *Config)
+	// unset sets the zero value, and returns what takes that back.
+	unset func(c *Config) (restore func())
 }
 
 // fieldCodec makes a codec of a parser, a printer and a value that is out of bounds.
@@ -49,6 +53,11 @@ func fieldCodec[T comparable](form string, at func(*Config) *T, parse func(strin
 		get:   func(c *Config) string { return print(*at(c)) },
 		zero:  func(c *Config) bool { return *at(c) == zero },
 		spoil: func(c *Config) { *at(c) = bad },
+		unset: func(c *Config) func() {
+			was := *at(c)
+			*at(c) = zero
+			return func() { *at(c) = was }
+		},
 	}
 }
 
@@ -126,7 +135,7 @@ func queues(names func(*Config) *[]string, weights func(*Config) *map[string]int
 		set: func(c *Config, raw any) error {
 			list, weight, err := parseQueues(raw)
 			if err != nil {
-				return fmt.Errorf("%w; want %s", err, form)
+				return eachWanting(err, form)
 			}
 			*names(c), *weights(c) = list, weight
 			return nil
@@ -153,21 +162,25 @@ func origins(at func(*Config) *[]string) codec {
 		form: form,
 		set: func(c *Config, raw any) error {
 			var list []string
+			var wrong []error
 			switch raw := raw.(type) {
 			case string:
 				for item := range strings.SplitSeq(raw, ",") {
 					list = append(list, strings.TrimSpace(item))
 				}
 			case []any:
-				for _, item := range raw {
+				for i, item := range raw {
 					text, ok := item.(string)
 					if !ok {
-						return errors.New("want " + form)
+						wrong = append(wrong, fmt.Errorf("item %d is no text", i+1))
 					}
 					list = append(list, text)
 				}
 			default:
 				return errors.New("want " + form)
+			}
+			if wrong != nil {
+				return eachWanting(errors.Join(wrong...), form)
 			}
 			*at(c) = list
 			return nil
@@ -178,11 +191,21 @@ func origins(at func(*Config) *[]string) codec {
 	}
 }
 
+// eachWanting says to each of joined errors what a list looks like.
+func eachWanting(err error, form string) error {
+	var all []error
+	for _, one := range complaints(err) {
+		all = append(all, fmt.Errorf("%w; want %s", one, form))
+	}
+	return errors.Join(all...)
+}
+
 var errForm = errors.New("not of that form")
 
 // parseQueues gives the names of a list of queues, and the weights of those that have one.
 func parseQueues(raw any) (names []string, weights map[string]int, err error) {
 	weights = map[string]int{}
+	var wrong []error
 	switch raw := raw.(type) {
 	case string:
 		for item := range strings.SplitSeq(raw, ",") {
@@ -192,34 +215,45 @@ func parseQueues(raw any) (names []string, weights map[string]int, err error) {
 				continue
 			}
 			if weights[name], err = strconv.Atoi(weight); err != nil {
-				return nil, nil, fmt.Errorf("weight %q of queue %q is no whole number", clip(weight, 40), clip(name, 40))
+				wrong = append(wrong, fmt.Errorf("weight %q of queue %q is no whole number", clip(weight, 40), clip(name, 40)))
 			}
 		}
 	case []any:
 		for i, item := range raw {
-			members, ok := item.(map[string]any)
-			if !ok {
-				return nil, nil, fmt.Errorf("item %d is no queue", i+1)
-			}
-			name, weight := "", 1
-			for key, value := range members {
-				text, isText := value.(string)
-				number, isNumber := value.(int)
-				switch {
-				case key == "name" && isText:
-					name = text
-				case key == "weight" && isNumber:
-					weight = number
-				default:
-					return nil, nil, fmt.Errorf("item %d: %s %q", i+1, clip(key, 40), clip(fmt.Sprint(value), 40))
-				}
+			name, weight, err := parseQueue(item)
+			for _, one := range complaints(err) {
+				wrong = append(wrong, fmt.Errorf("item %d%w", i+1, one))
 			}
 			names, weights[name] = append(names, name), weight
 		}
 	default:
 		return nil, nil, errors.New("no list")
 	}
-	return names, weights, nil
+	return names, weights, errors.Join(wrong...)
+}
+
+// parseQueue reads an item of a list. Its errors follow the item's number.
+func parseQueue(item any) (name string, weight int, err error) {
+	members, ok := item.(map[string]any)
+	if !ok {
+		return "", 0, errors.New(" is no queue")
+	}
+	weight = 1
+	var wrong []error
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		value := members[key]
+		text, isText := value.(string)
+		number, isNumber := value.(int)
+		switch {
+		case key == "name" && isText:
+			name = text
+		case key == "weight" && isNumber:
+			weight = number
+		default:
+			wrong = append(wrong, fmt.Errorf(": %s %q", clip(key, 40), clip(fmt.Sprint(value), 40)))
+		}
+	}
+	return name, weight, errors.Join(wrong...)
 }
 
 // parseDuration is time.ParseDuration with days.

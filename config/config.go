@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -107,7 +108,9 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 		}
 		if err := s.take(c, raw); err != nil {
 			broken[s.Key] = true
-			problems = append(problems, s.problem(o, raw, err.Error()))
+			for _, one := range complaints(err) {
+				problems = append(problems, s.problem(o, raw, one.Error()))
+			}
 		}
 	}
 	problems = append(problems, c.check(broken)...)
@@ -134,7 +137,8 @@ func configFile(flags *pflag.FlagSet) (string, Origin) {
 }
 
 // check asks every part whether it can work with its options, and gives the answers
-// the names of the settings. A setting that is known to be broken is left out.
+// the names of the settings. A setting that is known to be broken is left out; one that is a list
+// may have several problems.
 func (c *Config) check(broken map[string]bool) []Problem {
 	var problems []Problem
 	for _, p := range allParts() {
@@ -148,8 +152,13 @@ func (c *Config) check(broken map[string]bool) []Problem {
 			if broken[s.Key] {
 				continue
 			}
-			broken[s.Key] = true
-			problems = append(problems, s.problem(c.origins[s.Key], s.get(c), allowed))
+			problem := s.problem(c.origins[s.Key], s.valueIn(complaint, c), allowed)
+			if c.origins[s.Key] == byDefault {
+				problem = p.written(c, *s, problem)
+			}
+			if !slices.Contains(problems, problem) {
+				problems = append(problems, problem)
+			}
 		}
 	}
 	return problems

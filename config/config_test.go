@@ -177,7 +177,7 @@ func TestProblemNamesSourceKeyValueAndWhatIsAllowed(t *testing.T) {
 		{"size of the gateway", "gateway: {upload_bytes: 1B}\n", nil, nil, `tidemark.yaml:1: gateway.upload_bytes "1": want 1KiB to 5TiB`},
 		{"duration of the gateway", "gateway:\n  upload_idle: 31d\n", nil, nil, `tidemark.yaml:2: gateway.upload_idle "31d": want 1s to 30d`},
 		{"unknown mode", "auth: {mode: none}\n", nil, nil, `tidemark.yaml:1: auth.mode "none": want dev`},
-		{"origin with a path", "auth: {origins: [http://a, http://b/c]}\n", nil, nil, `tidemark.yaml:1: auth.origins "http://a,http://b/c": want each as scheme://host[:port], without a path`},
+		{"origin with a path", "auth: {origins: [http://a, http://b/c]}\n", nil, nil, `tidemark.yaml:1: auth.origins "http://b/c": want scheme://host[:port], without a path`},
 		{"origin that is none", "auth: {origins: 5}\n", nil, nil, `tidemark.yaml:1: auth.origins "5": want a list of origins`},
 		{"server with a password", "", nil, []string{"--server", "http://u:hunter2@h"}, "--server: server: want http://host[:port]"},
 		{"no YAML", "data: [\n", nil, nil, "tidemark.yaml: not YAML: "},
@@ -193,6 +193,50 @@ func TestProblemNamesSourceKeyValueAndWhatIsAllowed(t *testing.T) {
 				t.Errorf("the error is\n\t%v\nwant one line with\n\t%s", err, tc.want)
 			}
 		})
+	}
+}
+
+// A default that does not go with what was written is told of what was written.
+func TestProblemOfADefaultNamesWhatWasWritten(t *testing.T) {
+	for file, want := range map[string]string{
+		"worker: {heartbeat_interval: 5s}\n":                        `tidemark.yaml:1: worker.heartbeat_interval "5s": with it worker.lease, which is 4s unless it is set: want 10s to 10m`,
+		"worker: {lease: 1s, heartbeat_interval: 100ms}\n":          `tidemark.yaml:1: worker.lease "1s": with it worker.sweep_interval, which is 500ms unless it is set: want 10ms to 250ms`,
+		"worker: {backoff_min: 1h}\n":                               `tidemark.yaml:1: worker.backoff_min "1h": with it worker.backoff_max, which is 5m unless it is set: want 1h to 1d`,
+		"engine: {wait_replicas: 1, commit_timeout: 1s}\n":          `engine.wait_timeout, which is 1s unless it is set: want 1ms to 500ms`,
+		"worker: {heartbeat_interval: 5s, lease: 6s}\n":             `tidemark.yaml:1: worker.lease "6s": want 10s to 10m`,
+		"worker:\n  heartbeat_interval: 5s\n  sweep_interval: 1m\n": "tidemark.yaml:2: worker.heartbeat_interval \"5s\": with it worker.lease",
+	} {
+		if _, err := load(t, file, nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "default: ") {
+			t.Errorf("%s gives\n\t%v\nwant\n\t%s", file, err, want)
+		}
+	}
+}
+
+// Every fault of a list has a line.
+func TestEveryFaultOfAList(t *testing.T) {
+	schedule := func(name, more string) string { return "{name: " + name + ", topic: 'user:1', type: x" + more + "}" }
+	for file, want := range map[string][]string{
+		"auth: {origins: [http://a/x, http://b, 'ftp:c', http://a/x]}\n": {`auth.origins "http://a/x": want`, `auth.origins "ftp:c": want`},
+		"auth: {origins: [5, http://b, [x]]}\n":                          {"item 1 is no text", "item 3 is no text"},
+		"worker: {queues: [5, {name: a, wait: 1, height: 2}]}\n":         {"item 1 is no queue", `item 2: height "2"`, `item 2: wait "1"`},
+		"worker: {queues: 'a=x,b=y,c'}\n":                                {`weight "x" of queue "a"`, `weight "y" of queue "b"`},
+		"worker: {queues: 'A=2,b=2000,b'}\n":                             {`name "A"`, "b is named twice", "weight of b 2000"},
+		"schedules: [x, {corn: 5}, 5]\n":                                 {"item 1: no schedule", `item 2: unknown field "corn"`, "item 3: no schedule"},
+		"schedules: [" + schedule("a", "") + ", " + schedule("b", ", cron: '* *'") + "]\n": {
+			"a of user:1: cron", "b of user:1: cron",
+		},
+	} {
+		_, err := load(t, file, nil)
+		var all *config.Error
+		if !errors.As(err, &all) || len(all.Problems) != len(want) {
+			t.Errorf("%s gives\n%v\nwant %d problems", file, err, len(want))
+			continue
+		}
+		for i, p := range all.Problems {
+			if !strings.Contains(p.String(), want[i]) {
+				t.Errorf("%s: problem %d is\n\t%s\nwant\n\t%s", file, i+1, p, want[i])
+			}
+		}
 	}
 }
 

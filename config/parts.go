@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,6 +104,39 @@ func (p part) blamed(complaint error) (*Setting, string) {
 		}
 	}
 	return nil, ""
+}
+
+// written names the setting that somebody wrote where a default does not go with it: the one of the
+// part without which there is no complaint about the setting s. Without such a one the problem
+// stays as it is.
+func (p part) written(c *Config, s Setting, problem Problem) Problem {
+	for _, other := range allSettings() {
+		if other.part() != p.name || c.origins[other.Key] == byDefault || other.unset == nil {
+			continue
+		}
+		restore := other.unset(c)
+		cured := !slices.ContainsFunc(complaints(p.validate(c)), func(complaint error) bool {
+			found, _ := p.blamed(complaint)
+			return found != nil && found.Key == s.Key
+		})
+		restore()
+		if cured {
+			follows := s.get(defaults())
+			return other.problem(c.origins[other.Key], other.get(c), fmt.Sprintf("with it %s, which is %s unless it is set: %s", s.Key, follows, problem.Allowed))
+		}
+	}
+	return problem
+}
+
+// valueIn is the item of a list that a complaint is about, or else the setting's value.
+func (s Setting) valueIn(complaint error, c *Config) any {
+	var about *option.Error
+	if errors.As(complaint, &about) && s.unset == nil { // a list
+		if item, ok := about.Value.(string); ok {
+			return item
+		}
+	}
+	return s.get(c)
 }
 
 // bounds gives what a part allows for the setting, with sizes and durations as a file would

@@ -23,14 +23,17 @@ func schedules(at func(*Config) *[]engine.Schedule) codec {
 		set: func(c *Config, raw any) error {
 			list, err := parseSchedules(raw)
 			if err != nil {
-				return fmt.Errorf("%w; want %s", err, form)
+				return eachWanting(err, form)
 			}
 			// Now, so that a problem is told with the file's words instead of the whole list.
-			if err := (worker.Options{Schedules: list}).Validate(); err != nil {
-				return errors.New(scheduleWords.Replace(strings.ReplaceAll(err.Error(), "\n", "; ")))
+			var wrong []error
+			for _, one := range complaints((worker.Options{Schedules: list}).Validate()) {
+				wrong = append(wrong, errors.New(scheduleWords.Replace(strings.ReplaceAll(one.Error(), "\n", "; "))))
 			}
-			*at(c) = list
-			return nil
+			if wrong == nil {
+				*at(c) = list
+			}
+			return errors.Join(wrong...)
 		},
 		get:   func(c *Config) string { return printSchedules(*at(c)) },
 		zero:  func(c *Config) bool { return len(*at(c)) == 0 },
@@ -58,14 +61,14 @@ func parseSchedules(raw any) ([]engine.Schedule, error) {
 		return nil, errors.New("no list")
 	}
 	list := make([]engine.Schedule, len(items))
+	var wrong []error
 	for i, item := range items {
-		s, err := parseSchedule(item)
-		if err != nil {
-			return nil, fmt.Errorf("item %d: %w", i+1, err)
+		var err error
+		if list[i], err = parseSchedule(item); err != nil {
+			wrong = append(wrong, fmt.Errorf("item %d: %w", i+1, err))
 		}
-		list[i] = s
 	}
-	return list, nil
+	return list, errors.Join(wrong...)
 }
 
 // parseSchedule reads an item by way of JSON, which knows which fields there are.

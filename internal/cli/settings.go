@@ -25,8 +25,12 @@ TIDEMARK_CONFIG names. docs/configuration.md describes each.`,
 
 func (a *app) configCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "check",
-		Short:   "Check all settings, and report everything that is wrong with them",
+		Use:   "check",
+		Short: "Check all settings, and report everything that is wrong with them",
+		Long: `Check all settings, and report everything that is wrong with them: values that are not
+taken, settings that do not go together, and what would keep a process from starting on this
+machine, such as an address that other machines reach in dev mode or a data folder that this
+user cannot write to. It starts nothing and connects to nothing.`,
 		Example: `  tidemark config check --config /etc/tidemark.yaml`,
 		Args:    cobra.NoArgs,
 	}
@@ -34,6 +38,9 @@ func (a *app) configCheckCommand() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := settings(cmd)
 		if err != nil {
+			return err
+		}
+		if err := c.Startable(cmd.Context()); err != nil {
 			return err
 		}
 		set := 0

@@ -43,7 +43,8 @@ func TestFolderWithoutAccessIsNamedWithTheRemedy(t *testing.T) {
 	asNobody(t, func() {
 		_, openErr := Open(testContext(t), Options{Dir: data, NeverEmbedded: true})
 		_, blobsErr := Blobs(testContext(t), data)
-		for what, err := range map[string]error{"Open": openErr, "Blobs": blobsErr} {
+		checkErr, _ := Check(Options{Dir: data})
+		for what, err := range map[string]error{"Open": openErr, "Blobs": blobsErr, "Check": checkErr} {
 			if !errors.Is(err, ErrNotWritable) || !strings.Contains(err.Error(), data) || !strings.Contains(err.Error(), "--data") {
 				t.Errorf("%s gave %v", what, err)
 			}
@@ -61,4 +62,43 @@ func TestFolderWithoutAccessIsNamedWithTheRemedy(t *testing.T) {
 			t.Errorf("Take of an unreadable file gave %v", err)
 		}
 	})
+}
+
+// A data folder that is there and cannot be read, or whose blobs cannot, is found before anything starts.
+func TestCheckOfFoldersWithoutAccess(t *testing.T) {
+	for name, mode := range map[string]fs.FileMode{"data": 0o300, "data/blobs": 0o500, "data/redis": 0o000} {
+		dir := t.TempDir()
+		for _, above := range []string{dir, filepath.Dir(dir)} {
+			if err := os.Chmod(above, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		data := filepath.Join(dir, "data")
+		for _, sub := range []string{"", "blobs", "redis"} {
+			if err := os.MkdirAll(filepath.Join(data, sub), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, sub := range []string{"", "blobs", "redis"} {
+			if err := os.Chown(filepath.Join(data, sub), nobody, nobody); err != nil && os.Geteuid() == 0 {
+				t.Fatal(err)
+			}
+		}
+		asNobody(t, func() {
+			if err, _ := Check(Options{Dir: data}); err != nil {
+				t.Errorf("a folder of this user's: %v", err)
+			}
+		})
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+		asNobody(t, func() {
+			if err, _ := Check(Options{Dir: data}); !errors.Is(err, ErrNotWritable) || !strings.Contains(err.Error(), filepath.Join(dir, name)) {
+				t.Errorf("%s of mode %o: %v", name, mode, err)
+			}
+		})
+		if err := os.Chmod(filepath.Join(dir, name), 0o700); err != nil { // for the clean-up
+			t.Fatal(err)
+		}
+	}
 }

@@ -168,14 +168,5 @@ func makeDir(doing, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return folderError(doing, dir, err)
 	}
-	f, err := os.CreateTemp(dir, ".writable-*")
-	if err != nil {
-		return folderError(doing, dir, err)
-	}
-	_, err = f.WriteString("?") // a full disk still makes empty files
-	err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-	if err != nil {
-		return folderError(doing, dir, err)
-	}
-	return nil
+	return wrapped(doing, dir, writable(dir))
 }

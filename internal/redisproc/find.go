@@ -45,6 +45,21 @@ func Find() (string, error) {
 		ErrNotInstalled, os.Getenv("PATH"), sbinDirs, installHint)
 }
 
+// Executable says why the file at path is no program that this user can run; nil if it is one.
+func Executable(path string) error {
+	if executable(path) {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no file", path)
+	}
+	return fmt.Errorf("%s is not executable", path)
+}
+
 func executable(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
