@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -35,10 +36,11 @@ type asset struct {
 }
 
 // topicSlot is where the page's HTML takes the topic that it shows by itself, uploadsSlot what it
-// offers for files.
+// offers for files, and bytesSlot how large one may be.
 const (
 	topicSlot   = `<meta name="tidemark-topic" content="`
 	uploadsSlot = `<meta name="tidemark-uploads" content="`
+	bytesSlot   = `<meta name="tidemark-upload-bytes" content="`
 )
 
 // fill puts a value into a slot of the page's HTML.
@@ -60,7 +62,7 @@ var kinds = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-func newPage(topic engine.Topic, uploads []PageUpload, problems *problem.Writer) (*page, error) {
+func newPage(topic engine.Topic, uploads []PageUpload, uploadBytes int64, problems *problem.Writer) (*page, error) {
 	p := &page{map[string]asset{}, problems}
 	offers, err := json.Marshal(uploads)
 	if err != nil {
@@ -79,6 +81,9 @@ func newPage(topic engine.Topic, uploads []PageUpload, problems *problem.Writer)
 			address = "/"
 			if content, err = fill(content, topicSlot, string(topic)); err == nil {
 				content, err = fill(content, uploadsSlot, string(offers))
+			}
+			if err == nil {
+				content, err = fill(content, bytesSlot, strconv.FormatInt(uploadBytes, 10))
 			}
 			if err != nil {
 				return err

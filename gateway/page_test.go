@@ -11,6 +11,7 @@ import (
 
 func TestPageIsServedWithItsFiles(t *testing.T) {
 	s := serve(t, real(t), func(o *gateway.Options) {
+		o.UploadBytes = 1_234_567
 		o.PageTopic, o.PageUploads = "team:7", []gateway.PageUpload{{Type: "export", Extensions: []string{".csv"}}}
 	})
 	index := s.ask(t, http.MethodGet, "/", "", nil)
@@ -19,6 +20,9 @@ func TestPageIsServedWithItsFiles(t *testing.T) {
 	}
 	if !strings.Contains(index.body, `<meta name="tidemark-topic" content="team:7">`) {
 		t.Errorf("the page does not name its topic:\n%s", index.body)
+	}
+	if !strings.Contains(index.body, `<meta name="tidemark-upload-bytes" content="1234567">`) {
+		t.Errorf("the page does not name the most bytes of an upload: %.600s", index.body)
 	}
 	if !strings.Contains(index.body, `<meta name="tidemark-uploads" content="[{&#34;type&#34;:&#34;export&#34;,&#34;extensions&#34;:[&#34;.csv&#34;]}]">`) {
 		t.Errorf("the page does not name what it offers for files:\n%s", index.body)

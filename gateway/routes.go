@@ -36,7 +36,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 			mux.Handle(pattern, g.counted(pattern, http.HandlerFunc(g.uploads.Discover)))
 		}
 	}
-	page, err := newPage(g.opts.PageTopic, g.opts.PageUploads, g.problems)
+	page, err := newPage(g.opts.PageTopic, g.opts.PageUploads, g.opts.UploadBytes, g.problems)
 	if err != nil {
 		return nil, err
 	}

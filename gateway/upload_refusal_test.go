@@ -29,7 +29,7 @@ func TestAnnouncementsThatAreRefused(t *testing.T) {
 		"no length":           {"", with(), 400, "invalid", "Upload-Length", nil},
 		"a negative length":   {"-1", with(), 400, "invalid", "Upload-Length", nil},
 		"a length of letters": {"many", with(), 400, "invalid", "Upload-Length", nil},
-		"nothing":             {"0", with(), 400, "invalid", "Upload-Length 0", nil},
+		"nothing":             {"0", with(), 400, "invalid", "This file is empty.", nil},
 		"too much":            {"1048577", with(), 413, "too_large", "at most 1048576 bytes", nil},
 		"a length to come":    {"", with(), 400, "invalid", "Upload-Defer-Length", []string{"Upload-Defer-Length", "1"}},
 		"a part of another":   {"9", with(), 400, "invalid", "Upload-Concat", []string{"Upload-Concat", "partial"}},

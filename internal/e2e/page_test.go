@@ -17,8 +17,8 @@ func (b *browser) checkQuiet() {
 	}
 }
 
-// A page that nobody has used yet says so; a file that is no table ends as a job that
-// failed, with the reason; a good one shows its profile; and the browser has nothing to
+// A page without jobs says so; it refuses a file that is no table, and one that is cut off ends as a
+// job that failed, with the reason; a good one shows its profile; and the browser has nothing to
 // complain of in any of it.
 func TestPageInABrowser(t *testing.T) {
 	t.Parallel()
@@ -28,15 +28,29 @@ func TestPageInABrowser(t *testing.T) {
 	b.await("badge", "live", 0)
 	b.process.await("the empty page", 0, func(l line) bool { return l.text("event") == "empty" && l["is"] == true })
 
+	// What the page can see it refuses before it sends anything, and offers nothing that does not help.
+	from := b.process.said()
 	binary := filepath.Join(t.TempDir(), "picture.csv")
 	if err := os.WriteFile(binary, []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\xff\xfe"+strings.Repeat("\x00\x01\xfe", 50_000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	from := b.process.said()
 	b.drop(binary)
+	refused := "#transfers .transfer[data-status=failed]"
+	b.do("shows", line{"selector": refused, "text": "Not sent: This is an image."})
+	if n := b.do("count", line{"selector": refused + " button"}).number("n"); n != 1 {
+		t.Errorf("the refused file has %v buttons, want one that dismisses it", n)
+	}
+	b.do("key", line{"selector": refused + " button", "key": "Enter"})
+	b.do("gone", line{"selector": refused})
+
+	// What only a worker sees ends as a job that has failed, with a sentence, and no second try.
+	b.drop(writeCut(t))
 	failed := b.awaitState("failed")
-	if reason := failed.text("reason"); !strings.Contains(reason, "it looks like image/png") {
+	if reason := failed.text("reason"); !strings.HasPrefix(reason, "Record 2 at byte offset 4 has a quoted field") {
 		t.Errorf("the page gives %q as the reason", reason)
+	}
+	if n := b.do("count", line{"selector": `[data-job="` + failed.text("job") + `"] [data-verb=retry]:not([hidden])`}).number("n"); n != 0 {
+		t.Errorf("the page offers %v times to try it again, which cannot help", n)
 	}
 	b.process.await("the page to be no longer empty", from, func(l line) bool { return l.text("event") == "empty" && l["is"] == false })
 
@@ -46,10 +60,31 @@ func TestPageInABrowser(t *testing.T) {
 	b.await("profile", "Rows", 0)
 	t.Logf("%d rows: %s", rows, b.do("text", line{"selector": ".profile .facts"}).text("said"))
 	b.look("ended")
+
+	// How a file was read that is not as it should be is said above its columns.
+	harvest := filepath.Join(t.TempDir(), "harvest.csv")
+	if err := os.WriteFile(harvest, []byte("Harvest of the orchard\nwritten 2024-10-02\nrow;place;fruits;price\n1;K\xf6ln;310;1,5\n2;Ulm;NA;2,25\n3;Graz;45;0,5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.drop(harvest)
+	for _, said := range []string{"read as Windows-1252", "2 lines above the header", "fruits: 1 value is counted as missing: NA.", "they have a decimal comma"} {
+		b.do("shows", line{"selector": ".profile .warnings", "text": said})
+	}
+	b.look("warnings")
 	b.checkAgreement()
 	b.checkQuiet()
 	b.close()
 	s.stop()
+}
+
+// writeCut writes a table that ends within quotes.
+func writeCut(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cut.csv")
+	if err := os.WriteFile(path, []byte("a,b\n1,\"2\n3,4\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // asynq's own web UI works behind the gateway, under its own content security policy.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,11 +33,7 @@ func TestRemovingInABrowser(t *testing.T) {
 	table, _ := writeTable(t, "orders.csv", 1<<20)
 	b.drop(table)
 	done := b.awaitState("succeeded").text("job")
-	binary := filepath.Join(t.TempDir(), "picture.csv")
-	if err := os.WriteFile(binary, []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\xff\xfe"+strings.Repeat("\x00\x01\xfe", 50_000)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b.drop(binary)
+	b.drop(writeCut(t))
 	failed := b.awaitState("failed").text("job")
 	row := func(job string) string { return `[data-job="` + job + `"]` }
 	other.open("http://" + s.addr + "/")

@@ -81,7 +81,8 @@ func (p *Writer) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.Write(w, http.StatusRequestEntityTooLarge, "too_large", "the body may have at most "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes")
 	case errors.Is(err, ErrRequest), errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic),
 		errors.Is(err, engine.ErrInvalidCursor), errors.Is(err, auth.ErrQueryToken):
-		p.Write(w, http.StatusBadRequest, "invalid", err.Error())
+		// The code says already that the request is invalid, and people read the rest.
+		p.Write(w, http.StatusBadRequest, "invalid", strings.TrimPrefix(err.Error(), ErrRequest.Error()+": "))
 	case errors.Is(err, auth.ErrNoCredentials), errors.Is(err, auth.ErrRejected):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		p.Write(w, http.StatusUnauthorized, "unauthenticated", "the request carries no valid credentials")

@@ -49,9 +49,9 @@ func (u *Server) announced(r *http.Request, p *auth.Principal) (announcement, er
 	case err != nil || size < 0:
 		return bad("Upload-Length %.40q: want the file's size in bytes", r.Header.Get("Upload-Length"))
 	case size == 0:
-		return bad("Upload-Length 0: there is nothing in an empty file to work on")
+		return bad("This file is empty.")
 	case size > u.opts.MaxBytes:
-		detail := fmt.Sprintf("Upload-Length %d: an upload may have at most %d bytes", size, u.opts.MaxBytes)
+		detail := fmt.Sprintf("This file has %d bytes; an upload has at most %d bytes.", size, u.opts.MaxBytes)
 		return announcement{}, refusal(http.StatusRequestEntityTooLarge, "too_large", detail, 0)
 	case r.ContentLength > size && r.Header.Get("Content-Type") == uploadType:
 		return announcement{}, errTooLong

@@ -1,4 +1,5 @@
 import type { Clock, OpenSocket, Socket } from './client';
+import { areTables, type Wanted } from './refusal';
 
 // What the client needs of a browser.
 
@@ -42,11 +43,22 @@ function offers(): readonly Offer[] {
   return (JSON.parse(text) ?? []) as Offer[];
 }
 
-/** The job type that the gateway offers for a file: by its extension, or else the first; undefined where there is none. */
-export function uploadType(name: string): string | undefined {
+/** What the gateway offers for a file: by its extension, or else the first; undefined where there is nothing. */
+function offerFor(name: string): Offer | undefined {
   const types = offers();
   const lower = name.toLowerCase();
-  return (types.find((t) => t.extensions?.some((e) => lower.endsWith(e))) ?? types[0])?.type;
+  return types.find((t) => t.extensions?.some((e) => lower.endsWith(e))) ?? types[0];
+}
+
+/** The job type that the gateway offers for a file. */
+export function uploadType(name: string): string | undefined {
+  return offerFor(name)?.type;
+}
+
+/** What a file must be to be of use there. */
+export function wantedOf(name: string): Wanted {
+  const most = document.querySelector<HTMLMetaElement>('meta[name="tidemark-upload-bytes"]')?.content;
+  return { maxBytes: Number(most) || 0, tables: areTables(offerFor(name)?.extensions ?? []) };
 }
 
 /** The files that a picker shows first, as its `accept` has them; empty where any may be taken. */

@@ -1,6 +1,7 @@
 import { controlJob, fetchJob, removeJob, retryJob } from './api';
-import { accepted, clock, isTopic, localStorageOrNone, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType } from './browser';
+import { accepted, clock, isTopic, localStorageOrNone, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
+import { refusalOf } from './refusal';
 import { Uploads } from './uploads';
 import { Badge } from './view/badge';
 import { takeFiles } from './view/drop';
@@ -25,6 +26,7 @@ let mayOpen = false;
 const uploads = new Uploads({
   topic,
   typeOf: uploadType,
+  refusalOf: (file) => refusalOf(file, wantedOf(file.name)),
   changed: () => {
     for (const { job } of uploads.transfers) if (job) sent.add(job);
     transfers.paint(uploads.transfers);

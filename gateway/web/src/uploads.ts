@@ -13,12 +13,16 @@ export interface Transfer {
   readonly state: 'waiting' | 'announcing' | 'sending' | 'retrying' | 'failed' | 'done';
   /** Why it is retrying or has failed. */
   readonly trouble: string;
+  /** It has failed, and would again. */
+  readonly isHopeless: boolean;
 }
 
 export interface UploadsOptions {
   readonly topic: string;
   /** The type of the job that a file is for; undefined: none takes files. */
   readonly typeOf: (name: string) => string | undefined;
+  /** Why a file is of no use, in a sentence; undefined where it may be. Rejects when it cannot be read. */
+  readonly refusalOf: (file: File) => Promise<string | undefined>;
   /** A transfer is new or has changed; one that is `done`, or canceled, is no longer listed. */
   readonly changed: () => void;
 }
@@ -30,6 +34,8 @@ const silentMs = 30_000;
 const terminateDelaysMs = [500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 const unwanted = 'nothing here takes files';
 const unreadable = 'the file cannot be read; if it has changed since it was chosen, choose it again';
+/** What a server refuses a file for that no second try can change. */
+const lasting = [400, 413];
 
 /**
  * Sends files with tus. A transfer that is cut off tries again until it gets through; a
@@ -55,10 +61,11 @@ export class Uploads {
   /** Sends a file, unless it is being sent; says which of the two. */
   async add(file: File): Promise<boolean> {
     const identity = await identityOf(file, this.options.topic).catch(() => undefined);
+    const refusal = await this.options.refusalOf(file).catch(() => undefined); // without an identity it is unreadable
     const there = this.sendings.find((s) => s.file === file || (identity !== undefined && s.identity === identity));
     if (there && there.state !== 'failed') return false;
     if (there) this.remove(there);
-    const sending = new Sending(file, identity, this.options.topic, this.options.typeOf(file.name), (s) => this.moved(s), {
+    const sending = new Sending(file, identity, this.options.topic, this.options.typeOf(file.name), refusal, (s) => this.moved(s), {
       known: () => this.partBytes, learned: (bytes) => { this.partBytes = bytes; },
     });
     this.sendings.push(sending);
@@ -119,6 +126,7 @@ interface PartBound {
 class Sending implements Transfer {
   state: Transfer['state'];
   trouble: string;
+  isHopeless: boolean;
   private upload: Upload | undefined;
   private readonly backoff = new Backoff(Math.random, { longestMs: 15_000 });
   private retryTimer: number | undefined;
@@ -130,8 +138,12 @@ class Sending implements Transfer {
   private readonly key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
 
   /** A file without an identity cannot be read. */
-  constructor(readonly file: File, readonly identity: string | undefined, private readonly topic: string, private readonly type: string | undefined, private readonly moved: (s: Sending) => void, private readonly bound: PartBound) {
-    this.trouble = identity === undefined ? unreadable : type === undefined ? unwanted : '';
+  constructor(
+    readonly file: File, readonly identity: string | undefined, private readonly topic: string, private readonly type: string | undefined,
+    refusal: string | undefined, private readonly moved: (s: Sending) => void, private readonly bound: PartBound,
+  ) {
+    this.trouble = type === undefined ? unwanted : refusal ?? (identity === undefined ? unreadable : '');
+    this.isHopeless = type === undefined || refusal !== undefined;
     this.state = this.trouble ? 'failed' : 'waiting';
   }
 
@@ -271,6 +283,7 @@ class Sending implements Transfer {
     }
     if (refused) {
       this.forgetURL();
+      this.isHopeless = lasting.includes(status);
       this.fail(trouble);
       return;
     }

@@ -20,6 +20,7 @@ test('each button is there when it makes sense', () => {
     ['it is to stop', { state: 'running', canceling: true, pausing: true }, ''],
     ['it has succeeded', { state: 'succeeded' }, 'remove'],
     ['it has failed', { state: 'failed', attempt: 1 }, 'retry remove'],
+    ['it has failed for good', { state: 'failed', attempt: 1, error: { code: 'permanent', message: '' } }, 'remove'],
     ['it was canceled', { state: 'canceled' }, 'retry remove'],
     ['it was canceled, having been paused', { state: 'canceled', pausing: true }, 'retry remove'],
     ['a child has failed', { state: 'failed', attempt: 1, parent: 'p' }, ''],

@@ -18,6 +18,8 @@ export function offers(view: View, isRetried: boolean): readonly Verb[] {
 function canBeTriedAgain(view: View): boolean {
   // A child that is tried again would no longer be its parent's.
   if (view.state === 'succeeded' || view.parent !== undefined) return false;
+  // Its handler says that no retry can cure it.
+  if (view.error?.code === 'permanent') return false;
   return !neverArrived(view);
 }
 

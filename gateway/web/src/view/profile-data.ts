@@ -9,7 +9,17 @@ export interface Profile {
   readonly rows: number;
   readonly ragged: number;
   readonly malformed: number;
+  readonly encoding?: string;
+  readonly warnings?: readonly Warning[];
   readonly columns: readonly Column[];
+}
+
+/** What about the file may not be as it was meant. */
+export interface Warning {
+  readonly code: string;
+  readonly column?: string;
+  readonly count?: number;
+  readonly message: string;
 }
 
 export interface Column {

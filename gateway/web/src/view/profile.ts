@@ -32,6 +32,7 @@ export function profileNode(profile: Profile, { title, level }: ProfilePlace): H
   const heads = ['Column', 'Type', 'Missing', 'Distinct', 'Least', 'Mean', 'Greatest', 'Spread'];
   return element('section', { class: 'profile', 'aria-label': `Profile of ${title}` },
     facts(profile),
+    ...warnings(profile),
     element('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Columns of ${title}` },
       element('table', {},
         element('thead', {}, element('tr', {}, ...heads.map((h) => element('th', { scope: 'col' }, h)))), body)),
@@ -39,7 +40,7 @@ export function profileNode(profile: Profile, { title, level }: ProfilePlace): H
 }
 
 function facts(profile: Profile): HTMLElement {
-  const { format, delimiter } = profile;
+  const { format, delimiter, encoding = 'utf-8' } = profile;
   const separated = delimiter ? `, ${delimiters[delimiter] ?? delimiter} separated` : '';
   const list: [string, string][] = [
     ['Rows', count(profile.rows)],
@@ -47,10 +48,18 @@ function facts(profile: Profile): HTMLElement {
     ['Size', bytes(profile.bytes)],
     ['Format', (format === 'csv' ? 'CSV' : format.toUpperCase()) + separated],
   ];
+  if (encoding !== 'utf-8') list.push(['Encoding', encoding === 'windows-1252' ? 'Windows-1252' : encoding.toUpperCase()]);
   if (profile.ragged > 0) list.push(['Ragged rows', count(profile.ragged)]);
   if (profile.malformed > 0) list.push(['Malformed', count(profile.malformed)]);
   return element('dl', { class: 'facts' }, ...list.map(([name, value]) =>
     element('div', {}, element('dt', {}, name), element('dd', {}, value))));
+}
+
+/** What may not be as it was meant, and how it was read. */
+function warnings({ warnings = [] }: Profile): HTMLElement[] {
+  if (warnings.length === 0) return [];
+  return [element('ul', { class: 'warnings', 'aria-label': 'How the file was read' }, ...warnings.map(({ column, message }) =>
+    element('li', {}, ...(column === undefined ? [] : [element('b', {}, column), ': ']), message)))];
 }
 
 function columnRow(column: Column, rows: number, level: number): HTMLElement {

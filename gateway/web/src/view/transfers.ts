@@ -36,11 +36,14 @@ export class TransferList {
       element('span', { class: 'what' }, wording(transfer)));
     if (failed) {
       const { name } = transfer.file;
-      const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again: ${name}` }, 'Try again');
-      again.addEventListener('click', () => this.actions.retry(transfer));
+      if (!transfer.isHopeless) {
+        const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again: ${name}` }, 'Try again');
+        again.addEventListener('click', () => this.actions.retry(transfer));
+        item.append(again);
+      }
       const close = element('button', { type: 'button', class: 'quiet', 'aria-label': `Dismiss ${name}` }, 'Dismiss');
       close.addEventListener('click', () => this.actions.dismiss(transfer));
-      item.append(again, close);
+      item.append(close);
     }
     return item;
   }
