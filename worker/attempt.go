@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/worker/internal/backoff"
 	"github.com/tidemark-dev/tidemark/worker/internal/gate"
 	"github.com/tidemark-dev/tidemark/worker/internal/intake"
@@ -28,10 +29,10 @@ import (
 func (w *Worker) process(base, taking context.Context, slots intake.Slots, from string, t *asynq.Task) error {
 	var p runtime.TaskPayload
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
-		return w.foreign(t, from)
+		return w.malformed(t, from)
 	}
 	if _, err := engine.ParseJobID(string(p.Job)); err != nil {
-		return w.foreign(t, from)
+		return w.malformed(t, from)
 	}
 	if w.wrapped[t.Type()] == nil {
 		return w.park(base, from, t.Type(), p)
@@ -97,10 +98,11 @@ func (w *Worker) lost(ctx context.Context, from, jobType string, p runtime.TaskP
 	return nil
 }
 
-// foreign sends a task to asynq's archive that no engine made.
-func (w *Worker) foreign(t *asynq.Task, from string) error {
-	w.opts.Logger.Warn("a task that is not an attempt of a job goes to asynq's archive; give Tidemark queues of its own", "queue", from, "type", fmt.Sprintf("%.64s", t.Type()))
-	return archive(fmt.Sprintf("a task of type %.64q that is not an attempt of a job: give Tidemark queues of its own", t.Type()))
+// malformed archives a task that has the name of an attempt and not the payload of one. The intake
+// leaves tasks of other programs where they are.
+func (w *Worker) malformed(t *asynq.Task, from string) error {
+	w.opts.Logger.Error("a task that has the name of a job's attempt and not its payload goes to asynq's archive", "queue", from, "type", excerpt.Of(t.Type(), 64))
+	return archive(fmt.Sprintf("a task of type %q whose payload is not that of a job's attempt", excerpt.Of(t.Type(), 64)))
 }
 
 // seat waits until an attempt may run: beside others, or alone if its job is a suspect. It reports

@@ -14,7 +14,7 @@ import (
 // Workers that do not know a job's type park the job there. The caller holds the lock.
 func (w *Worker) typeQueues() []string {
 	var names []string
-	for _, q := range w.opts.Queues {
+	for _, q := range slices.Concat(w.opts.Queues, w.shared()) {
 		for _, jobType := range slices.Sorted(maps.Keys(w.handlers)) {
 			names = append(names, runtime.TypeQueue(q, jobType))
 		}

@@ -26,7 +26,8 @@ type Worker struct {
 	// middleware is around each of them, outermost first; fixed likewise.
 	middleware []func(HandlerFunc) HandlerFunc
 	wrapped    map[string]HandlerFunc // handlers within middleware; made once, when it starts
-	typed      []string               // the type queues that it takes jobs from; fixed likewise
+	refusals   *refusals
+	typed      []string // the type queues that it takes jobs from; fixed likewise
 
 	// drained is closed when the worker takes nothing new, stopped when all of it
 	// has ended.
@@ -75,8 +76,9 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new worker: %w", err)
 	}
+	o = o.Defaults()
 	return &Worker{
-		supervisor: newSupervisor(o.Defaults(), false, m), handlers: map[string]HandlerFunc{},
+		supervisor: newSupervisor(o, false, m), refusals: newRefusals(o), handlers: map[string]HandlerFunc{},
 		drained: make(chan struct{}), stopped: make(chan struct{}), starting: make(chan struct{}, 1),
 	}, nil
 }
@@ -146,12 +148,14 @@ func (w *Worker) launch() (*life, error) {
 	w.wrap()
 	l.servers = intake.Servers(intake.Options{
 		Engine: w.opts.Engine, Queues: w.opts.Queues, Weights: w.opts.QueueWeights, Types: w.typed,
+		Shared: w.shared(), Foreign: w.refusals.add,
 		Concurrency: w.opts.Concurrency, RescueSlots: w.opts.RescueSlots, Logger: w.opts.Logger,
 		Drain: w.opts.DrainGrace + time.Minute, // the drain ends the runs before
 	})
 	l.loops.Go(func() { w.beat(beats) })
 	l.loops.Go(func() { w.sweep().Run(taking) })
 	l.loops.Go(func() { w.dequeues().Run(taking) })
+	l.loops.Go(func() { w.refusals.run(taking) })
 	l.loops.Go(func() { w.reconciler().Run(taking) })
 	l.loops.Go(func() {
 		schedules.Run(taking, schedules.Options{
@@ -176,7 +180,7 @@ func (w *Worker) launch() (*life, error) {
 // dequeues makes the watch over tasks that asynq has handed out of this worker's queues.
 func (w *Worker) dequeues() *rescue.Dequeues {
 	return rescue.NewDequeues(rescue.DequeueOptions{
-		Engine: w.opts.Engine, Queues: w.opts.Queues, Typed: w.typed, Lease: w.opts.Lease, Logger: w.opts.Logger,
+		Engine: w.opts.Engine, Queues: slices.Concat(w.opts.Queues, w.shared()), Typed: w.typed, Lease: w.opts.Lease, Logger: w.opts.Logger,
 	})
 }
 

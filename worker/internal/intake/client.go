@@ -16,7 +16,10 @@ import (
 // asynqClient is the engine's client as asynq's servers get it.
 type asynqClient struct {
 	redis.UniversalClient
-	polls map[string]*pollGroup // by the first key of the scripts that look into a queue
+	polls    map[string]*pollGroup // by the first key of the scripts that look into a queue
+	sources  map[string]source     // by the key of the pending tasks
+	refusals *refusals
+	cluster  bool
 }
 
 // refusedPause is how long asynq waits after an error before it asks again.
@@ -53,8 +56,15 @@ func (c asynqClient) evalSha(ctx context.Context, sha string, keys []string, arg
 	if len(keys) > 0 {
 		group = c.polls[keys[0]]
 	}
+	if len(keys) == 1 && len(args) == 2 && kindOf(keys[0]) == "lease" {
+		return expired.Run(ctx, c.UniversalClient, keys, args...)
+	}
 	if group == nil {
 		return c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	}
+	if c.refusals.refused(c.sources[keys[0]].name) {
+		group.leave(keys[0])
+		return nothing(ctx, keys[0])
 	}
 	empty, err := group.empty(ctx, c.UniversalClient, args)
 	if err != nil {
@@ -66,7 +76,12 @@ func (c asynqClient) evalSha(ctx context.Context, sha string, keys []string, arg
 		return nothing(ctx, keys[0])
 	}
 	sent := time.Now()
-	cmd := c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	var cmd *redis.Cmd
+	if kindOf(keys[0]) == "pending" {
+		cmd = c.take(ctx, keys, args)
+	} else {
+		cmd = c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	}
 	group.note(keys[0], sent, isNothing(cmd))
 	return cmd
 }

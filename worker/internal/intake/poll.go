@@ -49,10 +49,11 @@ func newPollGroup(hold time.Duration, keys ...string) *pollGroup {
 }
 
 // pollGroups are the groups of the keys that asynq's scripts look into, by key: for queues and
-// those of them that are rescue queues, and for type queues, which are looked into less often.
+// those of them that are rescue queues, and for type queues and shared queues, which are looked into
+// less often.
 // On a Cluster queues stand in slots of their own, so each key is a group; what may wait is
 // looked into less often there.
-func pollGroups[V any](queues, rescue, typed map[string]V, cluster bool) map[string]*pollGroup {
+func pollGroups[V any](queues, rescue, typed, shared map[string]V, cluster bool) map[string]*pollGroup {
 	groups := map[string]*pollGroup{}
 	add := func(keys []string, together time.Duration, alone func(key string) time.Duration) {
 		all := newPollGroup(together, keys...)
@@ -65,7 +66,7 @@ func pollGroups[V any](queues, rescue, typed map[string]V, cluster bool) map[str
 	}
 	keysOf := func(set string, queues map[string]V) (keys []string) {
 		for queue := range queues {
-			keys = append(keys, "asynq:{"+queue+"}:"+set)
+			keys = append(keys, asynqKey(queue, set))
 		}
 		return keys
 	}
@@ -76,12 +77,13 @@ func pollGroups[V any](queues, rescue, typed map[string]V, cluster bool) map[str
 		}
 		return pollHold
 	})
-	add(keysOf("scheduled", queues), pollHold, func(string) time.Duration { return pollHold })
+	add(append(keysOf("scheduled", queues), keysOf("scheduled", shared)...), pollHold, func(string) time.Duration { return pollHold })
 	add(keysOf("retry", queues), pollHold, func(string) time.Duration { return retryCheck })
-	add(keysOf("pending", typed), typeCheck, func(string) time.Duration { return typeCheck })
+	add(append(keysOf("pending", typed), keysOf("pending", shared)...), typeCheck, func(string) time.Duration { return typeCheck })
 	for _, set := range []string{"scheduled", "retry"} { // Tidemark puts nothing there
 		add(keysOf(set, typed), seldom, func(string) time.Duration { return seldom })
 	}
+	add(keysOf("retry", shared), seldom, func(string) time.Duration { return seldom }) // as there
 	return groups
 }
 
@@ -91,15 +93,19 @@ func (g *pollGroup) empty(ctx context.Context, c redis.UniversalClient, args []a
 	if known, sure := g.known(time.Now()); !known || sure {
 		return known, nil
 	}
+	keys := g.asked()
+	if len(keys) == 0 {
+		return true, nil
+	}
 	ready := []any(nil)
-	n, err := c.Exists(ctx, g.keys...).Result()
+	n, err := c.Exists(ctx, keys...).Result()
 	if err == nil && n > 0 {
 		var answer any
-		answer, err = readyKeys.Run(ctx, c, g.keys, args...).Result()
+		answer, err = readyKeys.Run(ctx, c, keys, args...).Result()
 		ready, _ = answer.([]any)
 	}
 	if refused := redis.Error(nil); errors.As(err, &refused) {
-		for _, k := range g.keys { // asynq's scripts may fare better
+		for _, k := range keys { // asynq's scripts may fare better
 			ready = append(ready, k)
 		}
 	} else if err != nil {
@@ -117,15 +123,32 @@ func (g *pollGroup) empty(ctx context.Context, c redis.UniversalClient, args []a
 	return len(g.full) == 0, nil
 }
 
+// asked are the keys that Redis is asked for.
+func (g *pollGroup) asked() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.keys
+}
+
+// leave takes a key out of the group: nothing of it is to be found any more.
+func (g *pollGroup) leave(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keys = slices.DeleteFunc(slices.Clone(g.keys), func(k string) bool { return k == key })
+	delete(g.full, key)
+}
+
 // readyKeys are those of KEYS that asynq's scripts would take something from: not from a
-// queue that is paused, nor what is due later than ARGV[1].
+// queue that is paused, or that belongs to a paused one, nor what is due later than ARGV[1].
 var readyKeys = redis.NewScript(`
 local ready = {}
 for _, key in ipairs(KEYS) do
   local queue, kind = string.match(key, "^(.*}:)(%a+)$")
   local found
   if kind == "pending" then
+    local parent = string.match(queue, "^(.*)-rescue}:$") or string.match(queue, "^([^.]*)%.")
     found = redis.call("EXISTS", queue .. "paused") == 0 and redis.call("EXISTS", key) == 1
+      and not (parent and redis.call("EXISTS", parent .. "}:paused") == 1)
   else
     found = redis.call("ZRANGEBYSCORE", key, "-inf", ARGV[1], "LIMIT", 0, 1)[1]
   end

@@ -67,7 +67,7 @@ func polling(t *testing.T, do func(t *testing.T, redis *queueing, look func(want
 	synctest.Test(t, func(t *testing.T) {
 		const a, b = "asynq:{a}:pending", "asynq:{b}:pending"
 		r := &queueing{lists: map[string]int{}, paused: map[string]bool{}}
-		c := asynqClient{r, pollGroups(map[string]int{"a": 1, "b": 1}, nil, nil, false)}
+		c := asynqClient{UniversalClient: r, polls: pollGroups(map[string]int{"a": 1, "b": 1}, nil, nil, nil, false)}
 		do(t, r, func(want ...string) (found int) {
 			t.Helper()
 			sleep(t.Context(), taskCheck)
@@ -122,7 +122,7 @@ func TestEmptyKeysAreAnsweredAsAsynqsScriptsDo(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := &queueing{}
-			c := asynqClient{r, pollGroups(map[string]int{"a": 1, "b": 1}, map[string]int{"b": 1}, nil, false)}
+			c := asynqClient{UniversalClient: r, polls: pollGroups(map[string]int{"a": 1, "b": 1}, map[string]int{"b": 1}, nil, nil, false)}
 			for i := range 10 {
 				got := c.EvalSha(t.Context(), "", []string{[]string{"asynq:{a}:", "asynq:{b}:"}[i%2] + set})
 				if got.Val() != want.Val() || !errors.Is(got.Err(), want.Err()) {
@@ -143,7 +143,7 @@ func TestEmptyQueuesAreAskedForByAWriteAtTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const a, b = "asynq:{a}:pending", "asynq:{b}:pending"
 		r := &queueing{}
-		c := asynqClient{r, pollGroups(map[string]int{"a": 1, "b": 1}, nil, nil, false)}
+		c := asynqClient{UniversalClient: r, polls: pollGroups(map[string]int{"a": 1, "b": 1}, nil, nil, nil, false)}
 		scripts := func(over time.Duration) (n int) {
 			r.asked = nil
 			for began := time.Now(); time.Since(began) < over; sleep(t.Context(), taskCheck) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -54,8 +56,14 @@ type Options struct {
 	// Queues are named as jobs name them. Weights are their shares; 1 where there is none.
 	Queues  []string
 	Weights map[string]int
-	// Types are type queues, likewise: see engine.TypeQueue.
+	// Types are type queues, likewise: see runtime.TypeQueue.
 	Types []string
+	// Shared are queues that another program may use too: only Tidemark's own tasks are taken from
+	// them.
+	Shared []string
+	// Foreign is called with the first task of another program in each other queue: nothing more is
+	// taken from there. It must not block.
+	Foreign func(Foreign)
 	// Concurrency is how many tasks of all queues are held at once, RescueSlots how many further
 	// ones of rescue queues.
 	Concurrency, RescueSlots int
@@ -82,24 +90,38 @@ type Slots chan struct{}
 // retries, deadlines and signals are not used: it carries attempts, and that is all.
 func Servers(o Options) (servers []Server) {
 	e := runtime.Of(o.Engine)
-	all, rescue, typed := map[string]int{}, map[string]int{}, map[string]int{}
-	for _, q := range o.Queues {
-		weight := cmp.Or(o.Weights[q], 1)
-		all[e.QueueName(q)] = rarely * weight
-		all[e.QueueName(runtime.RescueQueue(q))] = weight
-		rescue[e.QueueName(runtime.RescueQueue(q))] = weight
+	all, rescue, typed, shared := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
+	sources := map[string]source{}
+	add := func(to map[string]int, weight int, s source) {
+		to[s.name] = weight
+		sources[asynqKey(s.name, "pending")] = s
 	}
+	for _, q := range slices.Concat(o.Queues, o.Shared) {
+		name, weight := e.QueueName(q), cmp.Or(o.Weights[q], 1)
+		if slices.Contains(o.Shared, q) {
+			add(shared, 1, source{name: name, shared: true})
+		} else {
+			add(all, rarely*weight, source{name: name})
+		}
+		add(rescue, weight, source{name: e.QueueName(runtime.RescueQueue(q)), parent: asynqKey(name, "paused")})
+	}
+	maps.Copy(all, rescue)
 	for _, name := range o.Types {
-		typed[e.QueueName(name)] = 1
+		of, _, _ := strings.Cut(name, ".")
+		add(typed, 1, source{name: e.QueueName(name), parent: asynqKey(e.QueueName(of), "paused")})
 	}
 	level := asynq.FatalLevel // asynq formats its lines even if no handler takes them
 	if o.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		level = asynq.InfoLevel // its only debug line says at each look that the queues are empty
 	}
-	client := asynqClient{byRedisClock{o.Engine.Redis(), e}, pollGroups(all, rescue, typed, e.Cluster())}
+	client := asynqClient{
+		byRedisClock{o.Engine.Redis(), e}, pollGroups(all, rescue, typed, shared, e.Cluster()), sources,
+		&refusals{tell: o.Foreign, held: map[string]bool{}}, e.Cluster(),
+	}
 	maps.Copy(all, typed)
+	maps.Copy(all, shared)
 	delayed := delayedCheck
-	add := func(queues map[string]int, concurrency, takers int, check time.Duration) {
+	serve := func(queues map[string]int, concurrency, takers int, check time.Duration) {
 		slots := make(Slots, concurrency)
 		for i := range takers {
 			servers = append(servers, Server{asynq.NewServerFromRedisClient(client, asynq.Config{
@@ -111,10 +133,13 @@ func Servers(o Options) (servers []Server) {
 		}
 	}
 	n := takers(o.Concurrency)
-	add(all, o.Concurrency, n, time.Duration(n)*taskCheck)
-	add(rescue, o.RescueSlots, takers(o.RescueSlots), rescueCheck)
+	serve(all, o.Concurrency, n, time.Duration(n)*taskCheck)
+	serve(rescue, o.RescueSlots, takers(o.RescueSlots), rescueCheck)
 	return servers
 }
+
+// asynqKey is a key of one of asynq's queues.
+func asynqKey(queue, kind string) string { return "asynq:{" + queue + "}:" + kind }
 
 // asynqLog logs asynq's lines at debug, for those who debug asynq. A job's records and the worker's own
 // lines say what concerns the job.

@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/worker/internal/intake"
+)
+
+// shared returns the queues that this worker shares with other programs: the default queue of
+// earlier versions, for a worker that serves the default queue of this one. Jobs that an earlier
+// version enqueued may wait there, beside tasks of an application.
+func (w *Worker) shared() []string {
+	if slices.Contains(w.opts.Queues, w.runtime.DefaultQueue()) && !slices.Contains(w.opts.Queues, engine.FormerQueue) {
+		return []string{engine.FormerQueue}
+	}
+	return nil
+}
+
+// Refusals are announced for refusalTTL, and again each third of it.
+const refusalTTL = 15 * time.Second
+
+// refusals are the queues in which a worker has found a task of another program. It takes nothing
+// more from them, and tells so until it ends.
+type refusals struct {
+	runtime *runtime.Runtime
+	id      string
+	log     *slog.Logger
+	changed chan struct{} // holds one when there is a further queue
+
+	mu     sync.Mutex
+	queues []string // as jobs name them
+}
+
+func newRefusals(o Options) *refusals {
+	return &refusals{runtime: runtime.Of(o.Engine), id: runtime.NewToken(), log: o.Logger, changed: make(chan struct{}, 1)}
+}
+
+// add is told of the first task of another program in a queue.
+func (r *refusals) add(f intake.Foreign) {
+	r.log.Error("this worker takes nothing more from a queue, which holds tasks of another program; the task stays where it is; "+
+		"give Tidemark queues of its own, and restart the worker", "queue", f.Queue, "task", excerpt.Of(f.Task, 64), "type", excerpt.Of(f.Type, 64))
+	r.mu.Lock()
+	r.queues = append(r.queues, strings.TrimPrefix(f.Queue, r.runtime.QueueName("")))
+	r.mu.Unlock()
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run announces the queues until ctx ends, and then that they are refused no longer. While there is
+// none it asks nothing of Redis.
+func (r *refusals) run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-r.changed:
+	}
+	t := time.NewTicker(refusalTTL / 3)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		r.announce(ctx, func(ctx context.Context, queues []string) error {
+			return r.runtime.Refuse(ctx, r.id, refusalTTL, queues...)
+		})
+		select {
+		case <-t.C:
+		case <-r.changed:
+		case <-ctx.Done():
+		}
+	}
+	r.announce(context.WithoutCancel(ctx), func(ctx context.Context, queues []string) error {
+		return r.runtime.Accept(ctx, r.id, queues...)
+	})
+}
+
+func (r *refusals) announce(ctx context.Context, say func(context.Context, []string) error) {
+	r.mu.Lock()
+	queues := slices.Clone(r.queues)
+	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, refusalTTL/3)
+	defer cancel()
+	if err := say(ctx, queues); err != nil {
+		r.log.Debug("Redis does not take which queues this worker refuses", "error", err)
+	}
+}
