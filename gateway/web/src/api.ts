@@ -1,4 +1,5 @@
 import type { View } from './client';
+import type { Queue } from './queues';
 import type { Profile } from './view/profile-data';
 
 /** What the gateway refused, in words for a person; `code` and `status` are for programs. */
@@ -45,6 +46,12 @@ export async function fetchJob(id: string): Promise<View | undefined> {
     if (error instanceof Problem && error.status === 404) return undefined;
     throw error;
   }
+}
+
+/** How the queues are served in which jobs wait. */
+export async function fetchQueues(jobs: readonly string[]): Promise<readonly Queue[]> {
+  const query = jobs.map((id) => `job=${encodeURIComponent(id)}`).join('&');
+  return (JSON.parse(await request('GET', `/v1/queues?${query}`)) as { readonly queues: readonly Queue[] }).queues;
 }
 
 /** Asks something of a job, and gives its view thereafter. */

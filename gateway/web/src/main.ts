@@ -1,6 +1,7 @@
-import { controlJob, fetchJob, removeJob, retryJob } from './api';
+import { controlJob, fetchJob, fetchQueues, removeJob, retryJob } from './api';
 import { accepted, clock, isTopic, localStorageOrNone, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
+import { Queues } from './queues';
 import { refusalOf } from './refusal';
 import { Uploads } from './uploads';
 import { Badge } from './view/badge';
@@ -40,6 +41,7 @@ const transfers = new TransferList(byID('transfers'), {
   retry: (transfer) => void uploads.add(transfer.file),
 });
 
+const queues = new Queues({ live: () => follower.jobs.live(), fetch: fetchQueues, changed: () => list.markLive() });
 const list = new JobList(follower.jobs, {
   live: byID('live'), liveCount: byID('live-count'), liveSection: byID('live-section'), liveClose: byID('live-close'),
   ended: byID('ended'), endedCount: byID('ended-count'), endedSection: byID('ended-section'), endedClose: byID('ended-close'),
@@ -72,6 +74,7 @@ const list = new JobList(follower.jobs, {
     return true;
   },
   isLive: () => follower.state.name === 'live',
+  queueOf: (view) => queues.of(view),
 });
 
 follower.listen({
@@ -128,6 +131,7 @@ window.setInterval(() => {
   badge.paint();
   list.tick();
   paintTab();
+  if (document.visibilityState === 'visible' && follower.state.name === 'live') void queues.look(Date.now());
 }, 1_000);
 
 if (isTopic(topic)) {

@@ -30,7 +30,13 @@ export interface View {
   readonly percent: number;
   readonly title?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Where the job waits while it is queued or retrying. */
+  readonly queue?: string;
+  /** A task of an asynq application carries the job; `queue` is the application's. */
+  readonly adopted?: boolean;
   readonly created_at: string;
+  /** When a delayed job may start. */
+  readonly start_at?: string;
   readonly canceling?: boolean;
   readonly pausing?: boolean;
   readonly indeterminate?: boolean;

@@ -1,5 +1,6 @@
 import { jobPath } from '../api';
-import { hasEnded, moment, type Job } from '../client';
+import { hasEnded, moment, type Job, type View } from '../client';
+import type { Queue } from '../queues';
 import { Controls, type ControlActions } from './controls';
 import { element, setAttribute, setHidden, setText } from './element';
 import { Family } from './family';
@@ -9,6 +10,8 @@ import { ResultPanel } from './result';
 import * as words from './words';
 
 export interface RowActions extends ControlActions {
+  /** What is known of the queue in which the job waits. */
+  queueOf(view: View): Queue | undefined;
   /** Whether this page is sending the job's file. */
   feeding(id: string): boolean;
   /** Whether the result of a job that has just ended opens by itself. It is asked once for each. */
@@ -153,7 +156,7 @@ export class Row {
 
   private paintWords(now: number): void {
     const { view } = this.job;
-    const about = { now, pace: this.pace, feeding: this.actions.feeding(view.id), lostAt: this.job.lostAt };
+    const about = { now, pace: this.pace, feeding: this.actions.feeding(view.id), lostAt: this.job.lostAt, queue: this.actions.queueOf(view) };
     const status = words.statusOf(view, about);
     setAttribute(this.node, 'data-status', status);
     setText(this.title, words.titleOf(view));

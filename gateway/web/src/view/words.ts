@@ -1,4 +1,5 @@
 import { hasEnded, isStalled, moment, type Job, type View } from '../client';
+import { holdOf, type Queue } from '../queues';
 import { amount, count, percentTenths, rate, span, when } from './format';
 import { took, type Pace } from './pace';
 
@@ -10,6 +11,8 @@ export interface Circumstances {
   readonly feeding: boolean;
   /** When the job lost its worker, as far as this page has seen. */
   readonly lostAt?: number | undefined;
+  /** The queue in which the job waits, if anything is known of it. */
+  readonly queue?: Queue | undefined;
 }
 
 /** Another worker often takes over at once: that the first was lost is still told for so long. */
@@ -51,8 +54,8 @@ export function isOrphan(view: View, { now, pace, feeding }: Circumstances): boo
   return view.state === 'receiving' && !view.canceling && !feeding && !pace.grewWithin(2_500, now);
 }
 
-export function stageOf({ state, stage, canceling }: View): string {
-  if (state === 'queued' && !canceling) return 'waiting for a worker';
+export function stageOf({ state, stage, canceling, queue }: View): string {
+  if (state === 'queued' && !canceling) return queue ? `waiting in queue ${queue}` : 'waiting for a worker';
   if (!stage || hasEnded(state) || state === 'receiving') return '';
   return stage.count > 1 ? `${stage.name}, step ${stage.index + 1} of ${stage.count}` : stage.name;
 }
@@ -96,10 +99,16 @@ export function noteOf(view: View, about: Circumstances): string {
   if (view.pausing && !hasEnded(view.state)) {
     return view.state === 'receiving' ? 'Pauses once the file has arrived' : 'Pauses once its worker has put down how far it is';
   }
-  if (isStalled(view)) return 'Its worker was lost, another takes over';
+  if (isStalled(view)) return holdOf(view, about.queue) || 'Its worker was lost, another takes over';
   if (view.state === 'retrying') {
     const wait = moment(view.retry_at) - about.now;
-    return wait > 500 ? `Next attempt in ${span(wait / 1_000)}` : 'Next attempt any moment';
+    return wait > 500 ? `Next attempt in ${span(wait / 1_000)}` : holdOf(view, about.queue) || 'Next attempt any moment';
+  }
+  if (view.state === 'queued') {
+    const wait = view.started_at ? 0 : moment(view.start_at) - about.now;
+    if (wait > 500) return `Starts in ${span(wait / 1_000)}`;
+    const hold = holdOf(view, about.queue);
+    if (hold) return hold;
   }
   if (view.state === 'running' && about.lostAt !== undefined && about.now - about.lostAt < lostMs) return 'Its worker was lost, another goes on';
   if (view.state === 'paused') return 'Rests until it is resumed';
