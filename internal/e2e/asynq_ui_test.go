@@ -105,15 +105,15 @@ func (s *site) activeTasksAreRefused(watch *process) {
 	})
 	s.pauseWorker()
 	job := running.within("job").text("id")
-	if status, text := s.asynq(t, http.MethodGet, "default/tasks/"+job+".1", nil); status != http.StatusOK || !bytes.Contains(text, []byte(`"state":"active"`)) {
+	if status, text := s.asynq(t, http.MethodGet, "tidemark/tasks/"+job+".1", nil); status != http.StatusOK || !bytes.Contains(text, []byte(`"state":"active"`)) {
 		t.Errorf("the task of the job that runs: %d %s", status, text)
 	}
 	for _, path := range []string{"pending_tasks/", "scheduled_tasks/", "archived_tasks/"} {
-		if status, text := s.asynq(t, http.MethodDelete, "default/"+path+job+".1", nil); status/100 == 2 {
+		if status, text := s.asynq(t, http.MethodDelete, "tidemark/"+path+job+".1", nil); status/100 == 2 {
 			t.Errorf("an active task is deleted as one of %s: %d %s", path, status, text)
 		}
 	}
-	if status, text := s.asynq(t, http.MethodPost, "default/pending_tasks/"+job+".1:archive", nil); status/100 == 2 {
+	if status, text := s.asynq(t, http.MethodPost, "tidemark/pending_tasks/"+job+".1:archive", nil); status/100 == 2 {
 		t.Errorf("an active task is archived: %d %s", status, text)
 	}
 	s.resumeWorker()
