@@ -254,24 +254,21 @@ func TestRetryAfterIsKept(t *testing.T) {
 	}
 }
 
-func TestForeignTaskGoesToTheArchive(t *testing.T) {
+// What has the name of an attempt and not its payload is no other program's either.
+func TestMalformedAttemptGoesToTheArchive(t *testing.T) {
 	t.Parallel()
 	e := real(t)
-	w := build(t, brief(e))
-	start(t, w)
-	queue := e.QueueName(engine.DefaultQueue)
-	client := asynq.NewClientFromRedisClient(e.Redis())
-	for _, payload := range []string{"", "{}", `{"job":"nonsense","attempt":1}`} {
-		info, err := client.Enqueue(asynq.NewTask("theirs", []byte(payload)), asynq.Queue(queue))
-		if err != nil {
-			t.Fatal(err)
-		}
-		inspector := asynq.NewInspectorFromRedisClient(e.Redis())
-		eventually(t, "the task to be archived", func() bool {
-			got, err := inspector.GetTaskInfo(queue, info.ID)
-			return err == nil && got.State == asynq.TaskStateArchived && strings.Contains(got.LastErr, `"theirs"`)
-		})
+	start(t, build(t, brief(e)))
+	const job = "0001JD00000000000000000000AA"
+	info, err := asynq.NewClientFromRedisClient(e.Redis()).EnqueueContext(soon(t), asynq.NewTask("theirs", []byte(`{"job":"`+job+`"`)),
+		asynq.Queue(e.QueueName(engine.DefaultQueue)), asynq.TaskID(job+".1"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	eventually(t, "the task to be archived", func() bool {
+		got, err := inspect(e).GetTaskInfo(info.Queue, info.ID)
+		return err == nil && got.State == asynq.TaskStateArchived && strings.Contains(got.LastErr, `"theirs"`)
+	})
 }
 
 func TestDeadline(t *testing.T) {

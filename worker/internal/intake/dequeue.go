@@ -61,12 +61,16 @@ func (c asynqClient) take(ctx context.Context, keys []string, args []any) *redis
 	if s.shared {
 		window = sharedWindow
 	}
-	if s.parent != "" && c.cluster { // it is in another slot
-		paused, err := c.UniversalClient.Exists(ctx, s.parent).Result()
+	if s.parent != "" && c.cluster { // it is in another slot, and asked for only where there is a task
+		waiting, err := c.UniversalClient.Exists(ctx, keys[0]).Result()
+		paused := int64(0)
+		if err == nil && waiting > 0 {
+			paused, err = c.UniversalClient.Exists(ctx, s.parent).Result()
+		}
 		if err != nil {
 			return redis.NewCmdResult(nil, err)
 		}
-		if paused > 0 {
+		if waiting == 0 || paused > 0 {
 			return nothing(ctx, keys[0])
 		}
 	} else if s.parent != "" {
