@@ -26,6 +26,8 @@ type member struct {
 	over               bool // its children know of its end
 	awaits             bool // it was paused while it awaited its children
 	attempt            int  // the current one
+	awaited            int  // attempts that ended to await children
+	follows            bool // it was asked to stop for its parent
 	tenths             int
 	plan               runtime.FanOut
 	done               int // of the children, by weight
@@ -80,13 +82,16 @@ func (m *member) orphan() {
 		if p.state.Ended() && !p.over {
 			p.over = true
 			for _, c := range p.children {
-				c.cancel()
+				c.cancel(true)
 			}
 		}
 	}
 }
 
-func (m *member) cancel() {
+func (m *member) cancel(follows bool) {
+	if !m.state.Ended() && !m.canceling {
+		m.follows = follows
+	}
 	switch {
 	case m.state.Ended():
 		return
@@ -97,7 +102,7 @@ func (m *member) cancel() {
 		return
 	}
 	for _, c := range m.children {
-		c.cancel()
+		c.cancel(true)
 	}
 }
 
@@ -129,7 +134,7 @@ func (m *member) resume() {
 	}
 	for _, c := range m.children {
 		if m.canceling { // its run made them after it was asked to stop
-			c.cancel()
+			c.cancel(true)
 			continue
 		}
 		c.resume()
@@ -138,6 +143,9 @@ func (m *member) resume() {
 
 // wait closes the attempt.
 func (m *member) wait(to engine.State) {
+	if to == engine.Awaiting && !m.canceling {
+		m.awaited++
+	}
 	switch {
 	case m.canceling:
 		m.end(engine.Canceled)
@@ -210,7 +218,7 @@ func depth(m *member) (n int) {
 
 func (h *household) begin(m *member, dice int) error {
 	if dice == 0 {
-		m.cancel()
+		m.cancel(false)
 		m.orphan()
 		return h.e.Cancel(soon(h.t), m.desk.job)
 	}
@@ -218,6 +226,7 @@ func (h *household) begin(m *member, dice int) error {
 	m.desk.r.Fence = runtime.Fence{Attempt: m.attempt, Token: runtime.NewToken()}
 	err := h.report(m, runtime.Report{Type: engine.JobStarted})
 	if orphan {
+		m.follows = true
 		m.end(engine.Canceled)
 		if !errors.Is(err, engine.ErrEnded) {
 			return fmt.Errorf("an orphan starts: %w", err)
@@ -232,7 +241,7 @@ func (h *household) control(m *member, dice int) error {
 	var err error
 	switch {
 	case dice < 2 && depth(m) > 1 || dice == 0:
-		m.cancel()
+		m.cancel(false)
 		m.orphan()
 		err = h.e.Cancel(soon(h.t), m.desk.job)
 	case dice < 8:
@@ -297,6 +306,12 @@ func (h *household) holds() error {
 		var children engine.Children
 		if got.Children != nil {
 			children = *got.Children
+			if children.Awaited != m.awaited {
+				return fmt.Errorf("member %d shows that it awaited children %d times, want %d", i, children.Awaited, m.awaited)
+			}
+		}
+		if m.state == engine.Canceled && (got.Error != nil && got.Error.Code == engine.CodeParentEnded) != m.follows {
+			return fmt.Errorf("member %d is canceled for %+v; for its parent: %t", i, got.Error, m.follows)
 		}
 		if got.State != want.State || got.Percent != want.Percent || got.Canceling != want.Canceling || got.Pausing != want.Pausing {
 			return fmt.Errorf("member %d is %s at %v (canceling %t, pausing %t), want %s at %v (%t, %t)",
@@ -363,6 +378,9 @@ func TestFamiliesSeeMistakes(t *testing.T) {
 		{"a resumed parent waits on", `if j.awaits and not together(j) then
       return "job.awaiting"`, `if false then
       return "job.awaiting"`},
+		{"what waits for its parent's end says so", `["@outcome"] = bereft(j)`, `["@outcome"] = ""`},
+		{"what stops for its parent says so", `outcome = get(j, "cw") or ""`, `outcome = ""`},
+		{"attempts that awaited are counted", `k.awaited = k.awaited + 1`, `k.awaited = k.awaited`},
 		{"weights count", `* tonumber(get(child, "pw")), true`, `, true`},
 	} {
 		t.Run(m.promise, func(t *testing.T) {

@@ -24,6 +24,7 @@ type modelRecord struct {
 	kind  engine.RecordType
 	view  engine.Job // without times; no ID: a notification
 	text  string     // of a log line or a notification
+	began bool       // the job has: an attempt, or its input to arrive
 
 	// Known once it has been read.
 	id   engine.Cursor
@@ -39,6 +40,7 @@ type modelJob struct {
 	payload []byte
 	state   engine.State
 	at      int // the current attempt
+	began   bool
 	// fence is of the attempt that started last, and of its last report.
 	fence runtime.Fence
 	// answered are the records of the fence's reports; those from batch on are of
@@ -183,7 +185,8 @@ func (s *modelShard) find(id engine.JobID) *modelJob {
 
 // write puts a record of the job's present view into its topic.
 func (s *modelShard) write(j *modelJob, kind engine.RecordType, log *engine.LogLine) *modelRecord {
-	r := &modelRecord{kind: kind, view: j.view()}
+	j.began = j.began || j.state == engine.Receiving && j.shown.Progress.Done > 0
+	r := &modelRecord{kind: kind, view: j.view(), began: j.began}
 	if log != nil {
 		r.text = valid(log.Text)
 	}
@@ -207,7 +210,7 @@ func (j *modelJob) view() engine.Job {
 	if g := j.shown.Stage; g.Name != "" {
 		v.Stage = &g
 	}
-	if eta := j.shown.ETA; eta > 0 && !j.state.Ended() {
+	if eta := j.shown.ETA; eta > 0 && j.active() {
 		seconds := int64((eta + time.Second - 1) / time.Second)
 		v.ETASeconds = &seconds
 	}
@@ -288,6 +291,7 @@ func (s *modelShard) apply(j *modelJob, r runtime.Report) expected {
 	case engine.JobStarted:
 		j.fence, j.answered = r.Fence, map[uint64]*modelRecord{}
 		j.state, j.shown, j.outcome = engine.Running, runtime.Shown{}, runtime.Report{}
+		j.began = true
 		s.marks++
 		j.resumed, j.beat = nil, strconv.Itoa(s.marks)
 		if j.at > 1 {
@@ -353,6 +357,7 @@ func (j *modelJob) wait(s *modelShard, kind engine.RecordType, to engine.State, 
 	}
 	if j.state == engine.Receiving {
 		j.checkpointTenths = j.tenths
+		j.began = true
 	}
 	switch {
 	case j.pausing:

@@ -291,7 +291,7 @@ func (w *modelWorld) times(got engine.Record, r *modelRecord) {
 	if time.Since(got.Time).Abs() > time.Minute || v.CreatedAt.IsZero() || v.CreatedAt.After(got.Time) {
 		w.t.Fatalf("record %s: at %s of a job created at %s", r.id, got.Time, v.CreatedAt)
 	}
-	if (v.StartedAt != nil) != (v.Attempt > 0) || (v.StartedAt != nil && (v.StartedAt.Before(v.CreatedAt) || v.StartedAt.After(got.Time))) {
+	if (v.StartedAt != nil) != r.began || (v.StartedAt != nil && (v.StartedAt.Before(v.CreatedAt) || v.StartedAt.After(got.Time))) {
 		w.t.Fatalf("record %s: attempt %d started at %v", r.id, v.Attempt, v.StartedAt)
 	}
 	if v.State.Ended() != r.kind.Terminal() || (v.EndedAt != nil) != v.State.Ended() || (v.EndedAt != nil && !v.EndedAt.Equal(got.Time)) {

@@ -139,6 +139,7 @@ const (
 	CodeWorkerLost    = wire.CodeWorkerLost
 	CodeNoHandler     = wire.CodeNoHandler
 	CodeChildFailed   = wire.CodeChildFailed
+	CodeParentEnded   = wire.CodeParentEnded
 	CodeTaskDeleted   = wire.CodeTaskDeleted
 	CodeTaskArchived  = wire.CodeTaskArchived
 	CodeTaskLost      = wire.CodeTaskLost

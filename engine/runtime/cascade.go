@@ -215,7 +215,9 @@ func (rt *Runtime) FollowParent(ctx context.Context, what string, children []Att
 		s := &ground.Submission{Shard: slice[0].Job.Shard(), Reports: len(slice)}
 		for _, a := range slice {
 			o := operation{kind: kind, topic: a.Topic, job: a.Job, key: ground.NewKey(), attempt: -1}
-			if kind != wire.JobCanceling {
+			if kind == wire.JobCanceling {
+				o.fields = []any{"@follows", 1}
+			} else {
 				o.fields = []any{"@order", what}
 			}
 			s.Args = o.encode(s.Args)

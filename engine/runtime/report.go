@@ -151,7 +151,7 @@ func (r *Report) encode(args []any) []any {
 	count := len(args) - 1
 	with := func(name string, value any) { args = append(args, name, value) }
 	switch r.Type {
-	case wire.JobSucceeded, wire.JobFailed, wire.JobRetrying:
+	case wire.JobSucceeded, wire.JobFailed, wire.JobRetrying, wire.JobCanceled:
 		with("@outcome", r.outcome())
 	}
 	if r.Log != nil {

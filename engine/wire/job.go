@@ -64,7 +64,8 @@ type Job struct {
 	Attempt int    `json:"attempt,omitempty"`
 	Stage   *Stage `json:"stage,omitempty"`
 	Message string `json:"message,omitempty"`
-	// ETASeconds estimates the seconds until the job's end; nil once it has ended.
+	// ETASeconds estimates the seconds until the job's end, or until its input has arrived; nil
+	// unless the job is Receiving, Running or Awaiting.
 	ETASeconds *int64 `json:"eta_seconds,omitempty"`
 	// ResumedFrom is the percent of the checkpoint from which the present attempt went on; nil for
 	// an attempt that began at the start.
@@ -77,7 +78,8 @@ type Job struct {
 	Children  *Children `json:"children,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	// StartAt is when a delayed job may start; nil for any other.
-	StartAt   *time.Time      `json:"start_at,omitempty"`
+	StartAt *time.Time `json:"start_at,omitempty"`
+	// StartedAt is when the first byte of the job's input arrived, or else its first attempt began.
 	StartedAt *time.Time      `json:"started_at,omitempty"`
 	RetryAt   *time.Time      `json:"retry_at,omitempty"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`
@@ -91,6 +93,9 @@ type Children struct {
 	Ended int `json:"ended"`
 	// Failed counts the ended children that did not succeed.
 	Failed int `json:"failed"`
+	// Awaited counts the attempts of the job that ended to wait for children. A person who is shown
+	// the number of an attempt expects it less these.
+	Awaited int `json:"awaited,omitempty"`
 }
 
 // Progress is how far a run has come, in its own units.
@@ -128,6 +133,8 @@ const (
 	CodeNoHandler = "no_handler"
 	// CodeChildFailed: a child that is not optional did not succeed.
 	CodeChildFailed = "child_failed"
+	// CodeParentEnded: the job's parent has ended or was canceled; the job is canceled.
+	CodeParentEnded = "parent_ended"
 	// CodeTaskDeleted: the job's task was deleted with asynq's tools; the job is canceled.
 	CodeTaskDeleted = "task_deleted"
 	// CodeTaskArchived: the job's task was archived with asynq's tools.
@@ -142,7 +149,7 @@ const (
 	CodeUploadVoid = "upload_void"
 )
 
-// JobError is why an attempt or a job did not succeed.
+// JobError is why an attempt or a job did not succeed. A job that was canceled on request has none.
 type JobError struct {
 	// Code is one of the codes above.
 	Code string `json:"code"`

@@ -18,6 +18,7 @@
 --   @beat     the mark of that attempt's last heartbeat, which must still be it
 --   @fan      a fan-out that a run begins, see family.lua
 --   @parent   the fence of the run that makes a child
+--   @follows  the job is canceled since its parent is, or has ended
 --   @order    the order of a child's parent that it follows, which must still be the newest
 --   @after    the job that is known to be the task's, of one that makes an adopted job
 --   @accepted a job that is made was accepted before, and needs no room in its topic
@@ -211,6 +212,15 @@ local function start(j, fence)
   return attempt == "1" and "job.started" or "job.resumed"
 end
 
+-- arrive keeps when the first byte of a job's input came, which is when the job has begun.
+local function arrive(j)
+  if not string.find(j.view, ',"started_at":"[^"]*"$') then
+    j.view = j.view .. ',"started_at":"' .. time .. '"'
+    put(j, "v", j.view)
+    put(j, "s0", time)
+  end
+end
+
 -- undated is an outcome without the time of a next attempt, which always comes last.
 local function undated(outcome)
   return (string.gsub(outcome, ',"retry_at":"[^"]*"$', ""))
@@ -265,6 +275,15 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
   if kind == "job.canceled" and asked ~= kind then
     outcome = ""
   end
+  if with and with["@follows"] then
+    put(j, "cw", bereft(j)) -- for its end, which its run may still have to come to
+  end
+  if kind == "job.canceled" and outcome == "" then
+    outcome = get(j, "cw") or ""
+  end
+  if rule.to == "paused" or (rule.wait and state ~= "") then
+    progress = untimed(progress ~= "" and progress or get(j, "g"))
+  end
   if tenths and tenths > j.tenths then
     j.tenths = tenths < 999 and tenths or 999
     put(j, "p", int(j.tenths))
@@ -289,11 +308,18 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     if state == "receiving" then
       -- What has arrived need not arrive again: attempts go on from there.
       put(j, "cc", int(j.tenths))
+      arrive(j)
     end
     if kind == "job.stalled" then
       put(j, "cr", int(tonumber(get(j, "cr") or 0) + 1))
     elseif asked == "job.awaiting" then
       put(j, "cr", "0") -- it has made its children: as good as a checkpoint
+      local k = family(j)
+      k.awaited = k.awaited + 1
+      put(j, "aw", int(k.awaited))
+      if parental(j.view) then
+        show(j)
+      end
     end
     put(j, "e", kind == "job.retrying" and outcome or undated(outcome))
     j.beat = false
@@ -316,12 +342,18 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
       j.pausing, j.awaits = false, state == "awaiting" or asked == "job.awaiting"
       flag(j)
     end
+    if rule.to == "awaiting" then
+      begin(j)
+    end
     state = rule.to
     j.state, j.turned = state, true
     put(j, "st", state)
   end
   if j.state == "receiving" then
     put(j, "la", int(now))
+    if string.find(progress, '"done":[1-9]') then
+      arrive(j)
+    end
   end
   local id, n = tell(j, kind, rule.tick, progress, extra, answer)
   if rule.remove then
@@ -412,7 +444,7 @@ local function decide(at, last)
         answer = plan(j, with["@fan"])
       end
       if not answer and rule.start and j.child and orphaned(j) then
-        move(j, "job.canceled", rule_of("job.canceled"), "", nil, "", nil, count)
+        move(j, "job.canceled", rule_of("job.canceled"), "", nil, "", { ["@outcome"] = bereft(j) }, count)
         answer = "-ended canceled"
       end
       if not answer then

@@ -3,17 +3,20 @@
 -- name of its last fan-out; kn, how many children that has, and kw, their weights' sum,
 -- both fixed before the first of them was made; ka and kb, the tenths between which
 -- they move the bar; kd, what they have done, in tenths by weight; ke and kf, how many
--- have ended, and not well; ko, what they are still to be asked, see order. Of a child: pa, its parent; pn, "<fan-out>/<name>"; pw, its
+-- have ended, and not well; ko, what they are still to be asked, see order; aw, how many attempts
+-- ended to await children; kt, "<ms>:<tenths>", when the job last began to await them, and where
+-- its bar was then. Of a child: pa, its parent; pn, "<fan-out>/<name>"; pw, its
 -- weight; po, that its parent does without it.
 
 -- family reads what a parent keeps of its children.
 local function family(j)
   local k = j.family
   if not k then
-    local f = call("HMGET", j.key, "kx", "kn", "kw", "ka", "kb", "kd", "ke", "kf")
+    local f = call("HMGET", j.key, "kx", "kn", "kw", "ka", "kb", "kd", "ke", "kf", "aw")
     k = {
       name = f[1], count = tonumber(f[2] or 0), weight = tonumber(f[3] or 1), from = tonumber(f[4] or 0),
       to = tonumber(f[5] or 0), done = tonumber(f[6] or 0), ended = tonumber(f[7] or 0), failed = tonumber(f[8] or 0),
+      awaited = tonumber(f[9] or 0),
     }
     j.family = k
   end
@@ -30,7 +33,8 @@ end
 local function show(j)
   local k, at = j.family, parental(j.view)
   j.view = (at and string.sub(j.view, 1, at - 1) or j.view) .. members .. '"count":' .. int(k.count) ..
-    ',"ended":' .. int(k.ended) .. ',"failed":' .. int(k.failed) .. "}"
+    ',"ended":' .. int(k.ended) .. ',"failed":' .. int(k.failed) ..
+    (k.awaited > 0 and ',"awaited":' .. int(k.awaited) or "") .. "}"
   put(j, "v", j.view)
 end
 
@@ -48,7 +52,7 @@ local function plan(j, text)
   end
   k = {
     name = name, count = tonumber(count), weight = tonumber(weight), from = tonumber(from), to = tonumber(to), done = 0,
-    ended = 0, failed = 0, moved = true,
+    ended = 0, failed = 0, awaited = k.awaited, moved = true,
   }
   j.family = k
   put(j, "kx", name)
@@ -99,6 +103,32 @@ local function worth(j)
   return live(j.state) and j.tenths or 1000
 end
 
+-- begin keeps when, and from which place of its bar, a job awaits its children.
+local function begin(j)
+  put(j, "kt", int(now) .. ":" .. int(j.tenths))
+end
+
+-- remaining is the fragment of the time that the bar of an awaiting job still takes, if it goes on
+-- as it has since the job began to await its children; "" while that is less than a second ago.
+-- A time of more than 30 days is not worth a number.
+local function remaining(j)
+  local since, from = string.match(get(j, "kt") or "", "^(%d+):(%d+)$")
+  local passed, gained = now - tonumber(since or now), j.tenths - tonumber(from or j.tenths)
+  if passed < 1000 or gained <= 0 then
+    return ""
+  end
+  local seconds = math.ceil((1000 - j.tenths) * passed / gained / 1000)
+  return seconds <= 2592000 and ',"eta_seconds":' .. int(seconds) or ""
+end
+
+-- bereft is the outcome of a child that is canceled since its parent goes on without it.
+local function bereft(child)
+  local state = load(child.parent).state
+  local what = state == "failed" and "has failed" or state == "succeeded" and "has ended" or
+    state and "was canceled" or "is gone"
+  return ',"error":{"code":"' .. CODE_PARENT_ENDED .. '","message":"its parent ' .. child.parent .. " " .. what .. '"}'
+end
+
 -- roll carries what a child has become up to its parent, and to its parent's. before is
 -- what it was worth. The bar keeps its highest place, as the child's does.
 local function roll(child, before, answer)
@@ -126,10 +156,14 @@ local function roll(child, before, answer)
     elseif j.state == "awaiting" and k.ended >= k.count then
       kind, j.state = "job.queued", "queued"
       put(j, "st", "queued")
+      put(j, "g", untimed(get(j, "g")))
       see(j)
     end
   end
   if kind or j.tenths > tenths then
+    if j.state == "awaiting" then
+      put(j, "g", untimed(get(j, "g")) .. remaining(j))
+    end
     show(j)
     tell(j, kind or "job.progress", not kind, "", "", answer)
   elseif not j.listed then

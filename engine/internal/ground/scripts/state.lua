@@ -227,10 +227,16 @@ local function frees(j)
   return life == "while_live" or (life == "until_failed" and j.state ~= "succeeded")
 end
 
--- settled is what progress shows once a job has ended: no missing total, no time left. The
--- fragment begins with the one and ends with the other, see Shown.append.
+-- untimed is what progress shows while nothing measures it: no time left, with which the
+-- fragment ends, see Shown.append.
+local function untimed(progress)
+  return (string.gsub(progress, ',"eta_seconds":%d+$', ""))
+end
+
+-- settled is what progress shows once a job has ended: no missing total either, with which the
+-- fragment begins.
 local function settled(progress)
-  return (string.gsub(string.gsub(progress, '^,"indeterminate":true', ""), ',"eta_seconds":%d+$', ""))
+  return (string.gsub(untimed(progress), '^,"indeterminate":true', ""))
 end
 
 -- close ends a job: outcome is what it came to.
