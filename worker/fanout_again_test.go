@@ -120,7 +120,7 @@ func TestForgottenChildrenAreNotMadeAgain(t *testing.T) {
 	awaitRecord(t, e, job, func(r engine.Record) bool { return r.Job.Children != nil && r.Job.Children.Ended == 1 })
 	close(ended)
 	all := history(t, e, job, nil)
-	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2}) {
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2, Awaited: 1}) {
 		t.Errorf("it ended with children %+v:\n%s", end.Children, tell(all))
 	}
 	if got := []int32{ran[0].Load(), ran[1].Load()}; !slices.Equal(got, []int32{1, 1}) {
@@ -183,7 +183,7 @@ func TestPauseBeforeTheChildrenAreMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := history(t, e, job, nil)
-	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2}) {
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2, Awaited: 1}) {
 		t.Errorf("it ended with children %+v:\n%s", end.Children, tell(all))
 	}
 }
@@ -318,7 +318,7 @@ func TestFanOutIsRepeatedByTheNextAttempt(t *testing.T) {
 	awaitRecord(t, whole, job, func(r engine.Record) bool { return r.Type == engine.JobStarted })
 	start(t, handle(whole, nil, engine.DefaultQueue, "parts"))
 	all := history(t, whole, job, nil)
-	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: n, Ended: n}) {
+	if end := last(all); end.State != engine.Succeeded || *end.Children != (engine.Children{Count: n, Ended: n, Awaited: 1}) {
 		t.Errorf("it ended as %s, children %+v:\n%s", end.State, end.Children, tell(all))
 	}
 	for i := range n {

@@ -129,7 +129,7 @@ func TestFanOutKeepsItsDenominator(t *testing.T) {
 	stands(99.9)
 	close(turns[0])
 	end := last(history(t, e, job, nil))
-	if end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2, Failed: 1}) {
+	if end.State != engine.Succeeded || *end.Children != (engine.Children{Count: 2, Ended: 2, Failed: 1, Awaited: 1}) {
 		t.Errorf("it ended as %+v, children %+v", end, end.Children)
 	}
 }
@@ -195,7 +195,7 @@ func TestOptionalChildrenMayFail(t *testing.T) {
 	})
 	start(t, w)
 	end := last(history(t, e, enqueue(t, e, "parent"), nil))
-	if end.State != engine.Succeeded || string(end.Result) != "3" || *end.Children != (engine.Children{Count: 6, Ended: 6, Failed: 3}) {
+	if end.State != engine.Succeeded || string(end.Result) != "3" || *end.Children != (engine.Children{Count: 6, Ended: 6, Failed: 3, Awaited: 1}) {
 		t.Errorf("it ended as %+v, children %+v", end, end.Children)
 	}
 }
@@ -436,7 +436,7 @@ func TestFanOutOfThousands(t *testing.T) {
 			percent, end = j.Percent, j
 		}
 	}
-	if end.State != engine.Succeeded || *end.Children != (engine.Children{Count: n, Ended: n}) || end.Attempt != 2 {
+	if end.State != engine.Succeeded || *end.Children != (engine.Children{Count: n, Ended: n, Awaited: 1}) || end.Attempt != 2 {
 		t.Errorf("it ended as %+v, children %+v", end, end.Children)
 	}
 	if records > 1100 {
