@@ -31,6 +31,7 @@ type bars struct {
 type bar struct {
 	drawn *mpb.Bar
 	text  chan string // holds the newest one
+	last  sight       // of its job
 }
 
 func newBars(w io.Writer, o ...mpb.ContainerOption) *bars {
@@ -83,13 +84,26 @@ func (b *bars) show(s sight) {
 	if j.State == engine.Succeeded {
 		tenths = 1000
 	}
-	shown.set(tenths, fmt.Sprintf("%6s  %s", percent(s.percent), cut(details(s), detailWidth)))
+	shown.last = s
+	shown.set(tenths, behind(s))
 	if j.State.Ended() && j.State != engine.Succeeded {
 		shown.drawn.Abort(false)
 	}
 	if j.State.Ended() {
 		shown.drawn.Wait()
 		delete(b.jobs, j.ID)
+	}
+}
+
+// behind is the text behind a job's bar.
+func behind(s sight) string {
+	return fmt.Sprintf("%6s  %s", percent(s.percent), cut(details(s), detailWidth))
+}
+
+func (b *bars) away() {
+	for _, shown := range b.jobs {
+		shown.last.cutOff = true
+		shown.set(shown.drawn.Current(), behind(shown.last))
 	}
 }
 
@@ -100,7 +114,7 @@ func (b *bars) taking(name, doing string, done, total int64) {
 		b.files[name] = shown
 	}
 	tenths := 1000 * done / max(total, 1)
-	shown.set(min(tenths, 999), fmt.Sprintf("%6s  %s · %s of %s", percent(float64(tenths)/10), doing, bytesOf(done), bytesOf(total)))
+	shown.set(min(tenths, 999), fmt.Sprintf("%6s  %s · %s", percent(float64(tenths)/10), doing, bytesOfTotal(done, total)))
 	if done >= total {
 		shown.drawn.Abort(true) // its job's bar takes over
 		shown.drawn.Wait()

@@ -22,6 +22,8 @@ type painter interface {
 	show(s sight)
 	// note tells the user something beside the jobs.
 	note(text string)
+	// away says that the connection is lost, until the next sight of each job.
+	away()
 	// close leaves the last of everything on the screen.
 	close()
 }
@@ -40,6 +42,8 @@ type sight struct {
 	// rate is the present attempt's speed in units a second; 0 when it is not known.
 	rate float64
 	at   time.Time
+	// cutOff says that the connection is lost: what was measured says nothing about now.
+	cutOff bool
 	// wait is where a waiting job waits, and what for, to stand behind its state.
 	wait string
 	// goesOn says that the present attempt was shown before: it was not begun just now.
@@ -170,6 +174,7 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 			what = "the server"
 		}
 		b.note(what + " is away, waiting for it: " + u.Err.Error())
+		b.away()
 	}
 	return nil
 }
@@ -262,6 +267,15 @@ func (b *board) taking(name, doing string, done, total int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.painter.taking(name, doing, done, total)
+}
+
+func (b *board) away() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, h := range b.held {
+		h.pace = pace.Pace{}
+	}
+	b.painter.away()
 }
 
 func (b *board) note(text string) {

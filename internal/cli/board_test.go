@@ -19,6 +19,7 @@ type sights struct {
 
 func (p *sights) show(s sight)                        { p.jobs = append(p.jobs, s) }
 func (p *sights) taking(string, string, int64, int64) {}
+func (p *sights) away()                               {}
 func (p *sights) note(text string)                    { p.notes = append(p.notes, text) }
 func (p *sights) close()                              {}
 
@@ -137,24 +138,62 @@ func TestDetailsOfARunningJob(t *testing.T) {
 		State: engine.Running, Attempt: 2, Stage: &engine.Stage{Name: "read", Index: 0, Count: 2}, ETASeconds: &eta, ResumedFrom: &half,
 		Progress: &engine.Progress{Done: 3 << 20, Total: 10 << 20, Unit: "bytes"},
 	}
-	if got, want := details(sight{job: j}), "running · read 1/2 · 3.0 MiB of 10.0 MiB · 1m35s left · attempt 2"; got != want {
+	if got, want := details(sight{job: j}), "running · read 1/2 · 3.0 of 10.0 MiB · 1m35s left · attempt 2"; got != want {
 		t.Errorf("details are %q, want %q", got, want)
 	}
 	j.ETASeconds, j.Progress = nil, &engine.Progress{Done: 1234567, Unit: "rows"}
 	if got, want := details(sight{job: j, rate: 1000}), "running · read 1/2 · 1,234,567 rows · 1,000 rows/s · attempt 2"; got != want {
 		t.Errorf("details are %q, want %q", got, want)
 	}
+	if got, want := details(sight{job: j, rate: 1000, cutOff: true}), "running · read 1/2 · 1,234,567 rows · attempt 2"; got != want {
+		t.Errorf("details are %q while it is cut off, want %q", got, want)
+	}
+}
+
+func TestDetailsOfAnUpload(t *testing.T) {
+	eta := int64(3)
+	j := engine.Job{
+		State: engine.Receiving, Type: "analysis", Stage: &engine.Stage{Name: "receive"}, ETASeconds: &eta,
+		Progress: &engine.Progress{Done: 1_900_000, Total: 2_000_000, Unit: "bytes"},
+	}
+	for want, s := range map[string]sight{
+		"uploading 1.8 of 1.9 MiB, 3s left; then analysis": {job: j},
+		"uploading 1.8 of 1.9 MiB; then analysis":          {job: j, cutOff: true},
+	} {
+		if got := details(s); got != want {
+			t.Errorf("details are %q, want %q", got, want)
+		}
+	}
+	j.Canceling, j.ETASeconds = true, nil
+	if got, want := details(sight{job: j}), "canceling · uploading 1.8 of 1.9 MiB; then analysis"; got != want {
+		t.Errorf("details are %q, want %q", got, want)
+	}
+}
+
+func TestDetailsOfACanceledJob(t *testing.T) {
+	for want, why := range map[string]*engine.JobError{
+		"canceled · on request":               nil,
+		"canceled · its parent A has failed":  {Code: engine.CodeParentEnded, Message: "its parent A has failed"},
+		"canceled · its task was deleted now": {Code: engine.CodeTaskDeleted, Message: "its task was deleted now"},
+	} {
+		if got := details(sight{job: engine.Job{State: engine.Canceled, Error: why}}); got != want {
+			t.Errorf("details are %q, want %q", got, want)
+		}
+	}
 }
 
 func TestDetailsOfARestingJob(t *testing.T) {
+	eta := int64(50)
 	for want, j := range map[string]engine.Job{
-		"paused · attempt 2":         {State: engine.Paused, Attempt: 2, Progress: &engine.Progress{Done: 1}},
-		"pausing · read 1/2":         {State: engine.Running, Attempt: 1, Pausing: true, Stage: &engine.Stage{Name: "read", Count: 2}},
-		"canceling":                  {State: engine.Running, Attempt: 1, Pausing: true, Canceling: true},
-		"running · children: 1 of 2": {State: engine.Running, Attempt: 1, Children: &engine.Children{Count: 2, Ended: 1}},
-		"awaiting · waiting for its children: 4 of 1,000, 1 failed": {
-			State: engine.Awaiting, Attempt: 1, Children: &engine.Children{Count: 1000, Ended: 4, Failed: 1},
+		"paused · attempt 2":          {State: engine.Paused, Attempt: 2, Progress: &engine.Progress{Done: 1}},
+		"pausing · read 1/2":          {State: engine.Running, Attempt: 1, Pausing: true, Stage: &engine.Stage{Name: "read", Count: 2}},
+		"canceling":                   {State: engine.Running, Attempt: 1, Pausing: true, Canceling: true},
+		"running · 1 of 2 parts done": {State: engine.Running, Attempt: 1, Children: &engine.Children{Count: 2, Ended: 1}},
+		"awaiting · 4 of 1,000 parts done, 1 failed · 50s left": {
+			State: engine.Awaiting, Attempt: 1, Children: &engine.Children{Count: 1000, Ended: 4, Failed: 1, Awaited: 1}, ETASeconds: &eta,
 		},
+		"running · 2 of 2 parts done":             {State: engine.Running, Attempt: 3, Children: &engine.Children{Count: 2, Ended: 2, Awaited: 2}},
+		"running · 2 of 2 parts done · attempt 2": {State: engine.Running, Attempt: 3, Children: &engine.Children{Count: 2, Ended: 2, Awaited: 1}},
 	} {
 		if got := details(sight{job: j}); got != want {
 			t.Errorf("details are %q, want %q", got, want)
@@ -256,7 +295,7 @@ func TestResumedIsToldFromBegunAgain(t *testing.T) {
 		t.Errorf("begun again without a checkpoint it is said to be %q, want %q", got, want)
 	}
 	family := at(5, 90)
-	family.Attempt, family.ResumedFrom, family.Children = 2, &from, &engine.Children{Count: 3, Ended: 3}
+	family.Attempt, family.ResumedFrom, family.Children = 2, &from, &engine.Children{Count: 3, Ended: 3, Awaited: 1}
 	b.show("", engine.View{}, family, &engine.Record{Type: engine.JobResumed})
 	if got := milestone(p.jobs[len(p.jobs)-1]); got != "" {
 		t.Errorf("begun again behind its children it is said to be %q, want nothing", got)
@@ -293,5 +332,26 @@ func TestBarsClose(*testing.T) {
 		b.show("", engine.View{}, engine.Job{ID: engine.JobID(state), Rev: uint64(i + 1), State: state, Percent: 50}, nil)
 	}
 	b.note("beside them")
+	b.close()
+}
+
+// A bar shows no time left while the connection is lost: nothing measures it.
+func TestBarsShowNoTimeLeftWhileCutOff(t *testing.T) {
+	eta := int64(95)
+	j := engine.Job{ID: "x", State: engine.Running, ETASeconds: &eta}
+	b := newBars(io.Discard)
+	b.show(sight{job: j, percent: 40})
+	shown := b.jobs["x"]
+	if before := behind(shown.last); !strings.Contains(before, "1m35s left") {
+		t.Errorf("the bar shows %q", before)
+	}
+	b.away()
+	if after := behind(shown.last); strings.Contains(after, "left") || !strings.Contains(after, "40.0%") {
+		t.Errorf("cut off the bar shows %q", after)
+	}
+	b.show(sight{job: j, percent: 41})
+	if again := behind(shown.last); !strings.Contains(again, "1m35s left") {
+		t.Errorf("connected again the bar shows %q", again)
+	}
 	b.close()
 }

@@ -194,7 +194,7 @@ func writeJob(w io.Writer, j engine.Job, queues []engine.Queue, now time.Time) e
 		if j.ResumedFrom != nil && *j.ResumedFrom > 0 {
 			resumed = ", resumed from " + percent(*j.ResumedFrom)
 		}
-		say("Attempt", "%d%s", j.Attempt, resumed)
+		say("Attempt", "%d%s", attempt(j), resumed)
 	}
 	for _, m := range []struct {
 		name string

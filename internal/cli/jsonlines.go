@@ -34,6 +34,8 @@ func (l jsonLines) note(text string) {
 	}{"note", text})
 }
 
+func (jsonLines) away() {} // the note tells
+
 func (jsonLines) close() {}
 
 // writeLine writes v as a line, in one write, so that lines of several writers do not

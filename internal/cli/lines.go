@@ -42,7 +42,7 @@ func (l *lines) show(s sight) {
 }
 
 func (l *lines) taking(name, doing string, done, total int64) {
-	text := fmt.Sprintf("%s  %s: %s of %s", oneLine(name), doing, bytesOf(done), bytesOf(total))
+	text := fmt.Sprintf("%s  %s: %s", oneLine(name), doing, bytesOfTotal(done, total))
 	l.print("\x00"+name, text, done < total, false)
 }
 
@@ -58,5 +58,7 @@ func (l *lines) print(key, text string, mayWait, stands bool) {
 }
 
 func (l *lines) note(text string) { fmt.Fprintln(l.w, oneLine(text)) }
+
+func (l *lines) away() {} // a line is of its moment
 
 func (l *lines) close() {}

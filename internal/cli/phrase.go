@@ -23,9 +23,9 @@ func state(j engine.Job) string {
 	return oneLine(string(j.State))
 }
 
-// children says how many of a job's children have ended: "4 of 10, 1 failed".
+// children says how many of a job's children have ended: "4 of 10 parts done, 1 failed".
 func children(c engine.Children) string {
-	text := grouped(int64(c.Ended)) + " of " + grouped(int64(c.Count))
+	text := grouped(int64(c.Ended)) + " of " + grouped(int64(c.Count)) + " parts done"
 	if c.Failed > 0 {
 		text += ", " + grouped(int64(c.Failed)) + " failed"
 	}
@@ -38,38 +38,74 @@ func details(s sight) string {
 	j := s.job
 	var words []string
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
-	say("%s", state(j)+s.wait)
-	if j.State == engine.Running || j.State == engine.Receiving {
+	if j.State == engine.Receiving && j.Progress != nil {
+		if j.Canceling || j.Pausing {
+			say("%s", state(j))
+		}
+		say("%s", uploading(s))
+	} else {
+		say("%s", state(j)+s.wait)
+	}
+	if j.State == engine.Running {
 		if j.Stage != nil {
 			say("%s", stage(*j.Stage))
 		}
 		if j.Progress != nil {
 			say("%s", amount(*j.Progress))
 		}
-		switch {
-		case j.ETASeconds != nil:
-			say("%s left", spell(time.Duration(*j.ETASeconds)*time.Second))
-		case s.rate > 0:
-			say("%s/s", quantity(int64(s.rate), j.Progress.Unit))
-		}
 	}
-	if c := j.Children; c != nil {
-		if j.State == engine.Awaiting {
-			say("waiting for its children: %s", children(*c))
-		} else {
-			say("children: %s", children(*c))
-		}
+	if j.Children != nil {
+		say("%s", children(*j.Children))
 	}
-	if j.Attempt > 1 || j.State == engine.Retrying {
-		say("attempt %d", j.Attempt)
+	if left := left(s); left != "" && j.State != engine.Receiving {
+		say("%s", left)
+	}
+	if n := attempt(j); n > 1 || j.State == engine.Retrying {
+		say("attempt %d", n)
 	}
 	if j.State == engine.Retrying && j.RetryAt != nil {
 		say("again at %s", j.RetryAt.Local().Format(time.TimeOnly))
 	}
-	if j.Error != nil {
+	switch {
+	case j.Error != nil:
 		say("%s", oneLine(j.Error.Message))
+	case j.State == engine.Canceled:
+		say("on request")
 	}
 	return strings.Join(words, " · ")
+}
+
+// uploading says what the bytes mean while a job's file arrives, and that the bar has a part for
+// what follows: "uploading 1.8 of 1.9 MiB, 3s left; then analysis".
+func uploading(s sight) string {
+	text := "uploading " + amount(*s.job.Progress)
+	if left := left(s); left != "" {
+		text += ", " + left
+	}
+	return text + "; then " + oneLine(s.job.Type)
+}
+
+// left is the time to go, or else the speed; "" while neither is known, and while the connection
+// is cut off.
+func left(s sight) string {
+	j := s.job
+	switch {
+	case s.cutOff || j.State != engine.Running && j.State != engine.Receiving && j.State != engine.Awaiting:
+	case j.ETASeconds != nil:
+		return spell(time.Duration(*j.ETASeconds)*time.Second) + " left"
+	case s.rate > 0 && j.Progress != nil:
+		return quantity(int64(s.rate), j.Progress.Unit) + "/s"
+	}
+	return ""
+}
+
+// attempt is the number of a job's attempt as a person counts: a fan-out, after which the handler
+// begins again, is none.
+func attempt(j engine.Job) int {
+	if j.Children == nil {
+		return j.Attempt
+	}
+	return max(1, j.Attempt-j.Children.Awaited)
 }
 
 // milestone says what a record is about beside the job's view; "" for what the view
@@ -92,6 +128,9 @@ func milestone(s sight) string {
 		if s.goesOn {
 			return "is not to pause any more"
 		}
+		if s.job.Children != nil && attempt(s.job) == 1 {
+			return "" // its children have ended
+		}
 		if s.job.ResumedFrom != nil && *s.job.ResumedFrom > 0 {
 			return "goes on from the checkpoint at " + percent(*s.job.ResumedFrom)
 		}
@@ -109,7 +148,7 @@ func amount(p engine.Progress) string {
 		return quantity(p.Done, p.Unit)
 	}
 	if p.Unit == "bytes" {
-		return bytesOf(p.Done) + " of " + bytesOf(p.Total)
+		return bytesOfTotal(p.Done, p.Total)
 	}
 	return grouped(p.Done) + " of " + quantity(p.Total, p.Unit)
 }
@@ -127,17 +166,32 @@ func quantity(n int64, unit string) string {
 // bytesOf writes a size in the largest unit that leaves a whole number before the
 // point.
 func bytesOf(n int64) string {
-	v, unit := float64(n), "B"
+	scale, unit := unitOf(n)
+	return scaled(n, scale) + " " + unit
+}
+
+// bytesOfTotal writes both in the unit of the total: "1.8 of 1.9 MiB".
+func bytesOfTotal(done, total int64) string {
+	scale, unit := unitOf(total)
+	return scaled(done, scale) + " of " + scaled(total, scale) + " " + unit
+}
+
+func unitOf(n int64) (scale float64, unit string) {
+	scale, unit = 1, "B"
 	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if v < 1024 {
+		if float64(n)/scale < 1024 {
 			break
 		}
-		v, unit = v/1024, larger
+		scale, unit = scale*1024, larger
 	}
-	if unit == "B" {
-		return strconv.FormatInt(n, 10) + " B"
+	return scale, unit
+}
+
+func scaled(n int64, scale float64) string {
+	if scale == 1 {
+		return strconv.FormatInt(n, 10)
 	}
-	return strconv.FormatFloat(v, 'f', 1, 64) + " " + unit
+	return strconv.FormatFloat(float64(n)/scale, 'f', 1, 64)
 }
 
 // grouped writes 1234567 as 1,234,567.
