@@ -1,5 +1,5 @@
 import type { View } from '../client';
-import { artifactPath, fetchProfile } from '../api';
+import { artifactPath, fetchProfile, jobPath } from '../api';
 import { element, setAttribute, setHidden, setText } from './element';
 import { profileNode } from './profile';
 import { profileArtifact } from './profile-data';
@@ -61,19 +61,27 @@ export class ResultPanel {
     if (open && !this.isFilled) void this.fill();
   }
 
+  /** What leads to the job itself, after links to what it left. */
+  private links(...more: HTMLAnchorElement[]): HTMLElement {
+    const id = this.view?.id ?? '';
+    return element('p', { class: 'links' }, ...more,
+      element('a', { href: jobPath(id), target: '_blank', rel: 'noopener' }, `Job ${id} as JSON`));
+  }
+
   private async fill(): Promise<void> {
     const result = this.view?.result;
     const artifact = profileArtifact(result);
     this.isFilled = true;
     if (!artifact) {
-      this.node.replaceChildren(element('pre', { tabindex: '0', role: 'region', 'aria-label': `Result of ${this.title}` }, JSON.stringify(result, null, 2)));
+      const text = element('pre', { tabindex: '0', role: 'region', 'aria-label': `Result of ${this.title}` }, JSON.stringify(result, null, 2));
+      this.node.replaceChildren(text, this.links());
       return;
     }
     this.node.replaceChildren(element('p', { class: 'note' }, 'Loading the profile…'));
     try {
       const profile = profileNode(await fetchProfile(artifact), { title: this.title, level: this.level });
       const link = element('a', { href: artifactPath(artifact), download: artifact, 'aria-label': `Download the profile of ${this.title}` }, 'Download the profile');
-      this.node.replaceChildren(profile, element('p', { class: 'links' }, link));
+      this.node.replaceChildren(profile, this.links(link));
     } catch (error) {
       this.isFilled = false;
       const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again to load the profile of ${this.title}` }, 'Try again');
