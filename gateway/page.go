@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -31,9 +33,22 @@ type page struct {
 }
 
 type asset struct {
-	kind, etag string
-	content    []byte
+	kind string
+	// cache is its Cache-Control.
+	cache string
+	// forms are the encodings that it is there in: identity is "".
+	forms map[string]form
 }
+
+// A form is an asset in one content encoding.
+type form struct {
+	etag    string
+	content []byte
+}
+
+// codings are the content encodings of assets, the smallest first, by how the names of their
+// files end.
+var codings = []struct{ name, ending string }{{"br", ".br"}, {"gzip", ".gz"}}
 
 // topicSlot is where the page's HTML takes the topic that it shows by itself, uploadsSlot what it
 // offers for files, and bytesSlot how large one may be.
@@ -89,21 +104,63 @@ func newPage(topic engine.Topic, uploads []PageUpload, uploadBytes int64, proble
 				return err
 			}
 		}
-		sum := sha256.Sum256(content)
-		kind, known := kinds[path.Ext(name)]
-		if !known {
-			return fmt.Errorf("%s: a browser is not to guess what it is: give its kind a type", name)
-		}
-		p.assets[address] = asset{kind, `"` + hex.EncodeToString(sum[:12]) + `"`, content}
-		return nil
+		return p.add(address, content)
 	})
-	if err == nil && p.assets["/"].content == nil {
-		err = errors.New("it has no index.html")
+	if err == nil {
+		err = p.compressIndex()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the page that is built into this binary: %w", err)
 	}
 	return p, nil
+}
+
+// compressIndex compresses what the build could not, since the gateway fills it in.
+func (p *page) compressIndex() error {
+	index, there := p.assets["/"]
+	if !there {
+		return errors.New("it has no index.html")
+	}
+	var short bytes.Buffer
+	z := gzip.NewWriter(&short)
+	if _, err := z.Write(index.forms[""].content); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return p.add("/.gz", short.Bytes())
+}
+
+// add takes a file, which may be the compressed form of another one.
+func (p *page) add(address string, content []byte) error {
+	coding := ""
+	for _, c := range codings {
+		if of, ok := strings.CutSuffix(address, c.ending); ok {
+			address, coding = of, c.name
+		}
+	}
+	a, there := p.assets[address]
+	if !there {
+		ext := path.Ext(address)
+		if address == "/" {
+			ext = ".html"
+		}
+		kind, known := kinds[ext]
+		if !known {
+			return fmt.Errorf("%s: a browser is not to guess what it is: give its kind a type", address)
+		}
+		// What may change is kept, and asked about each time: a new version of the program has a
+		// new page.
+		a = asset{kind, "no-cache", map[string]form{}}
+		if web.Immutable(address) {
+			a.cache = "public, max-age=31536000, immutable"
+		}
+		p.assets[address] = a
+	}
+	sum := sha256.Sum256(content)
+	a.forms[coding] = form{`"` + hex.EncodeToString(sum[:12]) + `"`, content}
+	return nil
 }
 
 // patterns are where the page's files are, for a ServeMux.
@@ -121,12 +178,49 @@ func (p *page) patterns() []string {
 // serve answers with the file at the request's path.
 func (p *page) serve(w http.ResponseWriter, r *http.Request) {
 	a := p.assets[r.URL.Path]
+	coding := a.coding(r.Header.Values("Accept-Encoding"))
+	f := a.forms[coding]
 	h := w.Header()
 	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	// Kept, and asked about each time: a new version of the program has a new page.
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", a.etag)
+	h.Set("Cache-Control", a.cache)
+	h.Set("ETag", f.etag)
 	h.Set("Content-Type", a.kind)
-	p.problems.ServeContent(w, r, time.Time{}, bytes.NewReader(a.content))
+	if len(a.forms) > 1 {
+		h.Set("Vary", "Accept-Encoding")
+	}
+	if coding != "" {
+		h.Set("Content-Encoding", coding)
+	}
+	p.problems.ServeContent(w, r, time.Time{}, bytes.NewReader(f.content))
+}
+
+// coding chooses the smallest form that a request takes: RFC 9110, section 12.5.3. A client that
+// takes none of them, not even the file as it is, gets the file as it is.
+func (a asset) coding(accept []string) string {
+	for _, c := range codings {
+		if _, there := a.forms[c.name]; there && accepts(accept, c.name) {
+			return c.name
+		}
+	}
+	return ""
+}
+
+// accepts reports whether values of Accept-Encoding name a coding, or all, with a weight over 0.
+func accepts(values []string, coding string) bool {
+	rest := false
+	for each := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		name, weight, weighed := strings.Cut(each, ";")
+		name = strings.TrimSpace(name)
+		_, weight, _ = strings.Cut(weight, "=")
+		q, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
+		takes := !weighed || err == nil && q > 0
+		switch {
+		case strings.EqualFold(name, coding):
+			return takes
+		case name == "*":
+			rest = takes
+		}
+	}
+	return rest
 }

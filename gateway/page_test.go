@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"compress/gzip"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -54,4 +56,65 @@ func TestPageIsServedWithItsFiles(t *testing.T) {
 			t.Errorf("%s: %d %.80q", path, got.status, got.body)
 		}
 	}
+}
+
+// Script and style go out compressed as a client takes them, each form with an ETag of its own,
+// and browsers keep them for good. The page itself is asked about each time.
+func TestPageGoesOutCompressed(t *testing.T) {
+	t.Parallel()
+	s := serve(t, real(t), nil)
+	ask := func(path, accept, held string) answer {
+		return s.ask(t, http.MethodGet, path, "", func(r *http.Request) {
+			r.Header.Set("Accept-Encoding", accept)
+			r.Header.Set("If-None-Match", held)
+		})
+	}
+	index := ask("/", "identity", "")
+	script := regexp.MustCompile(`src="(/assets/app-\w+\.js)"`).FindStringSubmatch(index.body)[1]
+	whole := ask(script, "identity", "")
+	for accept, want := range map[string]string{
+		"gzip, deflate, br, zstd": "br", "br": "br", "*": "br", "br;q=0.1, gzip;q=1": "br", "gzip": "gzip", "GZIP ; q=0.5": "gzip",
+		"br;q=0, gzip": "gzip", "br;q=0, *": "gzip", "identity": "", "*;q=0": "", "deflate": "", "gzip;q=x": "",
+	} {
+		got := ask(script, accept, "")
+		if coding := got.header.Get("Content-Encoding"); got.status != http.StatusOK || coding != want {
+			t.Errorf("%q: %d, coding %q, want %q", accept, got.status, coding, want)
+			continue
+		}
+		if want != "" && (len(got.body) > len(whole.body)/2 || got.header.Get("ETag") == whole.header.Get("ETag")) {
+			t.Errorf("%q: %d bytes of %d, ETag %s", accept, len(got.body), len(whole.body), got.header.Get("ETag"))
+		}
+		if got.header.Get("Vary") != "Accept-Encoding" || !strings.Contains(got.header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%q: %v", accept, got.header)
+		}
+		if want == "gzip" && unzipped(t, got.body) != whole.body {
+			t.Errorf("%q: it is another script", accept)
+		}
+		again := ask(script, accept, got.header.Get("ETag"))
+		if again.status != http.StatusNotModified || again.header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%q again: %d %v", accept, again.status, again.header)
+		}
+	}
+	short := ask("/", "gzip, br", "")
+	if unzipped(t, short.body) != index.body || short.header.Get("Cache-Control") != "no-cache" {
+		t.Errorf("the page: %v", short.header)
+	}
+	for _, path := range []string{script + ".br", script + ".gz", "/.gz"} {
+		if got := ask(path, "identity", ""); got.status != http.StatusNotFound {
+			t.Errorf("%s: %d", path, got.status)
+		}
+	}
+}
+
+func unzipped(t *testing.T, body string) string {
+	t.Helper()
+	z, err := gzip.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
