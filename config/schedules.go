@@ -1,11 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -49,6 +50,15 @@ var scheduleWords = strings.NewReplacer(
 	"invalid Payload", "payload",
 )
 
+// scheduleFields are the members that a schedule may have.
+var scheduleFields = func() (names []string) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[engine.Schedule]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}()
+
 func parseSchedules(raw any) ([]engine.Schedule, error) {
 	if text, ok := raw.(string); ok {
 		raw = nil
@@ -73,8 +83,14 @@ func parseSchedules(raw any) ([]engine.Schedule, error) {
 
 // parseSchedule reads an item by way of JSON, which knows which fields there are.
 func parseSchedule(raw any) (engine.Schedule, error) {
-	if _, ok := raw.(map[string]any); !ok {
+	members, ok := raw.(map[string]any)
+	if !ok {
 		return engine.Schedule{}, errors.New("no schedule")
+	}
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		if !slices.Contains(scheduleFields, strings.ToLower(key)) {
+			return engine.Schedule{}, fmt.Errorf("unknown field %q", clip(key, 40))
+		}
 	}
 	text, err := json.Marshal(raw)
 	if wrong := (*json.UnsupportedValueError)(nil); errors.As(err, &wrong) {
@@ -84,9 +100,7 @@ func parseSchedule(raw any) (engine.Schedule, error) {
 		return engine.Schedule{}, errors.New("a key that is no text, which JSON does not have")
 	}
 	var s engine.Schedule
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := json.Unmarshal(text, &s); err != nil {
 		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
 			hint := ""
 			if wrong.Type.Kind() == reflect.String {

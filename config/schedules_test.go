@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
@@ -30,7 +31,7 @@ func TestSchedules(t *testing.T) {
 		Name: "nightly", Topic: "team:7", Type: "export", Cron: "30 2 * * 1-5", TimeZone: "Europe/Berlin", Missed: engine.MissedAll,
 		Title: "Nightly", Queue: "exports", Labels: map[string]string{"region": "eu"}, MaxAttempts: 1,
 		// Keys as they are written, which viper would not leave them.
-		Payload: []byte(`{"Rows":1000,"Since":"2026-01-02T00:00:00Z","deep":[{"Key":"x"}]}`),
+		Payload: json.RawMessage(`{"Rows":1000,"Since":"2026-01-02T00:00:00Z","deep":[{"Key":"x"}]}`),
 	}, {Name: "pulse", Topic: "user:1", Type: "pulse", Cron: "@every 30s"}}
 	c := loaded(t, nightlyFile, nil)
 	if !reflect.DeepEqual(c.Worker.Schedules, want) {

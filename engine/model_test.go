@@ -342,7 +342,7 @@ func (j *modelJob) given() *runtime.Started {
 		return nil
 	}
 	return &runtime.Started{
-		Topic: j.spec.Topic, Type: j.spec.Type, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
+		Topic: j.spec.Topic, Type: j.spec.Type, Title: valid(j.spec.Title), Labels: j.spec.Labels, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
 		CheckpointTenths: j.checkpointTenths, Share: j.share, MaxAttempts: engine.DefaultMaxAttempts, Retries: j.retries, Crashes: j.crashes,
 	}
 }

@@ -93,7 +93,7 @@ func testSchedules(t *testing.T, ctx context.Context, e *engine.Rig) {
 	if listed, err = e.Schedules(ctx, topic); err != nil || names(listed) != "schedules:1/a.second/Nightly schedules:1/nightly/Hourly" {
 		t.Errorf("listed are %s, %v", names(listed), err)
 	}
-	if p := string(listed[0].Payload); p != `{"Days":1}` || listed[0].MaxAttempts != 1 || listed[0].Labels["region"] != "eu" || listed[0].TimeZone != "Europe/Berlin" {
+	if p := fmt.Sprintf("%s", listed[0].Payload); p != `{"Days":1}` || listed[0].MaxAttempts != 1 || listed[0].Labels["region"] != "eu" || listed[0].TimeZone != "Europe/Berlin" {
 		t.Errorf("read back: %+v, payload %s", listed[0], p)
 	}
 	a, err := e.AllSchedules(ctx, []engine.Schedule{configured, elsewhere})

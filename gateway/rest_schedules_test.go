@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func TestSchedulesOverHTTP(t *testing.T) {
 		t.Errorf("put again: %+v, want as before: %s", again, put.body)
 	}
 	stored, err := e.Schedules(soon(t), topic)
-	if err != nil || len(stored) != 1 || string(stored[0].Payload) != `{"secret":2025}` || stored[0].MaxAttempts != 1 || stored[0].Labels["region"] != "eu" {
+	if err != nil || len(stored) != 1 || fmt.Sprintf("%s", stored[0].Payload) != `{"secret":2025}` || stored[0].MaxAttempts != 1 || stored[0].Labels["region"] != "eu" {
 		t.Errorf("stored are %+v, %v", stored, err)
 	}
 

@@ -288,8 +288,8 @@ func TestRunFromWithoutAJobDropsReports(t *testing.T) {
 	if _, err := run.FanOut(t.Context(), "parts", []engine.Child{{Name: "a"}}); !errors.Is(err, engine.ErrState) {
 		t.Errorf("FanOut: %v", err)
 	}
-	if run.ID() != "" || run.Topic() != "" || run.Attempt() != 0 {
-		t.Errorf("it is of %q, %q, %d", run.ID(), run.Topic(), run.Attempt())
+	if run.ID() != "" || run.Topic() != "" || run.Attempt() != 0 || run.Title() != "" || run.Labels() != nil {
+		t.Errorf("it is of %q, %q, %d, %q, %v", run.ID(), run.Topic(), run.Attempt(), run.Title(), run.Labels())
 	}
 }
 

@@ -39,6 +39,10 @@ func TestJobRunsToItsResult(t *testing.T) {
 		w := build(t, brief(e))
 		type order struct{ Year int }
 		worker.Handle(w, "export", func(_ context.Context, run *worker.Run, p order) error {
+			if run.Labels()["team"] != "sales \"EU\"" || len(run.Labels()) != 1 || run.Title() != "Größe \"1\"" {
+				return worker.Permanent(fmt.Errorf("it is %q with %v", run.Title(), run.Labels()))
+			}
+			run.Labels()["team"] = "another" // of a copy
 			run.Stages(worker.Stage{Name: "read", Weight: 3}, worker.Stage{Name: "write", Weight: 1})
 			run.Unit("rows")
 			run.Stage("read")
@@ -53,7 +57,9 @@ func TestJobRunsToItsResult(t *testing.T) {
 			return run.Result(map[string]int{"rows": 1000})
 		})
 		start(t, w)
-		job := enqueue(t, e, "export", func(s *engine.Spec) { s.Payload = order{2025} })
+		job := enqueue(t, e, "export", func(s *engine.Spec) {
+			s.Payload, s.Title, s.Labels = order{2025}, "Größe \"1\"", map[string]string{"team": "sales \"EU\""}
+		})
 		all := history(t, e, job, nil)
 
 		want := []engine.RecordType{engine.JobQueued, engine.JobStarted, engine.JobStage, engine.JobLog, engine.JobStage, engine.JobSucceeded}

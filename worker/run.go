@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,12 @@ func (r *Run) Attempt() int { return r.fence.Attempt }
 
 // Type returns the job's type.
 func (r *Run) Type() string { return r.jobType }
+
+// Title returns the job's title; "" for none.
+func (r *Run) Title() string { return r.started.Title }
+
+// Labels returns the job's labels; nil for none. The caller may change the map.
+func (r *Run) Labels() map[string]string { return maps.Clone(r.started.Labels) }
 
 // A Stage is a part of a job: its name, at most 64 bytes, and its weight in the bar
 // against the other stages'.

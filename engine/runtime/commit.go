@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -34,6 +35,8 @@ type Ack struct {
 type Started struct {
 	Topic      wire.Topic
 	Type       string
+	Title      string
+	Labels     map[string]string // nil: none
 	Queue      string
 	Payload    []byte
 	Checkpoint []byte // nil: none
@@ -146,6 +149,7 @@ func readStarted(f []any) *Started {
 		Crashes: number(5), Tenths: number(7), CheckpointTenths: number(8), Queue: ground.Text(f[9]),
 		Topic: wire.Topic(ground.Text(f[10])), Share: number(11), Depth: number(12),
 	}
+	s.Title, s.Labels = readConstants(ground.Text(f[13]))
 	if f[2] != nil {
 		s.Checkpoint = []byte(ground.Text(f[2]))
 	}
@@ -153,6 +157,19 @@ func readStarted(f []any) *Started {
 		s.Deadline = time.UnixMilli(int64(ms))
 	}
 	return s
+}
+
+// readConstants reads the texts in a job's constants, members that begin with a comma. An old
+// version's are the same. Where Redis has lost them there are none.
+func readConstants(members string) (title string, labels map[string]string) {
+	var c struct {
+		Title  string            `json:"title"`
+		Labels map[string]string `json:"labels"`
+	}
+	if members == "" || json.Unmarshal([]byte("{"+members[1:]+"}"), &c) != nil {
+		return "", nil
+	}
+	return c.Title, c.Labels
 }
 
 // ErrAppend says that a topic's stream does not take records: its key holds another type, or newer

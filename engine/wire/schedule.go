@@ -57,8 +57,64 @@ type Schedule struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Queue       string            `json:"queue,omitempty"`
 	MaxAttempts int               `json:"max_attempts,omitempty"`
-	// Payload is what the handler gets: JSON of at most 16 KiB. Defaults to null.
+	// Payload is what the handler gets: a []byte, which must be JSON, unchanged, anything else as JSON,
+	// at most 16 KiB. Defaults to null. A schedule that was read has a json.RawMessage.
+	Payload any `json:"payload,omitempty"`
+}
+
+// bareSchedule is a Schedule without its methods.
+type bareSchedule Schedule
+
+// scheduleJSON is a Schedule whose payload is JSON. Its own member hides the schedule's.
+type scheduleJSON struct {
+	bareSchedule
 	Payload json.RawMessage `json:"payload,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s Schedule) MarshalJSON() ([]byte, error) {
+	payload, err := s.payload()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(scheduleJSON{bareSchedule(s), payload})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Schedule) UnmarshalJSON(b []byte) error {
+	bare, payload := bareSchedule(*s), json.RawMessage(nil)
+	bare.Payload = &payload // which takes the bytes as they are
+	if err := json.Unmarshal(b, &bare); err != nil {
+		return err
+	}
+	bare.Payload = s.Payload
+	if payload != nil {
+		bare.Payload = payload
+	}
+	*s = Schedule(bare)
+	return nil
+}
+
+// payload encodes the Payload; nil stands for none. Its error wraps ErrInvalid.
+func (s Schedule) payload() (json.RawMessage, error) {
+	var b []byte
+	switch p := s.Payload.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		b = p
+	case json.RawMessage:
+		b = p
+	default:
+		return encoded(p)
+	}
+	if len(b) == 0 {
+		return nil, nil
+	}
+	if !json.Valid(b) {
+		return nil, fmt.Errorf("%w Payload: want JSON", ErrInvalid)
+	}
+	return b, nil
 }
 
 // A Scheduled is a schedule and its state. Its JSON is that of the protocol, which leaves the
@@ -94,9 +150,6 @@ func (s Schedule) Prepared() (Schedule, error) {
 	option.Default(&s.Missed, MissedLatest)
 	option.Default(&s.Queue, DefaultQueue)
 	option.Default(&s.MaxAttempts, DefaultMaxAttempts)
-	if len(s.Payload) == 0 {
-		s.Payload = json.RawMessage("null")
-	}
 	if _, err := ParseTopic(string(s.Topic)); err != nil {
 		return s, err
 	}
@@ -109,10 +162,15 @@ func (s Schedule) Prepared() (Schedule, error) {
 	if err := s.Missed.validate(); err != nil {
 		return s, err
 	}
-	if !json.Valid(s.Payload) {
-		return s, fmt.Errorf("%w Payload: want JSON", ErrInvalid)
+	payload, err := s.payload()
+	if err != nil {
+		return s, err
 	}
-	if err := option.Bytes("Payload", len(s.Payload), MaxSchedulePayloadBytes, "store it as a blob and name that"); err != nil {
+	if payload == nil {
+		payload = json.RawMessage("null")
+	}
+	s.Payload = payload
+	if err := option.Bytes("Payload", len(payload), MaxSchedulePayloadBytes, "store it as a blob and name that"); err != nil {
 		return s, err
 	}
 	if _, own := s.Labels[ScheduleLabel]; !own && len(s.Labels) >= maxLabels {
@@ -133,14 +191,18 @@ func CheckScheduleName(name string) error {
 func (s Schedule) Spec() Spec {
 	labels := map[string]string{ScheduleLabel: s.Name}
 	maps.Copy(labels, s.Labels)
+	payload := s.Payload
+	if raw, ok := payload.(json.RawMessage); ok {
+		payload = []byte(raw)
+	}
 	return Spec{
-		Topic: s.Topic, Type: s.Type, Payload: []byte(s.Payload), Title: s.Title, Labels: labels, Queue: s.Queue, MaxAttempts: s.MaxAttempts,
+		Topic: s.Topic, Type: s.Type, Payload: payload, Title: s.Title, Labels: labels, Queue: s.Queue, MaxAttempts: s.MaxAttempts,
 	}
 }
 
 // scheduledJSON is a Scheduled in the form of the protocol.
 type scheduledJSON struct {
-	Schedule
+	scheduleJSON
 	LastAt time.Time `json:"last_at,omitzero"`
 	NextAt time.Time `json:"next_at,omitzero"`
 	Error  string    `json:"error,omitempty"`
@@ -148,8 +210,7 @@ type scheduledJSON struct {
 
 // MarshalJSON implements json.Marshaler.
 func (s Scheduled) MarshalJSON() ([]byte, error) {
-	j := scheduledJSON{Schedule: s.Schedule, LastAt: s.LastAt, NextAt: s.NextAt}
-	j.Payload = nil
+	j := scheduledJSON{scheduleJSON: scheduleJSON{bareSchedule: bareSchedule(s.Schedule)}, LastAt: s.LastAt, NextAt: s.NextAt}
 	if s.Err != nil {
 		j.Error = s.Err.Error()
 	}
@@ -162,7 +223,10 @@ func (s *Scheduled) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*s = Scheduled{Schedule: j.Schedule, LastAt: j.LastAt, NextAt: j.NextAt}
+	*s = Scheduled{Schedule: Schedule(j.bareSchedule), LastAt: j.LastAt, NextAt: j.NextAt}
+	if j.Payload != nil {
+		s.Payload = j.Payload
+	}
 	if j.Error != "" {
 		s.Err = errors.New(j.Error)
 	}

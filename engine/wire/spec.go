@@ -195,12 +195,21 @@ func CheckQueue(name string) error {
 // their worker or were handed back.
 const RescueSuffix = "-rescue"
 
+// encoded is a payload as JSON.
+func encoded(payload any) ([]byte, error) {
+	b, err := json.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w Payload: it does not encode to JSON: %s", ErrInvalid, clip(err.Error(), 200))
+	}
+	return b, nil
+}
+
 func (s Spec) payload() ([]byte, error) {
 	b, raw := s.Payload.([]byte)
 	if !raw {
 		var err error
-		if b, err = json.Marshal(s.Payload); err != nil {
-			return nil, fmt.Errorf("%w Payload: it does not encode to JSON: %s", ErrInvalid, clip(err.Error(), 200))
+		if b, err = encoded(s.Payload); err != nil {
+			return nil, err
 		}
 	}
 	if b == nil {

@@ -3,6 +3,7 @@ package client_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 
@@ -35,7 +36,7 @@ func TestSchedulesAreThoseOfTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	want, err := e.Schedules(ctx, topic)
-	if err != nil || len(want) != 2 || string(want[0].Payload) != `{"year":2025}` || want[1].MaxAttempts != engine.DefaultMaxAttempts {
+	if err != nil || len(want) != 2 || fmt.Sprintf("%s", want[0].Payload) != `{"year":2025}` || want[1].MaxAttempts != engine.DefaultMaxAttempts {
 		t.Fatalf("the engine has %+v, %v", want, err)
 	}
 	got, err := c.Schedules(ctx, topic)

@@ -24,9 +24,9 @@ type interrupt struct {
 	done  bool
 }
 
-// Spec says which job it is: its Topic, Type, Queue and MaxAttempts. Where a field is zero it is
-// "user:test", "test", and the engine's default. The other fields do not count; for a deadline, see
-// Interrupt.
+// Spec says which job it is: its Topic, Type, Title, Labels, Queue and MaxAttempts. Where Topic, Type,
+// Queue or MaxAttempts is zero it is "user:test", "test", and the engine's default. The other fields do
+// not count; for a deadline, see Interrupt.
 func Spec(s engine.Spec) Option { return func(p *plan) { p.spec = s } }
 
 // Retries says how many attempts of the job have failed before: with MaxAttempts-1 of them the

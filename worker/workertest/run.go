@@ -98,7 +98,7 @@ func (p *plan) run(ctx context.Context, m *memory, h worker.HandlerFunc) {
 	rec.attempt++
 	rec.Attempts++
 	started := &runtime.Started{
-		Topic: p.spec.Topic, Type: p.spec.Type, Queue: p.spec.Queue, MaxAttempts: p.spec.MaxAttempts, Retries: p.retries,
+		Topic: p.spec.Topic, Type: p.spec.Type, Title: p.spec.Title, Labels: p.spec.Labels, Queue: p.spec.Queue, MaxAttempts: p.spec.MaxAttempts, Retries: p.retries,
 		Tenths: rec.tenths(),
 	}
 	if rec.kept != nil {

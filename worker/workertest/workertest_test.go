@@ -77,6 +77,28 @@ func TestRecordingHoldsWhatWasReported(t *testing.T) {
 	}
 }
 
+// A handler reads the texts of the job that the test says it is.
+func TestTitleAndLabels(t *testing.T) {
+	t.Parallel()
+	labels := map[string]string{"team": "sales"}
+	read := func(_ context.Context, run *worker.Run, _ order) error {
+		text := run.Title() + " of " + run.Labels()["team"]
+		run.Labels()["team"] = "another" // of a copy
+		return run.Result(text)
+	}
+	for range 2 {
+		rec := workertest.Run(t.Context(), t, read, order{}, workertest.Spec(engine.Spec{Title: "Orders", Labels: labels}))
+		if string(rec.Result) != `"Orders of sales"` {
+			t.Errorf("the handler has read %s", rec.Result)
+		}
+	}
+	if rec := workertest.Run(t.Context(), t, func(_ context.Context, run *worker.Run, _ order) error {
+		return run.Result([]any{run.Title(), run.Labels()})
+	}, order{}); string(rec.Result) != `["",null]` {
+		t.Errorf("without any the handler has read %s", rec.Result)
+	}
+}
+
 func TestInterruptedRunGoesOn(t *testing.T) {
 	t.Parallel()
 	atHalf := func(r *workertest.Recording) bool { return r.Percent() >= 37.5 }

@@ -408,7 +408,7 @@ end
 
 for i, j in pairs(starts) do
   -- readStarted knows the order.
-  local fields = call("HMGET", j.key, "ty", "pl", "cp", "ma", "rt", "cr", "dl", "p", "cc", "q", "t", "rs", "pd")
+  local fields = call("HMGET", j.key, "ty", "pl", "cp", "ma", "rt", "cr", "dl", "p", "cc", "q", "t", "rs", "pd", "c")
   fields[#fields + 1] = answers[i]
   answers[i] = fields
 end
