@@ -44,6 +44,7 @@ type Config struct {
 	// Gateway lacks its Engine, Auth, Site, Blobs, BlobDir and PageTopic.
 	Gateway gateway.Options
 	Listen  Listen
+	Health  Health
 	Auth    Auth
 	Log     Log
 

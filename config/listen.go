@@ -24,13 +24,17 @@ func (l Listen) Defaults() Listen {
 // Validate checks the form of l as Defaults completes it, not whether there is such a
 // host.
 func (l Listen) Validate() error {
-	l = l.Defaults()
-	_, port, err := net.SplitHostPort(l.Addr)
+	return validAddr(l.Defaults().Addr, "127.0.0.1:8080")
+}
+
+// validAddr checks the form of an Addr. Its error names an example.
+func validAddr(addr, example string) error {
+	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return option.Invalid("Addr", l.Addr, "want host:port, such as 127.0.0.1:8080")
+		return option.Invalid("Addr", addr, "want host:port, such as %s", example)
 	}
 	return nil
 }

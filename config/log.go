@@ -46,6 +46,14 @@ func (l Log) Validate() error {
 	return errors.Join(level, format)
 }
 
+// durations spells durations as text does, such as "1.5s": JSON has no unit.
+func durations(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
+}
+
 // Logger makes the logger that l describes; what is below least is not logged
 // whatever l says.
 func (l Log) Logger(w io.Writer, least slog.Level) *slog.Logger {
@@ -56,6 +64,7 @@ func (l Log) Logger(w io.Writer, least slog.Level) *slog.Logger {
 	}
 	o := &slog.HandlerOptions{Level: max(level, least)}
 	if l.Format == "json" {
+		o.ReplaceAttr = durations
 		return logline.Bounded(slog.New(slog.NewJSONHandler(w, o)))
 	}
 	return logline.Bounded(slog.New(slog.NewTextHandler(w, o)))

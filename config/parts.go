@@ -26,6 +26,7 @@ var parts = []part{
 	{"redis", "Redis", validRedis},
 	{"engine", "Engine", func(c *Config) error { return c.Engine.Validate() }},
 	{"worker", "Worker", func(c *Config) error { return c.Worker.Validate() }},
+	{"health", "Health of a worker", func(c *Config) error { return c.Health.Validate() }},
 	{"schedules", "Schedules", func(*Config) error { return nil }}, // the codec has asked
 	{"gateway", "Gateway", func(c *Config) error { return errors.Join(c.Listen.Validate(), c.Gateway.Validate()) }},
 	{"auth", "Authentication", func(c *Config) error { return c.Auth.Validate() }},

@@ -285,6 +285,14 @@ var settings = []Setting{
 	},
 
 	{
+		Key: "health.addr", Flag: "health-addr", field: "Addr",
+		Brief: "`HOST:PORT` for probes and metrics; port 0 takes a free one",
+		Doc: "Where tidemark worker answers GET /healthz and /readyz and shows its metrics under /metrics, as host:port, " +
+			"without credentials; port 0 takes a free one. Nowhere unless set. up and gateway show theirs at gateway.addr.",
+		codec: word("host:port, such as 127.0.0.1:9091", func(c *Config) *string { return &c.Health.Addr }),
+	},
+
+	{
 		Key: "schedules", field: "Schedules",
 		Doc: "Schedules that every worker with this configuration sees to, beside those that are stored in Redis. " +
 			"Each has a name of its own within its topic, the topic and type of its jobs, and cron, which says when it " +

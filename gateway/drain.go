@@ -28,6 +28,7 @@ func (g *Gateway) Stop(ctx context.Context) error {
 		<-g.stopped
 		return nil
 	case idle:
+		g.redis.stop()
 		close(g.stopped)
 		return nil
 	}
@@ -57,5 +58,6 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	g.serving.Wait()
 	g.hub.Stop()
 	g.sockets.Stop()
+	g.redis.stop()
 	return err
 }

@@ -34,8 +34,10 @@ type Gateway struct {
 	uploads  *upload.Server // nil: there are none
 	cleaner  *cleaner
 	problems *problem.Writer
+	refusals *problem.Refusals
 	metrics  *metrics
-	storage  storage
+	ready    func(context.Context) (writes bool, err error)
+	redis    *redisWatch
 	handler  http.Handler
 	server   *http.Server
 
@@ -75,7 +77,10 @@ func New(o Options) (*Gateway, error) {
 	if g.metrics, err = newMetrics(o.Registry); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
-	g.problems = problem.NewWriter(o.Logger, g.metrics.problems)
+	g.ready = readiness(o.Engine)
+	g.redis = newRedisWatch(g.ready, o.Logger)
+	g.refusals = problem.NewRefusals(o.Logger)
+	g.problems = problem.NewWriter(o.Logger, g.metrics.problems, g.redis.note)
 	if g.uploads, err = newUploads(o, g.problems, g.stopping); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
@@ -83,7 +88,7 @@ func New(o Options) (*Gateway, error) {
 	g.hub, err = stream.New(stream.Options{
 		Engine: o.Engine, Connections: o.ConnectionsPerPrincipal, Subscriptions: o.SubscriptionsPerConnection,
 		WindowFrames: o.WindowFrames, WindowBytes: o.WindowBytes, PingInterval: o.PingInterval, FilterLag: o.FilterLag,
-		CatchUps: o.CatchUps, ReconnectSpread: o.ReconnectSpread, Uses: g.uses, Registry: o.Registry, Logger: o.Logger,
+		CatchUps: o.CatchUps, ReconnectSpread: o.ReconnectSpread, Uses: g.uses, Failed: g.redis.note, Registry: o.Registry, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
@@ -92,7 +97,7 @@ func New(o Options) (*Gateway, error) {
 		Open: g.openSession, Gate: g.gate,
 		MessageBytes: o.MessageBytes, MessagesPerSecond: o.MessagesPerSecond, MessageBurst: o.MessageBurst, SendBufferBytes: o.SendBufferBytes,
 		PingInterval: o.PingInterval, PongTimeout: o.PongTimeout, StallTimeout: o.StallTimeout, AuthTimeout: o.AuthTimeout,
-		Problems: g.problems, Logger: o.Logger,
+		Problems: g.problems, Refusals: g.refusals, Logger: o.Logger,
 	})
 	g.handler, err = g.routes()
 	if err != nil {

@@ -62,5 +62,5 @@ func (g *Gateway) routes() (http.Handler, error) {
 	mux.Handle("GET /healthz", http.NotFoundHandler())
 	mux.Handle("GET /readyz", http.NotFoundHandler())
 	outer.Handle("/", guarded)
-	return g.lingered(g.recovered(g.hastened(g.headed(outer)))), nil
+	return g.lingered(g.refusals.Logged(g.recovered(g.hastened(g.headed(outer))))), nil
 }

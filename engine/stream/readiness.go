@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine/internal/ground"
@@ -36,4 +37,39 @@ func (st *Stream) Ready(ctx context.Context) (writes bool, err error) {
 func refuses(err error) bool {
 	text := err.Error()
 	return errors.Is(ground.Failure("", err), wire.ErrOutOfMemory) || strings.Contains(text, "MISCONF") || strings.Contains(text, "NOREPLICAS")
+}
+
+// How long a Readiness repeats an answer, and how long Redis may take for one.
+const (
+	readinessAge     = time.Second
+	readinessTimeout = 3 * time.Second
+)
+
+// A Readiness answers for a probe that anyone may ask, at any rate: it asks Redis at most once a
+// second. Its methods may be called concurrently.
+type Readiness struct {
+	stream *Stream
+
+	mu     sync.Mutex
+	asked  time.Time
+	writes bool
+	err    error
+}
+
+// Readiness makes a Readiness.
+func (st *Stream) Readiness() *Readiness { return &Readiness{stream: st} }
+
+// Ready returns what Stream.Ready does, or did less than a second ago. It waits at most 3 seconds for
+// Redis.
+func (r *Readiness) Ready(ctx context.Context) (writes bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.asked) >= readinessAge {
+		// A caller that hangs up does not end the question for the others.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessTimeout)
+		defer cancel()
+		r.writes, r.err = r.stream.Ready(ctx)
+		r.asked = time.Now()
+	}
+	return r.writes, r.err
 }

@@ -29,8 +29,7 @@ type app struct {
 // Main runs the command line and returns the exit code, see exit.go. It takes over
 // SIGINT and SIGTERM, and leaves the process at once on the second of them.
 func Main(args []string, in io.Reader, out, err io.Writer) int {
-	// What go-redis has to say reaches the user through the errors it returns.
-	redis.SetLogger(silent{})
+	redis.SetLogger(silent{}) // until a command that lasts has its log
 	a := &app{in: in, out: plain{out}, err: plain{err}}
 	ctx, stop := untilSignal(context.Background())
 	defer stop()
@@ -38,10 +37,6 @@ func Main(args []string, in io.Reader, out, err io.Writer) int {
 	root.SetArgs(args)
 	return a.finish(root.ExecuteContext(ctx))
 }
-
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
 
 const about = `Tidemark runs jobs and shows how far they are, without ever showing less than before.
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
@@ -54,7 +56,7 @@ func openHere(ctx context.Context, c *config.Config, b *board) (_ *session, _ pl
 // work starts this process's own worker, and returns what drains it.
 func (h *here) work(ctx context.Context) (drain func() error, err error) {
 	// Of its own queue alone: what others have enqueued is for workers of theirs.
-	w, grace, err := newWorker(h.session, analysis.Queue)
+	w, grace, err := newWorker(h.session, nil, analysis.Queue)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +72,10 @@ func (h *here) work(ctx context.Context) (drain func() error, err error) {
 }
 
 // newWorker makes a worker with all processors, on the session's bucket. grace is how long its
-// Stop may take.
-func newWorker(s *session, queues ...string) (w *worker.Worker, grace time.Duration, err error) {
+// Stop may take. metrics may be nil.
+func newWorker(s *session, metrics *prometheus.Registry, queues ...string) (w *worker.Worker, grace time.Duration, err error) {
 	o := s.config.Worker
-	o.Engine, o.Logger, o.Queues = s.engine, s.log, queues
+	o.Engine, o.Logger, o.Registry, o.Queues = s.engine, s.log, metrics, queues
 	o.QueueWeights = maps.Clone(o.QueueWeights)
 	maps.DeleteFunc(o.QueueWeights, func(q string, _ int) bool { return !slices.Contains(queues, q) })
 	w, err = worker.New(o)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
@@ -49,7 +50,7 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.listener, err = listen(c.Listen.Addr, c.Auth.Site()); err != nil {
+	if s.listener, err = listen(c.Listen.Addr, "--addr", c.Auth.Site()); err != nil {
 		return s, err
 	}
 	if s.auth, err = c.Auth.Open(cmd.Context()); err != nil {
@@ -69,6 +70,7 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 		return s, err
 	}
 	o := c.Gateway
+	o.Registry = prometheus.NewRegistry()
 	o.Engine, o.Auth, o.Site, o.Logger = s.session.engine, s.auth, c.Auth.Site(), log
 	o.Blobs, o.BlobDir, o.PageTopic = s.session.bucket, datadir.BlobDir(c.Data.Dir), c.Topic
 	for _, p := range c.Processors {
@@ -81,7 +83,7 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 	}
 	if working {
 		s.queues = servedQueues(c)
-		s.worker, s.grace, err = newWorker(s.session, s.queues...)
+		s.worker, s.grace, err = newWorker(s.session, o.Registry, s.queues...)
 	}
 	return s, err
 }
@@ -104,11 +106,11 @@ func (s *service) close() error {
 }
 
 // listen takes the address, which the site must serve. It is resolved once, so
-// that what was allowed is what is listened on.
-func listen(addr string, site auth.Site) (*net.TCPListener, error) {
+// that what was allowed is what is listened on. Errors name the flag that sets another.
+func listen(addr, flag string, site auth.Site) (*net.TCPListener, error) {
 	resolved, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; name another address with --addr", addr, err)
+		return nil, fmt.Errorf("listen on %s: %w; name another address with %s", addr, err, flag)
 	}
 	if err := site.Serves(resolved); err != nil {
 		return nil, usage("listen on %s: %w", addr, err)
@@ -117,11 +119,11 @@ func listen(addr string, site auth.Site) (*net.TCPListener, error) {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("listen on %s: another program has this port, maybe another Tidemark; "+
-			"name a free one with --addr, such as --addr %s, or port 0 for any", addr, beside(resolved))
+			"name a free one with %s, such as %s %s, or port 0 for any", addr, flag, flag, beside(resolved))
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("listen on %s: this user may not listen on port %d; name one above 1023 with --addr", addr, resolved.Port)
+		return nil, fmt.Errorf("listen on %s: this user may not listen on port %d; name one above 1023 with %s", addr, resolved.Port, flag)
 	case err != nil:
-		return nil, fmt.Errorf("listen on %s: %w; name another address with --addr", addr, err)
+		return nil, fmt.Errorf("listen on %s: %w; name another address with %s", addr, err, flag)
 	}
 	return l, nil
 }

@@ -63,6 +63,7 @@ func (a *app) serve(cmd *cobra.Command, working, asJSON bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	logRedis(s.session.log)
 	return s.run(cmd.Context(), func() {
 		w := s.whereabouts()
 		if asJSON {

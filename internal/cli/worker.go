@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
@@ -29,37 +30,60 @@ It serves the queues of worker.queues, and those of its processors:
 It leaves a job whose type it does not know to workers that know it. If there is none for
 worker.unknown_type_wait, the job fails.
 
-Workers of one Redis must share the data folder, since payloads name files in it.`,
+Workers of one Redis must share the data folder, since payloads name files in it.
+
+With --health-addr it answers GET /healthz and /readyz, and shows its metrics under
+/metrics.`,
 		Example: `  tidemark worker --redis redis://localhost:6379/0
   tidemark worker --queues default=3,bulk=1 --concurrency 4`,
 		Args: cobra.NoArgs,
 	}
-	config.AddFlags(cmd.Flags(), "worker")
+	config.AddFlags(cmd.Flags(), "worker", "health")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.work(cmd) }
 	return cmd
 }
 
 func (a *app) work(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
+	c, err := settings(cmd)
+	if err != nil {
+		return err
+	}
+	log := c.Log.Logger(a.err, slog.LevelDebug)
+	logRedis(log)
+	var h *health
+	var metrics *prometheus.Registry
+	if c.Health.Addr != "" {
+		if h, err = listenHealth(c.Health.Addr); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, h.close()) }()
+		metrics = h.registry
+	}
 	s, err := a.openLasting(cmd)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	s.log = s.config.Log.Logger(a.err, slog.LevelDebug)
+	s.log = log
 	if s.bucket, err = datadir.Blobs(ctx, s.config.Data.Dir); err != nil {
 		return err
 	}
 	served := servedQueues(s.config)
-	w, grace, err := newWorker(s, served...)
+	w, grace, err := newWorker(s, metrics, served...)
 	if err != nil {
 		return err
+	}
+	if h != nil {
+		h.serve(s.engine, s.log)
 	}
 	if err := w.Start(ctx); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
+	h.setWorking(true)
 	s.log.Info("taking jobs", append(jobsTaken(s.config, served), "redis", s.redis.Describe(), "data", s.config.Data.Dir)...)
 	<-ctx.Done()
+	h.setWorking(false)
 	s.log.Info("draining: jobs that run go back to their queues; a second signal ends the process at once")
 	drain, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()

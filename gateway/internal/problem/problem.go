@@ -34,24 +34,26 @@ const maxDetailBytes = 1 << 10
 type Writer struct {
 	log    *slog.Logger
 	byCode *prometheus.CounterVec
+	failed func(error)
 }
 
-// NewWriter makes a Writer that logs what clients are not told, and counts problems by
-// their code.
-func NewWriter(log *slog.Logger, byCode *prometheus.CounterVec) *Writer {
-	return &Writer{log: log, byCode: byCode}
+// NewWriter makes a Writer that logs what clients do not learn, and counts problems by their code.
+// failed is called with each error that Fail gets.
+func NewWriter(log *slog.Logger, byCode *prometheus.CounterVec, failed func(error)) *Writer {
+	return &Writer{log: log, byCode: byCode, failed: failed}
 }
 
 // Write answers with a problem. The detail is cut to 1 KiB.
 func (p *Writer) Write(w http.ResponseWriter, status int, code, detail string) {
 	p.byCode.WithLabelValues(code).Inc()
 	detail = excerpt.Of(detail, maxDetailBytes)
+	note(w, status, code, detail)
 	b, _ := json.Marshal(wire.Problem{Type: "/problems/" + code, Title: http.StatusText(status), Status: status, Code: code, Detail: detail}) // strings and a number
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(b)+1))
 	w.WriteHeader(status)
-	// Nobody is left to tell when the client has gone.
+	// An error says that the client has gone.
 	_, _ = w.Write(append(b, '\n'))
 }
 
@@ -75,6 +77,7 @@ func (p *Writer) Refuse(w http.ResponseWriter, e *Refusal) {
 // Fail answers with what an error means to a client. What is not the client's to know is
 // logged, and the client gets an internal error.
 func (p *Writer) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	p.failed(err)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

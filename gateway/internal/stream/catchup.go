@@ -142,6 +142,7 @@ func (sub *subscription) apply(r *reading, err error) bool {
 func (sub *subscription) fail(err error) {
 	s := sub.session
 	s.rest()
+	s.hub.opts.Failed(err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, engine.ErrClosed) || sub.outage {
 		return
 	}

@@ -40,7 +40,9 @@ type Options struct {
 	CatchUps        int           // pages and snapshots that are read at a time
 	ReconnectSpread time.Duration // over which clients that are sent away come back
 
-	Uses     *access.Uses
+	Uses *access.Uses
+	// Failed gets the errors of reads. It may be called concurrently, and must not block.
+	Failed   func(error)
 	Registry *prometheus.Registry
 	Logger   *slog.Logger
 }

@@ -79,6 +79,8 @@ func (m *memory) Close(reason transport.Reason, _ string) { m.reason = reason }
 // Abort implements transport.Transport.
 func (m *memory) Abort() {}
 
+func (m *memory) Refused(string, string) {}
+
 func (m *memory) open(t *testing.T, h *Hub) *Session {
 	m.session = h.Open(m)
 	m.session.Begin()
@@ -123,7 +125,7 @@ func (l *socketLine) open(t *testing.T, h *Hub) *Session {
 		},
 		Gate: access.NewGate(anyone{}, time.Minute, h.opts.Logger), MessageBytes: 1 << 10, MessagesPerSecond: 100, MessageBurst: 100, SendBufferBytes: 4 << 10,
 		PingInterval: time.Hour, PongTimeout: time.Hour, StallTimeout: time.Hour, AuthTimeout: time.Minute,
-		Problems: problem.NewWriter(h.opts.Logger, problems), Logger: h.opts.Logger,
+		Problems: problem.NewWriter(h.opts.Logger, problems, func(error) {}), Refusals: problem.NewRefusals(h.opts.Logger), Logger: h.opts.Logger,
 	})
 	near, far := net.Pipe()
 	go func() {

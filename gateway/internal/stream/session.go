@@ -175,6 +175,9 @@ func (s *Session) Pong() {
 // refuse answers with an error; sid and to are "" where it is about the connection.
 func (s *Session) refuse(sid, to, code, message string) {
 	s.hub.metrics.refusals.WithLabelValues(code).Inc()
+	if code != codeNotFound {
+		s.transport.Refused(code, message)
+	}
 	s.send(transport.Frame{Text: errorFrame(to, code, message), Sid: sid})
 }
 

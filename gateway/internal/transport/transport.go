@@ -33,6 +33,9 @@ type Transport interface {
 	// Close ends the connection in an orderly way; text is for people. It follows the last
 	// frame's Sent.
 	Close(reason Reason, text string)
+	// Refused says that the session has refused something that the client asked for, by a code of
+	// docs/protocol.md. The transport logs it with the client's origin.
+	Refused(code, text string)
 	// Abort ends the connection at once, whatever is unsent. It may be called at any time.
 	Abort()
 }

@@ -52,6 +52,7 @@ type Options struct {
 	AuthTimeout  time.Duration
 
 	Problems *problem.Writer
+	Refusals *problem.Refusals
 	Logger   *slog.Logger
 }
 
@@ -147,8 +148,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("Sec-WebSocket-Protocol", strings.Join(offered, ", "))
 	}
 	k := &socket{
-		server: s,
-		rate:   bucket{perSecond: float64(s.opts.MessagesPerSecond), burst: float64(s.opts.MessageBurst), left: float64(s.opts.MessageBurst)},
+		server: s, origin: problem.ClientOf(r).Origin,
+		rate: bucket{perSecond: float64(s.opts.MessagesPerSecond), burst: float64(s.opts.MessageBurst), left: float64(s.opts.MessageBurst)},
 	}
 	k.arrival.versed = slices.Contains(websocket.Subprotocols(r), subprotocol)
 	k.arrival.principal, k.arrival.err = s.opts.Gate.Request(r)

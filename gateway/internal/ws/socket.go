@@ -2,6 +2,7 @@ package ws
 
 import (
 	"errors"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
@@ -44,6 +46,7 @@ type Session interface {
 // A socket is one WebSocket: the transport of its session.
 type socket struct {
 	server  *Server
+	origin  string
 	session Session
 	arrival arrival // read when it begins
 	conn    atomic.Pointer[conn]
@@ -68,8 +71,25 @@ func (s *socket) Write(f transport.Frame) error { return s.melody.Write(f.Text) 
 
 // Close implements transport.Transport.
 func (s *socket) Close(reason transport.Reason, text string) {
+	if why := refusals[reason]; why != "" {
+		s.server.opts.Refusals.Log(s.client(), int(reason), why, text)
+	}
 	// An error says that it is ending already.
 	_ = s.melody.CloseWithMsg(melody.FormatCloseMessage(int(reason), text))
+}
+
+// Refused implements transport.Transport.
+func (s *socket) Refused(code, text string) {
+	s.server.opts.Refusals.Log(s.client(), 0, code, text)
+}
+
+// client is who is behind the socket, for the log.
+func (s *socket) client() problem.Client {
+	c := problem.Client{Method: http.MethodGet, Path: "/v1/ws", Origin: s.origin}
+	if conn := s.conn.Load(); conn != nil {
+		c.Remote = conn.RemoteAddr().String()
+	}
+	return c
 }
 
 // Abort implements transport.Transport.
