@@ -96,8 +96,9 @@ func TestPageBehindNginxByTheDocs(t *testing.T) {
 	s.stop()
 }
 
-// A file passes an nginx that bounds and buffers requests as it does by itself, from the page and
-// from the command line, in parts that it takes.
+// A file passes an nginx that bounds and buffers requests as it does by itself, in parts that it
+// takes: from the page, from the command line, and from tus-js-client with the setting that
+// docs/protocol.md names.
 func TestUploadsPassAnNginxThatBoundsRequests(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -119,12 +120,21 @@ func TestUploadsPassAnNginxThatBoundsRequests(t *testing.T) {
 	b.close()
 
 	other, _ := writeTable(t, "line.csv", 5<<20+1)
-	line := start(t, "analyze", nil, s.program, "analyze", "--json", "--server", "http://"+addr, other)
-	<-line.ended
-	if line.err != nil {
-		t.Errorf("analyze ended with %v", line.err)
+	analyze := start(t, "analyze", nil, s.program, "analyze", "--json", "--server", "http://"+addr, other)
+	<-analyze.ended
+	if analyze.err != nil {
+		t.Errorf("analyze ended with %v", analyze.err)
 	}
-	checkStored(t, s, watch, map[string]string{"page.csv": file, "line.csv": other})
+	// tus-js-client does not find the size of its parts by itself.
+	third, _ := writeTable(t, "tus.csv", 5<<20+2)
+	tus := script(t, "tus-js-client", nil, "node/tus.mjs", "http://"+addr, topic, strconv.Itoa(1<<20), third)
+	tus.await("the end of the upload", 0, func(l line) bool { return l.text("event") == "done" })
+	for _, l := range tus.all() {
+		if l.text("event") == "refused" {
+			t.Errorf("tus-js-client: %v", l)
+		}
+	}
+	checkStored(t, s, watch, map[string]string{"page.csv": file, "line.csv": other, "tus.csv": third})
 	s.stop()
 }
 

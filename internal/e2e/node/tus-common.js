@@ -6,6 +6,7 @@ globalThis.tidemarkUpload = (tus, file, filename, endpoint, topic, tell) => new 
     metadata: { topic, type: 'analysis', filename, filetype: 'text/csv' },
     retryDelays: Array(40).fill(50),
     storeFingerprintForResuming: false,
+    chunkSize: globalThis.tidemarkChunkSize ?? Infinity,
     onShouldRetry: (error) => {
       tell({ event: 'retry', text: String(error.message).slice(0, 300) });
       return true;
