@@ -28,7 +28,8 @@ type Options struct {
 	// RequestTimeout is how long a request may take that is neither a WebSocket nor
 	// an upload, how long a WebSocket may take to open, and how much longer than the
 	// time between two pings it may be silent, 10 ms to 10 minutes. Defaults to 20
-	// seconds.
+	// seconds. A WebSocket that is silent for 8 seconds is asked whether it is there, and
+	// given up after 13.
 	RequestTimeout time.Duration
 
 	// BackoffMin and BackoffMax bound the wait for a gateway that is away: a random

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -23,12 +24,19 @@ const (
 	closeProtocol        = 4400
 )
 
-// A socket is an open connection whose welcome has been read. One goroutine uses it.
+// A socket is an open connection whose welcome has been read. One goroutine reads from it.
 type socket struct {
 	conn    *websocket.Conn
 	silence time.Duration // the longest that the gateway is silent
 	unwatch func() bool
+
+	writing sync.Mutex
+	probe   *time.Timer // asks a gateway that is silent; nil until it is welcome
 }
+
+// maxSilence is how long a gateway may be silent that has been asked whether it is there. A
+// connection of which one half is gone is noticed within 15 s.
+const maxSilence = 13 * time.Second
 
 // A lostError says that the connection has ended and may be opened again.
 type lostError struct {
@@ -109,12 +117,23 @@ func (s *socket) welcome() error {
 		// From ping to ping, and as long as an answer may take to come through.
 		s.silence += time.Duration(f.PingSeconds * float64(time.Second))
 	}
+	s.silence = min(s.silence, maxSilence)
+	// The rest is for the answer.
+	s.probe = time.AfterFunc(s.patience(), func() {
+		_ = s.write(wire.Message{Type: "ping"}) // a failure shows in the next read
+	})
 	return nil
 }
+
+// patience is how long the gateway is silent before it is asked whether it is there.
+func (s *socket) patience() time.Duration { return s.silence * 3 / 5 }
 
 // hold gives the gateway time until its next sign of life.
 func (s *socket) hold() {
 	_ = s.conn.SetReadDeadline(time.Now().Add(s.silence)) // fails on a closed connection, as the read does
+	if s.probe != nil {
+		s.probe.Reset(s.patience())
+	}
 }
 
 // read waits for the next frame. A goodbye is an error, since nothing follows it.
@@ -135,12 +154,17 @@ func (s *socket) read() (wire.Frame, error) {
 }
 
 func (s *socket) write(message any) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	_ = s.conn.SetWriteDeadline(time.Now().Add(s.silence)) // as in hold
 	return s.conn.WriteJSON(message)
 }
 
 func (s *socket) close() {
 	s.unwatch()
+	if s.probe != nil {
+		s.probe.Stop()
+	}
 	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(100*time.Millisecond))
 	_ = s.conn.Close() // nothing is lost with it
 }

@@ -103,7 +103,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	b.open("http://" + s.addr + "/")
 	own := fmt.Sprintf("[data-job=%q] > ", parent)
 	opener, rows := own+".parts > .opener", own+".parts > div > .jobs > .job"
-	b.do("shows", line{"selector": opener, "text": "1 of 130 parts"})
+	b.do("shows", line{"selector": opener, "text": "1 of 130 parts done"})
 	b.checkAlone("#live")
 	b.do("click", line{"selector": opener})
 	b.do("shows", line{"selector": own + ".parts > div > .note", "text": "and 80 more"})
@@ -113,7 +113,7 @@ func TestChildrenInABrowser(t *testing.T) {
 
 	// What fails comes first, and what the parent has of its children changes with it.
 	h.attempt(child(129), 1, runtime.Report{Type: engine.JobFailed, Tenths: 300, Error: &engine.JobError{Code: "error", Message: "no such table"}})
-	b.do("shows", line{"selector": opener, "text": "2 of 130 parts, 1 failed"})
+	b.do("shows", line{"selector": opener, "text": "2 of 130 parts done, 1 failed"})
 	b.do("shows", line{"selector": rows + ":first-child", "text": "no such table"})
 	from := b.process.said()
 	b.do("reload", line{})
@@ -150,7 +150,7 @@ func TestChildrenInABrowser(t *testing.T) {
 
 	// Or to what counts it, when a child has no row any more.
 	b.do("key", line{"selector": first + "[data-verb=cancel]", "key": "Enter"})
-	b.do("shows", line{"selector": opener, "text": "3 of 130 parts, 2 failed"})
+	b.do("shows", line{"selector": opener, "text": "3 of 130 parts done, 2 failed"})
 	b.do("focused", line{"selector": opener})
 
 	// More children are canceled after it than a snapshot has jobs: who comes then sees them
@@ -162,7 +162,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	b.do("shows", line{"selector": opener + "[aria-expanded=false]", "text": "parts"})
 	b.checkAlone("#ended")
 	b.open("http://localhost" + s.addr[strings.LastIndexByte(s.addr, ':'):] + "/") // another site, and so nothing kept
-	b.do("shows", line{"selector": opener, "text": "3 of 130 parts, 2 failed"})
+	b.do("shows", line{"selector": opener, "text": "3 of 130 parts done, 2 failed"})
 	b.checkAlone("#ended")
 	b.checkAgreement()
 	b.checkQuiet()

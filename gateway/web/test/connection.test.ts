@@ -59,6 +59,25 @@ test('a half-open socket is asked, and left when it does not answer', () => {
   assert.ok(socket.isClosed);
 });
 
+test('while something runs a half-open socket is left within 15 s', () => {
+  const world = new World();
+  let runs = false;
+  world.connection.listen({ changed: () => {}, isBusy: () => runs });
+  const socket = world.enter();
+  world.clock.pass(20_000);
+  assert.equal(socket.of('ping').length, 0);
+  runs = true;
+  socket.say({ type: 'a tick, say' });
+  world.clock.pass(8_000);
+  assert.equal(socket.of('ping').length, 1);
+  socket.say({ type: 'pong' });
+  world.clock.pass(12_999);
+  assert.equal(world.connection.state.name, 'live');
+  world.clock.pass(1);
+  assert.equal(world.connection.state.name, 'reconnecting');
+  assert.ok(socket.isClosed);
+});
+
 test('an answer keeps it, and frames put off the question', () => {
   const world = new World();
   const socket = world.enter();

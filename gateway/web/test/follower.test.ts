@@ -272,3 +272,14 @@ test('in another history a removal may not have been', () => {
   scene.socket.say({ type: 'snapshot', sid: scene.socket.sid, part: 1, final: true, cursor: cursor(8), jobs: [view('a', 5, 40, over)] });
   assert.equal(scene.percent('a'), 40);
 });
+
+test('silence is asked about sooner while a job runs', () => {
+  const scene = new Scene();
+  scene.begin(9, [view('a', 8, 10)]);
+  const socket = scene.socket;
+  scene.clock.pass(8_000);
+  assert.equal(socket.of('ping').length, 1);
+  scene.records(9, 10, view('a', 10, 100, { state: 'succeeded' }));
+  scene.clock.pass(20_000);
+  assert.equal(socket.of('ping').length, 1);
+});

@@ -32,7 +32,66 @@ test('a rate comes from successive records, and goes when they stop', () => {
   pace.add(reading(1_000), 2_000, true);
   assert.equal(pace.rate(2_000), 500);
   assert.equal(pace.eta(reading(1_000), 2_000), 18);
-  assert.equal(pace.rate(6_001), undefined);
+  assert.equal(pace.rate(12_001), undefined);
+});
+
+test('of the speed of the last seconds and that of the stage the slower one counts', () => {
+  const pace = new Pace();
+  const grow = (from: number, step: number, seconds: number, at: number): void => {
+    for (let i = 1; i <= seconds; i++) pace.add(reading(from + i * step), at + i * 1_000, true);
+  };
+  pace.add(reading(0), 0, true);
+  grow(0, 100, 30, 0);
+  assert.equal(pace.rate(30_000), 100);
+  grow(3_000, 10, 10, 30_000);
+  assert.equal(pace.rate(40_000), 10); // it has slowed down
+  grow(3_100, 200, 10, 40_000);
+  assert.equal(pace.rate(50_000), 102); // it has caught up
+});
+
+test('the time left does not rise while the count stands', () => {
+  const pace = new Pace();
+  for (let i = 0; i <= 5; i++) pace.add(reading(i * 100), i * 1_000, true);
+  assert.equal(pace.eta(reading(500), 5_000), 95);
+  assert.equal(pace.eta(reading(500), 65_000), 95);
+  pace.add(reading(501), 66_000, true);
+  assert.ok(pace.eta(reading(501), 66_000)! > 95);
+});
+
+test('nothing that was measured is shown while the page or the sender is cut off', () => {
+  const pace = new Pace();
+  for (let i = 0; i <= 5; i++) pace.add(reading(i * 100), i * 1_000, true);
+  const job = { ...reading(500), eta_seconds: 95 };
+  const about = { now: 5_000, pace, feeding: false };
+  assert.deepEqual([words.rateOf(job, about), words.etaOf(job, about)], ['100 rows/s', '1 min 35 s left']);
+  const cut = { ...about, isCutOff: true };
+  assert.deepEqual([words.rateOf(job, cut), words.etaOf(job, cut)], ['', '']);
+  // The bytes of an upload have stopped, be its sender this page or another one.
+  const sent = new Pace();
+  const upload = (done: number): ReturnType<typeof view> => view('a', done, 5, { ...receiving, progress: { ...receiving.progress, done }, eta_seconds: 4 });
+  for (let i = 0; i <= 5; i++) sent.add(upload(1_000 + i), i * 1_000, true);
+  const feeds = { now: 5_000, pace: sent, feeding: true };
+  assert.equal(words.etaOf(upload(1_005), feeds), '4 s left to upload');
+  assert.deepEqual([words.rateOf(upload(1_005), { ...feeds, now: 10_000 }), words.etaOf(upload(1_005), { ...feeds, now: 10_000 })], ['', '']);
+});
+
+test('an upload says what its bytes are and what follows', () => {
+  const job = view('a', 1, 5, { ...receiving, type: 'analysis', progress: { done: 1_900_000, total: 2_000_000, unit: 'bytes' } });
+  const about = { now: 0, pace: new Pace(), feeding: true };
+  assert.equal(words.countOf(job, about), 'uploading 1.8 of 1.9 MiB; then analysis');
+  assert.equal(words.countOf(job, { ...about, feeding: false }), '1.8 of 1.9 MiB uploaded; then analysis');
+});
+
+test('a canceled job says why, and what a job took begins with its first byte', () => {
+  const at = { started_at: '2026-11-20T18:00:00Z', ended_at: '2026-11-20T18:01:20Z' };
+  const now = Date.parse('2026-12-24T00:00:00Z');
+  const asked = view('a', 1, 5, { state: 'canceled', ...at });
+  assert.ok(/^on request, .* · took 1 min 20 s$/.test(words.endOf(asked, now)));
+  assert.equal(words.troubleOf(asked), undefined);
+  const error = { code: 'parent_ended', message: 'its parent A has failed' };
+  const bereft = view('a', 1, 5, { state: 'canceled', error, ...at });
+  assert.ok(!words.endOf(bereft, now).includes('on request'));
+  assert.equal(words.troubleOf(bereft), error);
 });
 
 test('a new attempt is measured anew, and no rate is below zero', () => {
@@ -85,8 +144,10 @@ test('states, attempts, waits and ends in words', () => {
 
 test('an attempt without a checkpoint starts over, unless it is the one after the children', () => {
   assert.equal(words.attemptOf(view('a', 2, 62, { attempt: 2, resumed_from: 0 })), 'attempt 2, starts over');
-  const parent = view('a', 2, 90, { attempt: 2, resumed_from: 0, children: { count: 3, ended: 3, failed: 0 } });
-  assert.equal(words.attemptOf(parent), 'attempt 2');
+  const parent = (attempt: number, awaited: number): string =>
+    words.attemptOf(view('a', 2, 90, { attempt, resumed_from: 40, children: { count: 3, ended: 3, failed: 0, awaited } }));
+  assert.deepEqual([parent(2, 1), parent(3, 2), parent(3, 1)], ['', '', 'attempt 2, goes on from 40.0 %']);
+  assert.equal(words.etaOf(view('a', 2, 40, { state: 'awaiting', eta_seconds: 30 }), { now: 0, pace: new Pace(), feeding: false }), '30 s left');
 });
 
 test('a lost worker is told in plain words, before and after another has taken over', () => {
@@ -104,5 +165,5 @@ test('a lost worker is told in plain words, before and after another has taken o
 
 test('children are counted in words', () => {
   const of = (ended: number, failed: number): string => words.partsOf(view('a', 1, 5, { children: { count: 10_000, ended, failed } }));
-  assert.deepEqual([words.partsOf(view('a', 1, 5)), of(0, 0), of(4, 1)], ['', '0 of 10,000 parts', '4 of 10,000 parts, 1 failed']);
+  assert.deepEqual([words.partsOf(view('a', 1, 5)), of(0, 0), of(4, 1)], ['', '0 of 10,000 parts done', '4 of 10,000 parts done, 1 failed']);
 });

@@ -31,16 +31,20 @@ export interface ConnectionOptions {
   readonly token?: () => Promise<string>;
 }
 
-/** Hears of a connection. Each method may subscribe or end subscriptions. */
+/** Hears of a connection. */
 export interface ConnectionListener {
-  /** Every subscription of before is gone. */
+  /** Every subscription of before is gone. It may subscribe or end subscriptions. */
   changed(state: ConnectionState): void;
+  /** Whether news is expected all the time: silence is then asked about sooner. */
+  isBusy?(): boolean;
 }
 
 const welcomeTimeoutMs = 10_000;
 const pongTimeoutMs = 5_000;
 /** Silence for this much longer than the server's ping interval is asked about. */
 const silenceGraceMs = 10_000;
+/** Silence while a listener is busy. With the wait for the answer it is less than 15 s. */
+const busySilenceMs = 8_000;
 /** A connection that was live for this long was a good one, and the waits begin anew. */
 const goodAfterMs = 5_000;
 const renewAheadMs = 30_000;
@@ -208,9 +212,17 @@ export class Connection {
   // about, and no answer is a loss.
   private listenForSilence(): void {
     const silent = this.options.clock.now() - this.heardAt;
-    const left = this.pingMs + silenceGraceMs - silent;
-    if (left <= 0) this.ask();
-    else this.watch.set(left, () => this.listenForSilence());
+    const most = this.pingMs + silenceGraceMs;
+    if (silent >= most || (silent >= busySilenceMs && this.isBusy())) this.ask();
+    else {
+      // A frame that comes meanwhile does not move the alarm, so it is never far away.
+      const left = silent < busySilenceMs ? busySilenceMs - silent : busySilenceMs;
+      this.watch.set(Math.min(left, most - silent), () => this.listenForSilence());
+    }
+  }
+
+  private isBusy(): boolean {
+    return [...this.listeners].some((listener) => listener.isBusy?.());
   }
 
   private ask(): void {

@@ -98,8 +98,14 @@ export class TopicFollower {
   start(): void {
     this.recall();
     const hear = (state: ConnectionState): void => this.connectionChanged(state);
-    this.stopListening = this.options.connection.listen({ changed: hear });
+    this.stopListening = this.options.connection.listen({ changed: hear, isBusy: () => this.isBusy() });
     hear(this.options.connection.state);
+  }
+
+  /** Something runs, so records are expected. */
+  private isBusy(): boolean {
+    for (const { view } of this.jobs.all()) if (view.state === 'running' || view.state === 'receiving') return true;
+    return false;
   }
 
   /** Ends the subscription and writes what is held to the store. */

@@ -49,7 +49,7 @@ export interface View {
   readonly resumed_from?: number;
   readonly retry_of?: string;
   readonly parent?: string;
-  readonly children?: { readonly count: number; readonly ended: number; readonly failed: number };
+  readonly children?: { readonly count: number; readonly ended: number; readonly failed: number; readonly awaited?: number };
   readonly retry_at?: string;
   readonly ended_at?: string;
   readonly result?: unknown;

@@ -5,20 +5,26 @@ interface Sample {
   readonly done: number;
 }
 
-const windowMs = 8_000;
+const windowMs = 10_000;
 /** A rate over less time than this would jump about. */
-const leastMs = 600;
-/** Without a tick for so long, what was measured says nothing about now. */
-const staleMs = 4_000;
+const leastMs = 1_000;
+/** So long after its last record a count that grows is not yet slower for it. */
+const betweenMs = 1_000;
+/** Samples need not be closer. */
+const grainMs = 500;
 
 /**
- * How fast a job gets on, from its successive records over the last seconds. A new
- * attempt, stage or unit begins anew, since their counts cannot be compared.
+ * How fast a job gets on, from its successive records: over the last ten seconds and since its
+ * stage began, the slower of the two, as docs/protocol.md says under "Figures". A new attempt,
+ * stage or unit begins anew, since their counts cannot be compared.
  */
 export class Pace {
+  private began: Sample | undefined;
+  private last: Sample | undefined;
   private samples: Sample[] = [];
   private of = '';
-  private grewAt = 0;
+  private grewAt = -Infinity;
+  private left: { readonly seconds: number; readonly at: number } | undefined;
 
   /**
    * Takes a view, at `now` by this machine's clock. `isNews` says that it came as it
@@ -27,32 +33,45 @@ export class Pace {
   add(view: View, now: number, isNews: boolean): void {
     const { progress } = view;
     const of = `${view.attempt}|${view.stage?.index}|${progress?.unit}|${view.state}`;
-    if (of !== this.of || !progress) this.samples = [];
+    if (of !== this.of || !progress || progress.done < (this.last?.done ?? 0)) this.forget();
     this.of = of;
-    if (!progress) return;
-    const last = this.samples[this.samples.length - 1];
-    if (last && progress.done < last.done) this.samples = [];
-    if (last?.done === progress.done) return;
-    if (last && isNews) this.grewAt = now;
-    this.samples.push({ at: now, done: progress.done });
-    while (this.samples.length > 2 && this.samples[0]!.at < now - windowMs) this.samples.shift();
+    if (!progress || this.last?.done === progress.done) return;
+    if (this.last && isNews) this.grewAt = now;
+    this.last = { at: now, done: progress.done };
+    this.began ??= this.last;
+    const newest = this.samples[this.samples.length - 1];
+    if (!newest || now - newest.at >= grainMs) this.samples.push(this.last);
   }
 
-  /** Per second; undefined while it is not known. */
+  private forget(): void {
+    this.began = this.last = this.left = undefined;
+    this.samples = [];
+  }
+
+  /** Per second; undefined while it is not known, and when nothing has come for long. */
   rate(now: number): number | undefined {
-    const first = this.samples[0];
-    const last = this.samples[this.samples.length - 1];
-    if (!first || !last || last.at - first.at < leastMs || now - last.at > staleMs) return undefined;
-    return (1_000 * (last.done - first.done)) / (last.at - first.at);
+    const { began, last, samples } = this;
+    if (!began || !last || last.at - began.at < leastMs || now - last.at > windowMs) return undefined;
+    const until = Math.max(last.at, now - betweenMs);
+    while (samples.length > 1 && samples[1]!.at <= until - windowMs) samples.shift();
+    const since = (from: Sample): number => (1_000 * (last.done - from.done)) / (until - from.at);
+    const rate = Math.min(since(began), since(samples[0]!));
+    return rate > 0 ? rate : undefined;
   }
 
-  /** Seconds until the present count is full: the job's own word if it has one. */
+  /**
+   * Seconds that are left: the job's own word if it has one, else until the present count is full.
+   * It does not rise while the count stands.
+   */
   eta(view: View, now: number): number | undefined {
     if (view.eta_seconds !== undefined) return view.eta_seconds;
-    const rate = this.rate(now);
     const { progress } = view;
-    if (!rate || !progress?.total || progress.total <= progress.done) return undefined;
-    return (progress.total - progress.done) / rate;
+    if (!progress?.total || progress.total <= progress.done) return undefined;
+    if (this.left?.at === progress.done) return this.left.seconds;
+    const rate = this.rate(now);
+    if (!rate) return undefined;
+    this.left = { seconds: (progress.total - progress.done) / rate, at: progress.done };
+    return this.left.seconds;
   }
 
   /** Whether the count was seen to grow within the last `ms`. */
@@ -61,7 +80,7 @@ export class Pace {
   }
 }
 
-/** How long a job took, in seconds, if it has begun and ended. */
+/** How long a job took from its first byte or attempt to its end, in seconds, if it has begun and ended. */
 export function took(view: View): number | undefined {
   const from = moment(view.started_at);
   const to = moment(view.ended_at);

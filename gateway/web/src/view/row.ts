@@ -156,7 +156,8 @@ export class Row {
 
   private paintWords(now: number): void {
     const { view } = this.job;
-    const about = { now, pace: this.pace, feeding: this.actions.feeding(view.id), lostAt: this.job.lostAt, queue: this.actions.queueOf(view) };
+    const about = { now, pace: this.pace, feeding: this.actions.feeding(view.id), lostAt: this.job.lostAt, queue: this.actions.queueOf(view),
+      isCutOff: !this.actions.isLive() };
     const status = words.statusOf(view, about);
     setAttribute(this.node, 'data-status', status);
     setText(this.title, words.titleOf(view));
@@ -165,7 +166,7 @@ export class Row {
     setAttribute(this.link, 'aria-label', `${view.id.slice(-6)}: job ${view.id}, ${words.titleOf(view)}, as JSON in a new tab`);
     setText(this.state, status === 'orphan' ? 'Waiting' : words.stateOf(view));
     const texts = [
-      words.stageOf(view), words.countOf(view), words.rateOf(view, about), words.attemptOf(view),
+      words.stageOf(view), words.countOf(view, about), words.rateOf(view, about), words.attemptOf(view),
       words.etaOf(view, about), words.endOf(view, now),
     ];
     this.figures.forEach((node, i) => setText(node, texts[i] ?? ''));

@@ -9,6 +9,8 @@ export interface Circumstances {
   readonly pace: Pace;
   /** This page is sending the job's file. */
   readonly feeding: boolean;
+  /** The page is cut off from the server: what was measured says nothing about now. */
+  readonly isCutOff?: boolean;
   /** When the job lost its worker, as far as this page has seen. */
   readonly lostAt?: number | undefined;
   /** The queue in which the job waits, if anything is known of it. */
@@ -42,11 +44,11 @@ export function statusOf(view: View, about: Circumstances): string {
   return view.pausing ? 'pausing' : view.state;
 }
 
-/** How many of a job's children have ended: "4 of 10 parts, 1 failed". */
+/** How many of a job's children have ended: "4 of 10 parts done, 1 failed". */
 export function partsOf({ children }: View): string {
   if (!children) return '';
   const failed = children.failed > 0 ? `, ${count(children.failed)} failed` : '';
-  return `${count(children.ended)} of ${count(children.count)} parts${failed}`;
+  return `${count(children.ended)} of ${count(children.count)} parts done${failed}`;
 }
 
 /** A file whose sender is gone: not this page's, and nothing has come of late. */
@@ -60,32 +62,43 @@ export function stageOf({ state, stage, canceling, queue }: View): string {
   return stage.count > 1 ? `${stage.name}, step ${stage.index + 1} of ${stage.count}` : stage.name;
 }
 
-export function countOf({ state, progress }: View): string {
+/** What was counted. While a file arrives it says what the bytes are, and that the bar has room for what follows. */
+export function countOf(view: View, about: Circumstances): string {
+  const { state, progress, type } = view;
   if (!progress || hasEnded(state) || state === 'queued' || state === 'awaiting') return '';
-  return amount(progress.done, progress.total, progress.unit);
+  const counted = amount(progress.done, progress.total, progress.unit);
+  if (state !== 'receiving') return counted;
+  return isOrphan(view, about) ? `${counted} uploaded; then ${type}` : `uploading ${counted}; then ${type}`;
 }
 
-export function rateOf(view: View, { now, pace }: Circumstances): string {
-  const perSecond = isMoving(view) ? pace.rate(now) : undefined;
+export function rateOf(view: View, about: Circumstances): string {
+  const perSecond = view.state !== 'awaiting' && isMoving(view, about) ? about.pace.rate(about.now) : undefined;
   return perSecond ? rate(perSecond, view.progress?.unit) : '';
 }
 
-export function etaOf(view: View, { now, pace }: Circumstances): string {
-  const seconds = isMoving(view) ? pace.eta(view, now) : undefined;
+export function etaOf(view: View, about: Circumstances): string {
+  const seconds = isMoving(view, about) ? about.pace.eta(view, about.now) : undefined;
   if (seconds === undefined) return '';
-  return seconds < 1 ? 'a moment left' : `${span(seconds)} left`;
+  const left = seconds < 1 ? 'a moment left' : `${span(seconds)} left`;
+  return view.state === 'receiving' ? `${left} to upload` : left;
 }
 
-function isMoving(view: View): boolean {
-  return view.state === 'running' || view.state === 'receiving';
+/** An upload whose bytes have stopped is cut off. */
+const stoppedMs = 4_000;
+
+function isMoving({ state }: View, { now, pace, isCutOff }: Circumstances): boolean {
+  if (isCutOff) return false;
+  return state === 'running' || state === 'awaiting' || (state === 'receiving' && pace.grewWithin(stoppedMs, now));
 }
 
 /** The attempt, where it is not simply the first. */
 export function attemptOf({ state, attempt, resumed_from, retry_of, children }: View): string {
   const parts = [];
   if (retry_of) parts.push('another try');
-  if (attempt && attempt > 1) parts.push(`attempt ${attempt}`);
-  if (resumed_from !== undefined && state === 'running') {
+  // That a job has waited for its children, and goes on, is no attempt to a person.
+  const tries = (attempt ?? 0) - (children?.awaited ?? 0);
+  if (tries > 1) parts.push(`attempt ${tries}`);
+  if (resumed_from !== undefined && state === 'running' && (tries > 1 || !children?.awaited)) {
     if (resumed_from > 0) parts.push(`goes on from ${percentTenths(resumed_from)} %`);
     else if (!children) parts.push('starts over'); // with children it begins again, and they do not
   }
@@ -116,7 +129,7 @@ export function noteOf(view: View, about: Circumstances): string {
 }
 
 export function troubleOf({ state, error }: View): { code: string; message: string } | undefined {
-  return state === 'failed' || state === 'retrying' ? error : undefined;
+  return state === 'failed' || state === 'retrying' || state === 'canceled' ? error : undefined;
 }
 
 /** When a job ended and how long it took. */
@@ -124,7 +137,8 @@ export function endOf(view: View, now: number): string {
   const at = moment(view.ended_at);
   if (!at) return '';
   const seconds = took(view);
-  return seconds === undefined ? when(at, now) : `${when(at, now)} · took ${seconds < 1 ? '< 1 s' : span(seconds)}`;
+  const how = view.state === 'canceled' && !view.error ? 'on request, ' : '';
+  return how + (seconds === undefined ? when(at, now) : `${when(at, now)} · took ${seconds < 1 ? '< 1 s' : span(seconds)}`);
 }
 
 /** A bar in words, for who cannot see it. */
