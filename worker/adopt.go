@@ -117,7 +117,8 @@ func (o AdoptOptions) Validate() error {
 //	IsFailure:      adopt.IsFailure,
 //	RetryDelayFunc: adopt.RetryDelay,
 //
-// Give Tidemark workers beside the application queues of other names: they archive tasks of others.
+// Give Tidemark workers beside the application queues of other names: they take nothing more from a
+// queue in which they find a task of another program.
 // An application with an IsFailure of its own counts a failure where both functions do.
 //
 // Its methods may be called concurrently.

@@ -103,6 +103,9 @@ func TestATaskOfAnotherProgramStaysAsItIs(t *testing.T) {
 		handleExports(t, w)
 		start(t, w)
 		holdOf(t, e, job, "export", engine.HoldRefused)
+		if got := w.Refused(); !slices.Equal(got, []string{queue}) {
+			t.Errorf("the worker refuses %q", got)
+		}
 		// Of another queue it goes on taking.
 		history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.Queue = "exports" }), nil)
 		if after := stored(t, e, queue); after != before {
@@ -257,4 +260,26 @@ func TestAPausedQueueHoldsAllThatBelongsToIt(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The default queue is a setting of the engine's, which jobs, schedules and workers go by that name
+// none.
+func TestDefaultQueueIsASetting(t *testing.T) {
+	t.Parallel()
+	e := openWith(t, engine.Options{URL: redistest.Server(t).URL(), DefaultQueue: "house"})
+	w := build(t, brief(e))
+	handleExports(t, w)
+	start(t, w)
+	for _, queue := range []string{"", "house"} {
+		end := last(history(t, e, enqueue(t, e, "export", func(s *engine.Spec) { s.Queue = queue }), nil))
+		if end.State != engine.Succeeded || end.Queue != "house" {
+			t.Errorf("a job of queue %q ended as %s in queue %q", queue, end.State, end.Queue)
+		}
+	}
+	at, _, err := e.PutSchedule(soon(t), engine.Schedule{Topic: topic, Name: "nightly", Cron: "@daily", Type: "export"})
+	if err != nil || at.Queue != "house" {
+		t.Errorf("a schedule's queue is %q, %v", at.Queue, err)
+	}
+	elsewhere := enqueue(t, e, "export", func(s *engine.Spec) { s.Queue = engine.DefaultQueue })
+	holdOf(t, e, elsewhere, "export", engine.HoldNoWorker)
 }

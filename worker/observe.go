@@ -50,11 +50,12 @@ func (r *Run) tell(report runtime.Report, err error) {
 	r.logEnd(slog.LevelWarn, outcome, slog.String("code", report.Error.Code), slog.String("error", words(err)))
 }
 
-// metrics are what an operator sees of attempts. Labels are of types and outcomes, none is of jobs.
+// metrics are what an operator sees of attempts and queues. Labels are of types and outcomes, none is of jobs.
 type metrics struct {
 	running *prometheus.GaugeVec
 	ended   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	refused prometheus.Gauge
 }
 
 // newMetrics registers the metrics, or shares those that another Worker or Adopter has registered.
@@ -71,11 +72,15 @@ func newMetrics(r *prometheus.Registry) (*metrics, error) {
 			Namespace: "tidemark", Subsystem: "worker", Name: "attempt_seconds", Help: "How long attempts took, by job type.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10), // 10 ms to 44 minutes
 		}, []string{"type"}),
+		refused: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "tidemark", Subsystem: "worker", Name: "refused_queues",
+			Help: "Queues from which nothing is taken until the worker is restarted, since they hold tasks of another program.",
+		}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	if err := errors.Join(shared(r, &m.running), shared(r, &m.ended), shared(r, &m.seconds)); err != nil {
+	if err := errors.Join(shared(r, &m.running), shared(r, &m.ended), shared(r, &m.seconds), shared(r, &m.refused)); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return m, nil

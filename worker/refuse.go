@@ -24,6 +24,10 @@ func (w *Worker) shared() []string {
 	return nil
 }
 
+// Refused returns the queues from which the worker takes nothing more, since it found a task of
+// another program there, as jobs name them. It takes from them again once it is restarted.
+func (w *Worker) Refused() []string { return w.refusals.list() }
+
 // Refusals are announced for refusalTTL, and again each third of it.
 const refusalTTL = 15 * time.Second
 
@@ -33,20 +37,22 @@ type refusals struct {
 	runtime *runtime.Runtime
 	id      string
 	log     *slog.Logger
+	metrics *metrics
 	changed chan struct{} // holds one when there is a further queue
 
 	mu     sync.Mutex
 	queues []string // as jobs name them
 }
 
-func newRefusals(o Options) *refusals {
-	return &refusals{runtime: runtime.Of(o.Engine), id: runtime.NewToken(), log: o.Logger, changed: make(chan struct{}, 1)}
+func newRefusals(o Options, m *metrics) *refusals {
+	return &refusals{runtime: runtime.Of(o.Engine), id: runtime.NewToken(), log: o.Logger, metrics: m, changed: make(chan struct{}, 1)}
 }
 
 // add is told of the first task of another program in a queue.
 func (r *refusals) add(f intake.Foreign) {
 	r.log.Error("this worker takes nothing more from a queue, which holds tasks of another program; the task stays where it is; "+
 		"give Tidemark queues of its own, and restart the worker", "queue", f.Queue, "task", excerpt.Of(f.Task, 64), "type", excerpt.Of(f.Type, 64))
+	r.metrics.refused.Inc()
 	r.mu.Lock()
 	r.queues = append(r.queues, strings.TrimPrefix(f.Queue, r.runtime.QueueName("")))
 	r.mu.Unlock()
@@ -76,15 +82,20 @@ func (r *refusals) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	r.metrics.refused.Sub(float64(len(r.list())))
 	r.announce(context.WithoutCancel(ctx), func(ctx context.Context, queues []string) error {
 		return r.runtime.Accept(ctx, r.id, queues...)
 	})
 }
 
-func (r *refusals) announce(ctx context.Context, say func(context.Context, []string) error) {
+func (r *refusals) list() []string {
 	r.mu.Lock()
-	queues := slices.Clone(r.queues)
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.queues)
+}
+
+func (r *refusals) announce(ctx context.Context, say func(context.Context, []string) error) {
+	queues := r.list()
 	ctx, cancel := context.WithTimeout(ctx, refusalTTL/3)
 	defer cancel()
 	if err := say(ctx, queues); err != nil {

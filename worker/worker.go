@@ -78,7 +78,7 @@ func New(o Options) (*Worker, error) {
 	}
 	o = o.Defaults()
 	return &Worker{
-		supervisor: newSupervisor(o, false, m), refusals: newRefusals(o), handlers: map[string]HandlerFunc{},
+		supervisor: newSupervisor(o, false, m), refusals: newRefusals(o, m), handlers: map[string]HandlerFunc{},
 		drained: make(chan struct{}), stopped: make(chan struct{}), starting: make(chan struct{}, 1),
 	}, nil
 }

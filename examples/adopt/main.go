@@ -53,8 +53,8 @@ func topicOf(t *asynq.Task) engine.Topic {
 	return engine.Topic("user:" + todo.User)
 }
 
-// queue is one that no worker of Tidemark's serves: those archive what they did not enqueue,
-// and "tidemark up" serves asynq's default queue.
+// queue is one that no worker of Tidemark's serves: such a worker takes nothing more from a queue in
+// which it finds another program's task.
 const queue = "videos"
 
 func main() {

@@ -34,7 +34,7 @@ and leave others to workers of yours.`,
 	labels := f.StringArray("label", nil, "a label, as `NAME=VALUE`; may be repeated, at most 16 times")
 	key := f.String("key", "", "make the call idempotent: the same topic and `KEY` give the same job while it is kept")
 	life := f.String("key-life", "", "free the key before that: `until_failed`, when the job fails or is canceled, or while_live, when it ends")
-	queue := f.String("queue", "", "the `QUEUE` (default "+engine.DefaultQueue+")")
+	queue := f.String("queue", "", "the `QUEUE` (default that of engine.default_queue)")
 	delay := f.Duration("delay", 0, "how long the job waits before its first attempt")
 	deadline := f.String("deadline", "", "when the job is ended if it has not by itself: a `TIME`, as 2026-01-02T15:04:05Z, or a duration from now")
 	attempts := f.Int("max-attempts", engine.DefaultMaxAttempts, "how many attempts may fail before the job does, 1 to 1000")

@@ -119,7 +119,7 @@ comes twice.`,
 	payload := f.String("payload", "null", "the jobs' payload: `JSON`, @FILE, or - for standard input; at most 16 KiB")
 	caption := f.String("title", "", "the jobs' `TITLE`, for people, at most 200 characters")
 	labels := f.StringArray("label", nil, "a label of the jobs, as `NAME=VALUE`; may be repeated, at most 15 times")
-	queue := f.String("queue", "", "the jobs' `QUEUE` (default "+engine.DefaultQueue+")")
+	queue := f.String("queue", "", "the jobs' `QUEUE` (default that of engine.default_queue)")
 	attempts := f.Int("max-attempts", engine.DefaultMaxAttempts, "how many attempts may fail before the job does, 1 to 1000")
 	serverFlag(cmd)
 	asJSON := jsonFlag(cmd, "print the schedule as JSON")

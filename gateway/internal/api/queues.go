@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -77,8 +78,14 @@ func (s *Server) queuesOf(ctx context.Context, p *auth.Principal, views []engine
 func (s *Server) queuesOfViews(ctx context.Context, p *auth.Principal, views ...engine.View) []engine.Queue {
 	jobs := make([]engine.Job, 0, len(views))
 	for _, v := range views {
-		if j, err := v.Job(); err == nil {
-			jobs = append(jobs, j)
+		var waits struct { // as much of a job as it takes
+			State     engine.State `json:"state"`
+			Canceling bool         `json:"canceling"`
+			Queue     string       `json:"queue"`
+			Adopted   bool         `json:"adopted"`
+		}
+		if err := json.Unmarshal(v.JSON, &waits); err == nil {
+			jobs = append(jobs, engine.Job{ID: v.ID, State: waits.State, Canceling: waits.Canceling, Queue: waits.Queue, Adopted: waits.Adopted})
 		}
 	}
 	first := wire.FirstOfQueues(jobs)

@@ -43,8 +43,12 @@ for i = #ids, 1, -1 do
   local key, job = prefix .. id, string.match(id, "^(%d%d%w+)%.%d+$")
   local msg = call("HGET", key, "msg")
   if job and #job == 28 and (not msg or string.find(msg, '"job":"' .. job .. '"', 1, true)) then
-    call("LREM", KEYS[1], -1, id)
-    call("LPUSH", KEYS[3], id)
+    if i == #ids then
+      call("RPOPLPUSH", KEYS[1], KEYS[3])
+    else
+      call("LREM", KEYS[1], -1, id)
+      call("LPUSH", KEYS[3], id)
+    end
     call("HSET", key, "state", "active")
     call("HDEL", key, "pending_since")
     call("ZADD", KEYS[4], ARGV[1], id)
