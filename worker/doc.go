@@ -127,6 +127,11 @@
 //     Otherwise the job has no task until such a worker starts; a reconciler then dispatches it.
 //     After UnknownTypeWait the job fails with code "no_handler", unless a worker that knows the
 //     type is up.
+//   - A queue that the worker serves holds a task of another program, next in line: the task stays where
+//     and as it is. The worker logs an error, and takes nothing more from that queue until it is
+//     restarted. In engine.FormerQueue, which a worker of the default queue serves too, it passes such
+//     tasks over.
+//   - A queue is paused with asynq's tools: its rescue queue and its type queues rest with it.
 //   - The handler panics or calls runtime.Goexit: the job fails with code "panic"; the
 //     stack is in the worker's log only.
 //   - The job is canceled: the context ends with ErrCanceled at the next heartbeat. The
