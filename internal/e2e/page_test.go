@@ -67,7 +67,7 @@ func TestPageInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.drop(harvest)
-	for _, said := range []string{"read as Windows-1252", "2 lines above the header", "fruits: 1 value is counted as missing: NA.", "they have a decimal comma"} {
+	for _, said := range []string{"read as Windows-1252", "below 2 lines", "fruits: 1 value is counted as missing: NA.", "they have a decimal comma"} {
 		b.do("shows", line{"selector": ".profile .warnings", "text": said})
 	}
 	b.look("warnings")

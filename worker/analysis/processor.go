@@ -13,7 +13,7 @@ func Processor() processor.Processor {
 	o := &Options{}
 	return processor.Processor{
 		Type: JobType, Queue: Queue, Brief: "profiles CSV and NDJSON files",
-		Extensions: []string{".csv", ".tsv", ".ndjson", ".jsonl"},
+		Extensions: []string{".csv", ".tsv", ".tab", ".psv", ".txt", ".ndjson", ".jsonl"},
 		Settings: []processor.Setting{
 			{
 				Name: "max_record_bytes", Field: "MaxRecordBytes", Bytes: &o.MaxRecordBytes,

@@ -55,16 +55,20 @@ func (st *State) fileWarnings() (all []Warning) {
 		add(WarnEncoding, 0, "The file is not UTF-8 and was read as Windows-1252. If letters look wrong, save it as UTF-8 and analyze it again.")
 	}
 	if n := uint64(st.dialect.Skipped); n > 0 {
-		add(WarnSkipped, n, "%s above the header, which are no part of the table, were left out.", count(n, "line"))
+		of := "that are"
+		if n == 1 {
+			of = "that is"
+		}
+		add(WarnSkipped, n, "The table begins below %s %s left out.", count(n, "line"), of)
 	}
 	if st.ragged > st.rows/2 {
-		add(WarnRagged, st.ragged, "%d of %s have more or fewer fields than there are columns. The header or the delimiter may be another one.", st.ragged, count(st.rows, "row"))
+		add(WarnRagged, st.ragged, "%d of %s have more or fewer fields than there are columns. What lacks counts as missing, and what is over is left out.", st.ragged, count(st.rows, "row"))
 	}
 	if st.damaged > 0 {
-		add(WarnDamaged, st.damaged, "%s have characters that are lost and show as \uFFFD.", count(st.damaged, "row"))
+		add(WarnDamaged, st.damaged, "Characters are lost in %s, and show as \uFFFD.", count(st.damaged, "row"))
 	}
 	if st.cutNames > 0 {
-		add(WarnNamesCut, st.cutNames, "%s are cut, since all names may take %d bytes together.", count(st.cutNames, "name")+" of columns", maxNameBytes)
+		add(WarnNamesCut, st.cutNames, "The names of %s are cut: all names may take %d bytes together.", count(st.cutNames, "column"), maxNameBytes)
 	}
 	return all
 }
