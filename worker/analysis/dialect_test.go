@@ -148,6 +148,7 @@ func TestLateEncoding(t *testing.T) {
 	}{
 		"UTF-8":                   {"2,Köln\n3,Málaga\n", "utf-8", 0},
 		"Windows-1252":            {"2,K\xf6ln\n3,M\xe1laga\n", "windows-1252", 0},
+		"Windows-1252 by most":    {"2,K\xf6ln\n3,M\xe1laga\n4,\xc3\xa9\n", "windows-1252", 0},
 		"UTF-8, damaged at first": {"2,K\xf6ln\n3,Málaga\n4,Zürich\n", "utf-8", 1},
 		"UTF-8, cut at the end":   {"2,Köln\n3,M\xc3", "utf-8", 1},
 		"far behind":              {"2,K\xf6ln\n" + strings.Repeat("1,Ulm\n", 30_000) + "3,Málaga\n4,Zürich\n", "windows-1252", 0},

@@ -191,7 +191,7 @@ func TestLongNamesOfColumnsAreCutAndThatIsSaid(t *testing.T) {
 	for i := range 400 {
 		names = append(names, fmt.Sprint("short", i), fmt.Sprint(strings.Repeat("é", 150), i))
 	}
-	data := []byte(strings.Join(names, ",") + "\n" + strings.Repeat("1,", 799) + "1\n")
+	data := []byte(strings.Join(names, ",") + "\n" + strings.Repeat(strings.Repeat("1,", 799)+"1\n", 3))
 	p := analyze(t, string(data), Payload{})
 	seen, total := map[string]bool{}, 0
 	for _, c := range p.Columns {
@@ -204,12 +204,19 @@ func TestLongNamesOfColumnsAreCutAndThatIsSaid(t *testing.T) {
 	if len(p.Warnings) != 1 || p.Warnings[0].Code != WarnNamesCut || p.Warnings[0].Count != 400 {
 		t.Errorf("warnings %+v", p.Warnings)
 	}
+	want, err := p.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := analyseInPieces(data, Payload{}, mustOptions(t), []int{len(data) - 3}); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("cut into pieces the profile differs: %v", err)
+	}
 	keys := "{" + strings.TrimSuffix(strings.Repeat(`"`+strings.Repeat("k", 300)+"%d\":1,", 300), ",") + "}\n"
 	var numbers []any
 	for i := range 300 {
 		numbers = append(numbers, i)
 	}
-	_, err := Analyze(t.Context(), strings.NewReader(fmt.Sprintf(keys, numbers...)), Payload{}, Options{})
+	_, err = Analyze(t.Context(), strings.NewReader(fmt.Sprintf(keys, numbers...)), Payload{}, Options{})
 	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "65536 bytes") {
 		t.Errorf("error %v, want ErrInput that names 65536 bytes", err)
 	}
