@@ -106,3 +106,22 @@ func TestEncodings(t *testing.T) {
 		}
 	}
 }
+
+// The decision needs 64 KiB, however few bytes a read brings.
+func TestEncodingIsDecidedFromTheSameBytes(t *testing.T) {
+	plain := "n,city\n" + strings.Repeat("1,Ulm\n", 20_000)
+	for _, tail := range []string{"2,K\xf6ln\n" + strings.Repeat("1,Ulm\n", 9_000) + "3,Málaga\n4,Zürich\n", "2,K\xf6ln\n3,Málaga\n4,Zürich\n"} {
+		checkReader(t, []byte(plain+tail), Options{})
+	}
+}
+
+func TestHalfACharacterAtTheEndIsDamage(t *testing.T) {
+	r, err := Open(t.Context(), strings.NewReader("\xff\xfea\x00\n\x00b\x00c"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := places(r)
+	if err != nil || len(all) != 2 || all[1].text != "[\"b\ufffd\"] false true" || r.Offset() != 9 {
+		t.Errorf("%+v, %v, at %d", all, err, r.Offset())
+	}
+}
