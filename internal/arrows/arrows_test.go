@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -158,6 +159,24 @@ func TestArrowsPointOneWay(t *testing.T) {
 	t.Parallel()
 	for _, w := range wrong(arrows, project(t)) {
 		t.Error(w)
+	}
+}
+
+// mostFiles is how many files, tests apart, the packages have that a stranger opens first. More of them
+// are a second machine, which is a room of its own.
+const mostFiles = 22
+
+func TestPackagesAreSmall(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"engine", "worker", "gateway"} {
+		files, err := filepath.Glob(filepath.Join("..", "..", name, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
+		if len(files) == 0 || len(files) > mostFiles {
+			t.Errorf("package %s has %d files, want at most %d: %q", name, len(files), mostFiles, files)
+		}
 	}
 }
 

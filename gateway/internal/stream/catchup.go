@@ -64,6 +64,7 @@ func (h *Hub) read(ctx context.Context, n need, after time.Time) (*reading, erro
 
 func (h *Hub) fetch(ctx context.Context, r *reading) (err error) {
 	n := r.need
+	h.metrics.pagesRead.Inc()
 	if n.job != "" {
 		v, err := h.engine.Job(ctx, n.job)
 		if err != nil {

@@ -16,6 +16,8 @@ type metrics struct {
 	delivered, replayed, conflated, fellBehind prometheus.Counter
 	sentFrames, sentBytes                      prometheus.Counter
 
+	pagesRead prometheus.Counter
+
 	snapshots, refusals, closes *prometheus.CounterVec
 }
 
@@ -46,6 +48,7 @@ func newMetrics(r *prometheus.Registry) (*metrics, error) {
 		fellBehind:    counter("fell_behind_total", "Times that a live subscription found no room in its session's window."),
 		sentFrames:    counter("frames_sent_total", "Frames given to sockets."),
 		sentBytes:     counter("frames_sent_bytes_total", "Bytes of the frames given to sockets."),
+		pagesRead:     counter("pages_read_total", "Pages of topics' streams and of snapshots read for subscriptions that were behind."),
 		snapshots:     vector("snapshots_total", "Snapshots given, by reason.", "reason"),
 		refusals:      vector("errors_total", "Error frames sent, by code.", "code"),
 		closes:        vector("closes_total", "WebSockets that the gateway closed, by code.", "code"),
