@@ -86,7 +86,7 @@ func (a *asynqUI) serve(w http.ResponseWriter, r *http.Request, p *auth.Principa
 		a.ui.ServeHTTP(&typed{ResponseWriter: w, kind: adminKinds[path.Ext(rest)]}, r)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		// Nobody is left to tell when the client has gone.
+		// An error says that the client has gone.
 		_, _ = w.Write(a.index)
 	}
 	return nil

@@ -277,7 +277,7 @@ func (f *follower) live(ctx context.Context) error {
 func (f *follower) refusal(got wire.Frame) error {
 	e := &Error{Code: got.Code, Detail: "follow " + string(f.query.Topic) + ": " + got.Message}
 	switch got.Code {
-	case "unavailable": // the subscription stands
+	case "unavailable": // the subscription continues
 		e.kind = wire.ErrUnreachable
 		return f.interrupted(e)
 	case "not_found":

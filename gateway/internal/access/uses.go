@@ -37,7 +37,7 @@ type held struct {
 // NewUses makes an empty registry.
 func NewUses() *Uses { return &Uses{bySubject: index{}, byCredential: index{}} }
 
-// A Use is one of them. Whoever entered it leaves it, once.
+// A Use is one of them. The caller of Enter calls Leave, once.
 type Use struct {
 	kind Kind
 	uses *Uses

@@ -15,9 +15,8 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
-// showArtifact streams a file that a job has written, "<job>.<name>", to whoever may read
-// the job. A browser is to keep it, not to show it: a job writes what its input made it
-// write.
+// showArtifact streams a file that a job has written, "<job>.<name>", to users who may read the job. A
+// browser must save it and not show it: the job's input decides what is in it.
 func (s *Server) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	id := r.PathValue("id")
 	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)

@@ -28,7 +28,7 @@ func (s *Server) answer(w http.ResponseWriter, status int, body any) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(b)+1))
 	w.WriteHeader(status)
-	// Nobody is left to tell when the client has gone.
+	// An error says that the client has gone.
 	_, _ = w.Write(append(b, '\n'))
 }
 

@@ -64,8 +64,8 @@ func (s *Server) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Pri
 	return nil
 }
 
-// deleteSchedule is for whoever may make jobs for the topic, as the schedule does, and for
-// whoever may stop them.
+// deleteSchedule is for users who may make jobs for the topic, as the schedule does, and for users who
+// may stop them.
 func (s *Server) deleteSchedule(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	topic, err := engine.ParseTopic(r.PathValue("topic"))
 	if err != nil {

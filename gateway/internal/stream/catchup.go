@@ -10,9 +10,9 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/stream"
 )
 
-// A need is what a subscription must read to come closer to its topic's head: what begins a
+// A need is what a subscription must read next to come closer to its topic's head: the first page of a
 // snapshot, if due is set, another page of one, or a page of the stream behind the cursor.
-// Those whose needs are equal can be given the same.
+// Subscriptions with equal needs share a reading.
 type need struct {
 	topic  engine.Topic
 	cursor engine.Cursor
@@ -22,8 +22,8 @@ type need struct {
 	part   stream.SnapshotQuery // with due or paged
 }
 
-// A reading is what a need asked for: a page of the stream, or one of a snapshot. It is
-// given to all who need it.
+// A reading is the page that a need asked for, of the stream or of a snapshot. All subscriptions with
+// that need get it.
 type reading struct {
 	need need
 	page stream.Page
@@ -32,8 +32,8 @@ type reading struct {
 	began, ended time.Time
 
 	mu sync.Mutex
-	// Frames of the whole of it, for the subscription that had it last: many clients
-	// choose the same sid, and then the next one's are the same.
+	// frames are of the whole reading, for the subscription that got it last. Many clients choose the
+	// same sid, and then the next subscription's frames are the same.
 	to     string
 	frames []passage
 }
@@ -44,9 +44,9 @@ type passage struct {
 	cursor engine.Cursor
 }
 
-// read is the verdict, and what goes with it, for all transports. A page of a snapshot may
-// have been read a moment ago, for others, but not before after. Its error wraps
-// engine.ErrNotFound where the job is not one of the topic's.
+// read reads what n needs. It may return a page of a snapshot that it read a moment ago for another
+// subscription, but not before after. Its error wraps engine.ErrNotFound if the job is not one of the
+// topic's.
 func (h *Hub) read(ctx context.Context, n need, after time.Time) (*reading, error) {
 	r := &reading{need: n, began: time.Now()}
 	if n.paged {
@@ -91,8 +91,8 @@ func (h *Hub) fly(ctx context.Context, f *flight) {
 	h.catchUps.landed(f)
 }
 
-// land brings one of the session's subscriptions closer to its topic's head. One at a
-// time is under way, so that a session costs one page.
+// land gives a reading to one of the session's subscriptions. A session has one reading under way at
+// a time, so it costs one page.
 func (s *Session) land(sub *subscription, r *reading, err error) {
 	s.mu.Lock()
 	s.catching = false
@@ -122,7 +122,7 @@ func (s *Session) next() (*subscription, need) {
 	return nil, need{}
 }
 
-// apply takes what was read. It reports whether the subscription stands.
+// apply takes a reading or its error. It reports whether the subscription continues.
 func (sub *subscription) apply(r *reading, err error) bool {
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
@@ -139,7 +139,7 @@ func (sub *subscription) apply(r *reading, err error) bool {
 	return true
 }
 
-// fail has the subscription try again, and tells its client once an outage.
+// fail has the subscription read again later, and sends its client one error an outage.
 func (sub *subscription) fail(err error) {
 	s := sub.session
 	s.rest()
@@ -148,12 +148,12 @@ func (sub *subscription) fail(err error) {
 		return
 	}
 	sub.outage = true
-	sub.said = false // it is to hear when the outage is over, though it may have missed nothing
+	sub.said = false // the client gets live again after the outage, even if it has missed nothing
 	if !errors.Is(err, engine.ErrUnreachable) {
 		s.hub.opts.Logger.Error("subscription cannot be caught up", "topic", sub.topic.name, "error", err)
 	}
 	s.hub.metrics.refusals.WithLabelValues(codeUnavailable).Inc()
-	sub.send(errorFrame(sub.to, codeUnavailable, "the records cannot be read at the moment; the subscription stands and goes on when they can"))
+	sub.send(errorFrame(sub.to, codeUnavailable, "the records cannot be read at the moment; the subscription continues when they can"))
 }
 
 func (sub *subscription) replay(r *reading) {
@@ -172,18 +172,16 @@ func (sub *subscription) replay(r *reading) {
 		sub.barren = false
 		sub.sayLive()
 	case empty && sub.barren:
-		// The log has brought what the stream does not hold: a failover is about to
-		// be noticed.
+		// The log has a record that the stream does not hold. The tail is about to notice a failover.
 		sub.session.rest()
 	default:
 		sub.barren = empty
 	}
 }
 
-// choose takes as much of a page as the session has room for, at least one record,
-// and of that what is to be sent, by index. What a client misses is sent whole if it
-// fits. Otherwise, ticks are left out where the page has a later record of their job,
-// which carries all that they say.
+// choose cuts a page to what the session has room for, at least one record, and returns the indexes of
+// the records to send. It sends all that the client misses if that fits. Otherwise it leaves out ticks
+// for which the page has a later record of their job, which has the job's whole view.
 func (sub *subscription) choose(page stream.Page) (keep []int, taken []engine.Entry) {
 	entries := page.Entries
 	room, size := sub.session.room(), 0

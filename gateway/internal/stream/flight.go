@@ -5,20 +5,19 @@ import (
 	"time"
 )
 
-// A flight is one read for all subscriptions that need the same: after a restart the
-// clients of a topic come back together, most of them with the same cursor.
+// A flight is one read for all subscriptions with the same need: after a restart the clients of a
+// topic come back together, most of them with the same cursor.
 //
-// Who joins does so before it departs, and it reads after that. So what a subscription
-// is given was always read after it had begun to hear the tail, as if it had read by
-// itself.
+// Subscriptions join a flight before it reads. So a subscription gets what was read after it began to
+// listen to the tail, as if it had read by itself.
 type flight struct {
 	need  need
 	after time.Time // a page of a snapshot must be read later than this
 	subs  []*subscription
 }
 
-// flights wait for the pool that reads. Of each need one is under way at a time; who
-// comes meanwhile shares the next.
+// flights wait for the pool that reads. One flight of each need is under way at a time; subscriptions
+// that come meanwhile share the next.
 type flights struct {
 	*ready[*flight]
 
@@ -49,8 +48,8 @@ func (q *flights) join(n need, sub *subscription) {
 	}
 }
 
-// take waits for the next flight, and lets nobody join it any more; false when the
-// queue is closed.
+// take waits for the next flight, which no subscription joins from then on; false when the queue is
+// closed.
 func (q *flights) take() (*flight, bool) {
 	f, ok := q.ready.take()
 	if ok {

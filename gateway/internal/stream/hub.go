@@ -35,10 +35,10 @@ type Options struct {
 	WindowFrames int
 	WindowBytes  int
 
-	PingInterval    time.Duration // that clients are told
-	FilterLag       time.Duration // how long the cursor of a filtered subscription may stand
+	PingInterval    time.Duration // that welcome frames name
+	FilterLag       time.Duration // how far behind a filtered subscription's cursor may be
 	CatchUps        int           // pages and snapshots that are read at a time
-	ReconnectSpread time.Duration // over which clients that are sent away come back
+	ReconnectSpread time.Duration // over which clients come back after a goodbye
 
 	Uses *access.Uses
 	// Failed gets the errors of reads. It may be called concurrently, and must not block.
@@ -47,8 +47,8 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// A Hub knows who follows what, and owns the goroutines that serve them: their number
-// depends on neither.
+// A Hub holds the sessions and the topics that they follow. It owns the goroutines that serve them,
+// whose number depends on neither.
 type Hub struct {
 	opts     Options
 	engine   *engine.Engine
@@ -83,8 +83,8 @@ func New(o Options) (*Hub, error) {
 	}, nil
 }
 
-// Start takes sessions from now on, and sets the workers going: as many hand records out
-// as the process has CPUs.
+// Start takes sessions from now on, and starts the workers. As many of them hand records out as the
+// process has CPUs.
 func (h *Hub) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
@@ -135,8 +135,8 @@ func (h *Hub) tick(ctx context.Context) {
 	}
 }
 
-// follow makes sub one of its topic's. From then on it hears everything that is
-// committed, or that it may have missed something.
+// follow adds sub to its topic. From then on sub gets every record that Redis commits, or a doubt
+// whether it has missed one.
 func (h *Hub) follow(sub *subscription, name engine.Topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

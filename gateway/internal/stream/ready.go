@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// A ready queue holds what has something to do, for a pool of workers. Whoever adds
-// sees to it that a thing is in it once at most, so it is bounded by the number of
-// things there are.
+// A ready queue holds the things that have work to do, for a pool of workers. The caller of add adds a
+// thing only if it is not in the queue, so the queue has at most as many entries as there are things.
 type ready[T any] struct {
 	mu     sync.Mutex
 	some   sync.Cond
@@ -52,8 +51,8 @@ func (q *ready[T]) close() {
 	q.some.Broadcast()
 }
 
-// A shelf gives things back after a delay that is the same for all, so they are in
-// order of their time and whoever looks sees only those that are due.
+// A shelf gives things back after a delay. The delay is the same for all, so they are in the order of
+// their times, and due looks only at those that are due.
 type shelf[T any] struct {
 	delay time.Duration
 	mu    sync.Mutex
@@ -72,7 +71,7 @@ func (s *shelf[T]) put(v T) {
 	s.mu.Unlock()
 }
 
-// due removes and returns what has been here for the delay.
+// due removes and returns the things that have been on the shelf for the delay.
 func (s *shelf[T]) due(now time.Time) []T {
 	s.mu.Lock()
 	defer s.mu.Unlock()

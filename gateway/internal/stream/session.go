@@ -56,8 +56,8 @@ func newSession(h *Hub, t transport.Transport) *Session {
 	return &Session{hub: h, transport: t, id: rand.Text()[:16], shorter: make(chan struct{}, 1), gone: make(chan struct{})}
 }
 
-// Begin says that the transport takes frames. It reports whether the session goes on: a
-// gateway that stops says goodbye at once.
+// Begin says that the transport takes frames. It reports whether the session continues: a gateway that
+// stops says goodbye at once.
 func (s *Session) Begin() bool {
 	s.mu.Lock()
 	s.begun = true
@@ -90,9 +90,9 @@ func (s *Session) Admit(p *auth.Principal) {
 	s.welcome()
 }
 
-// Renew gives the session new credentials of its principal, and checks all subscriptions
-// again: what the new ones do not grant ends, and nothing of it is sent any more but a frame
-// that the transport already has.
+// Renew gives the session new credentials of its principal, and checks all subscriptions again. It ends
+// those that the new credentials do not grant, and sends nothing more of them except a frame that the
+// transport already has.
 func (s *Session) Renew(p *auth.Principal) {
 	s.mu.Lock()
 	switch {
@@ -119,8 +119,8 @@ func (s *Session) Renew(p *auth.Principal) {
 	}
 }
 
-// withdraw ends the subscriptions that the principal may not read, and takes back what was
-// to be sent of their topics. Whoever calls it tells the hub afterwards.
+// withdraw ends the subscriptions that the principal may not read, and takes back the frames of their
+// topics that the transport does not have. The caller then calls the hub's unfollow, without the lock.
 func (s *Session) withdraw() []*subscription {
 	var ended []*subscription
 	for _, sub := range s.subs {
@@ -148,7 +148,7 @@ func (s *Session) welcome() {
 	s.send(transport.Frame{Text: welcomeFrame(s.id, opaque(s.principal.Subject), s.hub.opts.PingInterval, s.principal.Expires)})
 }
 
-// opaque names a principal to its client, so that it sees when it is another one's.
+// opaque is a name of the principal for its client, which compares it with the one before.
 func opaque(subject string) string {
 	sum := sha256.Sum256([]byte("principal " + subject))
 	return hex.EncodeToString(sum[:8])
@@ -181,14 +181,14 @@ func (s *Session) refuse(sid, to, code, message string) {
 	s.send(transport.Frame{Text: errorFrame(to, code, message), Sid: sid})
 }
 
-// drop ends a subscription. Whoever calls it tells the hub afterwards, whose lock comes
-// before the session's.
+// drop ends a subscription. The caller then calls the hub's unfollow, without the lock: the hub's lock
+// comes before the session's.
 func (s *Session) drop(sub *subscription) {
 	sub.over = true
 	delete(s.subs, sub.sid)
 }
 
-// Closing reports whether the session is ending: then its client is not heard any more.
+// Closing reports whether the session is ending. The transport then ignores its client's messages.
 func (s *Session) Closing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,7 +235,7 @@ func (s *Session) shut(reason transport.Reason, text string, last []byte) {
 	s.unblock()
 }
 
-// Fail says that the transport takes nothing any more.
+// Fail says that the transport takes no more frames.
 func (s *Session) Fail() { s.leave.Do(func() { close(s.gone) }) }
 
 // End releases everything, when the transport carries nothing any more.

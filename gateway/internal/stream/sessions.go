@@ -97,8 +97,8 @@ func (h *Hub) present() []*Session {
 	return all
 }
 
-// reconnectAfter is when a client that is sent away is to come back: at a time of its
-// own, so that a gateway's clients do not all come at once.
+// reconnectAfter is the delay after which a client should come back after a goodbye. Each client gets
+// its own, so that they do not all come at once.
 func (h *Hub) reconnectAfter() time.Duration {
 	spread := max(h.opts.ReconnectSpread, time.Duration(h.Sessions())*time.Millisecond)
 	return spread/8 + rand.N(spread)

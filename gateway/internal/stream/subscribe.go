@@ -8,8 +8,8 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
-// Codes of error frames. After codeUnavailable the subscription stands; after the
-// others there is none.
+// Codes of error frames. After codeUnavailable the subscription continues; the others end it, or say
+// that there is none.
 const (
 	codeInvalid     = "invalid"
 	codeForbidden   = "forbidden"
@@ -19,8 +19,7 @@ const (
 	codeUnavailable = "unavailable"
 )
 
-// forbidden is all that a client hears of a topic that it may not read, whether or not
-// there is one.
+// forbidden is the answer about a topic that a client may not read, whether or not it exists.
 const forbidden = "you may not read this topic"
 
 // maxSidBytes bounds the name that a client gives a subscription.
@@ -81,7 +80,7 @@ func (s *Session) open(m wire.Message) (sub *subscription, code, text string) {
 	return sub, "", ""
 }
 
-// Unsubscribe ends a subscription. One that there is not may just have ended.
+// Unsubscribe ends a subscription. It ignores a sid without one, which may just have ended.
 func (s *Session) Unsubscribe(sid string) {
 	if sid == "" || len(sid) > maxSidBytes {
 		s.Close(transport.Protocol, "unsubscribe needs a sid of 1 to 64 bytes")

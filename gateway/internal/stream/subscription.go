@@ -34,13 +34,13 @@ type subscription struct {
 	replayed int  // records given since it was not
 	waiting  bool // with the session, to be caught up
 	lagging  bool // with the hub, to have told moved
-	outage   bool // the client was told that Redis is away
+	outage   bool // the client has had the error frame that says so
 	barren   bool // the last page was empty, and yet not the head
 	over     bool
 }
 
-// change does something to the subscription under its session's lock, and sees to
-// what follows from that.
+// change changes the subscription under its session's lock, and queues it for catching up if it is
+// then behind.
 func (sub *subscription) change(do func()) {
 	s := sub.session
 	s.mu.Lock()
@@ -88,8 +88,8 @@ func (sub *subscription) tailed(b *batch) {
 	s := sub.session
 	switch {
 	case !whole || !s.fits(b.bytes+256):
-		// The stream has them. What was tailed is remembered by its ID, so that the
-		// subscription is not live before it holds it.
+		// The stream has them. The position remembers the record's ID, so that the subscription is
+		// not live before it holds that record.
 		sub.position.Reset(before)
 		for _, e := range b.entries {
 			sub.position.Tailed(e)
@@ -128,7 +128,7 @@ func (sub *subscription) giveRecords(records []json.RawMessage) {
 	sub.session.hub.metrics.delivered.Add(float64(len(records)))
 }
 
-// lag sees to it that the client's cursor follows soon.
+// lag has the hub move the client's cursor after FilterLag.
 func (sub *subscription) lag() {
 	if !sub.lagging {
 		sub.lagging = true
@@ -152,7 +152,7 @@ func (sub *subscription) moveCursor() {
 // sayLive tells the client that it holds everything, after it did not.
 func (sub *subscription) sayLive() {
 	if sub.said && sub.replayed == 0 {
-		return // nothing was missing: a doubt that came to nothing
+		return // a doubt was unfounded: the client has missed nothing
 	}
 	if sub.told != sub.position.Cursor() {
 		sub.giveRecords(nil)

@@ -6,14 +6,14 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// Bounds of a topic's inbox. What comes beyond them is dropped and read from the
-// stream by each subscription.
+// Bounds of a topic's inbox. The topic drops what exceeds them, and each subscription reads it from the
+// stream.
 const (
 	inboxEvents = 2048
 	inboxBytes  = 2 << 20
 )
 
-// A topic is one that somebody follows: the engine's listener for all who do.
+// A topic is the engine's listener for all subscriptions that follow it.
 type topic struct {
 	name engine.Topic
 	hub  *Hub
@@ -30,7 +30,7 @@ type topic struct {
 	}
 }
 
-// An event is what the engine's tail said, in its order.
+// An event is a call of the engine's tail.
 type event struct {
 	kind  eventKind
 	entry engine.Entry
@@ -70,8 +70,7 @@ func (t *topic) put(e event) {
 	}
 }
 
-// handOut gives the subscriptions what is in the inbox. Only one worker at a time
-// has the topic.
+// handOut gives the inbox's content to the subscriptions. One worker at a time has the topic.
 func (t *topic) handOut() {
 	in := &t.inbox
 	in.Lock()

@@ -43,7 +43,7 @@ func (s *Session) write() {
 	f := s.window[0]
 	s.hub.metrics.sentFrames.Inc()
 	s.hub.metrics.sentBytes.Add(float64(len(f.Text)))
-	// An error says that the session is ending: it needs nothing any more.
+	// An error says that the session is ending, so nothing more has to be sent.
 	_ = s.transport.Write(f)
 }
 
@@ -73,8 +73,8 @@ func (s *Session) Sent() {
 	s.advance()
 }
 
-// advance moves frames from the queue to the window where there is room, and sees to what
-// else waits for some.
+// advance moves frames from the queue to the window where there is room, and lets the transport and
+// the subscriptions that are behind continue.
 func (s *Session) advance() {
 	if s.closing || s.closed {
 		return
@@ -93,8 +93,8 @@ func (s *Session) advance() {
 	s.schedule()
 }
 
-// schedule has a subscription caught up if one is behind and half of the window is
-// free, so that pages are worth their reading.
+// schedule has the hub read for a subscription that is behind, once half of the window is free, so that
+// a page finds room.
 func (s *Session) schedule() {
 	o := &s.hub.opts
 	if len(s.behind) == 0 || s.catching || s.resting || s.closing || s.closed ||
@@ -123,7 +123,7 @@ func (s *Session) retry() {
 	s.schedule()
 }
 
-// Throttle waits while the client leaves too much untaken for it to be asked for more.
+// Throttle waits while too many answers to the client wait in the queue.
 func (s *Session) Throttle() {
 	for {
 		s.mu.Lock()

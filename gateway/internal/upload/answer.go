@@ -34,7 +34,7 @@ var tusdErrors = map[string]*problem.Refusal{
 	tus.ErrInvalidUploadLength.ErrorCode: refusal(http.StatusBadRequest, "invalid", "Upload-Length: want the file's size in bytes", 0),
 	tus.ErrNotImplemented.ErrorCode:      refusal(http.StatusBadRequest, "invalid", "the length of an upload is part of its announcement, and stays", 0),
 	tus.ErrInvalidOffset.ErrorCode:       refusal(http.StatusBadRequest, "invalid", "Upload-Offset: want the number of bytes that HEAD answers", 0),
-	tus.ErrMismatchOffset.ErrorCode:      refusal(http.StatusConflict, "upload_offset", "Upload-Offset is not where the upload stands; ask with HEAD", 0),
+	tus.ErrMismatchOffset.ErrorCode:      refusal(http.StatusConflict, "upload_offset", "Upload-Offset is not the upload's offset; ask with HEAD", 0),
 	tus.ErrNotFound.ErrorCode:            refusal(http.StatusNotFound, "not_found", "there is no such job", 0),
 	tus.ErrLockTimeout.ErrorCode:         refusal(http.StatusLocked, "upload_locked", "another request for this upload is under way", time.Second),
 	tus.ErrUploadInterrupted.ErrorCode:   errInterrupted,

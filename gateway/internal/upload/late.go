@@ -78,7 +78,7 @@ func (u *Server) reportLate() {
 	}
 }
 
-// reportOnce reports where an upload stands, whoever brings its bytes now.
+// reportOnce reports an upload's offset, whichever request brings its bytes now.
 func (u *Server) reportOnce(ctx context.Context, up *upload) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()

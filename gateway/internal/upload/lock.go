@@ -18,9 +18,9 @@ import (
 // is killed. (tusd's own file locks hold a process ID; after a crash in a container the
 // successor has the same one, and takes the lock for its own.)
 //
-// Whoever waits says so, since the holder may be a PATCH whose client has gone
-// unnoticed: within the process by closing wanted, to another one by touching the
-// ticket, which a PATCH looks at with every tick.
+// A request that waits asks the holder for the lock, since the holder may be a PATCH whose client has
+// gone unnoticed: within the process by closing wanted, in another process by touching the ticket,
+// which a PATCH checks with every tick.
 type locks struct {
 	folder   folder
 	stopping <-chan struct{}

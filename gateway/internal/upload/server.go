@@ -148,8 +148,8 @@ func (u *Server) Discover(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// overridden is for clients that can send POST alone. What the request is to be is
-// decided here, before any check, and nobody behind looks at the header again.
+// overridden is for clients that can only send POST. It decides which method the request means, before
+// any check; no later code reads the header.
 func (u *Server) overridden(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
 	method := strings.ToUpper(r.Header.Get("X-HTTP-Method-Override"))
 	switch method {

@@ -139,8 +139,8 @@ func (u *Server) settle(up *upload) (bool, error) {
 	return moved, err
 }
 
-// discard removes the bytes of an upload whose job has ended. The ticket stays, so that
-// its owner is told.
+// discard removes the bytes of an upload whose job has ended. It keeps the ticket, by which the gateway
+// answers the upload's owner.
 func (u *Server) discard(up *upload) error {
 	if err := u.folder.drop(up); err != nil {
 		return err
@@ -255,7 +255,7 @@ func (t *transfer) fail(err error) error {
 	return tus.NewError("TIDEMARK", err.Error(), http.StatusInternalServerError)
 }
 
-// shown is what a job shows while its upload stands at offset.
+// shown is what a job shows while its upload has received offset bytes.
 func shown(up *upload, offset int64, eta time.Duration) runtime.Shown {
 	return runtime.Shown{
 		Progress: engine.Progress{Done: offset, Total: up.Size, Unit: "bytes"},

@@ -25,7 +25,7 @@ const (
 	sweepLock = 2 * time.Second
 )
 
-// sweep sees to uploads until the gateway stops: at once, and every SweepInterval. It
+// sweep checks the uploads at once and every SweepInterval, until the gateway stops. It
 // costs a listing of the open uploads and one read of their jobs, whatever has been
 // settled.
 func (u *Server) sweep() {
@@ -79,9 +79,9 @@ func (u *Server) trouble(ctx context.Context, job engine.JobID, err error) {
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, engine.ErrUnreachable), errors.Is(err, fs.ErrNotExist):
-		u.opts.Logger.Debug("the sweep of uploads goes on later", "job", job, "error", err)
+		u.opts.Logger.Debug("the sweep leaves an upload to the next one", "job", job, "error", err)
 	default:
-		u.opts.Logger.Warn("the sweep could not see to an upload", "job", job, "error", err)
+		u.opts.Logger.Warn("the sweep cannot check an upload; the next one tries again", "job", job, "error", err)
 	}
 }
 

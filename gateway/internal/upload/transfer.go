@@ -111,7 +111,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 				t.last = -1 // to be told again
 			}
 			if err := t.take(a); err != nil {
-				// The job has ended, or is further: these bytes are nobody's.
+				// The job has ended, or has more bytes: no one needs these.
 				t.stop(errGone, tus.ErrUploadInterrupted)
 				return
 			}
@@ -139,7 +139,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 	}
 }
 
-// tick submits where an upload stands, as the report that follows fence. done must not
+// tick submits an upload's offset, as the report that follows fence. done must not
 // block; it is not called when tick returns false.
 func (u *Server) tick(up *upload, fence runtime.Fence, offset int64, eta time.Duration, done func([]runtime.Ack, error)) bool {
 	now := shown(up, offset, eta)

@@ -73,8 +73,8 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline implements net.Conn. Melody sets one before every frame, and each
-// would move a timer of the runtime: a tenth of what a small frame costs. So it is set
-// a little later than asked for, and stands for the frames that follow soon.
+// would move a timer of the runtime, which is a tenth of a small frame's cost. So it sets one a little
+// later than Melody asks for, which also holds for the frames that follow soon.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	if early := c.deadline.Sub(t); early >= 0 && early <= c.slack {
 		return nil
@@ -98,7 +98,7 @@ func (c *conn) finish() {
 func (c *conn) abort() {
 	c.end()
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // the connection is given up
+		_ = tcp.SetLinger(0) // the kernel drops what is unsent
 	}
 	c.Conn.Close()
 }

@@ -48,8 +48,8 @@ func (s *socket) hear(text []byte) {
 	s.session.Throttle()
 }
 
-// arrived takes note of what comes in, in the socket's own reader and before it is a
-// message; false when no more is to be read.
+// arrived counts the frames of what the socket's reader has read, before it is a message. It returns
+// false when the reader must stop.
 func (s *socket) arrived(p []byte) bool {
 	n, endless := s.incoming.count(p)
 	now := time.Now()

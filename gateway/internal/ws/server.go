@@ -99,7 +99,7 @@ func New(o Options) *Server {
 		k := socketOf(m)
 		k.session.Fail()
 		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
-			// It takes nothing, or answers nothing: the kernel need not go on trying.
+			// The client takes or answers nothing, so the kernel need not try any longer.
 			k.Abort()
 		}
 	})
@@ -109,8 +109,8 @@ func New(o Options) *Server {
 // Stop has Melody refuse what may still come. All sessions have ended by then.
 func (s *Server) Stop() { _ = s.melody.Close() } // nothing is left in it that could fail to close
 
-// guarded keeps a panic away from Melody, which would leave the session without a
-// reader.
+// guarded recovers a panic, which would otherwise end Melody's reader and leave the session without
+// one.
 func (s *Server) guarded(m *melody.Session, do func(*socket)) {
 	k := socketOf(m)
 	defer func() {
@@ -123,9 +123,8 @@ func (s *Server) guarded(m *melody.Session, do func(*socket)) {
 	do(k)
 }
 
-// ServeHTTP answers GET /v1/ws. What fails before the upgrade a browser cannot
-// tell from a network that is down, and would try for ever: so everything that can be
-// said after it is.
+// ServeHTTP answers GET /v1/ws. A browser's page cannot tell a refusal before the upgrade from a network
+// that is down, and tries for ever. So the server refuses after the upgrade whatever it can.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Upgrade", "websocket")
