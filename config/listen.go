@@ -34,7 +34,7 @@ func validAddr(addr, example string) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return option.Invalid("Addr", addr, "want host:port, such as %s", example)
+		return option.Invalid("Addr", addr, "want host:port, such as %s, with a port up to 65535", example)
 	}
 	return nil
 }

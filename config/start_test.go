@@ -29,6 +29,11 @@ func TestWhatCannotStart(t *testing.T) {
 		"a server that is a folder":           {"redis: {server: /}\n", []string{`redis.server "/": / is no file`}},
 		"a server that is no program":         {"redis: {server: tidemark.yaml}\n", []string{"tidemark.yaml is not executable"}},
 		"another Redis needs no server":       {"redis: {server: /nowhere, url: 'redis://h'}\n", nil},
+		"two listeners on one port": {"gateway: {addr: 'localhost:8080'}\nhealth: {addr: ':8080'}\n", []string{
+			`tidemark.yaml:2: health.addr ":8080": gateway.addr has this port as well`,
+		}},
+		"two listeners on free ports": {"gateway: {addr: 'localhost:0'}\nhealth: {addr: 'localhost:0'}\n", nil},
+		"two listeners":               {"gateway: {addr: 'localhost:8080'}\nhealth: {addr: 'localhost:8081'}\n", nil},
 		"replicas of a Cluster":               {"redis: {url: 'redis+cluster://a:1,b:2'}\nengine: {wait_replicas: 1}\n", []string{"tidemark.yaml:2: engine.wait_replicas \"1\": redis.url is of a Redis Cluster"}},
 		"replicas of one Redis":               {"redis: {url: 'redis://a'}\nengine: {wait_replicas: 1}\n", nil},
 		"all of them, a line each":            {"data: tidemark.yaml\ngateway: {addr: ':1'}\nredis: {server: /}\n", []string{"gateway.addr", `data "tidemark.yaml"`, "redis.server"}},
