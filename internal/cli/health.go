@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ type health struct {
 	registry *prometheus.Registry
 	// working is set while the worker takes jobs.
 	working atomic.Bool
+	// refused returns the queues from which the worker takes nothing.
+	refused func() []string
 	server  *http.Server
 	ended   chan error
 }
@@ -43,8 +46,10 @@ func listenHealth(addr string) (*health, error) {
 	return h, nil
 }
 
-// serve answers until close. It reports Redis's readiness as e's stream sees it.
-func (h *health) serve(e stream.Engine, log *slog.Logger) {
+// serve answers until close. It reports Redis's readiness as e's stream sees it, and the queues from
+// which the worker takes nothing.
+func (h *health) serve(e stream.Engine, refused func() []string, log *slog.Logger) {
+	h.refused = refused
 	redis := stream.Of(e).Readiness()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
@@ -57,9 +62,9 @@ func (h *health) serve(e stream.Engine, log *slog.Logger) {
 		case err != nil:
 			answer(w, http.StatusServiceUnavailable, "Redis does not answer, or is a replica")
 		case !writes:
-			answer(w, http.StatusOK, "ready\nwrites: refused")
+			answer(w, http.StatusOK, h.ready()+"\nwrites: refused")
 		default:
-			answer(w, http.StatusOK, "ready")
+			answer(w, http.StatusOK, h.ready())
 		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{Registry: h.registry}))
@@ -69,6 +74,14 @@ func (h *health) serve(e stream.Engine, log *slog.Logger) {
 	}
 	log.Info("answering probes", "addr", h.listener.Addr())
 	go func() { h.ended <- h.server.Serve(h.listener) }()
+}
+
+// ready is the answer of a worker that takes jobs, if not from all of its queues.
+func (h *health) ready() string {
+	if refused := h.refused(); len(refused) > 0 {
+		return "ready\nqueues with tasks of another program, from which nothing is taken: " + strings.Join(refused, ", ")
+	}
+	return "ready"
 }
 
 // setWorking says whether the worker takes jobs. h may be nil.

@@ -75,7 +75,7 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 		return err
 	}
 	if h != nil {
-		h.serve(s.engine, s.log)
+		h.serve(s.engine, w.Refused, s.log)
 	}
 	if err := w.Start(ctx); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

@@ -115,8 +115,11 @@ func Servers(o Options) (servers []Server) {
 		level = asynq.InfoLevel // its only debug line says at each look that the queues are empty
 	}
 	client := asynqClient{
-		byRedisClock{o.Engine.Redis(), e}, pollGroups(all, rescue, typed, shared, e.Cluster()), sources,
-		&refusals{tell: o.Foreign, held: map[string]bool{}}, e.Cluster(),
+		UniversalClient: byRedisClock{o.Engine.Redis(), e},
+		polls:           pollGroups(all, rescue, typed, shared, e.Cluster()),
+		sources:         sources,
+		refusals:        &refusals{tell: o.Foreign, held: map[string]bool{}},
+		cluster:         e.Cluster(),
 	}
 	maps.Copy(all, typed)
 	maps.Copy(all, shared)
