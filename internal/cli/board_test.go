@@ -355,3 +355,71 @@ func TestBarsShowNoTimeLeftWhileCutOff(t *testing.T) {
 	}
 	b.close()
 }
+
+// A queue changes without a record: the jobs that wait in it are shown anew, and only when what is
+// said of them changes.
+func TestBoardSaysWhatAJobWaitsFor(t *testing.T) {
+	p := &sights{}
+	b := newBoard(p)
+	waits := at(1, 0)
+	waits.State, waits.Type, waits.Queue = engine.Queued, "export", "exports"
+	b.show("", engine.View{}, waits, &engine.Record{Type: engine.JobQueued})
+	running := at(2, 10)
+	running.ID = "0001JD00000000000000000001"
+	b.show("", engine.View{}, running, &engine.Record{Type: engine.JobStarted})
+	if jobs := b.thatWait(); len(jobs) != 1 || jobs[0].ID != waits.ID {
+		t.Fatalf("%+v wait", jobs)
+	}
+	served := engine.Queue{Name: "exports", Workers: 1, Types: []string{"export"}}
+	paused, foreign := served, served
+	paused.Paused, foreign.Foreign, foreign.Workers = true, true, 0
+	unserved, refused, other := served, served, served
+	unserved.Workers, refused.Workers, refused.Refusing, other.Types = 0, 0, 1, []string{"report"}
+	shown := len(p.jobs)
+	for _, c := range []struct {
+		queue engine.Queue
+		want  string
+	}{
+		{foreign, ""},
+		{served, ""},
+		{paused, "queued in exports, which is paused"},
+		{paused, ""},
+		{unserved, "queued in exports, which no worker serves"},
+		{other, "queued in exports, where no worker knows type export"},
+		{refused, "queued in exports: its workers take nothing from there, since it holds tasks of another program"},
+		{served, "queued in exports"},
+	} {
+		b.learn([]engine.Queue{c.queue})
+		got := ""
+		if len(p.jobs) > shown {
+			got = details(p.jobs[len(p.jobs)-1])
+		}
+		if shown = len(p.jobs); got != c.want {
+			t.Errorf("of %+v is shown %q, want %q", c.queue, got, c.want)
+		}
+	}
+	began := at(3, 0)
+	began.State, began.Queue = engine.Running, "exports"
+	b.show("", engine.View{}, began, &engine.Record{Type: engine.JobStarted})
+	if jobs := b.thatWait(); len(jobs) != 0 {
+		t.Errorf("%+v wait", jobs)
+	}
+}
+
+func TestADelayedJobWaitsForItsTime(t *testing.T) {
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.Local)
+	soon, later := now.Add(time.Hour), now.Add(48*time.Hour)
+	j := engine.Job{State: engine.Queued, Queue: "exports", StartAt: &soon}
+	if got := wait(j, nil, now); got != " until 13:00:00" {
+		t.Errorf("it waits%s", got)
+	}
+	if j.StartAt = &later; wait(j, nil, now) != " until 2026-12-02 12:00:00" {
+		t.Errorf("it waits%s", wait(j, nil, now))
+	}
+	if j.StartAt = &now; wait(j, nil, now) != " in exports" {
+		t.Errorf("it waits%s", wait(j, nil, now))
+	}
+	if j.State = engine.Paused; wait(j, nil, now) != "" {
+		t.Errorf("paused it waits%s", wait(j, nil, now))
+	}
+}
