@@ -58,12 +58,13 @@ const contents: readonly (readonly [prefix: string, what: string, advice: string
   ['\xff\xfe\0\0', 'text in UTF-32', saveUTF8],
   ['\x89PNG\r\n\x1a\n', 'an image', onlyText],
   ['\xff\xd8\xff', 'an image', onlyText],
-  ['GIF8', 'an image', onlyText],
+  ['GIF87a', 'an image', onlyText],
+  ['GIF89a', 'an image', onlyText],
   ['BM', 'an image', onlyText],
 ];
 
 /** Prefixes that text may begin with too. */
-const textual = new Set(['PAR1', 'BZh', 'ORC', 'FEA1', 'MZ', 'GIF8', 'BM']);
+const textual = new Set(['PAR1', 'BZh', 'ORC', 'FEA1', 'MZ', 'GIF87a', 'GIF89a', 'BM']);
 
 /** Why a file is of no use, in sentences; undefined where it may be. Rejects when it cannot be read. */
 export async function refusalOf(file: Head, { maxBytes, tables }: Wanted): Promise<string | undefined> {
