@@ -47,7 +47,7 @@ func TestUnreplicatedCommitIsKept(t *testing.T) {
 
 // What a request begins goes on also when too few replicas hold it: children are paused
 // and resumed with their parent, tasks are taken out and handed over. A rescue, which
-// nobody was promised, says nothing of it.
+// no caller waits for, says nothing of it.
 func TestUnreplicatedRequestsAreSeenThrough(t *testing.T) {
 	t.Parallel()
 	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) {

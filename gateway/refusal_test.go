@@ -204,7 +204,7 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 }
 
 // A body that does not come holds no connection, not even of a request that is refused
-// before a client looks at it.
+// before a handler looks at it.
 func TestBodiesThatDoNotCome(t *testing.T) {
 	s := serve(t, real(t), func(o *gateway.Options) { o.RequestTimeout = 100 * time.Millisecond })
 	for name, c := range map[string]struct {
