@@ -76,10 +76,10 @@ func TestAsynqUIShowsAndDeletesTasks(t *testing.T) {
 	s := serve(t, e, nil)
 	job := enqueue(t, e, topic)
 	foreign := asynq.NewTask("mail", []byte(`{"to":"bob@example.com"}`))
-	if _, err := asynq.NewClientFromRedisClient(e.Redis()).EnqueueContext(soon(t), foreign, asynq.Queue("default"), asynq.TaskID("mail-1")); err != nil {
+	if _, err := asynq.NewClientFromRedisClient(e.Redis()).EnqueueContext(soon(t), foreign, asynq.Queue(engine.DefaultQueue), asynq.TaskID("mail-1")); err != nil {
 		t.Fatal(err)
 	}
-	listed := s.ask(t, http.MethodGet, "/admin/asynq/api/queues/default/pending_tasks", "", nil)
+	listed := s.ask(t, http.MethodGet, "/admin/asynq/api/queues/"+engine.DefaultQueue+"/pending_tasks", "", nil)
 	var got struct {
 		Tasks []struct{ ID, Payload string }
 	}
@@ -96,7 +96,7 @@ func TestAsynqUIShowsAndDeletesTasks(t *testing.T) {
 		t.Errorf("another program's task shows %q", shown["mail-1"])
 	}
 
-	const target = "/admin/asynq/api/queues/default/pending_tasks/"
+	const target = "/admin/asynq/api/queues/" + engine.DefaultQueue + "/pending_tasks/"
 	cross := s.ask(t, http.MethodDelete, target+"mail-1", "", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") })
 	if cross.status != http.StatusForbidden {
 		t.Errorf("a page of another site deletes: %d", cross.status)
