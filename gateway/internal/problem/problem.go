@@ -50,6 +50,7 @@ func (p *Writer) Write(w http.ResponseWriter, status int, code, detail string) {
 	note(w, status, code, detail)
 	b, _ := json.Marshal(wire.Problem{Type: "/problems/" + code, Title: http.StatusText(status), Status: status, Code: code, Detail: detail}) // strings and a number
 	h := w.Header()
+	h.Del("Content-Encoding") // of the file that is refused
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(b)+1))
 	w.WriteHeader(status)
