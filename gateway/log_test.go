@@ -117,9 +117,11 @@ func TestRefusalsAreLogged(t *testing.T) {
 	if _, _, err := late.ReadMessage(); !websocket.IsCloseError(err, 4401) {
 		t.Fatalf("a socket with a wrong token: %v", err)
 	}
-	if _, _, err := websocket.DefaultDialer.DialContext(soon(t), "ws://"+s.addr+"/v1/ws", http.Header{"Origin": {origin}}); err == nil {
+	_, answer, err := websocket.DefaultDialer.DialContext(soon(t), "ws://"+s.addr+"/v1/ws", http.Header{"Origin": {origin}})
+	if err == nil {
 		t.Fatal("another site's page got a socket")
 	}
+	answer.Body.Close()
 
 	wanted := map[string]int{"origin": 1, "unauthenticated": 1, "invalid": 1, "forbidden": 1, "protocol": 1}
 	eventually(t, "the refusals", func() bool {
