@@ -108,3 +108,21 @@ func (e *Engine) SubmitOperation(kind RecordType, topic Topic, id JobID, key str
 		},
 	})
 }
+
+// RemoveMarked removes a job of one attempt in the batch in which this process says that asynq has got
+// the attempt, as one that was busy with that may.
+func (e *Engine) RemoveMarked(topic Topic, id JobID) error {
+	done := make(chan error, 1)
+	err := e.g.Commits.Add(&ground.Submission{
+		Shard: id.Shard(), Reports: 2, Milestone: true,
+		Args: []any{
+			"dispatched", string(id), "", "", 0, "", 1, "@attempt", 1,
+			string(JobRemoved), string(id), "", "", 0, "", 2, "@topic", string(topic), "@op", ground.NewKey(),
+		},
+		Done: func(_ []any, err error) { done <- err },
+	})
+	if err != nil {
+		return err
+	}
+	return <-done
+}
