@@ -146,13 +146,14 @@ func TestUploadPassesAProxyThatHangsUp(t *testing.T) {
 		r.SetURL(&url.URL{Scheme: "http", Host: s.addr})
 		r.Out.Host = r.In.Host // the page's origin
 	}}
+	const most = 20 // Chromium repeats some requests by itself
 	var hungUp atomic.Int32
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength <= 1<<20 {
+		// Who does not learn gets through in the end, or the test would not end.
+		if r.ContentLength <= 1<<20 || hungUp.Add(1) > most {
 			to.ServeHTTP(w, r)
 			return
 		}
-		hungUp.Add(1)
 		_, _ = io.CopyN(io.Discard, r.Body, 64<<10)
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			_ = conn.(*net.TCPConn).SetLinger(0)
@@ -171,8 +172,8 @@ func TestUploadPassesAProxyThatHangsUp(t *testing.T) {
 	b.drop(file)
 	b.awaitState("succeeded")
 	checkStored(t, s, watch, map[string]string{"page.csv": file})
-	if hungUp.Load() == 0 {
-		t.Error("the proxy has hung up on nothing")
+	if n := hungUp.Load(); n == 0 || n > most {
+		t.Errorf("the proxy has hung up %d times, want some, and at most %d", n, most)
 	}
 	b.close()
 	s.stop()
