@@ -121,7 +121,8 @@ func estimates(t *testing.T, c *client.Client, file string, through *wavering) (
 	}
 	wrong := func(all []estimate, end time.Time) (errors []float64) {
 		for _, e := range all {
-			if really := end.Sub(e.at).Seconds(); really > 0 {
+			// The figure is in whole seconds, rounded up.
+			if really := math.Ceil(end.Sub(e.at).Seconds()); really > 0 {
 				errors = append(errors, math.Abs(e.left-really)/really)
 			}
 		}
