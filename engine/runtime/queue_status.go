@@ -69,11 +69,18 @@ func (rt *Runtime) Queues(ctx context.Context, refs ...QueueRef) ([]wire.Queue, 
 // default namespace, those of other programs on the same Redis; sorted by name. What it returns is
 // up to a second old. Its error wraps ErrUnreachable.
 func (rt *Runtime) AllQueues(ctx context.Context) ([]wire.Queue, error) {
+	began := time.Now()
 	if err := rt.lockStatus(ctx); err != nil {
 		return nil, err
 	}
 	defer rt.unlockStatus()
 	if rt.status.all == nil {
+		// Who asks for a list may have made a queue a moment ago. Others may have asked for queues since.
+		if rt.status.readAt.Before(began) {
+			if err := rt.refresh(ctx); err != nil {
+				return nil, err
+			}
+		}
 		all, err := rt.listQueues(ctx)
 		if err != nil {
 			return nil, err
@@ -98,18 +105,24 @@ func (rt *Runtime) lockStatus(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	s := rt.status
-	if time.Since(s.readAt) < statusAge {
+	if time.Since(rt.status.readAt) < statusAge {
 		return nil
 	}
-	began := time.Now()
-	f, err := rt.readFleet(ctx)
+	err := rt.refresh(ctx)
 	if err != nil {
 		rt.unlockStatus()
-		return err
 	}
-	s.readAt, s.fleet, s.queues, s.all = began, f, map[QueueRef]wire.Queue{}, nil
-	return nil
+	return err
+}
+
+// refresh reads who serves queues, and drops what is known of queues. The caller holds the status.
+func (rt *Runtime) refresh(ctx context.Context) error {
+	began := time.Now()
+	f, err := rt.readFleet(ctx)
+	if err == nil {
+		*rt.status = queueStatus{read: rt.status.read, readAt: began, fleet: f, queues: map[QueueRef]wire.Queue{}}
+	}
+	return err
 }
 
 func (rt *Runtime) unlockStatus() { rt.status.read <- struct{}{} }
