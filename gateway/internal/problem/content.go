@@ -22,7 +22,6 @@ func (p *Writer) ServeContent(w http.ResponseWriter, r *http.Request, modified t
 	}
 	h := w.Header()
 	h.Del("Content-Disposition")
-	h.Del("Content-Encoding") // that of the file
 	h.Set("Cache-Control", "no-store")
 	switch c.refused {
 	case http.StatusRequestedRangeNotSatisfiable:
