@@ -34,9 +34,9 @@ type bar struct {
 	last  sight       // of its job
 }
 
-func newBars(w io.Writer, o ...mpb.ContainerOption) *bars {
-	o = append([]mpb.ContainerOption{mpb.WithOutput(exact(w)), mpb.WithRefreshRate(barRefresh), mpb.PopCompletedMode()}, o...)
-	return &bars{screen: mpb.New(o...), jobs: map[engine.JobID]*bar{}, files: map[string]*bar{}}
+func newBars(w io.Writer) *bars {
+	screen := mpb.New(mpb.WithOutput(exact(w)), mpb.WithRefreshRate(barRefresh), mpb.PopCompletedMode())
+	return &bars{screen: screen, jobs: map[engine.JobID]*bar{}, files: map[string]*bar{}}
 }
 
 // add puts a bar of a thousand tenths on the screen.

@@ -188,6 +188,7 @@ func TestDetailsOfARestingJob(t *testing.T) {
 		"paused · attempt 2":          {State: engine.Paused, Attempt: 2, Progress: &engine.Progress{Done: 1}},
 		"pausing · read 1/2":          {State: engine.Running, Attempt: 1, Pausing: true, Stage: &engine.Stage{Name: "read", Count: 2}},
 		"canceling":                   {State: engine.Running, Attempt: 1, Pausing: true, Canceling: true},
+		"running · 0 of 1 part done":  {State: engine.Running, Attempt: 1, Children: &engine.Children{Count: 1}},
 		"running · 1 of 2 parts done": {State: engine.Running, Attempt: 1, Children: &engine.Children{Count: 2, Ended: 1}},
 		"awaiting · 4 of 1,000 parts done, 1 failed · 50s left": {
 			State: engine.Awaiting, Attempt: 1, Children: &engine.Children{Count: 1000, Ended: 4, Failed: 1, Awaited: 1}, ETASeconds: &eta,

@@ -25,7 +25,11 @@ func state(j engine.Job) string {
 
 // children says how many of a job's children have ended: "4 of 10 parts done, 1 failed".
 func children(c engine.Children) string {
-	text := grouped(int64(c.Ended)) + " of " + grouped(int64(c.Count)) + " parts done"
+	parts := " parts done"
+	if c.Count == 1 {
+		parts = " part done"
+	}
+	text := grouped(int64(c.Ended)) + " of " + grouped(int64(c.Count)) + parts
 	if c.Failed > 0 {
 		text += ", " + grouped(int64(c.Failed)) + " failed"
 	}

@@ -22,7 +22,7 @@ func TestAWorkerTellsWhichQueuesItRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := redis.NewClient(o)
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	if _, err := asynq.NewClientFromRedisClient(client).EnqueueContext(t.Context(), asynq.NewTask("mail:send", nil), asynq.Queue("mails")); err != nil {
 		t.Fatal(err)
 	}

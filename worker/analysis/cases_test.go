@@ -33,6 +33,7 @@ var cases = map[string]struct {
 	"codes.csv":                {columns: "string string string string string integer"},
 	"padded-among-numbers.csv": {columns: "mixed"},
 	"long-ids.csv":             {columns: "number integer", warnings: "rounded:id"},
+	"hashes.csv":               {columns: "mixed integer"},
 	"returns.csv":              {told: told{returns: true}, columns: "integer string number"},
 	"trailing.csv":             {columns: "integer integer"},
 	"trailing-header.csv":      {columns: "integer integer null"},

@@ -91,7 +91,7 @@ func (c *column) warnings(name string) (all []Warning) {
 		add(WarnDressed, n, "%s as text, but may be numbers: they have %s. Write them with a decimal point and nothing else to have figures of them.",
 			valuesAre(n), strings.Join(c.dress.Names(), " or "))
 	}
-	if c.long && !of.codes {
+	if c.long && !of.codes && c.numbers() > c.texts() {
 		add(WarnRounded, 0, "Whole numbers beyond 64 bits are rounded in its range and figures.")
 	}
 	return all

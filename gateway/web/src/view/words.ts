@@ -48,7 +48,7 @@ export function statusOf(view: View, about: Circumstances): string {
 export function partsOf({ children }: View): string {
   if (!children) return '';
   const failed = children.failed > 0 ? `, ${count(children.failed)} failed` : '';
-  return `${count(children.ended)} of ${count(children.count)} parts done${failed}`;
+  return `${count(children.ended)} of ${count(children.count)} ${children.count === 1 ? 'part' : 'parts'} done${failed}`;
 }
 
 /** A file whose sender is gone: not this page's, and nothing has come of late. */
