@@ -135,7 +135,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.do("shows", line{"selector": lost + ".note", "text": "Its worker was lost, another takes over"})
+	b.do("shows", line{"selector": lost + ".note", "text": "No worker serves queue nobody"}) // or another would take over
 	h.attempt(child(2), 2, runtime.Report{Type: engine.JobProgress, Tenths: 610})
 	b.do("shows", line{"selector": lost + ".figures", "text": "attempt 2, goes on from 58.9 %"})
 	b.do("shows", line{"selector": lost + ".note", "text": "Its worker was lost, another goes on"})

@@ -33,6 +33,8 @@ export class Controls {
   private view: View | undefined;
   private offered: readonly Verb[] = [];
   private isBusy = false;
+  /** Counts requests, and records that show the effect of one before it is answered. */
+  private turn = 0;
 
   /** `row` takes the focus when the button that had it goes and there is no other one. */
   constructor(private readonly row: HTMLElement, private readonly actions: ControlActions) {
@@ -63,8 +65,12 @@ export class Controls {
     const before = this.offered;
     this.view = view;
     this.offered = offers(view, isRetried);
-    // A refusal was of what the job is no more.
-    if (this.offered.join() !== before.join()) setText(this.refusal, '');
+    // A refusal was of what the job is no more, and a request has had its effect.
+    if (this.offered.join() !== before.join()) {
+      setText(this.refusal, '');
+      this.turn++;
+      this.setBusy(false);
+    }
     if (!this.offered.includes(this.doubted)) setHidden(this.question, true);
     for (const [verb, button] of this.buttons) setAttribute(button, 'aria-label', `${labels[verb]} ${titleOf(view)}`);
     this.name();
@@ -118,6 +124,7 @@ export class Controls {
 
   private async run(verb: Verb): Promise<void> {
     if (!this.view) return;
+    const turn = ++this.turn;
     this.setBusy(true);
     setText(this.refusal, '');
     try {
@@ -126,6 +133,7 @@ export class Controls {
       // Meanwhile the job may have become one of which it is not asked any more.
       if (this.offered.includes(verb)) setText(this.refusal, `${refusals[verb]}: ${(error as Error).message}`);
     }
+    if (turn !== this.turn) return;
     this.setBusy(false);
     setHidden(this.question, true);
     this.paint();
