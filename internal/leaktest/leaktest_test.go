@@ -41,19 +41,33 @@ func try(t *testing.T, name string, patience time.Duration, test func(s *subject
 	return s.errors
 }
 
-// planted is a goroutine that is left until the channel is closed.
-func planted(end <-chan struct{}) { <-end }
+// plant starts a goroutine that is left until the channel is closed, and waits until it runs: one
+// that has not begun has no stack.
+func plant(end <-chan struct{}) {
+	running := make(chan struct{})
+	go planted(running, end)
+	<-running
+}
+
+func planted(running chan<- struct{}, end <-chan struct{}) {
+	close(running)
+	<-end
+}
 
 func TestALeakIsReportedWithItsStack(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
 	defer close(end)
-	for name, plant := range map[string]func(){
-		"its own":             func() { go planted(end) },
-		"a goroutine's":       func() { go func() { go planted(end) }() },
-		`with "quotes" and {`: func() { go planted(end) },
+	for name, start := range map[string]func(){
+		"its own": func() { plant(end) },
+		"a goroutine's": func() {
+			done := make(chan struct{})
+			go func() { plant(end); close(done) }()
+			<-done
+		},
+		`with "quotes" and {`: func() { plant(end) },
 	} {
-		errors := try(t, name, 50*time.Millisecond, func(*subject) { plant() })
+		errors := try(t, name, 50*time.Millisecond, func(*subject) { start() })
 		if len(errors) != 1 || !strings.Contains(errors[0], "leaktest.planted") || !strings.Contains(errors[0], "leaktest_test.go") {
 			t.Errorf("%s: told %q, want the stack of planted", name, errors)
 		}
@@ -65,10 +79,10 @@ func TestWhatEndsInTimeIsNoLeak(t *testing.T) {
 	for name, test := range map[string]func(s *subject){
 		"nothing":     func(*subject) {},
 		"the test":    func(s *subject) { check(s, 0) },
-		"by clean-up": func(s *subject) { end := make(chan struct{}); go planted(end); s.Cleanup(func() { close(end) }) },
+		"by clean-up": func(s *subject) { end := make(chan struct{}); plant(end); s.Cleanup(func() { close(end) }) },
 		"a while after": func(s *subject) {
 			end := make(chan struct{})
-			go planted(end)
+			plant(end)
 			s.Cleanup(func() { time.AfterFunc(50*time.Millisecond, func() { close(end) }) })
 		},
 	} {
@@ -82,7 +96,7 @@ func TestALeakIsReportedByItsTestAlone(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
 	defer close(end)
-	if errors := try(t, "leaks", 0, func(*subject) { go planted(end) }); len(errors) != 1 {
+	if errors := try(t, "leaks", 0, func(*subject) { plant(end) }); len(errors) != 1 {
 		t.Errorf("told %q, want the leak", errors)
 	}
 	for _, name := range []string{"leak", "leaks2", "other"} {
