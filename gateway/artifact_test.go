@@ -74,3 +74,53 @@ func TestArtifacts(t *testing.T) {
 		t.Errorf("an artifact of an ended job: %+v", a)
 	}
 }
+
+// The uploaded file of a job is for every client that may read the job, once a worker has begun it.
+func TestUploadedFileOfAJob(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, nil)
+	file := []byte("id,total\n1,2\n")
+	get := func(job engine.JobID, header ...string) answer {
+		return s.tus(t, http.MethodGet, "/v1/jobs/"+string(job)+"/upload", nil, header...)
+	}
+	var bodies []string
+	unknown := func(what string, job engine.JobID, header ...string) {
+		t.Helper()
+		a := get(job, header...)
+		a.is(t, what, http.StatusNotFound, "not_found")
+		if bodies = append(bodies, a.body); a.body != bodies[0] {
+			t.Errorf("%s tells more: %s", what, a.body)
+		}
+	}
+	job := s.announce(t, len(file), "Upload-Metadata", metadata("topic", string(topic), "type", "export", "title", "Umsätze / März.csv"))
+	unknown("before a byte has come", job)
+	s.patch(t, job, 0, file[:5])
+	unknown("while bytes are missing", job)
+	s.patch(t, job, 5, file[5:])
+	eventually(t, "the job to be queued", func() bool { return view(t, e, job).State == engine.Queued })
+	unknown("before a worker has begun", job)
+	p := &pen{t: t, e: e, job: job, fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
+	p.write(runtime.Report{Type: engine.JobStarted})
+	if a := get(job); a.status != http.StatusOK || a.body != string(file) || a.header.Get("Content-Type") != "application/octet-stream" ||
+		a.header.Get("Content-Disposition") != "attachment; filename*=utf-8''Ums%C3%A4tze%20_%20M%C3%A4rz.csv" ||
+		a.header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("the file: %+v", a)
+	}
+	if a := get(job, "Range", "bytes=3-7"); a.status != http.StatusPartialContent || a.body != string(file[3:8]) {
+		t.Errorf("a range: %+v", a)
+	}
+	if a := get(job, "X-Who", "carol"); a.status != http.StatusOK {
+		t.Errorf("a reader: %+v", a)
+	}
+	p.fail()
+	again, err := e.Retry(soon(t), job, engine.RetryQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := get(again.ID); a.status != http.StatusOK || a.body != string(file) {
+		t.Errorf("the file of a retry: %+v", a)
+	}
+	unknown("of a job without a file", enqueue(t, e, topic))
+	unknown("of a foreign job", enqueue(t, e, "user:7"))
+	unknown("of no job", "x")
+}

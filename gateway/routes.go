@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/api"
 	"github.com/tidemark-dev/tidemark/gateway/internal/upload"
@@ -22,7 +23,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 		mux.Handle(r.Pattern, g.counted(r.Pattern, h))
 	}
 	for _, r := range api.New(api.Options{
-		Engine: g.opts.Engine, Blobs: g.opts.Blobs, Clean: g.cleaner.clean, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
+		Engine: g.opts.Engine, Blobs: g.opts.Blobs, UploadOf: runtime.Of(g.opts.Engine).UploadOf, Clean: g.cleaner.clean, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
 	}).Routes() {
 		add(r)
 	}

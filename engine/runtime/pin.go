@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -39,6 +40,16 @@ func pin(topic wire.Topic, payload []byte) []any {
 		return []any{"bl", string(job)}
 	}
 	return nil
+}
+
+// UploadOf returns the job for which the file was uploaded that a job's payload names, if that is
+// one of the job's topic; "" for none, and for an unknown job. Its error wraps ErrUnreachable.
+func (rt *Runtime) UploadOf(ctx context.Context, job wire.JobID) (wire.JobID, error) {
+	id, err := rt.g.Redis.HGet(ctx, rt.g.Keys.Job(job), "bl").Result()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	return wire.JobID(id), ground.Failure("read the upload of job "+string(job), err)
 }
 
 // Pinned reports which of a topic's uploads, given by their jobs, are in use: by a job that is live

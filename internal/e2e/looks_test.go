@@ -106,6 +106,7 @@ func (b *browser) checkLinks() {
 	for selector, want := range map[string]string{
 		"#ended > .job:nth-child(1) .id": `"title":"`,
 		".links a":                       `"columns": [`,
+		`.links a[href$="/upload"]`:      "id,",
 	} {
 		if got := b.do("follow", line{"selector": selector}); got.number("status") != http.StatusOK || !strings.Contains(got.text("body"), want) {
 			b.t.Errorf("%s leads to %v %.200q, want %s", selector, got.number("status"), got.text("body"), want)

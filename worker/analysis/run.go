@@ -109,7 +109,9 @@ func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.B
 		return fmt.Errorf("write the profile to blob %q: %w", key, err)
 	}
 	run.Progress(int64(len(text)), int64(len(text)))
-	return run.Result(summarize(profile, Artifact{ID: profileID(jobID), Size: int64(len(text))}))
+	summary := summarize(profile, Artifact{ID: profileID(jobID), Size: int64(len(text))})
+	summary.Uploaded = strings.HasPrefix(p.Blob, blobs.Incoming+"/")
+	return run.Result(summary)
 }
 
 // resume takes up the run's checkpoint if it belongs to this file.

@@ -6,7 +6,9 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"strings"
 	"time"
+	"unicode"
 
 	"gocloud.dev/gcerrors"
 
@@ -31,29 +33,93 @@ func (s *Server) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	if !p.May(auth.Read, v.Topic) {
 		return unknown
 	}
-	file, err := s.opts.Blobs.NewReader(r.Context(), blobs.Artifact(job, name), nil)
+	kind := mime.TypeByExtension(path.Ext(name))
+	if kind == "" {
+		kind = octets
+	}
+	return s.serveBlob(w, r, blobs.Artifact(job, name), name, kind)
+}
+
+const octets = "application/octet-stream"
+
+// showUpload streams the uploaded file that a job works on, to every client that may read the job.
+// The file is there once a worker has begun the job for which it was uploaded: before, bytes of it
+// may be missing.
+func (s *Server) showUpload(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	v, err := s.visible(r, p)
+	if err != nil {
+		return err
+	}
+	unknown := fmt.Errorf("upload: %w", engine.ErrNotFound)
+	if s.opts.Blobs == nil {
+		return unknown
+	}
+	upload, err := s.opts.UploadOf(r.Context(), v.ID)
+	if err != nil {
+		return err
+	}
+	own, err := v.Job()
+	if err != nil {
+		return err
+	}
+	first := own // the job for which the file was uploaded
+	if upload != v.ID && upload != "" {
+		switch of, err := s.opts.Engine.Job(r.Context(), upload); {
+		case errors.Is(err, engine.ErrNotFound): // it was removed, so it had ended
+		case err != nil:
+			return err
+		default:
+			if first, err = of.Job(); err != nil {
+				return err
+			}
+		}
+	}
+	if upload == "" || first.Attempt == 0 {
+		return unknown
+	}
+	name := own.Title
+	if name == "" {
+		name = string(v.ID)
+	}
+	return s.serveBlob(w, r, blobs.Upload(v.Topic, upload), name, octets)
+}
+
+// serveBlob streams a blob as a file of a name, for the browser to keep.
+func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, key, name, kind string) error {
+	file, err := s.opts.Blobs.NewReader(r.Context(), key, nil)
 	if err != nil {
 		if gcerrors.Code(err) == gcerrors.NotFound {
-			return unknown
+			return fmt.Errorf("file: %w", engine.ErrNotFound)
 		}
-		return fmt.Errorf("open artifact %s: %w", id, err)
+		return fmt.Errorf("open a file: %w", err)
 	}
 	defer func() {
 		if err := file.Close(); err != nil {
-			s.opts.Logger.Debug("an artifact was not closed", "artifact", id, "error", err)
+			s.opts.Logger.Debug("a file was not closed", "path", r.URL.Path, "error", err)
 		}
 	}()
-	kind := mime.TypeByExtension(path.Ext(name))
-	if kind == "" {
-		kind = "application/octet-stream"
-	}
 	h := w.Header()
 	h.Set("Content-Type", kind)
-	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	h.Set("Content-Disposition", attachment(name))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	s.opts.Problems.ServeContent(&unhurried{ResponseWriter: w, stall: s.opts.StallTimeout}, r, file.ModTime(), file)
 	return nil
+}
+
+// attachment is a Content-Disposition with a file's name, in the form of RFC 6266 and, for names
+// beyond ASCII, RFC 8187. Path separators and control characters become "_".
+func attachment(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '/' || r == '\\' || r == '"' {
+			return '_'
+		}
+		return r
+	}, name)
+	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return mime.FormatMediaType("attachment", map[string]string{"filename": name})
+	}
+	return `attachment; filename="` + name + `"`
 }
 
 // An unhurried writer ends an answer whose reader takes nothing for a while, however

@@ -19,8 +19,10 @@ import (
 // Options say what a Server answers from. All fields but Blobs are required.
 type Options struct {
 	Engine *engine.Engine
-	// Blobs holds artifacts; nil: there are none.
+	// Blobs holds uploads and artifacts; nil: there are none.
 	Blobs *blob.Bucket
+	// UploadOf returns the job for which the file was uploaded that a job works on; "" for none.
+	UploadOf func(context.Context, engine.JobID) (engine.JobID, error)
 	// Clean deletes the files of jobs that were removed. It logs what it could not do, and does
 	// that later.
 	Clean func(context.Context)
@@ -61,5 +63,8 @@ func (s *Server) Routes() []access.Route {
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
 	add("PUT /v1/topics/{topic}/schedules/{name}", s.putSchedule)
 	add("DELETE /v1/topics/{topic}/schedules/{name}", s.deleteSchedule)
-	return append(all, access.Route{Pattern: "GET /v1/artifacts/{id}", Handler: access.Taking(s.showArtifact), Kind: access.Download, Long: true})
+	return append(all,
+		access.Route{Pattern: "GET /v1/jobs/{id}/upload", Handler: access.Taking(s.showUpload), Kind: access.Download, Long: true},
+		access.Route{Pattern: "GET /v1/artifacts/{id}", Handler: access.Taking(s.showArtifact), Kind: access.Download, Long: true},
+	)
 }

@@ -68,6 +68,12 @@ export class ResultPanel {
       element('a', { href: jobPath(id), target: '_blank', rel: 'noopener' }, `Job ${id} as JSON`));
   }
 
+  /** Leads to the file itself, if it was uploaded. */
+  private file(): HTMLAnchorElement[] {
+    if (!this.view || (this.view.result as { readonly uploaded?: unknown } | undefined)?.uploaded !== true) return [];
+    return [element('a', { href: `${jobPath(this.view.id)}/upload`, download: '', 'aria-label': `Download the file ${this.title}` }, 'Download the file')];
+  }
+
   private async fill(): Promise<void> {
     const result = this.view?.result;
     const artifact = profileArtifact(result);
@@ -81,7 +87,7 @@ export class ResultPanel {
     try {
       const profile = profileNode(await fetchProfile(artifact), { title: this.title, level: this.level });
       const link = element('a', { href: artifactPath(artifact), download: artifact, 'aria-label': `Download the profile of ${this.title}` }, 'Download the profile');
-      this.node.replaceChildren(profile, this.links(link));
+      this.node.replaceChildren(profile, this.links(link, ...this.file()));
     } catch (error) {
       this.isFilled = false;
       const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again to load the profile of ${this.title}` }, 'Try again');
