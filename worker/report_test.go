@@ -33,10 +33,10 @@ func TestTextsAreCutAndTheJobIsTold(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("ü", 1000) // 2,000 bytes
 	all := do(t, nil, func(_ context.Context, run *worker.Run, _ []byte) error {
+		run.Stage(long) // which would end a message
 		run.Message("x" + long)
 		run.Message("y" + long) // told once
 		run.Unit(long)
-		run.Stage(long)
 		run.Log("shout", long)
 		run.Progress(1, 2)
 		return nil
@@ -65,7 +65,7 @@ func TestTextsAreCutAndTheJobIsTold(t *testing.T) {
 			t.Errorf("a log line of %d bytes at %q", len(r.Log.Text), r.Log.Level)
 		}
 	}
-	want := []string{"a message of 2001 bytes is cut to 1024", "a unit of 2000 bytes is cut to 32", "a stage's name of 2000 bytes is cut to 64", "a log line of 2000 bytes is cut to 1024"}
+	want := []string{"a stage's name of 2000 bytes is cut to 64", "a message of 2001 bytes is cut to 1024", "a unit of 2000 bytes is cut to 32", "a log line of 2000 bytes is cut to 1024"}
 	if len(warnings) != len(want) {
 		t.Fatalf("warnings %q, want %q", warnings, want)
 	}
