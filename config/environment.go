@@ -28,7 +28,7 @@ func variable(key string) string {
 }
 
 // orchestrated are variables that Kubernetes and Docker put into every process beside
-// a service called tidemark. Nobody set them, so nobody mistyped them.
+// a service called tidemark. No user set them, so none mistyped them.
 var orchestrated = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)`)
 
 // bindEnvironment gives v the variables, and returns those that belong to no setting.

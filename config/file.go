@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFileBytes bounds a configuration file: whoever names a data file by mistake is
-// told so instead of waiting for its parsing.
+// maxFileBytes bounds a configuration file: a user who names a data file by mistake
+// hears of it instead of waiting for its parsing.
 const maxFileBytes = 1 << 20
 
 var errTooLarge = errors.New("it is larger than 1 MiB")

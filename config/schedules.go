@@ -26,7 +26,7 @@ func schedules(at func(*Config) *[]engine.Schedule) codec {
 			if err != nil {
 				return eachWanting(err, form)
 			}
-			// Now, so that a problem is told with the file's words instead of the whole list.
+			// Now, so that a problem quotes the file's words instead of the whole list.
 			var wrong []error
 			for _, one := range complaints((worker.Options{Schedules: list}).Validate()) {
 				wrong = append(wrong, errors.New(scheduleWords.Replace(strings.ReplaceAll(one.Error(), "\n", "; "))))

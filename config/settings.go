@@ -294,7 +294,7 @@ var settings = []Setting{
 
 	{
 		Key: "schedules", field: "Schedules",
-		Doc: "Schedules that every worker with this configuration sees to, beside those that are stored in Redis. " +
+		Doc: "Schedules that every worker with this configuration runs, beside those that are stored in Redis. " +
 			"Each has a name of its own within its topic, the topic and type of its jobs, and cron, which says when it " +
 			"ticks: five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly, " +
 			"@monthly, @yearly, or @every with a duration in whole seconds, in quotes, as YAML wants them. It may have a " +

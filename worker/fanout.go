@@ -54,7 +54,7 @@ func (r *Run) fanOut(ctx context.Context, name string, children []engine.Child) 
 	if r.adopted || r.detached {
 		return nil, fmt.Errorf("%w: it is adopted, and Tidemark cannot make asynq begin its next attempt once its children have ended; enqueue the parent with Engine.Enqueue", engine.ErrState)
 	}
-	// One after the other: of two that come at once the second is told of the first.
+	// One after the other: of two calls at once the second hears of the first.
 	r.fanning.Lock()
 	defer r.fanning.Unlock()
 	children, plan, err := runtime.PlanFanOut(name, r.topic, r.started.Queue, children)

@@ -48,7 +48,7 @@ func newRefusals(o Options, m *metrics) *refusals {
 	return &refusals{runtime: runtime.Of(o.Engine), id: runtime.NewToken(), log: o.Logger, metrics: m, changed: make(chan struct{}, 1)}
 }
 
-// add is told of the first task of another program in a queue.
+// add notes the first task of another program in a queue.
 func (r *refusals) add(f intake.Foreign) {
 	r.log.Error("this worker takes nothing more from a queue, which holds tasks of another program; the task stays where it is; "+
 		"give Tidemark queues of its own, and restart the worker", "queue", f.Queue, "task", excerpt.Of(f.Task, 64), "type", excerpt.Of(f.Type, 64))

@@ -53,7 +53,7 @@ type fleet struct {
 
 // Queues returns how queues are served, in the order of refs, each once. What it returns is up to a
 // second old. It costs three round trips a second at most, whatever the number of jobs; queues that
-// nobody asks for cost nothing. The error wraps ErrUnreachable.
+// no caller asks for cost nothing. The error wraps ErrUnreachable.
 func (rt *Runtime) Queues(ctx context.Context, refs ...QueueRef) ([]wire.Queue, error) {
 	if len(refs) == 0 {
 		return []wire.Queue{}, nil

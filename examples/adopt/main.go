@@ -48,7 +48,7 @@ func encode(ctx context.Context, t *asynq.Task) error {
 func topicOf(t *asynq.Task) engine.Topic {
 	var todo Encode
 	if json.Unmarshal(t.Payload(), &todo) != nil || todo.User == "" {
-		return "" // nobody's: it is left to asynq alone
+		return "" // of no user: it is left to asynq alone
 	}
 	return engine.Topic("user:" + todo.User)
 }

@@ -59,7 +59,7 @@ func count(ctx context.Context, run *worker.Run, todo Folder) error {
 		children[i] = engine.Child{
 			Name: f.Path, Weight: weigh(f.Bytes),
 			Spec:     engine.Spec{Type: "wc-file", Title: f.Path, Payload: f},
-			Optional: true, // one that cannot be read is told in the sum
+			Optional: true, // the sum names one that cannot be read
 		}
 	}
 	outcomes, err := run.FanOut(ctx, "files", children)

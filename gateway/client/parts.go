@@ -28,7 +28,7 @@ func (tooMuch) Error() string {
 func (tooMuch) Unwrap() error { return ErrProtocol }
 
 // parts says how much of an upload goes into one request. At first that is all. Proxies
-// bound what they take, nginx to 1 MiB unless it is told otherwise: they answer 413, or
+// bound what they take, nginx to 1 MiB unless its configuration says otherwise: they answer 413, or
 // close the connection while the request is still being sent. Each such answer halves the
 // parts, and so does each loss of the connection after which the gateway has no byte more
 // than before, from the second on.

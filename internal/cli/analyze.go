@@ -161,7 +161,7 @@ func (r *analyses) all(ctx context.Context, files []string) []*analyzed {
 	return all
 }
 
-// checkedBytes is how much of a file tells whether it may be a table.
+// checkedBytes is how much of a file shows whether it may be a table.
 const checkedBytes = 4 << 10
 
 // check refuses a file that is no table before it is taken or sent. What cannot be opened is for

@@ -52,7 +52,7 @@ type sight struct {
 
 // A board is all that a command has shown of jobs. It decides what is news, keeps
 // every percent at its highest, and measures speeds. Children of a job that it shows
-// are told by their parent's counts: of them it notes those that fail. Its methods may be
+// show in their parent's counts: of them it notes those that fail. Its methods may be
 // called concurrently.
 type board struct {
 	mu      sync.Mutex

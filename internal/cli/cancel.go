@@ -11,7 +11,7 @@ func (a *app) cancelCommand() *cobra.Command {
 		Use:   "cancel JOB",
 		Short: "Stop a job",
 		Long: `Stop a job and its children, and wait until it has ended. One that no worker has ends at
-once; one that runs is told within a second and ends when its handler returns.
+once; one that runs hears of it within a second and ends when its handler returns.
 
 The exit code is 0 when the job is canceled, also when it was before, and 1 when it
 had ended otherwise, or does so meanwhile.`,

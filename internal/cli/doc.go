@@ -23,7 +23,7 @@
 //
 //	{"type":"taking","file":"orders.csv","done":1048576,"total":31457280}
 //	{"type":"job","file":"orders.csv","percent":61.4,"job":{…}}    the job's view, as in a record, and the percent to show
-//	{"type":"note","text":"…"}                                     what a person is told
+//	{"type":"note","text":"…"}                                     a sentence for a person
 //	{"type":"profile","file":"orders.csv","job":"0701…","path":"…","profile":{…}}
 //
 // taking shows a file that is read before it has a job. With --server it is only hashed, the

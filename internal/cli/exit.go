@@ -22,7 +22,7 @@ const (
 	exitInterrupted = 130
 )
 
-// errInterrupted is the cause of the context of a process that was told to stop.
+// errInterrupted is the cause of the context of a process that a signal stops.
 var errInterrupted = errors.New("interrupted")
 
 // errTransient: the Redis at hand would end with the command.
@@ -87,7 +87,7 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// message is what the user is told of an error: one line, with what to do, unless
+// message is what the user reads of an error: one line, with what to do, unless
 // there are several things wrong with the configuration.
 func message(err error) string {
 	if err == nil {
@@ -96,7 +96,7 @@ func message(err error) string {
 	var (
 		settings *config.Error
 		asked    *usageError
-		answered *client.Error // whoever gave it knows its Redis, and the user does not
+		answered *client.Error // the gateway that gave it knows its Redis, and the user does not
 	)
 	switch {
 	case errors.As(err, &settings):

@@ -47,5 +47,5 @@ func writeLine(w io.Writer, v any) {
 	if err := e.Encode(v); err != nil {
 		panic(err) // structs of texts, numbers and valid JSON
 	}
-	_, _ = exact(w).Write(b.Bytes()) // nobody is left to tell when the reader is gone
+	_, _ = exact(w).Write(b.Bytes()) // without a reader there is nothing to report to
 }

@@ -11,7 +11,7 @@ func (a *app) pauseCommand() *cobra.Command {
 		Use:   "pause JOB",
 		Short: "Let a job rest",
 		Long: `Let a job and its children rest, and wait until it does. One that no worker has rests at
-once; one that runs is told within a second, and rests when its handler has put a
+once; one that runs hears of it within a second, and rests when its handler has put a
 checkpoint down and returned, which frees its worker. One whose file is arriving goes on
 receiving, and rests then. "tidemark resume" lets it go on from its last checkpoint.
 

@@ -175,7 +175,7 @@ func (s *service) run(ctx context.Context, ready func()) error {
 		select {
 		case <-ctx.Done():
 		case failure = <-ended:
-			ended <- nil // it has ended, whoever waits next
+			ended <- nil // it has ended, for the next one that waits
 		}
 	case failure = <-ended:
 		ended <- nil

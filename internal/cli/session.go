@@ -20,7 +20,7 @@ import (
 
 const (
 	// openTimeout bounds the first answer of Redis, so that an address that swallows
-	// everything is told from one that works.
+	// everything differs from one that works.
 	openTimeout = 10 * time.Second
 	// closeTimeout bounds the shutdown of the data folder's Redis.
 	closeTimeout = 15 * time.Second

@@ -21,7 +21,7 @@ the same Redis, which is run for the data folder unless --redis names one.
 
 It prints where everything is, and then logs on standard error. On SIGINT or SIGTERM
 it takes nothing new, jobs that run write a checkpoint and go back to their queue, and
-clients are told when to come back. The exit code is then 0. A second signal ends the
+it tells clients when to come back. The exit code is then 0. A second signal ends the
 process at once. The next up on the same data goes on with the jobs, and clients with
 their cursors.`,
 		Example: `  tidemark up
@@ -41,7 +41,7 @@ func (a *app) gatewayCommand() *cobra.Command {
 		Short: "Serve the page and the API, beside workers in other processes",
 		Long: `Serve the page and the API, beside workers in other processes.
 
-On SIGINT or SIGTERM it takes nothing new, and its clients are told when to come back;
+On SIGINT or SIGTERM it takes nothing new, and tells its clients when to come back;
 they go on with their cursors, here or at another gateway of the same Redis. The exit
 code is then 0. A second signal ends the process at once.
 

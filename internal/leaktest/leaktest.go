@@ -82,7 +82,7 @@ func left(name string) []string {
 	for block := range strings.SplitSeq(profile.String(), "\n\n") {
 		_, rest, _ := strings.Cut(block, "\n# labels: {")
 		labels, _, _ := strings.Cut(rest, "\n")
-		// The process's one goroutine for signals stays, whoever is the first to want any.
+		// The process's one goroutine for signals stays, whichever test starts it.
 		if strings.Contains(labels, mark) && !strings.Contains(block, "os/signal.loop") {
 			stacks = append(stacks, strings.TrimSpace(block))
 		}

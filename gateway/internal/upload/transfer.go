@@ -108,7 +108,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 		case a := <-answers:
 			busy = false
 			if a.err != nil {
-				t.last = -1 // to be told again
+				t.last = -1 // to be reported again
 			}
 			if err := t.take(a); err != nil {
 				// The job has ended, or has more bytes: no one needs these.

@@ -13,7 +13,7 @@ type frameCounter struct {
 
 // count takes the next bytes of the connection, and returns how many frames begin in them.
 // endless says that the last has a length with its top bit set, which no frame may have:
-// nothing after it can be told apart.
+// it counts nothing after it.
 func (f *frameCounter) count(p []byte) (frames int, endless bool) {
 	for len(p) > 0 {
 		if f.left > 0 {

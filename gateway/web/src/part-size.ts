@@ -7,7 +7,7 @@ const cutsBefore = 2;
 
 /**
  * How much of a file goes into one request. At first that is all. Proxies bound what they take,
- * nginx to 1 MiB unless it is told otherwise: they answer 413, or close the connection while the
+ * nginx to 1 MiB unless its configuration says otherwise: they answer 413, or close the connection while the
  * request is still being sent. Each such answer halves the parts, and so does each loss of the
  * connection after which the gateway has no byte more than before, from the second on.
  */

@@ -85,7 +85,7 @@ export class Uploads {
     if (sending) this.remove(sending);
   }
 
-  /** The server can be reached again: whoever waits to try again does so now. */
+  /** The server can be reached again: an upload that waits to try again does so now. */
   wake(): void {
     for (const s of this.sendings) s.wake();
   }

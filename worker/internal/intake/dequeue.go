@@ -31,8 +31,10 @@ const sharedWindow = 64
 // KEYS: those of asynq's script (pending, paused, active, lease), then a source's parent, if any.
 // ARGV: those of asynq's script (the lease's end, the prefix of tasks), then how many of the next
 // tasks may be searched. It answers the task, nil for none, or, where only one may be searched and
-// is another program's, a list of its ID and the task.
+// is another program's, a list of its ID and the first bytes of the task, which have its type. Of the
+// tasks of other programs it reads one at most: their payloads may be long.
 var dequeue = redis.NewScript(`
+local TYPE_BYTES = 256
 local call, prefix, window = redis.call, ARGV[2], tonumber(ARGV[3])
 if call("EXISTS", KEYS[2]) == 1 or (KEYS[5] and call("EXISTS", KEYS[5]) == 1) then
   return nil
@@ -41,8 +43,9 @@ local ids = call("LRANGE", KEYS[1], -window, -1)
 for i = #ids, 1, -1 do
   local id = ids[i]
   local key, job = prefix .. id, string.match(id, "^(%d%d%w+)%.%d+$")
-  local msg = call("HGET", key, "msg")
-  if job and #job == 28 and (not msg or string.find(msg, '"job":"' .. job .. '"', 1, true)) then
+  local dispatched = job and #job == 28
+  local msg = dispatched and call("HGET", key, "msg")
+  if dispatched and (not msg or string.find(msg, '"job":"' .. job .. '"', 1, true)) then
     if i == #ids then
       call("RPOPLPUSH", KEYS[1], KEYS[3])
     else
@@ -54,7 +57,7 @@ for i = #ids, 1, -1 do
     call("ZADD", KEYS[4], ARGV[1], id)
     return msg
   elseif window == 1 then
-    return { id, msg or "" }
+    return { id, string.sub(call("HGET", key, "msg") or "", 1, TYPE_BYTES) }
   end
 end
 return nil`)

@@ -33,7 +33,7 @@ const (
 	retryCheck = 5 * time.Second
 	// typeCheck is for type queues: what other workers do not know.
 	typeCheck = time.Second
-	// seldom is for what a server cannot be told to leave: the others' look for tasks that come
+	// seldom is for what no option of a server turns off: the others' look for tasks that come
 	// due, and the removal of results, of which Tidemark's tasks have none.
 	seldom = time.Minute
 )

@@ -60,7 +60,7 @@ func (r *Reporter) log(level, text string) {
 }
 
 // fit cuts text to a bound, and says so once an attempt in the job's own log, where
-// whoever wrote the handler will look. The caller holds the lock.
+// the handler's author will look. The caller holds the lock.
 func (r *Reporter) fit(what, text string, most int, remedy string) string {
 	short, whole := cut(text, most)
 	if !whole && !r.logs.warned[what] {

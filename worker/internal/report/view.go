@@ -110,7 +110,7 @@ func (v *view) show(now time.Time) (tenths int, shown *runtime.Shown) {
 		shown.Stage = engine.Stage{Name: v.name, Index: v.stage, Count: max(1, len(v.scale.names))}
 	}
 	if v.received > 0 {
-		// To whoever watches, receiving was the first stage.
+		// To a person who watches, receiving was the first stage.
 		if v.name == "" {
 			shown.Stage = engine.Stage{Name: v.kind, Count: max(1, len(v.scale.names))}
 		}

@@ -200,7 +200,7 @@ func (h *Watch) Read(shards []runtime.Beats, began, ended time.Time) (silent map
 	return silent, gap
 }
 
-// another tells whether all shards that were read are of another Redis than before.
+// another reports whether all shards that were read are of another Redis than before.
 func (h *Watch) another(shards []runtime.Beats) bool {
 	for i, s := range shards {
 		if s.Err == nil && s.Redis == h.shards[i].redis {
@@ -210,7 +210,7 @@ func (h *Watch) another(shards []runtime.Beats) bool {
 	return true
 }
 
-// wentBack tells whether a shard has counted fewer beats than before.
+// wentBack reports whether a shard has counted fewer beats than before.
 func (h *Watch) wentBack(now reading) bool {
 	if len(h.readings) == 0 {
 		return false

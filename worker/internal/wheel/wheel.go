@@ -11,9 +11,9 @@ import (
 // TickInterval after its last tick, and all runs of a slot tick in one go.
 //
 // Its owner makes one for all of its runs with New, and stops it when they have
-// ended. It has no goroutine while nothing is due, and no timer while nobody waits.
+// ended. It has no goroutine while nothing is due, and no timer while no member waits.
 // Methods may be called concurrently, and while the caller holds its own lock: the
-// wheel calls nobody under its.
+// wheel calls no member under its.
 type Wheel struct {
 	grain    time.Duration // a slot's length
 	interval int64         // slots between two ticks of a run
@@ -147,7 +147,7 @@ func (p *Wheel) beat() {
 	}
 }
 
-// Stop forgets who waits, and returns when nobody is called any more. It must not be
+// Stop forgets who waits, and returns when no member is called any more. It must not be
 // called by Tick.
 func (p *Wheel) Stop() {
 	p.mu.Lock()

@@ -109,7 +109,7 @@ local function operated(j, rule, with)
   end
 end
 
--- removed tells whether there was a job of this ID, which was removed.
+-- removed reports whether there was a job of this ID, which was removed.
 local function removed(j)
   return j.removed or call("ZSCORE", prefix .. "removed", j.id)
 end

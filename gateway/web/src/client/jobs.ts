@@ -136,7 +136,7 @@ export class Jobs {
     return [id, ...[...this.childrenOf(id)].flatMap((child) => this.familyOf(child))];
   }
 
-  /** The ended jobs that are nobody's children, last ended first. */
+  /** The ended jobs that are no job's children, last ended first. */
   ended(): Job[] {
     return this.endedOf('whole').sort(lastFirst);
   }

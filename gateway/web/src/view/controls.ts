@@ -85,7 +85,7 @@ export class Controls {
     if (hadFocus && activeElement?.closest('[hidden]')) this.refocus();
   }
 
-  // Otherwise whoever pressed the button by the keyboard would begin anew at the top of
+  // Otherwise a user who pressed the button by the keyboard would begin anew at the top of
   // the page.
   private refocus(): void {
     const next = this.offered.length > 0 ? [...this.buttons.values()].find((button) => !button.hidden) : undefined;

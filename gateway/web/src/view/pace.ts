@@ -74,7 +74,7 @@ export class Pace {
     return this.left.seconds;
   }
 
-  /** Whether the count was seen to grow within the last `ms`. */
+  /** Whether the count has grown within the last `ms`. */
   grewWithin(ms: number, now: number): boolean {
     return now - this.grewAt <= ms;
   }
