@@ -94,7 +94,7 @@ func TestASubscriberHearsJobsLeaveItsState(t *testing.T) {
 	c.untilLive("a")
 	p := startOf(t, e, "export", "sales")
 	p.tick(3)
-	p.fail()
+	c.untilCursor("a", p.fail()) // or its frame could take the cursor over the others
 	other := startOf(t, e, "export", "ops")
 	c.untilCursor("a", other.tick(2))
 	heard := func(h *held) {

@@ -57,10 +57,12 @@ func TestRedisAwayAndBack(t *testing.T) {
 func TestOutageWithoutRecordsEndsInLive(t *testing.T) {
 	r := redistest.Server(t)
 	proxy := redistest.NewProxy(t, r.Addr())
-	s := serve(t, open(t, proxy.URL(), nil), nil)
+	e := open(t, proxy.URL(), nil)
+	s := serve(t, e, nil)
 	c := s.client(t)
 	c.subscribe("a", topic, "", "")
 	c.untilLive("a")
+	c.untilCursor("a", start(t, e, topic).tick(1)) // the tail has its connection, which the proxy can cut
 	proxy.Refuse()
 	proxy.CutAll()
 	for f := c.read(); f.Code != "unavailable"; f = c.read() {
