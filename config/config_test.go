@@ -196,7 +196,7 @@ func TestProblemNamesSourceKeyValueAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
-// A default that does not go with what was written is told of what was written.
+// The problem of a default that does not go with a written setting names that setting.
 func TestProblemOfADefaultNamesWhatWasWritten(t *testing.T) {
 	for file, want := range map[string]string{
 		"worker: {heartbeat_interval: 5s}\n":                        `tidemark.yaml:1: worker.heartbeat_interval "5s": with it worker.lease, which is 4s unless it is set: want 10s to 10m`,

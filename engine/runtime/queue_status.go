@@ -29,7 +29,7 @@ func (a Attempt) QueueRef() QueueRef { return QueueRef{Name: a.Queue, Foreign: a
 // Redis a few calls a second.
 const statusAge = time.Second
 
-// queueStatus is what a process knows of queues. Whoever holds read may read more of it.
+// queueStatus is what a process knows of queues. The caller that holds read may read more of it.
 type queueStatus struct {
 	read   chan struct{} // holds one: the right to use what follows
 	readAt time.Time

@@ -31,7 +31,7 @@ func TestSilentGatewayIsLeft(t *testing.T) {
 		}
 	})), func(o *client.Options) { o.RequestTimeout = 200 * time.Millisecond }), engine.FollowQuery{Topic: topic, After: "5-5"})
 	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, client.ErrUnreachable) {
-		t.Errorf("it is told %v", u.Err)
+		t.Errorf("the client reports %v", u.Err)
 	}
 	f.one(engine.UpdateLive)
 }

@@ -184,7 +184,7 @@ func TestFollowTellsOfAnOutageOfRedis(t *testing.T) {
 	f.one(engine.UpdateLive)
 	server.Stop()
 	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, engine.ErrUnreachable) || errors.Is(u.Err, client.ErrUnreachable) {
-		t.Errorf("it is told %v, want that Redis is away and the gateway is not", u.Err)
+		t.Errorf("the client reports %v, want that Redis is away and the gateway is not", u.Err)
 	}
 	server.Restart()
 	notify(t, e, 1)
@@ -361,7 +361,7 @@ func TestGatewayThatNeverFitsIsNotAskedInACircle(t *testing.T) {
 		}
 	})), engine.FollowQuery{Topic: topic, After: "5-5"})
 	if u := f.one(engine.UpdateInterrupted); !errors.Is(u.Err, client.ErrProtocol) {
-		t.Errorf("it is told %v", u.Err)
+		t.Errorf("the client reports %v", u.Err)
 	}
 }
 

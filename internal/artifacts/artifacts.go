@@ -34,7 +34,7 @@ func Delete(ctx context.Context, bucket *blob.Bucket, dir string, job wire.JobID
 		}
 	}
 	if dir != "" {
-		// What is in it by now, if anything, is not the job's.
+		// It fails where there is none, and where another file has come into it.
 		_ = os.Remove(filepath.Join(dir, blobs.Artifacts, string(job)))
 	}
 	return nil

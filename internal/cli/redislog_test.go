@@ -22,7 +22,7 @@ func TestLinesOfGoRedisAreSampled(t *testing.T) {
 			t.Errorf("the log is\n%s", text)
 		}
 		b.Reset()
-		time.Sleep(redisLogEvery) //nolint:forbidigo // the bubble's clock
+		<-time.After(redisLogEvery)
 		l.Printf(t.Context(), "dial %d: refused", 7)
 		if text := b.String(); !strings.Contains(text, `text="dial 7: refused" suppressed=99`) || !strings.Contains(text, "level=WARN") {
 			t.Errorf("later the log is\n%s", text)

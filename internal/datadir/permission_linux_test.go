@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// nobody is the ID of a user who owns nothing here.
+// nobody is the ID of the user of that name, who owns nothing here.
 const nobody = 65534
 
 // asNobody runs f with the file rights of a user who is not root: a folder's

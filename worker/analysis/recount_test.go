@@ -16,7 +16,7 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// The recount shares nothing with the reader: it is told how a file is written, cuts it with
+// The recount shares nothing with the reader: the case says how a file is written, the recount cuts it with
 // encoding/csv or at its tabs, reads cells with regular expressions, and counts with numbers that
 // lose nothing.
 
