@@ -129,9 +129,11 @@ func (b *bells) listen(ctx context.Context, s *bell) {
 		// client repeats a read whose connection broke, so this loop may not notice.
 		if now := b.e.g.Connections.Made(); err != nil || now != made {
 			made = now
-			for _, w := range waited {
+			s.mu.Lock()
+			for _, w := range s.shards { // those added since the read began, too
 				w.reader.wake()
 			}
+			s.mu.Unlock()
 		}
 		select {
 		case <-ctx.Done():

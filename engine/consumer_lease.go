@@ -82,6 +82,13 @@ func (r *consuming) round(ctx context.Context) time.Duration {
 	case held > share && len(members) > 0:
 		r.give(held - share)
 	}
+	// A Redis that came back with an older state can hold a lease for this consumer that it has
+	// since given back. Each look renews it, so nobody else could take the shard.
+	for _, shard := range free {
+		if leases[shard].fence > 0 && r.readers[shard] == nil {
+			r.giveBack(ctx, shard)
+		}
+	}
 	// A Cluster's node that does not answer delays a round by up to a third of a lease. The other
 	// leases must outlast that.
 	return next - time.Since(asked)
@@ -162,10 +169,14 @@ func (r *consuming) claim(ctx context.Context, shard int, least int64) (int64, e
 	return 0, errLeaseLost
 }
 
-// drop gives the lease of a shard back.
-func (r *consuming) drop(ctx context.Context, shard int) error {
-	return ground.Failure("give back the lease of shard "+strconv.Itoa(shard),
-		r.e.g.Scripts.Lease.Run(ctx, r.e.g.Vital, r.e.g.Keys.Declared(shard), r.leaseArgs(leaseDrop, 0)...).Err())
+// giveBack gives the lease of a shard back. If Redis does not answer, the lease expires.
+func (r *consuming) giveBack(ctx context.Context, shard int) {
+	ctx, cancel := context.WithTimeout(ctx, r.c.o.Lease/3)
+	defer cancel()
+	err := r.e.g.Scripts.Lease.Run(ctx, r.e.g.Vital, r.e.g.Keys.Declared(shard), r.leaseArgs(leaseDrop, 0)...).Err()
+	if err != nil {
+		r.e.g.Opts.Logger.Debug("cannot give a lease back; it expires", "group", r.c.o.Group, "shard", shard, "error", err)
+	}
 }
 
 // leave gives all leases back and removes this consumer from the group's members. If Redis does not

@@ -94,9 +94,7 @@ func (r *shardReader) run(ctx context.Context) {
 		case ctx.Err() != nil, errors.Is(err, errLeaseLost):
 			return
 		case err == nil:
-			if err := r.drop(ctx, r.shard); err != nil {
-				log.Debug("cannot give the lease back; it expires", "error", err)
-			}
+			r.giveBack(ctx, r.shard)
 			return
 		case errors.Is(err, ErrInvalid), errors.Is(err, ErrGroupDropped), errors.Is(err, ErrClosed):
 			r.end(err)

@@ -107,6 +107,47 @@ func TestConsumersShareTheShards(t *testing.T) {
 	s.sound(t)
 }
 
+// A Redis that comes back with an older state may give a lease to a consumer that has its share of
+// the shards already. Somebody reads that shard nevertheless.
+func TestALeaseBeyondTheShareIsGivenBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	o := sharing(spacious)
+	e := with(t, server.URL(), o)
+	s := newTable()
+	shares := func() bool {
+		shards := map[string]int{}
+		for _, owner := range s.owners {
+			shards[owner]++
+		}
+		return shards["a"] == e.Shards()/2 && shards["b"] == e.Shards()/2
+	}
+	for _, name := range []string{"a", "b"} {
+		consume(t, with(t, server.URL(), o), &session{table: s, name: name}, func(o *engine.ConsumerOptions) { o.Lease = 2 * time.Second })
+	}
+	must(t, s.await(minutes(t), shares))
+	s.mu.Lock()
+	var ofA, ofB int
+	for shard, owner := range s.owners {
+		if owner == "a" {
+			ofA = shard
+		} else {
+			ofB = shard
+		}
+	}
+	s.mu.Unlock()
+	ctx, c := minutes(t), server.Client(t)
+	key := func(shard int) string { return strings.TrimSuffix(e.OutboxKey(shard), "out") + "lease:archive" }
+	older := s.place(ofB).Fence - 1
+	owner, err := c.HGet(ctx, key(ofA), "o").Result()
+	must(t, err)
+	must(t, c.HSet(ctx, key(ofB), "o", owner, "f", older).Err())
+	topics := topicsOf("beyond")
+	counted(t, e, topics, 0, len(topics))
+	s.has(t, len(topics))
+	s.sound(t)
+}
+
 // A reader whose lease was lost while its transaction went on stores nothing any more.
 func TestAReaderThatLostItsLeaseIsFenced(t *testing.T) {
 	t.Parallel()
