@@ -269,10 +269,7 @@ func TestFollowEndsAsItSays(t *testing.T) {
 	q.write(runtime.Report{Type: engine.JobProgress, Tenths: 5})
 	end := p.write(runtime.Report{Type: engine.JobSucceeded}).ID
 	q.write(runtime.Report{Type: engine.JobProgress, Tenths: 6})
-	unknown := engine.JobID(string(job[:len(job)-1]) + "0")
-	if unknown == job {
-		unknown = engine.JobID(string(job[:len(job)-1]) + "1")
-	}
+	unknown := another(job)
 	why := errors.New("enough")
 	canceled, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
