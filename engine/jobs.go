@@ -42,6 +42,18 @@ func (e *Engine) Resume(ctx context.Context, id JobID) error {
 	return e.rt.Resume(ctx, id)
 }
 
+// Artifacts returns the files that a job has written and closed, as its view lists them; none of a job
+// without any. A gateway serves each under its ID. Errors to branch on: ErrNotFound, ErrInvalidJobID and
+// ErrUnreachable.
+func (e *Engine) Artifacts(ctx context.Context, id JobID) ([]Artifact, error) {
+	v, err := e.Job(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	j, err := v.Job()
+	return j.Artifacts, err
+}
+
 // Retry tries an ended job again: it creates a new job, whose RetryOf is the old one, with the same
 // type, payload, title, labels, queue and number of attempts, and without its deadline. Errors to
 // branch on: ErrNotFound, ErrState for a job that has not ended, is adopted, or whose payload is no

@@ -22,7 +22,8 @@ var jobActions = map[string]func(*desk) error{
 	"checkpoint": func(d *desk) error {
 		return d.write(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("c")}).Err
 	},
-	"stage": func(d *desk) error { return d.write(runtime.Report{Type: engine.JobStage}).Err },
+	"artifact": func(d *desk) error { return d.write(runtime.Report{Type: engine.JobArtifact}).Err },
+	"stage":    func(d *desk) error { return d.write(runtime.Report{Type: engine.JobStage}).Err },
 	"log": func(d *desk) error {
 		return d.write(runtime.Report{Type: engine.JobLog, Log: &engine.LogLine{Level: "info", Text: "x"}}).Err
 	},
@@ -78,7 +79,7 @@ var jobStates = []jobState{
 	{
 		name: "running", reach: []string{"start"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
-			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "artifact": engine.JobArtifact, "log": engine.JobLog,
 			// Nobody has asked it to pause, and it has no children to wait for.
 			"pause": engine.JobQueued, "await": engine.JobQueued,
 			"retry": engine.JobRetrying, "hand back": engine.JobQueued, "succeed": engine.JobSucceeded,
@@ -89,7 +90,7 @@ var jobStates = []jobState{
 	{
 		name: "pausing", reach: []string{"start", "Pause"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
-			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "artifact": engine.JobArtifact, "log": engine.JobLog,
 			"pause": engine.JobPaused, "await": engine.JobPaused, "retry": engine.JobPaused, "hand back": engine.JobPaused,
 			"succeed": engine.JobSucceeded, "fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": engine.JobCanceling,
 			"Stall": engine.JobPaused, "Abandon": engine.JobFailed, "Fail": engine.JobFailed, "Pause": "", "Resume": engine.JobResumed,
@@ -98,7 +99,7 @@ var jobStates = []jobState{
 	{
 		name: "canceling", reach: []string{"start", "Cancel"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
-			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "artifact": engine.JobArtifact, "log": engine.JobLog,
 			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "await": engine.JobCanceled,
 			"succeed": engine.JobSucceeded, "fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": "",
 			"Stall": engine.JobCanceled, "Abandon": engine.JobCanceled, "Fail": engine.JobFailed, "Resume": "",
@@ -108,7 +109,7 @@ var jobStates = []jobState{
 	{
 		name: "pausing and canceling", reach: []string{"start", "Pause", "Cancel"}, state: engine.Running, refused: runtime.ErrSuperseded,
 		may: map[string]engine.RecordType{
-			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "log": engine.JobLog,
+			"progress": engine.JobProgress, "checkpoint": engine.JobCheckpoint, "stage": engine.JobStage, "artifact": engine.JobArtifact, "log": engine.JobLog,
 			"retry": engine.JobCanceled, "hand back": engine.JobCanceled, "pause": engine.JobCanceled, "await": engine.JobCanceled,
 			"succeed": engine.JobSucceeded, "fail": engine.JobFailed, "give up": engine.JobCanceled, "Cancel": "",
 			"Stall": engine.JobCanceled, "Abandon": engine.JobCanceled, "Fail": engine.JobFailed, "Resume": engine.JobResumed,

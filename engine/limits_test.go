@@ -1,11 +1,14 @@
 package engine_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -159,7 +162,7 @@ func TestReportsThatNameNoJobAreRefused(t *testing.T) {
 }
 
 // The largest parts together stay within what a record may be.
-func TestARecordHasAtMost32KiB(t *testing.T) {
+func TestARecordHasAtMost40KiB(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)
 		for name, unit := range map[string]string{"plain": "x", "escaped": "\x01", "of more bytes": "世"} {
@@ -185,6 +188,7 @@ func TestARecordHasAtMost32KiB(t *testing.T) {
 				d.write(r)
 			}
 			d.start(2)
+			d.write(runtime.Report{Type: engine.JobArtifact, Shown: shown, Artifacts: largest(d.job, engine.MaxArtifacts)})
 			d.write(runtime.Report{Type: engine.JobSucceeded, Shown: shown, Result: quoted(16 << 10)})
 			cursor := engine.Beginning
 			for {
@@ -202,6 +206,90 @@ func TestARecordHasAtMost32KiB(t *testing.T) {
 					break
 				}
 			}
+		}
+	})
+}
+
+// largest are artifacts with the longest of everything.
+func largest(job engine.JobID, n int) []engine.Artifact {
+	all, expires := make([]engine.Artifact, n), time.Date(2036, 1, 2, 3, 4, 5, 678e6, time.UTC)
+	for i := range all {
+		name := fmt.Sprintf("%s%03d", times("n", 125), i)
+		all[i] = engine.Artifact{
+			ID: string(job) + "." + name, Name: name, Size: 80_000 << 20, Type: times("t", engine.MaxArtifactTypeBytes), SHA256: times("0", 64), ExpiresAt: &expires,
+		}
+	}
+	return all
+}
+
+// A job shows what it has written in every record from then on, in its view and to its next attempt, each
+// once and as it was first. One too many is refused, and changes nothing.
+func TestAJobShowsItsArtifacts(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, url string) {
+		e := open(t, url, nil)
+		d := newDesk(t, e, "user:42")
+		shown := func() []engine.Artifact {
+			t.Helper()
+			v, err := e.Job(soon(t), d.job)
+			must(t, err)
+			j, err := v.Job()
+			must(t, err)
+			page, err := e.Jobs(soon(t), d.topic, engine.JobsQuery{})
+			must(t, err)
+			if !bytes.Equal(page.Jobs[0].JSON, v.JSON) {
+				t.Errorf("a list shows\n%s, the job is\n%s", page.Jobs[0].JSON, v.JSON)
+			}
+			last, err := e.Replay(soon(t), d.topic, d.held)
+			must(t, err)
+			if entry := last.Entries[len(last.Entries)-1]; !bytes.Contains(entry.JSON, v.JSON) {
+				t.Errorf("its last record is\n%s, the job is\n%s", entry.JSON, v.JSON)
+			}
+			return j.Artifacts
+		}
+		all := largest(d.job, engine.MaxArtifacts+1)
+		d.start(1)
+		must(t, d.write(runtime.Report{Type: engine.JobArtifact, Artifacts: all[:1]}).Err)
+		must(t, d.write(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("c"), ArtifactState: []byte("files")}).Err)
+		must(t, d.write(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("d")}).Err)
+		other := all[0]
+		other.Size = 1
+		must(t, d.write(runtime.Report{Type: engine.JobArtifact, Artifacts: []engine.Artifact{other, all[1]}}).Err)
+		if got := shown(); !reflect.DeepEqual(got, all[:2]) {
+			t.Errorf("it shows %+v", got)
+		}
+		must(t, d.write(retry).Err)
+		started := d.start(2).Started
+		if !reflect.DeepEqual(started.Artifacts, all[:2]) || string(started.ArtifactState) != "files" || string(started.Checkpoint) != "d" {
+			t.Errorf("its next attempt gets %+v", started)
+		}
+		if err := d.write(runtime.Report{Type: engine.JobArtifact, Artifacts: all[1:]}).Err; !errors.Is(err, engine.ErrState) || !strings.Contains(err.Error(), "16 artifacts") {
+			t.Errorf("one too many: %v", err)
+		}
+		d.r.Fence.Seq--
+		for _, r := range []runtime.Report{
+			{Type: engine.JobArtifact, Artifacts: all},
+			{Type: engine.JobArtifact, Artifacts: []engine.Artifact{{ID: "x", Name: times("n", 600)}}},
+			{Type: engine.JobArtifact, Artifacts: []engine.Artifact{{ID: "x", Name: "{"}}},
+			{Type: engine.JobCheckpoint, Checkpoint: []byte("c"), ArtifactState: make([]byte, engine.MaxCheckpointBytes+1)},
+		} {
+			r.Job, r.Fence = d.job, d.r.Fence
+			if _, err := e.Commit(soon(t), r); !errors.Is(err, engine.ErrInvalid) {
+				t.Errorf("%s: %v", r.Type, err)
+			}
+		}
+		// What a failover has lost comes with the end.
+		must(t, d.write(runtime.Report{Type: engine.JobSucceeded, Artifacts: all[:16]}).Err)
+		if got := shown(); !reflect.DeepEqual(got, all[:16]) {
+			t.Errorf("in the end it shows %d", len(got))
+		}
+		if got, err := e.Artifacts(soon(t), d.job); err != nil || !reflect.DeepEqual(got, all[:16]) {
+			t.Errorf("Artifacts: %d, %v", len(got), err)
+		}
+		if err := d.e.Remove(soon(t), d.job); err != nil {
+			t.Error(err)
+		}
+		if _, err := e.Artifacts(soon(t), d.job); !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("Artifacts of a removed job: %v", err)
 		}
 	})
 }

@@ -164,7 +164,7 @@ func (s *modelShard) retry(old, id engine.JobID, q engine.RetryQuery) {
 		inherits: was.share > 0, checkpointTenths: 10 * was.share,
 	}
 	if was.checkpoint != nil && !q.FromStart {
-		j.inherits, j.checkpoint, j.checkpointTenths = true, was.checkpoint, was.checkpointTenths
+		j.inherits, j.checkpoint, j.artifactState, j.checkpointTenths = true, was.checkpoint, was.artifactState, was.checkpointTenths
 	}
 	j.tenths, j.spec.KeyLife = j.checkpointTenths, ""
 	s.jobs[id], s.live[id] = j, true

@@ -230,6 +230,7 @@ var modelKinds = slices.Concat(
 	slices.Repeat([]engine.RecordType{engine.JobCheckpoint, engine.JobStage, engine.JobLog}, 10),
 	slices.Repeat([]engine.RecordType{engine.JobRetrying, engine.JobQueued}, 2),
 	[]engine.RecordType{engine.JobSucceeded, engine.JobFailed, engine.JobCanceled, engine.JobPaused, engine.JobAwaiting, engine.JobStarted},
+	slices.Repeat([]engine.RecordType{engine.JobArtifact}, 3),
 )
 
 var (
@@ -255,6 +256,11 @@ func (w *modelWorld) report(r runtime.Report) runtime.Report {
 	switch r.Type {
 	case engine.JobCheckpoint:
 		r.Checkpoint = []byte(fmt.Sprintf("offset %d\x00\r\n\xff", r.Tenths))
+		if r.Tenths%3 > 0 {
+			r.ArtifactState = fmt.Appendf(nil, "files at %d", r.Tenths)
+		}
+	case engine.JobArtifact:
+		r.Artifacts = modelArtifacts(r)
 	case engine.JobLog:
 		r.Log = &engine.LogLine{Level: "warn", Text: modelTexts[r.Tenths%len(modelTexts)]}
 	case engine.JobRetrying:
@@ -264,8 +270,19 @@ func (w *modelWorld) report(r runtime.Report) runtime.Report {
 		r.Error = &modelErrors[r.Tenths%2]
 	case engine.JobSucceeded:
 		r.Result = []byte(`{"rows":` + fmt.Sprint(r.Tenths) + `}`)
+		r.Artifacts = modelArtifacts(r)
 	}
 	return r
+}
+
+// modelArtifacts are up to two of three names, with sizes that tell which report came first.
+func modelArtifacts(r runtime.Report) []engine.Artifact {
+	var all []engine.Artifact
+	for i := range r.Tenths % 3 {
+		name := []string{"a.csv", "b.json", "a.csv2"}[(r.Tenths/3+i)%3]
+		all = append(all, engine.Artifact{ID: string(r.Job) + "." + name, Name: name, Size: int64(r.Tenths), Type: "text/csv; x=\"<&>\""})
+	}
+	return all
 }
 
 // submit sends the batches, in one call of the script a shard or as the committer

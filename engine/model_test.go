@@ -59,6 +59,8 @@ type modelJob struct {
 	parked           int // the attempt that waits for a worker that knows its type
 	share            int
 	checkpoint       []byte
+	artifactState    []byte // goes with it
+	artifacts        []engine.Artifact
 	checkpointTenths int
 	retries, crashes int
 	beat             string
@@ -203,6 +205,7 @@ func (j *modelJob) view() engine.Job {
 		RetryOf: j.retryOf, Percent: float64(j.tenths) / 10,
 		Attempt: j.fence.Attempt, ResumedFrom: j.resumed,
 		Indeterminate: j.shown.Indeterminate && !j.state.Ended(), Message: valid(j.shown.Message), Result: j.outcome.Result,
+		Artifacts: slices.Clone(j.artifacts),
 	}
 	if p := j.shown.Progress; p != (engine.Progress{}) {
 		v.Progress = &p
@@ -271,7 +274,7 @@ func (s *modelShard) report(r runtime.Report) expected {
 		return expected{refused: []error{errGap}, gap: j.fence.Seq}
 	case mine && j.active() && r.Type == engine.JobStarted:
 		return refuse(engine.ErrState)
-	case mine && j.state == engine.Receiving && (r.Type == engine.JobSucceeded || r.Type == engine.JobRetrying || r.Type == engine.JobPaused || r.Type == engine.JobAwaiting):
+	case mine && j.state == engine.Receiving && (r.Type == engine.JobSucceeded || r.Type == engine.JobRetrying || r.Type == engine.JobPaused || r.Type == engine.JobAwaiting || r.Type == engine.JobArtifact):
 		return refuse(engine.ErrState)
 	case mine && j.active():
 		return s.apply(j, r)
@@ -303,6 +306,11 @@ func (s *modelShard) apply(j *modelJob, r runtime.Report) expected {
 		}
 	case engine.JobCheckpoint:
 		j.checkpoint, j.checkpointTenths, j.crashes = r.Checkpoint, j.tenths, 0
+		if len(r.ArtifactState) > 0 {
+			j.artifactState = r.ArtifactState
+		}
+	case engine.JobArtifact:
+		j.enlist(r.Artifacts)
 	case engine.JobRetrying:
 		j.retries = r.Retries
 		kind = j.wait(s, kind, engine.Retrying, r)
@@ -316,8 +324,9 @@ func (s *modelShard) apply(j *modelJob, r runtime.Report) expected {
 		}
 		kind = j.wait(s, kind, engine.Awaiting, r)
 	case engine.JobSucceeded:
+		j.enlist(r.Artifacts)
 		j.end(s, engine.Succeeded, r)
-		j.tenths, j.checkpoint, j.checkpointTenths = 1000, nil, 0
+		j.tenths, j.checkpoint, j.artifactState, j.checkpointTenths = 1000, nil, nil, 0
 	case engine.JobFailed:
 		j.end(s, engine.Failed, r)
 	case engine.JobCanceled:
@@ -336,6 +345,15 @@ func (s *modelShard) apply(j *modelJob, r runtime.Report) expected {
 	return e
 }
 
+// enlist adds artifacts to those that the job shows already, which stay as they are.
+func (j *modelJob) enlist(all []engine.Artifact) {
+	for _, a := range all {
+		if !slices.ContainsFunc(j.artifacts, func(b engine.Artifact) bool { return a.ID == b.ID }) {
+			j.artifacts = append(slices.Clip(j.artifacts), a)
+		}
+	}
+}
+
 // given is what a start gives to run with: nothing once its attempt is over.
 func (j *modelJob) given() *runtime.Started {
 	if j.state != engine.Running {
@@ -344,6 +362,7 @@ func (j *modelJob) given() *runtime.Started {
 	return &runtime.Started{
 		Topic: j.spec.Topic, Type: j.spec.Type, Title: valid(j.spec.Title), Labels: j.spec.Labels, Queue: engine.DefaultQueue, Payload: j.payload, Checkpoint: j.checkpoint, Tenths: j.tenths,
 		CheckpointTenths: j.checkpointTenths, Share: j.share, MaxAttempts: engine.DefaultMaxAttempts, Retries: j.retries, Crashes: j.crashes,
+		ArtifactState: j.artifactState, Artifacts: slices.Clone(j.artifacts),
 	}
 }
 

@@ -37,6 +37,8 @@ type (
 	Stage = wire.Stage
 	// Children counts the children of a job's fan-out.
 	Children = wire.Children
+	// An Artifact is a file that a job has written.
+	Artifact = wire.Artifact
 	// JobError is why an attempt or a job ended badly.
 	JobError = wire.JobError
 	// A View is a job as JSON.
@@ -115,6 +117,7 @@ const (
 	JobCheckpoint       = wire.JobCheckpoint
 	JobStage            = wire.JobStage
 	JobLog              = wire.JobLog
+	JobArtifact         = wire.JobArtifact
 	JobAwaiting         = wire.JobAwaiting
 	JobPausing          = wire.JobPausing
 	JobPaused           = wire.JobPaused
@@ -193,6 +196,8 @@ const (
 	MaxTitleRunes           = wire.MaxTitleRunes
 	MaxErrorBytes           = wire.MaxErrorBytes
 	MaxCheckpointBytes      = wire.MaxCheckpointBytes
+	MaxArtifacts            = wire.MaxArtifacts
+	MaxArtifactTypeBytes    = wire.MaxArtifactTypeBytes
 	MaxSchedulePayloadBytes = wire.MaxSchedulePayloadBytes
 	MaxSchedules            = wire.MaxSchedules
 	MaxAllSchedules         = wire.MaxAllSchedules

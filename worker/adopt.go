@@ -13,6 +13,7 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
+	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
@@ -58,6 +59,7 @@ type AdoptOptions struct {
 	DrainGrace  time.Duration
 	CancelGrace time.Duration
 	LogLines    int
+	Blobs       *blob.Bucket
 	Registry    *prometheus.Registry
 	Logger      *slog.Logger
 }
@@ -71,7 +73,7 @@ func (o AdoptOptions) shared() Options {
 		Engine: o.Engine, TickInterval: o.TickInterval, CheckpointInterval: o.CheckpointInterval,
 		HeartbeatInterval: o.HeartbeatInterval, Lease: o.Lease, SweepInterval: o.SweepInterval,
 		ReconcileInterval: o.ReconcileInterval, RescuesPerSecond: o.RescuesPerSecond,
-		DrainGrace: o.DrainGrace, CancelGrace: o.CancelGrace, LogLines: o.LogLines, Registry: o.Registry, Logger: o.Logger,
+		DrainGrace: o.DrainGrace, CancelGrace: o.CancelGrace, LogLines: o.LogLines, Blobs: o.Blobs, Registry: o.Registry, Logger: o.Logger,
 	}
 }
 

@@ -17,7 +17,7 @@ func (a *Adopter) verdict(asynqCtx context.Context, r *Run, cause, err error, t 
 	switch {
 	case err == nil:
 		result, _ := r.outcome()
-		return runtime.Report{Type: engine.JobSucceeded, Result: result}
+		return runtime.Report{Type: engine.JobSucceeded, Result: result, Artifacts: r.Artifacts()}
 	case errors.Is(err, asynq.RevokeTask), errors.Is(cause, ErrCanceled):
 		return runtime.Report{Type: engine.JobCanceled}
 	case asynqCtx.Err() != nil:

@@ -236,6 +236,9 @@ func call(ctx context.Context, h HandlerFunc, r *Run) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return err // the deadline passed while the attempt waited for its slot
 	}
+	if err := r.files.adopt(ctx); err != nil {
+		return err
+	}
 	return h(ctx, r)
 }
 
@@ -321,7 +324,7 @@ func (c *supervisor) verdict(r *Run, cause, err error) runtime.Report {
 	case awaits && gravity(cause) < urgent && (err == nil || errors.Is(err, ErrAwaiting)):
 		return runtime.Report{Type: engine.JobAwaiting}
 	case err == nil && !awaits:
-		return runtime.Report{Type: engine.JobSucceeded, Result: result}
+		return runtime.Report{Type: engine.JobSucceeded, Result: result, Artifacts: r.Artifacts()}
 	case errors.As(err, new(*panicError)):
 		return failed(engine.CodePanic)
 	case errors.Is(cause, ErrCanceled):

@@ -62,8 +62,8 @@ func (r *Run) CheckpointDue() bool {
 	return false
 }
 
-// Checkpoint keeps state for a later attempt, together with the present progress:
-// both are committed, or neither. state is an encoding.BinaryMarshaler or anything
+// Checkpoint keeps state for a later attempt, together with the present progress and with what
+// has been written to open artifacts: all are committed, or none. state is an encoding.BinaryMarshaler or anything
 // that encodes to JSON, and at most 1 MiB then.
 //
 // It returns once Redis has committed them, so it waits while Redis is away. It still
@@ -76,7 +76,9 @@ func (r *Run) Checkpoint(state any) error {
 		err = fmt.Errorf("%w state of %d bytes: at most %d; store it as a blob and name that", engine.ErrInvalid, len(b), engine.MaxCheckpointBytes)
 	}
 	if err == nil && !r.detached {
-		err = r.out.Ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: b})
+		err = r.files.checkpoint(func(files []byte) error {
+			return r.out.Ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: b, ArtifactState: files})
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("checkpoint of job %s: %w", r.job, err)

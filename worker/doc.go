@@ -56,6 +56,21 @@
 // The claim holds only if the run's last heartbeat is still the same. So a Redis that restarts,
 // freezes or refuses writes costs no living worker a run.
 //
+// # Artifacts
+//
+// [Run.Artifact] opens a file that the job writes. It survives its worker as the handler's state does:
+//
+//	out, err := run.Artifact(ctx, "report.csv", worker.ArtifactOptions{})
+//	… run.Resume(&row), and out.Size() is where the checkpoint of that row left the file
+//	for ; row < n; row++ {
+//		fmt.Fprintln(out, …)
+//		if run.CheckpointDue() { run.Checkpoint(row + 1) } // the file's bytes first, then both in one commit
+//	}
+//	out.Close() // whole and visible, or not there
+//
+// Its bytes go to Options.Blobs in parts that nothing writes again. A checkpoint commits which parts count,
+// so what a superseded attempt goes on writing is named by nothing. Close commits a job.artifact record.
+//
 // # Middleware
 //
 // [Worker.Use] puts middleware around all handlers of a worker, for tracing, logging and limits. It
@@ -168,8 +183,9 @@
 //
 // Once, however often workers die: every record, checkpoint and end; the roll-up of a child into its
 // parent; the children of a fan-out. At least once: what the handler does after its last checkpoint.
-// Three ways to make that safe:
+// Four ways to make that safe:
 //
+//   - Write a file with [Run.Artifact].
 //   - Write under a name that a repetition uses again: a file, row or object named for [Run.ID] and
 //     the step, written whole and then renamed or upserted.
 //   - Send with an idempotency key made of the job's ID and the step, as payment and mail services

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
@@ -115,6 +116,12 @@ type Options struct {
 	// ScheduleGrace is how late a tick may make its job in any case, 10 ms to 1 hour. A later one
 	// was missed, and its schedule's Missed says what happens to it. Defaults to 1 minute.
 	ScheduleGrace time.Duration
+
+	// Blobs keeps what handlers write with Run.Artifact. Give all workers of a namespace the same
+	// store, and gateways too. In a folder that package fileblob opens, an artifact survives a power cut
+	// only with its option NoTempDir. It must stay open until Stop has returned. Defaults to none:
+	// Run.Artifact then returns an error.
+	Blobs *blob.Bucket
 
 	// Registry gets the worker's metrics: attempts that run and that have ended, by job type and
 	// outcome. Workers and Adopters of one registry share them. Defaults to none.

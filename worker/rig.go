@@ -13,7 +13,7 @@ func init() { rig.Execute = execute }
 // execute runs an attempt for package workertest, by the rules of a Worker with default options.
 func execute(ctx context.Context, a rig.Attempt) rig.End {
 	m, _ := newMetrics(nil) // an error would be a registry's
-	c := newSupervisor(Options{Logger: slog.New(slog.DiscardHandler)}.Defaults(), false, m)
+	c := newSupervisor(Options{Logger: slog.New(slog.DiscardHandler), Blobs: a.Blobs}.Defaults(), false, m)
 	c.eager = true
 	c.wheel = wheel.New(c.opts.TickInterval, func(submit func()) { submit() })
 	defer c.wheel.Stop()

@@ -19,7 +19,7 @@ import (
 
 // A Run is a handler's hold on the attempt that it is executing. Its methods may be
 // called concurrently, also after the handler has returned: they do nothing then.
-// Except for Checkpoint and FanOut, none of them waits for Redis.
+// Except for Checkpoint, FanOut and those of artifacts, none of them waits for Redis.
 type Run struct {
 	job     engine.JobID
 	topic   engine.Topic
@@ -35,6 +35,7 @@ type Run struct {
 	// metrics are the supervisor's.
 	metrics *metrics
 	out     *report.Reporter
+	files   files
 
 	mu     sync.Mutex
 	result json.RawMessage
@@ -59,6 +60,7 @@ func (c *supervisor) newRun(jobs rig.Jobs, job engine.JobID, fence runtime.Fence
 		Submit: jobs.Submit, Refused: r.end, Logger: r.logger, Wheel: c.wheel, LogLines: c.opts.LogLines, Eager: c.eager,
 		Job: job, Fence: fence, Started: started,
 	})
+	r.files.open(r, c.opts.Blobs)
 	r.state.always = c.eager
 	r.state.due.Store(c.eager)
 	r.state.interval = c.opts.CheckpointInterval
@@ -148,7 +150,7 @@ func (r *Run) Result(v any) error {
 		return fmt.Errorf("%w result of job %s: %w", engine.ErrInvalid, r.job, err)
 	}
 	if len(b) > engine.MaxResultBytes {
-		return fmt.Errorf("%w result of job %s of %d bytes: at most %d; store it as an artifact and name that", engine.ErrInvalid, r.job, len(b), engine.MaxResultBytes)
+		return fmt.Errorf("%w result of job %s of %d bytes: at most %d; write it with Run.Artifact and name that", engine.ErrInvalid, r.job, len(b), engine.MaxResultBytes)
 	}
 	r.mu.Lock()
 	r.result = b
@@ -160,6 +162,7 @@ func (r *Run) Result(v any) error {
 func (r *Run) close(cause error) {
 	r.out.Stop(cause)
 	r.state.stop()
+	r.files.stop()
 }
 
 // outcome is the result that the run has set, and whether it awaits its children.
@@ -167,4 +170,19 @@ func (r *Run) outcome() (result json.RawMessage, awaits bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.result, r.awaits
+}
+
+type runKey struct{}
+
+// RunFrom returns the Run of an adopted task's job, for the task's handler. It never returns nil. Where
+// there is no job, as in a test that calls the handler itself or for a task that AdoptOptions.Topic
+// leaves to asynq, the Run drops what is reported to it: Checkpoint checks its state and returns nil,
+// Resume returns false, and ID returns "".
+func RunFrom(ctx context.Context) *Run {
+	if r, ok := ctx.Value(runKey{}).(*Run); ok {
+		return r
+	}
+	r := &Run{started: &runtime.Started{}, detached: true, out: report.Stopped(errOver)}
+	r.state.stopped = true
+	return r
 }

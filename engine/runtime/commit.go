@@ -40,6 +40,9 @@ type Started struct {
 	Queue      string
 	Payload    []byte
 	Checkpoint []byte // nil: none
+	// ArtifactState goes with Checkpoint; empty: none. Artifacts are what earlier attempts have closed.
+	ArtifactState []byte
+	Artifacts     []wire.Artifact
 	// Tenths is the percent shown so far, CheckpointTenths the checkpoint's.
 	Tenths, CheckpointTenths int
 	// Share is how much of the bar, in percent, the arrival of the job's input has
@@ -153,6 +156,10 @@ func readStarted(f []any) *Started {
 	if f[2] != nil {
 		s.Checkpoint = []byte(ground.Text(f[2]))
 	}
+	if state := ground.Text(f[14]); state != "" {
+		s.ArtifactState = []byte(state)
+	}
+	s.Artifacts = readArtifacts(ground.Text(f[15]))
 	if ms := number(6); ms > 0 {
 		s.Deadline = time.UnixMilli(int64(ms))
 	}
@@ -170,6 +177,17 @@ func readConstants(members string) (title string, labels map[string]string) {
 		return "", nil
 	}
 	return c.Title, c.Labels
+}
+
+// readArtifacts reads the member of a view with its artifacts, which begins with a comma.
+func readArtifacts(member string) []wire.Artifact {
+	var v struct {
+		Artifacts []wire.Artifact `json:"artifacts"`
+	}
+	if member == "" || json.Unmarshal([]byte("{"+member[1:]+"}"), &v) != nil {
+		return nil
+	}
+	return v.Artifacts
 }
 
 // ErrAppend says that a topic's stream does not take records: its key holds another type, or newer

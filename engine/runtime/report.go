@@ -17,6 +17,8 @@ import (
 const (
 	maxUnitBytes  = 32
 	maxStageBytes = 64
+	// maxArtifactBytes is above an artifact's with the longest name, see blobs.ArtifactNameForm.
+	maxArtifactBytes = 520
 )
 
 // ErrSuperseded refuses a report: another attempt is the current one. Like ErrEnded and ErrState it
@@ -61,6 +63,12 @@ type Report struct {
 	Shown *Shown
 	// Checkpoint, with JobCheckpoint, is the state for the next attempt: at most 1 MiB.
 	Checkpoint []byte
+	// ArtifactState, with JobCheckpoint, is where the run's artifacts stand: at most 1 MiB. Empty keeps
+	// what the checkpoint before said.
+	ArtifactState []byte
+	// Artifacts, with JobArtifact and JobSucceeded, are what the job has written. Those that it shows
+	// already do not change.
+	Artifacts []wire.Artifact
 	// Log goes with JobLog.
 	Log *wire.LogLine
 	// Error goes with JobFailed and JobRetrying. RetryAt, zero when it is unknown, and Retries, the
@@ -88,7 +96,7 @@ type Shown struct {
 // to one line.
 func (r *Report) validate() error {
 	switch r.Type {
-	case wire.JobReceiving, wire.JobQueued, wire.JobStarted, wire.JobProgress, wire.JobCheckpoint, wire.JobStage, wire.JobLog, wire.JobPaused, wire.JobAwaiting, wire.JobRetrying,
+	case wire.JobReceiving, wire.JobQueued, wire.JobStarted, wire.JobProgress, wire.JobCheckpoint, wire.JobStage, wire.JobLog, wire.JobArtifact, wire.JobPaused, wire.JobAwaiting, wire.JobRetrying,
 		wire.JobSucceeded, wire.JobFailed, wire.JobCanceled:
 	default:
 		return fmt.Errorf("%w type %q: not one that a run reports", wire.ErrInvalid, excerpt.Of(string(r.Type), 80))
@@ -119,11 +127,33 @@ func (r *Report) validate() error {
 	if err := errors.Join(
 		option.Bytes("result", len(r.Result), wire.MaxResultBytes, "store it as an artifact and name that"),
 		option.Bytes("checkpoint", len(r.Checkpoint), wire.MaxCheckpointBytes, "store the state as a blob and name that"),
+		option.Bytes("state of the artifacts", len(r.ArtifactState), wire.MaxCheckpointBytes, "write fewer at a time"),
+		r.validArtifacts(),
 	); err != nil {
 		return err
 	}
 	if r.Log != nil {
 		return option.Bytes("log line", len(r.Log.Text), wire.MaxMessageBytes, "write long texts to a file")
+	}
+	return nil
+}
+
+func (r *Report) validArtifacts() error {
+	if n := len(r.Artifacts); n > wire.MaxArtifacts {
+		return fmt.Errorf("%w artifacts: %d, at most %d", wire.ErrInvalid, n, wire.MaxArtifacts)
+	}
+	for _, a := range r.Artifacts {
+		text, err := json.Marshal(a)
+		if err == nil {
+			err = option.Bytes("artifact", len(text), maxArtifactBytes, "shorten its name or media type")
+		}
+		// The script takes the list apart at its braces.
+		if err == nil && bytes.ContainsAny(text[1:len(text)-1], "{}") {
+			err = fmt.Errorf("%w artifact %q: a brace in it", wire.ErrInvalid, excerpt.Of(a.Name, 80))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -166,6 +196,13 @@ func (r *Report) encode(args []any) []any {
 	}
 	if r.Type == wire.JobCheckpoint && r.Checkpoint != nil {
 		with("cp", r.Checkpoint)
+	}
+	if r.Type == wire.JobCheckpoint && len(r.ArtifactState) > 0 {
+		with("ca", r.ArtifactState)
+	}
+	if len(r.Artifacts) > 0 && (r.Type == wire.JobArtifact || r.Type == wire.JobSucceeded) {
+		list, _ := json.Marshal(r.Artifacts) // strings and numbers
+		with("@artifacts", list)
 	}
 	if r.Type == wire.JobRetrying {
 		with("rt", r.Retries)

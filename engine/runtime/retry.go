@@ -39,14 +39,14 @@ func (rt *Runtime) retry(ctx context.Context, id wire.JobID, q wire.RetryQuery) 
 		return wire.Enqueued{}, fmt.Errorf("%w: it is %s, and only a job that has ended is tried again; cancel it, or wait for its end", wire.ErrState, old.State)
 	}
 	pipe := rt.g.Redis.Pipeline()
-	job := pipe.HMGet(ctx, rt.g.Keys.Job(id), "pl", "q", "ma", "cp", "cc", "rs", "at", "ai", "pk")
-	shelf := pipe.HMGet(ctx, rt.g.Keys.Shelf(id), "pl", "cp")
+	job := pipe.HMGet(ctx, rt.g.Keys.Job(id), "pl", "q", "ma", "cp", "cc", "rs", "at", "ai", "pk", "ca")
+	shelf := pipe.HMGet(ctx, rt.g.Keys.Shelf(id), "pl", "cp", "ca")
 	if _, err := pipe.Exec(ctx); err != nil {
 		return wire.Enqueued{}, ground.Failure("read job "+string(id), err)
 	}
 	f := job.Val()
 	if kept := shelf.Val(); kept[0] != nil {
-		f[0], f[3] = kept[0], kept[1]
+		f[0], f[3], f[9] = kept[0], kept[1], kept[2]
 	}
 	if f[7] != nil {
 		return wire.Enqueued{}, fmt.Errorf("%w: it was adopted, and asynq has its payload; run task %s of queue %s with asynq's tools, or enqueue another", wire.ErrState, excerpt.Of(ground.Text(f[7]), 80), excerpt.Of(ground.Text(f[1]), 80))
@@ -77,6 +77,9 @@ func (rt *Runtime) retry(ctx context.Context, id wire.JobID, q wire.RetryQuery) 
 	}
 	if checkpoint {
 		o.fields, o.tenths = append(o.fields, "cp", ground.Text(f[3])), number(4)
+		if state := ground.Text(f[9]); state != "" {
+			o.fields = append(o.fields, "ca", state)
+		}
 	}
 	if share > 0 || checkpoint {
 		o.fields = append(o.fields, "cc", o.tenths)

@@ -85,6 +85,24 @@ type Job struct {
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`
 	Error     *JobError       `json:"error,omitempty"`
 	Result    json.RawMessage `json:"result,omitempty"`
+	// Artifacts are the files that the job has written and closed, at most MaxArtifacts, in the order
+	// in which it closed them.
+	Artifacts []Artifact `json:"artifacts,omitempty"`
+}
+
+// An Artifact is a file that a job has written. It is whole, and its bytes never change.
+type Artifact struct {
+	// ID is the job's, a dot, and Name. GET /v1/artifacts/{id} of a gateway serves the file.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Size is in bytes.
+	Size int64 `json:"size"`
+	// Type is the media type, such as "text/csv".
+	Type string `json:"type"`
+	// SHA256 is that of the bytes, in lower-case hex.
+	SHA256 string `json:"sha256"`
+	// ExpiresAt is when the file may be deleted; nil: not by age.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 // Children counts the children of a job's fan-out.

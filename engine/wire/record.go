@@ -21,6 +21,7 @@ const (
 	JobCheckpoint       RecordType = "job.checkpoint"
 	JobStage            RecordType = "job.stage"
 	JobLog              RecordType = "job.log"
+	JobArtifact         RecordType = "job.artifact"
 	JobAwaiting         RecordType = "job.awaiting"
 	JobPausing          RecordType = "job.pausing"
 	JobPaused           RecordType = "job.paused"

@@ -2,8 +2,13 @@
 // artifact stand, what an artifact is called outside, and which blobs a job may read. It
 // does not read or write any.
 //
-//	incoming/<topic>/<job>       what was uploaded for a job
-//	artifacts/<job>/<name>       what a job has written; "<job>.<name>" to clients
+//	incoming/<topic>/<job>                                     what was uploaded for a job
+//	artifacts/<topic>/<job>/<name>/<attempt>.<token>-<index>   a part of what a job has written
+//	artifacts/<topic>/<job>/<name>/<attempt>.<token>.json      the manifest of an attempt that closed it
+//	artifacts/<topic>/<job>/<name>/manifest.json               the manifest that readers see
+//	owners/<job>                                               the topic of a job with artifacts
 //
-// A key is a path of plain segments that every store takes as it is.
+// An artifact is "<job>.<name>" to clients. Every part has its attempt's token in its key, since a
+// failover of Redis may count attempts twice. A key is a path of plain segments that every store takes as
+// it is: a topic has a colon and no slash, so no segment is "..".
 package blobs

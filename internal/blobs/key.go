@@ -16,6 +16,7 @@ import (
 const (
 	Incoming  = "incoming"
 	Artifacts = "artifacts"
+	Owners    = "owners"
 )
 
 // maxKeyBytes is the longest key that every store takes; S3's bound.
@@ -29,8 +30,21 @@ func Upload(topic wire.Topic, job wire.JobID) string {
 	return Incoming + "/" + string(topic) + "/" + string(job)
 }
 
-// Artifact is the key of a file that a job has written.
+// Artifact is the key of a file that a job of an earlier version has written.
 func Artifact(job wire.JobID, name string) string { return Artifacts + "/" + string(job) + "/" + name }
+
+// ArtifactsOf begins the keys of all that a job's artifacts consist of.
+func ArtifactsOf(topic wire.Topic, job wire.JobID) string {
+	return Artifacts + "/" + string(topic) + "/" + string(job) + "/"
+}
+
+// Part is the key of a file that an artifact consists of.
+func Part(topic wire.Topic, job wire.JobID, name, file string) string {
+	return ArtifactsOf(topic, job) + name + "/" + file
+}
+
+// Owner is the key of a blob that has the topic of a job with artifacts: their IDs do not name it.
+func Owner(job wire.JobID) string { return Owners + "/" + string(job) }
 
 // ArtifactID is what clients call the artifact.
 func ArtifactID(job wire.JobID, name string) string { return string(job) + "." + name }
@@ -47,7 +61,15 @@ func ParseArtifactID(id string) (job wire.JobID, name string, ok bool) {
 		return "", "", false
 	}
 	job, name = wire.JobID(id[:jobIDBytes]), id[jobIDBytes+1:]
-	return job, name, artifactName.MatchString(name) && !strings.HasSuffix(name, reservedSuffix)
+	return job, name, ValidArtifactName(name)
+}
+
+// ArtifactNameForm describes the names that ValidArtifactName takes.
+const ArtifactNameForm = "[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}, not ending in " + reservedSuffix
+
+// ValidArtifactName reports whether an artifact may have the name.
+func ValidArtifactName(name string) bool {
+	return artifactName.MatchString(name) && !strings.HasSuffix(name, reservedSuffix)
 }
 
 // Check refuses keys that some store refuses, or takes for another key, as a store of
@@ -71,9 +93,9 @@ func Check(key string) error {
 
 // Readable refuses blobs that a job of the topic may not read, and keys that Check
 // refuses. Every processor asks it about each key that it takes from a payload, since
-// the client that enqueues a job chooses its payload. Uploads belong to the topic that their key names. The
-// key of an artifact does not tell its topic, so no job reads any. Its error is for good
-// and does not quote the key.
+// the client that enqueues a job chooses its payload. Uploads belong to the topic that their key names. What
+// has a key among artifacts is a part of one, which may never be closed, so no job reads any. Its error is for
+// good and does not quote the key.
 //
 // Some systems take "Incoming/…" for "incoming/…", so Readable ignores case.
 func Readable(key string, topic wire.Topic) error {
@@ -84,7 +106,7 @@ func Readable(key string, topic wire.Topic) error {
 	switch {
 	case strings.EqualFold(folder, Incoming) && !strings.HasPrefix(key, Upload(topic, "")):
 		return fmt.Errorf("it was uploaded for another topic, and this job is of topic %s; upload the file for this topic", topic)
-	case strings.EqualFold(folder, Artifacts):
+	case strings.EqualFold(folder, Artifacts), strings.EqualFold(folder, Owners):
 		return errors.New("it is an artifact of a job, and no job reads artifacts")
 	}
 	return nil

@@ -75,7 +75,7 @@ func (h *here) work(ctx context.Context) (drain func() error, err error) {
 // Stop may take. metrics may be nil.
 func newWorker(s *session, metrics *prometheus.Registry, queues ...string) (w *worker.Worker, grace time.Duration, err error) {
 	o := s.config.Worker
-	o.Engine, o.Logger, o.Registry, o.Queues = s.engine, s.log, metrics, queues
+	o.Engine, o.Logger, o.Registry, o.Queues, o.Blobs = s.engine, s.log, metrics, queues, s.bucket
 	o.QueueWeights = maps.Clone(o.QueueWeights)
 	maps.DeleteFunc(o.QueueWeights, func(q string, _ int) bool { return !slices.Contains(queues, q) })
 	w, err = worker.New(o)

@@ -13,6 +13,8 @@ import (
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
+
+	"github.com/tidemark-dev/tidemark/internal/durable"
 )
 
 // uploads is the folder of taken files in the blob store.
@@ -146,46 +148,14 @@ func holds(ctx context.Context, bucket *blob.Bucket, b Blob) (bool, error) {
 
 // store writes the blob, which appears under its key only when all of it has
 // been written and its hash is the one in its name.
-func store(ctx context.Context, bucket *blob.Bucket, b Blob, r io.Reader, progress func(int64)) (err error) {
-	// A cancelled writer drops what it has; a closed one shows it.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var file *os.File // the file behind the writer, if the store is a folder
-	w, err := bucket.NewWriter(ctx, b.Key, &blob.WriterOptions{
-		ContentType: "application/octet-stream",
-		BeforeWrite: func(as func(any) bool) error { as(&file); return nil },
+func store(ctx context.Context, bucket *blob.Bucket, b Blob, r io.Reader, progress func(int64)) error {
+	return durable.Write(ctx, bucket, b.Key, "application/octet-stream", func(w io.Writer) error {
+		sum, err := hashInto(ctx, w, r, progress)
+		if err == nil && (sum.hex != b.SHA256 || sum.size != b.Size) {
+			err = ErrChanged
+		}
+		return err
 	})
-	if err != nil {
-		return err
-	}
-	sum, err := hashInto(ctx, w, r, progress)
-	if err == nil && (sum.hex != b.SHA256 || sum.size != b.Size) {
-		err = ErrChanged
-	}
-	if err == nil && file != nil {
-		err = file.Sync()
-	}
-	if err != nil {
-		cancel()
-		_ = w.Close() // says only that it was cancelled
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	if file != nil {
-		return syncDir(filepath.Dir(file.Name()))
-	}
-	return nil
-}
-
-// syncDir brings a rename in dir to the disk.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Sum gives the SHA-256 of a file of a known size, as [Blob] has it, without a copy of it.

@@ -1,13 +1,18 @@
 package workertest
 
 import (
+	"context"
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
+
+	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/internal/artifacts"
 )
 
 // A Recording is what a handler reported, in order, and what became of its job.
@@ -39,12 +44,16 @@ type Recording struct {
 	Log []engine.LogLine
 	// Checkpoints are its checkpoints, encoded.
 	Checkpoints [][]byte
+	// Artifacts are those that it closed; see Artifact.
+	Artifacts []engine.Artifact
 	// FanOuts are the children that it made.
 	FanOuts []FanOut
 	// Attempts is how many attempts the recording is of.
 	Attempts int
 
+	topic   engine.Topic
 	job     engine.JobID
+	blobs   *blob.Bucket
 	attempt int // the last one's number
 	kept    *checkpoint
 	planned *runtime.FanOut // the last fan-out
@@ -61,8 +70,9 @@ type FanOut struct {
 }
 
 type checkpoint struct {
-	state  []byte
-	tenths int
+	state     []byte
+	artifacts []byte
+	tenths    int
 }
 
 // Percent is the last value of the bar.
@@ -89,6 +99,21 @@ func (r *Recording) Checkpoint(state any) (bool, error) {
 	return true, nil
 }
 
+// Artifact returns the bytes of an artifact that the handler closed.
+func (r *Recording) Artifact(ctx context.Context, name string) ([]byte, error) {
+	for _, a := range r.Artifacts {
+		if a.Name != name {
+			continue
+		}
+		m, err := artifacts.Find(ctx, r.blobs, artifacts.Place{Topic: r.topic, Job: r.job, Name: name}, a)
+		if err != nil {
+			return nil, fmt.Errorf("read artifact %s: %w", name, err)
+		}
+		return io.ReadAll(artifacts.NewReader(ctx, r.blobs, m))
+	}
+	return nil, fmt.Errorf("read artifact %.128q: the handler has closed none of the name", name)
+}
+
 // take records a report.
 func (r *Recording) take(report runtime.Report) {
 	r.percent(min(report.Tenths, 999))
@@ -109,7 +134,13 @@ func (r *Recording) take(report runtime.Report) {
 	switch report.Type {
 	case engine.JobCheckpoint:
 		r.Checkpoints = append(r.Checkpoints, report.Checkpoint)
-		r.kept = &checkpoint{report.Checkpoint, max(report.Tenths, r.tenths())}
+		files := report.ArtifactState
+		if r.kept != nil && len(files) == 0 {
+			files = r.kept.artifacts
+		}
+		r.kept = &checkpoint{report.Checkpoint, files, max(report.Tenths, r.tenths())}
+	case engine.JobArtifact:
+		r.Artifacts = append(r.Artifacts, report.Artifacts...)
 	case engine.JobLog:
 		r.Log = append(r.Log, *report.Log)
 	case engine.JobSucceeded:

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"gocloud.dev/blob/memblob"
+
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/worker"
@@ -74,12 +76,15 @@ func sent[T any](payload T) (value T, err error) {
 
 // record runs attempts until the job does not go on by itself.
 func (p *plan) record(ctx context.Context, h worker.HandlerFunc) *Recording {
-	rec := &Recording{job: jobID, State: engine.Running}
+	rec := &Recording{topic: p.spec.Topic, job: jobID, State: engine.Running}
 	if r := p.resume; r != nil {
-		rec.attempt, rec.kept = r.attempt, r.kept
+		rec.attempt, rec.kept, rec.blobs, rec.Artifacts = r.attempt, r.kept, r.blobs, slices.Clone(r.Artifacts)
 		if rec.kept != nil {
 			rec.percent(rec.kept.tenths)
 		}
+	}
+	if rec.blobs == nil {
+		rec.blobs = memblob.OpenBucket(nil) // in memory, so there is nothing to close
 	}
 	m := &memory{rec: rec, plan: p}
 	for range maxAttempts {
@@ -99,13 +104,13 @@ func (p *plan) run(ctx context.Context, m *memory, h worker.HandlerFunc) {
 	rec.Attempts++
 	started := &runtime.Started{
 		Topic: p.spec.Topic, Type: p.spec.Type, Title: p.spec.Title, Labels: p.spec.Labels, Queue: p.spec.Queue, MaxAttempts: p.spec.MaxAttempts, Retries: p.retries,
-		Tenths: rec.tenths(),
+		Tenths: rec.tenths(), Artifacts: slices.Clone(rec.Artifacts),
 	}
 	if rec.kept != nil {
-		started.Checkpoint, started.CheckpointTenths = rec.kept.state, rec.kept.tenths
+		started.Checkpoint, started.ArtifactState, started.CheckpointTenths = rec.kept.state, rec.kept.artifacts, rec.kept.tenths
 	}
 	end := rig.Execute(ctx, rig.Attempt{
-		Jobs: m, Job: rec.job, Fence: runtime.Fence{Attempt: rec.attempt, Token: "workertest", Seq: 1}, Started: started,
+		Jobs: m, Job: rec.job, Fence: runtime.Fence{Attempt: rec.attempt, Token: "workertest", Seq: 1}, Started: started, Blobs: rec.blobs,
 		Handle: func(ctx context.Context, run any) error {
 			r, ok := run.(*worker.Run)
 			if !ok {

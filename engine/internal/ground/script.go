@@ -53,10 +53,10 @@ func NewScripts(o Settings, text map[string]string) Scripts {
 	limits := fmt.Sprintf(`local LOG_AGE_MS, LOG_ENTRIES, LOG_BYTES = %d, %d, %d
 local TOPIC_ENTRIES, TOPIC_BYTES, TOPIC_TTL_MS, HEAD_TTL_MS = %d, %d, %d, %d
 local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES, OUT_BYTES = %d, %d, %d, %d, %d, %d
-local RETRY_FAILED_MS, RETRY_SUCCEEDED_MS, TOPIC_JOBS, CODE_CHILD_FAILED, CODE_PARENT_ENDED = %d, %d, %d, %q, %q
+local RETRY_FAILED_MS, RETRY_SUCCEEDED_MS, TOPIC_JOBS, ARTIFACTS, CODE_CHILD_FAILED, CODE_PARENT_ENDED = %d, %d, %d, %d, %q, %q
 `, ms(o.LogAge), o.LogEntries, o.LogBytes, o.TopicEntries, o.TopicBytes, ms(o.TopicTTL), ms(o.TopicTTL+headTTL),
 		ms(o.Retention), ms(operationTTL), ms(ownOperationTTL), ms(min(time.Hour, o.TopicTTL/8)), o.OutboxEntries, o.OutboxBytes,
-		ms(min(o.RetryFailed, o.Retention)), ms(min(o.RetrySucceeded, o.Retention)), o.TopicJobs, wire.CodeChildFailed, wire.CodeParentEnded)
+		ms(min(o.RetryFailed, o.Retention)), ms(min(o.RetrySucceeded, o.Retention)), o.TopicJobs, wire.MaxArtifacts, wire.CodeChildFailed, wire.CodeParentEnded)
 	script := func(names ...string) *redis.Script {
 		body := limits + text["common"]
 		for _, name := range names {

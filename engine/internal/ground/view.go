@@ -32,7 +32,7 @@ func (g *Ground) Job(ctx context.Context, id wire.JobID) (wire.View, error) {
 }
 
 // viewFields are the parts of a job's view, as in commit.lua.
-var viewFields = []string{"t", "st", "v", "g", "e", "p", "r", "fl"}
+var viewFields = []string{"t", "st", "v", "g", "e", "p", "r", "fl", "af"}
 
 // Letters of a job's field fl, as state.lua has them.
 const (
@@ -76,7 +76,7 @@ func ComposeView(id wire.JobID, f []any) wire.View {
 	return wire.View{ID: id, Topic: wire.Topic(Text(f[0])), JSON: []byte(
 		`{"id":"` + string(id) + `","rev":` + Text(f[6]) + Text(f[2]) + `,"state":"` + Text(f[1]) +
 			`","percent":` + strconv.FormatFloat(float64(tenths)/10, 'f', -1, 64) + asked +
-			Text(f[3]) + Text(f[4]) + "}")}
+			Text(f[8]) + Text(f[3]) + Text(f[4]) + "}")}
 }
 
 // TopicOf returns a job's topic.

@@ -203,4 +203,4 @@ func (r *Reporter) invalid(err error) {
 }
 
 // ends tells, of the reports that are waited for, those that end the attempt.
-func ends(kind engine.RecordType) bool { return !kind.Tick() }
+func ends(kind engine.RecordType) bool { return !kind.Tick() && kind != engine.JobArtifact }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"time"
 
+	"gocloud.dev/blob"
+
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 )
@@ -29,6 +31,8 @@ type Attempt struct {
 	Job     engine.JobID
 	Fence   runtime.Fence
 	Started *runtime.Started
+	// Blobs is for the run's artifacts.
+	Blobs *blob.Bucket
 	// Handle gets the *worker.Run.
 	Handle func(ctx context.Context, run any) error
 	// Begun is called before Handle, with what ends the run's context for a cause.

@@ -25,6 +25,7 @@
 --   @ask      whether the job can be removed, once its children are; nothing is done
 --   @again    a waiting job is queued once more: its task was lost, or its type is unknown
 --   @outcome  JSON fragment: what the attempt or the job came to
+--   @artifacts a list as JSON, see enlist in state.lua
 --   @extra    JSON fragment of the record beside the job
 -- All others are fields of the job's hash. Fragments begin with a comma.
 --
@@ -442,6 +443,9 @@ local function decide(at, last)
       end
       if not answer and with and with["@fan"] then
         answer = plan(j, with["@fan"])
+      end
+      if not answer and with and with["@artifacts"] then
+        answer = enlist(j, with["@artifacts"])
       end
       if not answer and rule.start and j.child and orphaned(j) then
         move(j, "job.canceled", rule_of("job.canceled"), "", nil, "", { ["@outcome"] = bereft(j) }, count)

@@ -82,12 +82,12 @@ local function take(id)
   if (newer and tonumber(call("HGET", key, "r") or 0) <= newer) or not matches(key) then
     return true
   end
-  local f = call("HMGET", key, "t", "st", "v", "g", "e", "p", "r", "fl")
+  local f = call("HMGET", key, "t", "st", "v", "g", "e", "p", "r", "fl", "af")
   if not f[2] or not within(f[3]) then
     return true
   end
   -- What stands around the fields in a view is shorter than 192 bytes.
-  local more = 192 + #(f[3] or "") + #(f[4] or "") + #(f[5] or "")
+  local more = 192 + #(f[3] or "") + #(f[4] or "") + #(f[5] or "") + #(f[9] or "")
   if size > 0 and size + more > bytes then
     return false
   end

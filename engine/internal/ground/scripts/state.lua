@@ -74,6 +74,8 @@ local function rule_of(kind)
     return { make = true, wait = true, from = active, to = "queued" }
   elseif kind == "job.stage" or kind == "job.log" then
     return { from = active }
+  elseif kind == "job.artifact" then
+    return { from = running }
   elseif kind == "job.retrying" or kind == "job.stalled" then
     return { wait = true, from = running, to = "retrying" }
   elseif kind == "job.paused" then
@@ -107,7 +109,7 @@ local begun
 -- load reads the fields of a job that every report needs. Others are read by get:
 -- at, the current attempt; c, the job's own constants; g and e, what the view shows
 -- of progress and of the outcome; r, n of the last record; ri, the IDs of the last
--- batch; ky, the operation's key that it was made with, and
+-- batch; af, the artifacts in the view; ca, where its run's are, which goes with the checkpoint; ky, the operation's key that it was made with, and
 -- kl, what frees that; cc, percent of the checkpoint; s0, the first start. fl holds letters: c, it
 -- is to be canceled; p, it is to be paused; k, it is a child; i, it inherited a
 -- checkpoint; a, it is adopted: an asynq task that is not Tidemark's carries it; w, it was
@@ -116,7 +118,7 @@ local function load(id)
   local j = jobs[id]
   if not j then
     local key = prefix .. "j:" .. id
-    local f = call("HMGET", key, "t", "st", "fk", "sq", "p", "v", "fl", "ty", "pa")
+    local f = call("HMGET", key, "t", "st", "fk", "sq", "p", "v", "fl", "ty", "pa", "af")
     local flags = f[7]
     j = {
       id = id, key = key, set = {}, sets = 0, topic = f[1], state = f[2], fence = f[3], seq = tonumber(f[4] or 0),
@@ -124,7 +126,7 @@ local function load(id)
       canceling = flags and flagged(flags, "c"), pausing = flags and flagged(flags, "p"),
       child = flags and flagged(flags, "k"), inherits = flags and flagged(flags, "i"),
       adopted = flags and flagged(flags, "a"), awaits = flags and flagged(flags, "w"),
-      dated = flags and flagged(flags, "d"), turned = false,
+      dated = flags and flagged(flags, "d"), turned = false, files = f[10] or "",
     }
     jobs[id] = j
   end
@@ -198,7 +200,7 @@ local function tell(j, kind, tick, progress, extra, answer)
     j.topic .. '","job":{"id":"' .. j.id .. '","rev":' .. n .. j.view .. ',"state":"' .. state .. '","percent":' ..
     percent(j.tenths) .. ((j.canceling and alive) and ',"canceling":true' or "") ..
     ((j.pausing and alive) and ',"pausing":true' or "") ..
-    ((progress ~= "" and alive) and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
+    j.files .. ((progress ~= "" and alive) and progress or get(j, "g")) .. (active(state) and "" or get(j, "e")) .. "}" .. extra .. "}",
     tick, answer, j, state)
   put(j, "r", n)
   if (j.made or j.ended) and not h.live then
@@ -225,6 +227,23 @@ local function frees(j)
   end
   local life = get(j, "kl")
   return life == "while_live" or (life == "until_failed" and j.state ~= "succeeded")
+end
+
+-- enlist adds artifacts, a list as JSON, to those that the view shows. One that it shows stays as it
+-- is. It returns an answer where there would be too many.
+local function enlist(j, list)
+  local files, count = j.files, select(2, string.gsub(j.files, "{", ""))
+  for artifact in string.gmatch(list, "{[^}]*}") do
+    if not string.find(files, string.match(artifact, '^{"id":"[^"]*"'), 1, true) then
+      count = count + 1
+      files = (files == "" and ',"artifacts":[' or string.sub(files, 1, -2) .. ",") .. artifact .. "]"
+    end
+  end
+  if count > ARTIFACTS then
+    return "-state " .. j.state .. ", and has " .. int(ARTIFACTS) .. " artifacts"
+  end
+  j.files = files
+  put(j, "af", files)
 end
 
 -- untimed is what progress shows while nothing measures it: no time left, with which the

@@ -161,18 +161,18 @@ end
 
 -- shelve moves what only a retry of an ended job needs to a key of its own, which goes
 -- before the job does.
-local function shelve(j, payload, checkpoint, attempt)
+local function shelve(j, payload, checkpoint, attempt, artifacts)
   local ms = j.state == "succeeded" and RETRY_SUCCEEDED_MS or RETRY_FAILED_MS
   if payload and not j.adopted and attempt ~= "0" then -- its input has arrived
     local key = prefix .. "p:" .. j.id
     call("HSET", key, "pl", payload)
     if checkpoint and j.state ~= "succeeded" then
-      call("HSET", key, "cp", checkpoint)
+      call("HSET", key, "cp", checkpoint, "ca", artifacts or "")
     end
     call("PEXPIRE", key, ms)
     call("HSET", j.key, "pk", int(now + ms))
   end
-  call("HDEL", j.key, "pl", "cp")
+  call("HDEL", j.key, "pl", "cp", "ca")
 end
 
 -- unkey lets the key that an ended job was made with go, at once or with the job.
@@ -196,11 +196,11 @@ local function finish(j)
   else
     call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "un")
   end
-  local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky")
+  local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky", "ca")
   if f[4] then
     pin(j, f[4])
   end
-  shelve(j, f[1], f[2], f[3])
+  shelve(j, f[1], f[2], f[3], f[6])
   if f[5] then
     unkey(j, f[5])
   end
@@ -408,7 +408,7 @@ end
 
 for i, j in pairs(starts) do
   -- readStarted knows the order.
-  local fields = call("HMGET", j.key, "ty", "pl", "cp", "ma", "rt", "cr", "dl", "p", "cc", "q", "t", "rs", "pd", "c")
+  local fields = call("HMGET", j.key, "ty", "pl", "cp", "ma", "rt", "cr", "dl", "p", "cc", "q", "t", "rs", "pd", "c", "ca", "af")
   fields[#fields + 1] = answers[i]
   answers[i] = fields
 end

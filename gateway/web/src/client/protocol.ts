@@ -54,6 +54,17 @@ export interface View {
   readonly ended_at?: string;
   readonly result?: unknown;
   readonly error?: { readonly code: string; readonly message: string };
+  /** The files that the job has written, each whole. */
+  readonly artifacts?: readonly Artifact[];
+}
+
+export interface Artifact {
+  readonly id: string;
+  readonly name: string;
+  readonly size: number;
+  readonly type: string;
+  readonly sha256: string;
+  readonly expires_at?: string;
 }
 
 export interface Log {

@@ -1,0 +1,99 @@
+// Package durable writes blobs that outlive a power cut. A store of files renames a finished blob into
+// place and leaves it to the system when the bytes and the name reach the disk; other stores answer
+// once they keep a blob.
+package durable
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+)
+
+// Write writes a blob with what fill gives it. The blob appears under its key whole, or not at all where
+// fill or the store returns an error. When Write returns nil, the bytes and the folders that lead to
+// them are on the disk, if the store is one of files that keeps its temporary files beside the blobs.
+func Write(ctx context.Context, bucket *blob.Bucket, key, mediaType string, fill func(io.Writer) error) error {
+	// A canceled writer drops what it has; a closed one shows it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var file *os.File // the one behind the writer, in a store of files
+	w, err := bucket.NewWriter(ctx, key, &blob.WriterOptions{
+		ContentType: mediaType,
+		BeforeWrite: func(as func(any) bool) error { as(&file); return nil },
+	})
+	if err != nil {
+		return err
+	}
+	if err = fill(w); err == nil && file != nil {
+		err = file.Sync()
+	}
+	if err != nil {
+		cancel()
+		_ = w.Close() // says only that it was canceled
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if file != nil {
+		return syncFolders(filepath.Dir(file.Name()), key)
+	}
+	return nil
+}
+
+// Put is Write of bytes that the caller has.
+func Put(ctx context.Context, bucket *blob.Bucket, key, mediaType string, data []byte) error {
+	return Write(ctx, bucket, key, mediaType, func(w io.Writer) error {
+		_, err := bytes.NewReader(data).WriteTo(w)
+		return err
+	})
+}
+
+// syncFolders brings the name of a blob in dir to the disk, and those of the folders above it, up to the
+// store's root. Any of them may be new.
+func syncFolders(dir, key string) error {
+	for range strings.Count(key, "/") + 1 {
+		d, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+		dir = filepath.Dir(dir)
+	}
+	return nil
+}
+
+// Bare is a store's error without its text, which quotes keys: they tell topics, and what tokens an
+// attempt had. It still wraps err. Bare(nil) is nil.
+func Bare(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &bareError{err}
+}
+
+type bareError struct{ err error }
+
+func (e *bareError) Error() string {
+	if errno := syscall.Errno(0); errors.As(e.err, &errno) {
+		return errno.Error()
+	}
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF} {
+		if errors.Is(e.err, known) {
+			return known.Error()
+		}
+	}
+	return "the blob store says " + gcerrors.Code(e.err).String()
+}
+
+func (e *bareError) Unwrap() error { return e.err }
