@@ -9,6 +9,7 @@ require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/hibiken/asynq v0.26.0
 	github.com/hibiken/asynqmon v0.7.2
+	github.com/klauspost/compress v1.20.4
 	github.com/oklog/ulid/v2 v2.1.2
 	github.com/olahol/melody v1.4.0
 	github.com/prometheus/client_golang v1.25.0
@@ -76,4 +77,7 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
-ignore ./gateway/web/node_modules
+ignore (
+	./gateway/web/node_modules
+	./internal/filetest/node/node_modules
+)

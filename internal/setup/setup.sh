@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes sure that what the tests need beside Go is here: on Debian and Ubuntu,
 # as root or with sudo, by installing what is missing; elsewhere by naming it
-# and exiting 1. The npm packages of gateway/web come last, through npm. When
-# everything is here it changes nothing and says nothing.
+# and exiting 1. The npm packages of gateway/web and internal/filetest/node come
+# last, through npm. When everything is here it changes nothing and says nothing.
 #
 # To add a requirement, add a line to the table and, where `command -v` is not
 # enough, a probe.
@@ -18,6 +18,7 @@ Node.js 18 or newer|has_node|nodejs
 npm|command -v npm|npm
 Chromium or Chrome (on Ubuntu, a snap or google-chrome-stable)|has_chromium|chromium
 nginx|has_nginx|nginx
+zstd|command -v zstd|zstd
 TABLE
 }
 
@@ -128,22 +129,23 @@ install_packages() {
 	fi
 }
 
-# The packages of gateway/web, which the tests of the page and the browser tests
-# use; none of them is needed to build or run Tidemark. A copy of the lock file
+# The packages of a folder: of gateway/web, which the tests of the page and the
+# browser tests use, or of internal/filetest/node, which read files that Tidemark
+# writes; none of them is needed to build or run Tidemark. A copy of the lock file
 # that they came from lies beside them: ages say nothing once git has switched
 # branches.
 install_npm_packages() {
-	web=$(dirname "$0")/../../gateway/web
-	installed=$web/node_modules/.installed-lock.json
-	if cmp -s "$web/package-lock.json" "$installed"; then
+	folder=$(dirname "$0")/../../$1
+	installed=$folder/node_modules/.installed-lock.json
+	if cmp -s "$folder/package-lock.json" "$installed"; then
 		return 0
 	fi
-	echo 'setup: installing the npm packages of gateway/web'
-	if ! npm ci --prefix "$web" --include=dev --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null >&2; then
+	echo "setup: installing the npm packages of $1"
+	if ! npm ci --prefix "$folder" --include=dev --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null >&2; then
 		echo 'setup: npm ci failed (see above); is its registry within reach?' >&2
 		exit 1
 	fi
-	cp "$web/package-lock.json" "$installed"
+	cp "$folder/package-lock.json" "$installed"
 }
 
 probe_all
@@ -159,4 +161,5 @@ if [ -n "$missing" ]; then
 		give_up 'the packages are installed, but something still does not serve'
 	fi
 fi
-install_npm_packages
+install_npm_packages gateway/web
+install_npm_packages internal/filetest/node

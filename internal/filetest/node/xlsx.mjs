@@ -1,0 +1,18 @@
+// Prints the cells of a workbook as SheetJS reads them.
+import { readFileSync } from "node:fs";
+import { read, utils } from "xlsx";
+
+const book = read(readFileSync(process.argv[2]), { cellDates: true, dense: false, cellNF: true, UTC: true });
+const sheets = book.SheetNames.map((name) => {
+  const sheet = book.Sheets[name];
+  const rows = [];
+  for (const [address, cell] of Object.entries(sheet)) {
+    if (address.startsWith("!")) continue;
+    const { r, c } = utils.decode_cell(address);
+    const value = cell.v instanceof Date ? cell.v.toISOString() : String(cell.v);
+    (rows[r] ??= [])[c] = { t: cell.t, v: value };
+  }
+  const all = Array.from(rows, (row) => Array.from(row ?? [], (cell) => cell ?? { t: "", v: "" }));
+  return { name, rows: all };
+});
+process.stdout.write(JSON.stringify(sheets));
