@@ -3,9 +3,9 @@ package engine_test
 import (
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
@@ -214,7 +214,7 @@ func (j *modelJob) view() engine.Job {
 		v.Stage = &g
 	}
 	if eta := j.shown.ETA; eta > 0 && j.active() {
-		seconds := int64((eta + time.Second - 1) / time.Second)
+		seconds := max(1, int64(math.Round(eta.Seconds())))
 		v.ETASeconds = &seconds
 	}
 	if e := j.outcome.Error; e != nil {

@@ -259,7 +259,8 @@ func (s *Shown) append(b []byte) []byte {
 	}
 	if s.ETA > 0 {
 		b = append(b, `,"eta_seconds":`...)
-		b = strconv.AppendInt(b, int64((s.ETA+time.Second-1)/time.Second), 10)
+		// To the nearest second: rounded up, what is left of a job of seconds would always be too much.
+		b = strconv.AppendInt(b, max(1, int64(s.ETA.Round(time.Second)/time.Second)), 10)
 	}
 	return b
 }

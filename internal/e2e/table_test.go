@@ -25,6 +25,20 @@ func tableSize() int {
 // of rows without the header.
 func writeTable(t *testing.T, name string, sizeBytes int) (path string, rows int) {
 	t.Helper()
+	return writeRows(t, name, sizeBytes, "id,amount,customer,country,ordered_at,note\n",
+		[7]string{"", ",", ",customer-", ",", ",2025-1", ",", "\n"})
+}
+
+// writeLines writes the same rows as NDJSON.
+func writeLines(t *testing.T, name string, sizeBytes int) (path string, rows int) {
+	t.Helper()
+	return writeRows(t, name, sizeBytes, "",
+		[7]string{`{"id":`, `,"amount":`, `,"customer":"customer-`, `","country":"`, `","ordered_at":"2025-1`, `","note":"`, "\"}\n"})
+}
+
+// writeRows writes a header and rows, whose values stand between the texts.
+func writeRows(t *testing.T, name string, sizeBytes int, header string, around [7]string) (path string, rows int) {
+	t.Helper()
 	path = filepath.Join(t.TempDir(), name)
 	f, err := os.Create(path)
 	if err != nil {
@@ -32,7 +46,7 @@ func writeTable(t *testing.T, name string, sizeBytes int) (path string, rows int
 	}
 	defer f.Close()
 	w := bufio.NewWriterSize(f, 1<<20)
-	written, err := w.WriteString("id,amount,customer,country,ordered_at,note\n")
+	written, err := w.WriteString(header)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,22 +55,23 @@ func writeTable(t *testing.T, name string, sizeBytes int) (path string, rows int
 	const hex = "0123456789abcdef"
 	var record []byte
 	for ; written < sizeBytes; rows++ {
-		record = strconv.AppendInt(record[:0], int64(rows), 10)
-		record = append(record, ',')
+		record = append(record[:0], around[0]...)
+		record = strconv.AppendInt(record, int64(rows), 10)
+		record = append(record, around[1]...)
 		record = strconv.AppendFloat(record, random.ExpFloat64()*80, 'f', 2, 64)
-		record = append(record, ",customer-"...)
+		record = append(record, around[2]...)
 		record = strconv.AppendInt(record, random.Int64N(50_000), 10)
-		record = append(record, ',')
+		record = append(record, around[3]...)
 		record = append(record, countries[random.IntN(len(countries))]...)
-		record = append(record, ",2025-1"...)
+		record = append(record, around[4]...)
 		record = strconv.AppendInt(record, random.Int64N(3), 10)
 		record = append(record, "-1"...)
 		record = strconv.AppendInt(record, random.Int64N(10), 10)
-		record = append(record, ',')
+		record = append(record, around[5]...)
 		for range 24 {
 			record = append(record, hex[random.IntN(len(hex))])
 		}
-		record = append(record, '\n')
+		record = append(record, around[6]...)
 		n, _ := w.Write(record) // Flush tells of an error
 		written += n
 	}

@@ -6,21 +6,30 @@ package pace
 import "time"
 
 const (
-	// Window is the time over which the present speed is measured.
+	// Window is the time over which the speed that people see is measured.
 	Window = 10 * time.Second
+	// Span is the time over which the speed that a time left goes by is measured.
+	Span = 30 * time.Second
 	// Evidence is the least time over which anything is measured.
 	Evidence = time.Second
+
+	// A stage that is younger than the parts'th of a window is measured over that part of its own
+	// time: so it forgets a slow beginning, while it is too short for the window to pass it by. Over
+	// less than the least a speed jumps about.
+	parts = 3
+	least = 2 * time.Second
 	// most: what would take longer is not worth a number.
 	most = 30 * 24 * time.Hour
 
-	// grain is the least time between two samples that are kept.
-	grain   = time.Second
-	samples = int(Window/grain) + 2
+	// grains is how many samples are kept of a window. One that grows with its stage keeps some
+	// that are closer.
+	grains  = 12
+	samples = grains * 3 / 2
 )
 
-// A Pace measures one count. It knows two speeds: over the last 10 seconds, and since the stage
-// began. It goes by the slower one. The other one promises too much: the first while the count
-// catches up after a pause, the second after the count has slowed down.
+// A Pace measures one count. It goes by the speed of the last seconds, and not by that of the whole
+// stage: a job that begins slowly, since the machine is busy or its first reads wait, would seem
+// slow until its end.
 //
 // The zero Pace is ready. The caller serialises its methods, and gives times that do not go back.
 type Pace struct {
@@ -30,10 +39,8 @@ type Pace struct {
 	enters bool
 	counts bool
 
-	// kept are samples of the last seconds, in a ring.
-	kept  [samples]sample
-	first int
-	held  int
+	kept [samples]sample // the oldest first
+	held int
 
 	// left is the last estimate, and at the place that it was made at.
 	left time.Duration
@@ -52,54 +59,62 @@ func (p *Pace) Enter() { p.enters = true }
 // Observe takes the place that the count has reached. A place below the one before counts as that.
 func (p *Pace) Observe(now time.Time, place int64) {
 	if !p.counts {
-		p.began = sample{now, place}
-		p.newest, p.counts, p.enters = p.began, true, false
-		p.keep(p.began)
+		p.counts, p.enters = true, false
+		p.begin(sample{now, place})
+		p.newest = p.began
 		return
 	}
-	if p.enters {
-		p.enters = false
-		p.next = sample{now, max(place, p.newest.place)}
-	}
 	p.newest = sample{now, max(place, p.newest.place)}
-	if !p.next.at.IsZero() && now.Sub(p.next.at) >= Evidence {
-		p.began, p.next = p.next, sample{}
-		p.held = 0
-		p.keep(p.began)
+	if p.enters {
+		p.enters, p.next = false, p.newest
 	}
-	if now.Sub(p.kept[(p.first+p.held-1)%samples].at) >= grain {
+	if !p.next.at.IsZero() && now.Sub(p.next.at) >= Evidence {
+		p.begin(p.next)
+		p.next = sample{}
+	}
+	if now.Sub(p.kept[p.held-1].at) >= p.window(Span)/grains {
 		p.keep(p.newest)
 	}
 }
 
+func (p *Pace) begin(s sample) {
+	p.began, p.held = s, 0
+	p.keep(s)
+}
+
 func (p *Pace) keep(s sample) {
 	if p.held == samples {
-		p.first = (p.first + 1) % samples
+		copy(p.kept[:], p.kept[1:])
 		p.held--
 	}
-	p.kept[(p.first+p.held)%samples] = s
+	p.kept[p.held] = s
 	p.held++
 }
 
-// recent is the newest sample that is as old as the window, or else the oldest.
-func (p *Pace) recent() sample {
-	for p.held > 1 && p.newest.at.Sub(p.kept[(p.first+1)%samples].at) >= Window {
-		p.first = (p.first + 1) % samples
-		p.held--
-	}
-	return p.kept[p.first]
+// window is what the stage's age has of a window.
+func (p *Pace) window(whole time.Duration) time.Duration {
+	return min(whole, max(least, p.newest.at.Sub(p.began.at)/parts))
 }
 
-// Rate is how much the count grows in a second, 0 while that is not known or the count stands.
-func (p *Pace) Rate() float64 {
+// speed is how much the count grew in a second of the last window, 0 while that is not known or the
+// count stands.
+func (p *Pace) speed(window time.Duration) float64 {
 	if p.newest.at.Sub(p.began.at) < Evidence {
 		return 0
 	}
-	since := func(s sample) float64 {
-		return float64(p.newest.place-s.place) / p.newest.at.Sub(s.at).Seconds()
+	window = p.window(window)
+	from := p.kept[0]
+	for _, s := range p.kept[1:p.held] {
+		if p.newest.at.Sub(s.at) < window {
+			break
+		}
+		from = s
 	}
-	return min(since(p.began), since(p.recent()))
+	return float64(p.newest.place-from.place) / p.newest.at.Sub(from.at).Seconds()
 }
+
+// Rate is how much the count grows in a second, 0 while that is not known or the count stands.
+func (p *Pace) Rate() float64 { return p.speed(Window) }
 
 // Left estimates the time until the count has grown by rest, 0 while that is not known. While the
 // count stands the estimate does not rise.
@@ -108,7 +123,7 @@ func (p *Pace) Left(rest int64) time.Duration {
 		return p.left
 	}
 	p.left, p.at = 0, p.newest.place
-	rate := p.Rate()
+	rate := p.speed(Span)
 	if rate <= 0 || rest <= 0 {
 		return 0
 	}

@@ -13,9 +13,9 @@ import (
 const tick = 200 * time.Millisecond
 
 // estimates runs a count of a million at a speed, in shares of the whole a second, and returns by
-// how much each estimate from 20 % on was wrong, in shares of the time that it really took, and
+// how much each estimate from a share on was wrong, in shares of the time that it really took, and
 // how many ticks had none.
-func estimates(speed func(t, share float64) float64) (errors []float64, missing int) {
+func estimates(speed speed, from float64) (errors []float64, missing int) {
 	const whole = 1_000_000
 	var p pace.Pace
 	type estimate struct{ at, left time.Duration }
@@ -27,7 +27,7 @@ func estimates(speed func(t, share float64) float64) (errors []float64, missing 
 		share += speed(passed.Seconds(), share) * tick.Seconds()
 		place := int64(min(share, 1) * whole)
 		p.Observe(now.Add(passed), place)
-		if left := p.Left(whole - place); share >= 0.2 && share < 1 {
+		if left := p.Left(whole - place); share >= from && share < 1 {
 			if left == 0 {
 				missing++
 				continue
@@ -43,68 +43,106 @@ func estimates(speed func(t, share float64) float64) (errors []float64, missing 
 	return errors, missing
 }
 
+// A speed is that of a count, in shares of the whole a second, after t seconds.
+type speed func(t, share float64) float64
+
+// changing is a speed of 1/seconds that is another so many times as fast from a share on.
+func changing(at, times float64) func(float64, *rand.Rand) speed {
+	return func(seconds float64, _ *rand.Rand) speed {
+		return func(_, share float64) float64 {
+			if share < at {
+				return 1 / seconds
+			}
+			return times / seconds
+		}
+	}
+}
+
+// beating is a speed whose beats follow each other.
+func beating(beat float64, beats ...float64) func(float64, *rand.Rand) speed {
+	return func(seconds float64, _ *rand.Rand) speed {
+		return func(t, _ float64) float64 { return beats[int(t/beat)%len(beats)] / seconds }
+	}
+}
+
+// late is a speed that is low for some seconds.
+func late(wait, low float64) func(float64, *rand.Rand) speed {
+	return func(seconds float64, _ *rand.Rand) speed {
+		return func(t, _ float64) float64 {
+			if t < min(wait, seconds/2) {
+				return low / seconds
+			}
+			return 1 / seconds
+		}
+	}
+}
+
 func TestMedianErrorOfEstimates(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		speed func(random *rand.Rand) func(t, share float64) float64
-		worst float64 // median error
+		speed   func(seconds float64, random *rand.Rand) speed
+		seconds []float64 // how long it takes at its plain speed
+		from    float64   // the share from which on estimates count; 0: 20 %
+		worst   float64   // median error; 0: a quarter
 	}{
-		"steady":     {func(*rand.Rand) func(_, _ float64) float64 { return func(_, _ float64) float64 { return 1. / 60 } }, 0.02},
-		"of an hour": {func(*rand.Rand) func(_, _ float64) float64 { return func(_, _ float64) float64 { return 1. / 3600 } }, 0.02},
-		"of seconds": {func(*rand.Rand) func(_, _ float64) float64 { return func(_, _ float64) float64 { return 1. / 8 } }, 0.02},
-		"noisy": {func(r *rand.Rand) func(_, _ float64) float64 {
-			return func(_, _ float64) float64 { return math.Exp(0.7*r.NormFloat64()) / 60 }
-		}, 0.25},
-		"noisy, of seconds": {func(r *rand.Rand) func(_, _ float64) float64 {
-			return func(_, _ float64) float64 { return math.Exp(0.7*r.NormFloat64()) / 8 }
-		}, 0.25},
-		"in bursts": {func(*rand.Rand) func(t, _ float64) float64 {
-			return func(t, _ float64) float64 {
-				if math.Mod(t, 4) < 1 {
-					return 1. / 15
-				}
-				return 0
-			}
-		}, 0.25},
-		"slow at first": {func(*rand.Rand) func(t, _ float64) float64 {
-			return func(t, _ float64) float64 {
-				if t < 5 {
-					return 1. / 300
-				}
-				return 1. / 40
-			}
-		}, 0.25},
-		"slower from half on": {func(*rand.Rand) func(_, share float64) float64 {
-			return func(_, share float64) float64 {
-				if share < 0.5 {
-					return 1. / 30
-				}
-				return 1. / 90
-			}
-		}, 0.25},
-		"a bad connection": {func(r *rand.Rand) func(_, _ float64) float64 {
-			rate := 1. / 60
+		"steady":                            {changing(0, 1), []float64{8, 60, 3600}, 0, 0.02},
+		"it waits for its first reads":      {late(2, 0.02), []float64{4, 6, 10, 20, 60}, 0, 0.1},
+		"slow until its file is in memory":  {late(5, 0.25), []float64{4, 6, 10, 20, 60}, 0, 0.2},
+		"slower from half on":               {changing(0.5, 1./3), []float64{8, 20, 60, 200}, 0, 0},
+		"half as fast from half on":         {changing(0.5, 0.5), []float64{8, 20, 60, 200}, 0, 0},
+		"twice as fast, once that is known": {changing(0.4, 2), []float64{8, 20, 60, 200}, 0.6, 0},
+		// As on a machine that builds something else at first.
+		"four times as fast, once that is known": {changing(0.2, 4), []float64{20, 60, 200}, 0.5, 0},
+		"stalls at checkpoints":                  {beating(0.5, 0, 1, 1, 1, 1, 1, 1, 1, 1), []float64{4, 20, 60, 200}, 0, 0},
+		"bursts of a second in four":             {beating(1, 4, 0, 0, 0), []float64{60, 200}, 0, 0},
+		"wavers":                                 {beating(1, 1, 0.25, 2, 1.5, 0.5), []float64{20, 60, 200}, 0, 0},
+		"it slows down, as its state grows": {func(seconds float64, _ *rand.Rand) speed {
+			return func(_, share float64) float64 { return 1.5 / (1 + share) / seconds }
+		}, []float64{8, 20, 60, 200}, 0, 0},
+		"noisy": {func(seconds float64, r *rand.Rand) speed {
+			return func(_, _ float64) float64 { return math.Exp(0.5*r.NormFloat64()) / seconds }
+		}, []float64{8, 20, 60, 200}, 0, 0},
+		"a bad connection": {func(seconds float64, r *rand.Rand) speed {
+			rate := 1.0
 			return func(_, _ float64) float64 { // wanders
-				rate = min(max(rate*math.Exp(0.1*r.NormFloat64()), 1./120), 1./40)
-				return rate
+				rate = min(max(rate*math.Exp(0.1*r.NormFloat64()), 0.5), 1.5)
+				return rate / seconds
 			}
-		}, 0.25},
+		}, []float64{8, 20, 60, 200}, 0, 0},
+		"up to three others at work": {func(seconds float64, r *rand.Rand) speed {
+			rate, until := 1.0, 0.0
+			return func(t, _ float64) float64 {
+				if t >= until {
+					rate, until = 1/float64(1+r.IntN(4)), t+3*r.ExpFloat64()
+				}
+				return 2 * rate / seconds
+			}
+		}, []float64{200, 600}, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var all []float64
-			for seed := range uint64(9) {
-				errors, missing := estimates(c.speed(rand.New(rand.NewPCG(seed, 1)))) //nolint:gosec // a test's
-				if missing > 0 && len(errors) < 9*missing {
-					t.Errorf("seed %d: %d of %d ticks have no estimate", seed, missing, len(errors)+missing)
-				}
-				all = append(all, errors...)
+			from, worst := c.from, c.worst
+			if from == 0 {
+				from = 0.2
 			}
-			slices.Sort(all)
-			median := all[len(all)/2]
-			t.Logf("median error %.1f %%, a tenth is above %.1f %%", 100*median, 100*all[len(all)*9/10])
-			if median > c.worst {
-				t.Errorf("the median error is %.1f %%, want at most %.0f %%", 100*median, 100*c.worst)
+			if worst == 0 {
+				worst = 0.25
+			}
+			for _, seconds := range c.seconds {
+				var all []float64
+				for seed := range uint64(9) {
+					errors, missing := estimates(c.speed(seconds, rand.New(rand.NewPCG(seed, 1))), from) //nolint:gosec // a test's
+					if missing > 0 && len(errors) < 2*missing {
+						t.Errorf("%v s, seed %d: %d of %d ticks have no estimate", seconds, seed, missing, len(errors)+missing)
+					}
+					all = append(all, errors...)
+				}
+				slices.Sort(all)
+				median := all[len(all)/2]
+				t.Logf("%v s: median error %.1f %%, a tenth is above %.1f %%", seconds, 100*median, 100*all[len(all)*9/10])
+				if median > worst {
+					t.Errorf("%v s: the median error is %.1f %%, want at most %.0f %%", seconds, 100*median, 100*worst)
+				}
 			}
 		})
 	}
@@ -119,25 +157,35 @@ func grow(p *pace.Pace, at time.Time, place, step int64, seconds int) (time.Time
 	return at, place
 }
 
-func TestTheSlowerSpeedCounts(t *testing.T) {
+func TestTheSpeedOfTheLastSecondsCounts(t *testing.T) {
 	t.Parallel()
 	var p pace.Pace
 	at := time.Unix(0, 0)
 	p.Observe(at, 0)
-	at, place := grow(&p, at, 0, 100, 30)
+	at, place := grow(&p, at, 0, 100, 6)
 	if rate := p.Rate(); rate != 100 {
 		t.Errorf("%v a second, want 100", rate)
 	}
-	at, place = grow(&p, at, place, 10, 10) // 3,100 in 40 s
+	at, place = grow(&p, at, place, 10, 3)
 	if rate := p.Rate(); rate != 10 {
-		t.Errorf("%v a second after it has slowed down, want those of the last 10 s: 10", rate)
+		t.Errorf("%v a second after 9 s, want those of the last 3: 10", rate)
 	}
-	_, place = grow(&p, at, place, 200, 10) // 5,100 in 50 s
-	if rate := p.Rate(); rate != 102 {
-		t.Errorf("%v a second after it has caught up, want those of all the time: 102", rate)
+	at, place = grow(&p, at, place, 10, 51)
+	at, place = grow(&p, at, place, 40, 10)
+	// Samples are kept each 2 s by now.
+	if rate := p.Rate(); rate < 35 || rate > 40 {
+		t.Errorf("%v a second after 70 s, want those of the last 10 to 12: 35 to 40", rate)
 	}
-	if left := p.Left(10_200 - place); left != 50*time.Second {
-		t.Errorf("%s left, want 50 s", left)
+	if left := p.Left(1000).Seconds(); left < 42 || left > 54 {
+		t.Errorf("%v s left, want those at the speed of the last 23 to 25 s: 42 to 54", left)
+	}
+	at, place = grow(&p, at, place, 40, 40)
+	if left := p.Left(1000); left != 25*time.Second {
+		t.Errorf("%s left, want 25 s at the speed of the last 30 s and a little", left)
+	}
+	_, _ = grow(&p, at, place, 0, 40)
+	if rate := p.Rate(); rate != 0 {
+		t.Errorf("%v a second while it stands", rate)
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 // JobType is the type of the jobs that Register handles; their payload is a Payload.
 const JobType = "analysis"
 
-// stages weighs the parts of a run: reading the file is nearly all of it.
-var stages = []worker.Stage{{Name: StageRead, Weight: 95}, {Name: StageWrite, Weight: 5}}
+// stages weighs the parts of a run. Of some seconds, writing takes milliseconds: with more weight the
+// estimate of the time left would wait for it.
+var stages = []worker.Stage{{Name: StageRead, Weight: 99}, {Name: StageWrite, Weight: 1}}
 
 // Register makes w run analyses of the blobs of bucket. Of uploads, a job's payload
 // may name those of its own topic, and it may name no artifact. Call it before w is

@@ -15,8 +15,7 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
-// The stages of a run, in order. Reading is nearly all of it: 95 to 5 is a fair
-// weighting.
+// The stages of a run, in order.
 const (
 	StageRead  = "read"
 	StageWrite = "write"

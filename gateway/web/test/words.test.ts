@@ -35,18 +35,21 @@ test('a rate comes from successive records, and goes when they stop', () => {
   assert.equal(pace.rate(12_001), undefined);
 });
 
-test('of the speed of the last seconds and that of the stage the slower one counts', () => {
+test('the speed of the last seconds counts, and in a young stage that of its last third', () => {
   const pace = new Pace();
   const grow = (from: number, step: number, seconds: number, at: number): void => {
     for (let i = 1; i <= seconds; i++) pace.add(reading(from + i * step), at + i * 1_000, true);
   };
   pace.add(reading(0), 0, true);
-  grow(0, 100, 30, 0);
-  assert.equal(pace.rate(30_000), 100);
-  grow(3_000, 10, 10, 30_000);
-  assert.equal(pace.rate(40_000), 10); // it has slowed down
-  grow(3_100, 200, 10, 40_000);
-  assert.equal(pace.rate(50_000), 102); // it has caught up
+  grow(0, 100, 6, 0);
+  assert.equal(pace.rate(6_000), 100);
+  grow(600, 10, 3, 6_000);
+  assert.equal(pace.rate(9_000), 10);
+  grow(630, 10, 51, 9_000);
+  grow(1_140, 40, 10, 60_000);
+  assert.equal(pace.rate(70_000), 40);
+  // A time left goes by the third of 70 s: 400 in 10 s, and 140 in the 14 before.
+  assert.equal(pace.eta(reading(1_540), 70_000), 8_460 / (540 / 24));
 });
 
 test('the time left does not rise while the count stands', () => {

@@ -3,6 +3,7 @@ package report
 import (
 	"math"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -166,6 +167,37 @@ func TestETAHoldsWhileTheBarDoes(t *testing.T) {
 		if got := report(11); got != before {
 			t.Fatalf("an estimate of %s while the bar does not move, want that of before: %s", got, before)
 		}
+	}
+}
+
+// An uploaded file is read on a machine that is busy for 3 s, and then is not. Writing takes no time.
+func TestETAForgetsASlowBeginning(t *testing.T) {
+	var v view
+	v.received, v.mark = whole/2, whole/2
+	v.declare([]Stage{{"read", 99}, {"write", 1}})
+	v.enter("read")
+	v.total, v.counted = 1000, true
+	const tick = 200 * time.Millisecond
+	begun, passed := time.Unix(1000, 0), time.Duration(0)
+	estimates := map[time.Duration]time.Duration{} // by when they were made
+	for v.show(begun); v.done < v.total; {
+		step := int64(20)
+		if passed < 3*time.Second {
+			step = 5
+		}
+		passed += tick
+		v.done += step
+		if _, shown := v.show(begun.Add(passed)); v.done >= 200 && v.done < v.total {
+			estimates[passed] = shown.ETA
+		}
+	}
+	var errors []float64
+	for at, eta := range estimates {
+		errors = append(errors, math.Abs(float64(eta-(passed-at)))/float64(passed-at))
+	}
+	slices.Sort(errors)
+	if median := errors[len(errors)/2]; median > 0.1 {
+		t.Errorf("the median error of %d estimates is %.0f %%, want at most 10 %%", len(errors), 100*median)
 	}
 }
 

@@ -5,18 +5,22 @@ interface Sample {
   readonly done: number;
 }
 
+/** The time over which the rate that is shown is measured. */
 const windowMs = 10_000;
+/** The time over which the rate that a time left goes by is measured. */
+const spanMs = 30_000;
+/** A younger stage is measured over its last third, and over this much at least. */
+const youngMs = 2_000;
 /** A rate over less time than this would jump about. */
 const leastMs = 1_000;
 /** So long after its last record a count that grows is not yet slower for it. */
 const betweenMs = 1_000;
 /** Samples need not be closer. */
-const grainMs = 500;
+const grainMs = 250;
 
 /**
- * How fast a job gets on, from its successive records: over the last ten seconds and since its
- * stage began, the slower of the two, as docs/protocol.md says under "Figures". A new attempt,
- * stage or unit begins anew, since their counts cannot be compared.
+ * How fast a job gets on, from its successive records, as docs/protocol.md says under "Figures". A
+ * new attempt, stage or unit begins anew, since their counts cannot be compared.
  */
 export class Pace {
   private began: Sample | undefined;
@@ -50,12 +54,17 @@ export class Pace {
 
   /** Per second; undefined while it is not known, and when nothing has come for long. */
   rate(now: number): number | undefined {
+    return this.speed(now, windowMs);
+  }
+
+  private speed(now: number, window: number): number | undefined {
     const { began, last, samples } = this;
     if (!began || !last || last.at - began.at < leastMs || now - last.at > windowMs) return undefined;
     const until = Math.max(last.at, now - betweenMs);
-    while (samples.length > 1 && samples[1]!.at <= until - windowMs) samples.shift();
-    const since = (from: Sample): number => (1_000 * (last.done - from.done)) / (until - from.at);
-    const rate = Math.min(since(began), since(samples[0]!));
+    while (samples.length > 1 && samples[1]!.at <= until - spanMs) samples.shift();
+    const since = until - Math.min(window, Math.max(youngMs, (until - began.at) / 3));
+    const from = samples.filter(({ at }) => at <= since).pop() ?? samples[0]!;
+    const rate = (1_000 * (last.done - from.done)) / (until - from.at);
     return rate > 0 ? rate : undefined;
   }
 
@@ -68,7 +77,7 @@ export class Pace {
     const { progress } = view;
     if (!progress?.total || progress.total <= progress.done) return undefined;
     if (this.left?.at === progress.done) return this.left.seconds;
-    const rate = this.rate(now);
+    const rate = this.speed(now, spanMs);
     if (!rate) return undefined;
     this.left = { seconds: (progress.total - progress.done) / rate, at: progress.done };
     return this.left.seconds;
