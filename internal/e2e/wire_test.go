@@ -27,7 +27,10 @@ type wire struct {
 }
 
 // A link is a client's connection and the one behind it.
-type link struct{ client, gateway net.Conn }
+type link struct {
+	client, gateway net.Conn
+	mute            bool // under bell: it swallows what either side sends
+}
 
 // newWire starts a proxy in front of target. It ends with the test.
 func newWire(t *testing.T, target string) *wire {
@@ -90,6 +93,22 @@ func (w *wire) cutLocked() {
 	}
 }
 
+// swallow leaves all connections open and drops what either side sends on them. New ones are not
+// concerned.
+func (w *wire) swallow() {
+	w.change(func() {
+		for l := range w.links {
+			l.mute = true
+		}
+	})
+}
+
+func (w *wire) swallows(l *link) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return l.mute
+}
+
 // throttle bounds what each connection may send.
 func (w *wire) throttle(bytesPerSecond int) {
 	w.change(func() { w.rate = bytesPerSecond })
@@ -119,7 +138,7 @@ func (w *wire) carry(client net.Conn) {
 		_ = client.Close()
 		return
 	}
-	l := &link{client, gateway}
+	l := &link{client: client, gateway: gateway}
 	w.change(func() {
 		w.links[l] = true
 		if w.listener == nil { // severed meanwhile
@@ -146,8 +165,10 @@ func (w *wire) copy(l *link, from, to net.Conn, counted bool) {
 			if counted && !w.admit(l, n) {
 				return
 			}
-			if _, werr := to.Write(buf[:n]); werr != nil {
-				return
+			if !w.swallows(l) {
+				if _, werr := to.Write(buf[:n]); werr != nil {
+					return
+				}
 			}
 		}
 		if err != nil {

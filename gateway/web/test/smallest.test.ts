@@ -179,6 +179,25 @@ test('asks a silent socket, and leaves one that does not answer, or never welcom
   assert.equal(world.sockets.length, 3);
 });
 
+test('asks sooner while a job runs', () => {
+  const world = new World();
+  world.enter(view('A', 4, 10), view('B', 5, 100, { state: 'succeeded' }));
+  world.clock.pass(7_999);
+  assert.equal(world.socket.of('ping').length, 0);
+  world.clock.pass(1);
+  assert.equal(world.socket.of('ping').length, 1);
+  world.socket.say({ type: 'pong' });
+  world.records(5, 6, view('A', 6, 100, { state: 'succeeded' }));
+  world.clock.pass(34_999); // none runs any more
+  assert.equal(world.socket.of('ping').length, 1);
+  world.records(6, 7, view('C', 7, 10));
+  world.clock.pass(8_000);
+  assert.equal(world.socket.of('ping').length, 2);
+  world.clock.pass(5_000); // 13 s after the last word
+  assert.ok(world.socket.isClosed);
+  assert.equal(world.said.pop(), 'reconnecting');
+});
+
 test('ends at a refusal of its topic, and waits for storage that does not answer', () => {
   const world = new World();
   world.enter(view('A', 4, 10));
