@@ -174,9 +174,22 @@ func (w logged) Write(b []byte) (int, error) {
 // awaitLog waits until the process's log has a text.
 func (p *process) awaitLog(text string) {
 	p.t.Helper()
-	if !p.bell.await(p.t.Context(), func() bool { return p.over || strings.Contains(p.stderr.String(), text) }) || p.isOver() {
-		p.t.Fatalf("%s: its log does not say %q", p.name, text)
+	p.awaitLogs(text, 1)
+}
+
+// awaitLogs waits until its log has the text that many times.
+func (p *process) awaitLogs(text string, times int) {
+	p.t.Helper()
+	if !p.bell.await(p.t.Context(), func() bool { return p.over || strings.Count(p.stderr.String(), text) >= times }) || p.isOver() {
+		p.t.Fatalf("%s: its log does not say %q %d times", p.name, text, times)
 	}
+}
+
+// logged is how many times its log has a text.
+func (p *process) logged(text string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Count(p.stderr.String(), text)
 }
 
 func lastLines(all []line) string {

@@ -59,7 +59,7 @@ func startNginx(t *testing.T, site, gateway string) (*process, string) {
 		fmt.Fprintf(&paths, "%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
 	}
 	config := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf("daemon off;\nmaster_process off;\npid %s;\nerror_log stderr notice;\nevents {}\nhttp {\naccess_log off;\n%s%s\n}\n",
+	text := fmt.Sprintf("daemon off;\nmaster_process off;\npid %s;\nerror_log stderr info;\nevents {}\nhttp {\naccess_log off;\n%s%s\n}\n",
 		filepath.Join(dir, "pid"), paths.String(), site)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
