@@ -23,13 +23,10 @@ func schedules(at func(*Config) *[]engine.Schedule) codec {
 		verbatim: true,
 		set: func(c *Config, raw any) error {
 			list, err := parseSchedules(raw)
-			if err != nil {
-				return eachWanting(err, form)
-			}
+			wrong := complaints(eachWanting(err, form))
 			// Now, so that a problem quotes the file's words instead of the whole list.
-			var wrong []error
 			for _, one := range complaints((worker.Options{Schedules: list}).Validate()) {
-				wrong = append(wrong, errors.New(scheduleWords.Replace(strings.ReplaceAll(one.Error(), "\n", "; "))))
+				wrong = append(wrong, errors.New(scheduleWords.Replace(one.Error())))
 			}
 			if wrong == nil {
 				*at(c) = list
@@ -59,7 +56,8 @@ var scheduleFields = func() (names []string) {
 	return names
 }()
 
-func parseSchedules(raw any) ([]engine.Schedule, error) {
+// parseSchedules reads the items of a list, and returns those that it can read.
+func parseSchedules(raw any) (list []engine.Schedule, err error) {
 	if text, ok := raw.(string); ok {
 		raw = nil
 		if err := yaml.Unmarshal([]byte(text), &raw); err != nil {
@@ -70,47 +68,56 @@ func parseSchedules(raw any) ([]engine.Schedule, error) {
 	if !ok {
 		return nil, errors.New("no list")
 	}
-	list := make([]engine.Schedule, len(items))
+	list = make([]engine.Schedule, 0, len(items))
 	var wrong []error
 	for i, item := range items {
-		var err error
-		if list[i], err = parseSchedule(item); err != nil {
-			wrong = append(wrong, fmt.Errorf("item %d: %w", i+1, err))
+		s, problems := parseSchedule(item)
+		for _, one := range problems {
+			wrong = append(wrong, fmt.Errorf("item %d: %w", i+1, one))
+		}
+		if problems == nil {
+			list = append(list, s)
 		}
 	}
 	return list, errors.Join(wrong...)
 }
 
-// parseSchedule reads an item by way of JSON, which knows which fields there are.
-func parseSchedule(raw any) (engine.Schedule, error) {
+// parseSchedule reads an item, member by member, by way of JSON, which knows which fields there are.
+func parseSchedule(raw any) (s engine.Schedule, problems []error) {
 	members, ok := raw.(map[string]any)
 	if !ok {
-		return engine.Schedule{}, errors.New("no schedule")
+		return s, []error{errors.New("no schedule")}
 	}
 	for _, key := range slices.Sorted(maps.Keys(members)) {
 		if !slices.Contains(scheduleFields, strings.ToLower(key)) {
-			return engine.Schedule{}, fmt.Errorf("unknown field %q", clip(key, 40))
+			problems = append(problems, fmt.Errorf("unknown field %q", clip(key, 40)))
+		} else if err := parseMember(&s, key, members[key]); err != nil {
+			problems = append(problems, err)
 		}
 	}
-	text, err := json.Marshal(raw)
+	return s, problems
+}
+
+func parseMember(s *engine.Schedule, key string, value any) error {
+	text, err := json.Marshal(map[string]any{key: value})
 	if wrong := (*json.UnsupportedValueError)(nil); errors.As(err, &wrong) {
-		return engine.Schedule{}, errors.New(wrong.Str + ", which is no number in JSON")
+		return errors.New(wrong.Str + ", which is no number in JSON")
 	}
 	if err != nil {
-		return engine.Schedule{}, errors.New("a key that is no text, which JSON does not have")
+		return errors.New("a key that is no text, which JSON does not have")
 	}
-	var s engine.Schedule
-	if err := json.Unmarshal(text, &s); err != nil {
-		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-			hint := ""
-			if wrong.Type.Kind() == reflect.String {
-				hint = " where a text is wanted; put it into quotes"
-			}
-			return engine.Schedule{}, fmt.Errorf("%s: a %s%s", wrong.Field, wrong.Value, hint)
+	err = json.Unmarshal(text, s)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		hint := ""
+		if wrong.Type.Kind() == reflect.String {
+			hint = " where a text is wanted; put it into quotes"
 		}
-		return engine.Schedule{}, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		return fmt.Errorf("%s: a %s%s", wrong.Field, wrong.Value, hint)
 	}
-	return s, nil
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
 }
 
 // printSchedules gives the list as one line of JSON; "" for none.

@@ -3,12 +3,14 @@ package config_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 )
 
 const nightlyFile = `schedules:
@@ -59,6 +61,11 @@ func TestSchedules(t *testing.T) {
 func TestSchedulesThatAreRefused(t *testing.T) {
 	const form = "; want a list of schedules, each with a name, topic, type and cron"
 	item := func(more string) string { return "{name: a, topic: 'user:1', type: x, cron: '@daily'" + more + "}" }
+	// A fault has a line.
+	each := func(items int, faults ...string) string {
+		return strings.Join(faults, fmt.Sprintf("\ntidemark.yaml:1: schedules \"%d items\": ", items))
+	}
+	const name = "[a-z][a-z0-9._-]{0,63}"
 	for _, tc := range []struct{ name, schedules, want string }{
 		{"no list", "5", `schedules "5": no list` + form},
 		{"a map", "{nightly: {cron: x}}", "no list" + form},
@@ -77,7 +84,16 @@ func TestSchedulesThatAreRefused(t *testing.T) {
 		{"an unknown policy", "[" + item(", missed: never") + "]", `a of user:1: missed "never": want skip, latest or all`},
 		{"too many attempts", "[" + item(", max_attempts: 1001") + "]", "a of user:1: max_attempts 1001: want 1 to 1000"},
 		{"the same twice", "[" + item("") + ", " + item("") + "]", "a of user:1 is named twice"},
-		{"two problems", "[" + item(", missed: never") + ", {name: b}]", "missed \"never\": want skip, latest or all\ntidemark.yaml:1: schedules \"2 items\": b of : topic"},
+		{"several of one", "[{name: B, topic: 'user:1', type: 'a b', cron: x, queue: 'No', labels: {A: x, B: y}, max_attempts: 1001}]", each(
+			1, `B of user:1: type "a b": want `+name, `B of user:1: label name "A": want `+name, `B of user:1: label name "B": want `+name,
+			`B of user:1: queue "No": want `+wire.QueueForm, `B of user:1: max_attempts 1001: want 1 to 1000`, `B of user:1: name "B": want [a-z0-9]`+name[5:],
+			`B of user:1: cron "x": `,
+		)},
+		{"several that cannot be read", "[{name: 5, corn: x, crno: y}, " + item(", missed: never") + "]", each(
+			2, `item 1: unknown field "corn"`+form, `item 1: unknown field "crno"`+form, "item 1: name: a number where a text is wanted; put it into quotes"+form,
+			`a of user:1: missed "never"`,
+		)},
+		{"two problems", "[" + item(", missed: never") + ", {name: b, type: x, cron: '@daily'}]", "missed \"never\": want skip, latest or all\ntidemark.yaml:1: schedules \"2 items\": b of : topic"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := load(t, "schedules: "+tc.schedules+"\n", nil)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -211,7 +212,9 @@ func (o Options) Validate() error {
 	named := map[[2]string]bool{}
 	for _, s := range o.Schedules {
 		if err := s.Validate(); err != nil {
-			problems = append(problems, option.Invalid("Schedules", nil, "%.64s of %.64s: %v", s.Name, s.Topic, err))
+			for fault := range strings.SplitSeq(err.Error(), "\n") {
+				problems = append(problems, option.Invalid("Schedules", nil, "%.64s of %.64s: %s", s.Name, s.Topic, fault))
+			}
 		} else if name := [2]string{string(s.Topic), s.Name}; named[name] {
 			problems = append(problems, option.Invalid("Schedules", nil, "%s of %s is named twice", s.Name, s.Topic))
 		} else {

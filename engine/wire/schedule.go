@@ -137,8 +137,8 @@ type Scheduled struct {
 
 var scheduleForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
-// Validate checks the schedule as PutSchedule does. Its error wraps ErrInvalid or ErrInvalidTopic,
-// and names the field and the bound.
+// Validate checks the schedule as PutSchedule does. Its error wraps ErrInvalid, or ErrInvalidTopic, and
+// names each field that is wrong and its bound, one a line.
 func (s Schedule) Validate() error {
 	_, err := s.Prepared()
 	return err
@@ -150,33 +150,24 @@ func (s Schedule) Prepared() (Schedule, error) {
 	option.Default(&s.Missed, MissedLatest)
 	option.Default(&s.Queue, DefaultQueue)
 	option.Default(&s.MaxAttempts, DefaultMaxAttempts)
-	if _, err := ParseTopic(string(s.Topic)); err != nil {
-		return s, err
-	}
-	if err := CheckScheduleName(s.Name); err != nil {
-		return s, err
-	}
-	if _, err := timetable.Parse(s.Cron, s.TimeZone); err != nil {
-		return s, err
-	}
-	if err := s.Missed.validate(); err != nil {
-		return s, err
-	}
-	payload, err := s.payload()
-	if err != nil {
-		return s, err
-	}
+	_, cron := timetable.Parse(s.Cron, s.TimeZone)
+	payload, encoding := s.payload()
 	if payload == nil {
 		payload = json.RawMessage("null")
 	}
 	s.Payload = payload
-	if err := option.Bytes("Payload", len(payload), MaxSchedulePayloadBytes, "store it as a blob and name that"); err != nil {
-		return s, err
-	}
+	var labels error
 	if _, own := s.Labels[ScheduleLabel]; !own && len(s.Labels) >= maxLabels {
-		return s, fmt.Errorf("%w Labels: %d of them, at most %d beside the label %s", ErrInvalid, len(s.Labels), maxLabels-1, ScheduleLabel)
+		labels = fmt.Errorf("%w Labels: %d of them, at most %d beside the label %s", ErrInvalid, len(s.Labels), maxLabels-1, ScheduleLabel)
 	}
-	return s, s.Spec().Validate()
+	spec := s.Spec()
+	if labels != nil {
+		spec.Labels = nil // with the schedule's own there would be one too many
+	}
+	return s, errors.Join(
+		spec.Validate(), labels, CheckScheduleName(s.Name), cron, s.Missed.validate(), encoding,
+		option.Bytes("Payload", len(payload), MaxSchedulePayloadBytes, "store it as a blob and name that"),
+	)
 }
 
 // CheckScheduleName checks the name of a schedule. Its error wraps ErrInvalid.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -97,7 +99,7 @@ const (
 
 // Validate checks the specification as Enqueue does. It does not check whether the deadline leaves
 // time to start, which depends on Redis's clock. Its error wraps ErrInvalid or ErrInvalidTopic, and
-// names the field and the bound.
+// names each field that is wrong and its bound, one a line.
 func (s Spec) Validate() error {
 	_, err := s.Prepared()
 	return err
@@ -121,54 +123,47 @@ func (s Spec) Prepared() (Spec, error) {
 
 // check checks everything but the payload.
 func (s Spec) check() error {
-	if _, err := ParseTopic(string(s.Topic)); err != nil {
-		return err
-	}
-	if err := CheckName("Type", s.Type); err != nil {
-		return err
-	}
+	_, topic := ParseTopic(string(s.Topic))
+	problems := []error{topic, CheckName("Type", s.Type)}
 	if n := utf8.RuneCountInString(s.Title); n > MaxTitleRunes {
-		return fmt.Errorf("%w Title of %d characters: at most %d; put the rest into the payload", ErrInvalid, n, MaxTitleRunes)
+		problems = append(problems, fmt.Errorf("%w Title of %d characters: at most %d; put the rest into the payload", ErrInvalid, n, MaxTitleRunes))
 	}
-	if err := checkLabels(s.Labels); err != nil {
-		return err
-	}
+	problems = append(problems, checkLabels(s.Labels))
 	switch s.KeyLife {
 	case "", KeyUntilFailed, KeyWhileLive:
 	default:
-		return fmt.Errorf("%w KeyLife %q: want %q, %q or none", ErrInvalid, clip(string(s.KeyLife), 40), KeyUntilFailed, KeyWhileLive)
+		problems = append(problems, fmt.Errorf("%w KeyLife %q: want %q, %q or none", ErrInvalid, clip(string(s.KeyLife), 40), KeyUntilFailed, KeyWhileLive))
 	}
 	if s.KeyLife != "" && s.Key == "" {
-		return fmt.Errorf("%w KeyLife %q: there is no Key", ErrInvalid, s.KeyLife)
+		problems = append(problems, fmt.Errorf("%w KeyLife %q: there is no Key", ErrInvalid, clip(string(s.KeyLife), 40)))
 	}
 	if s.Queue != "" {
-		if err := CheckQueue(s.Queue); err != nil {
-			return err
-		}
+		problems = append(problems, CheckQueue(s.Queue))
+	}
+	problems = append(problems,
+		option.Bytes("Key", len(s.Key), 256, "use a hash of it"),
+		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
+		option.Within("MaxAttempts", cmp.Or(s.MaxAttempts, DefaultMaxAttempts), 1, mostAttempts),
+	)
+	if err := errors.Join(problems...); err != nil {
+		return err
 	}
 	texts, err := json.Marshal(struct {
 		Title  string            `json:"title"`
 		Labels map[string]string `json:"labels"`
 	}{s.Title, s.Labels})
-	return errors.Join(
-		err,
-		option.Bytes("Title and Labels, as JSON,", len(texts), maxConstantBytes, "put some of it into the payload"),
-		option.Bytes("Key", len(s.Key), 256, "use a hash of it"),
-		option.Within("Delay", s.Delay, 0, 365*24*time.Hour),
-		option.Within("MaxAttempts", cmp.Or(s.MaxAttempts, DefaultMaxAttempts), 1, mostAttempts),
-	)
+	return errors.Join(err, option.Bytes("Title and Labels, as JSON,", len(texts), maxConstantBytes, "put some of it into the payload"))
 }
 
 func checkLabels(labels map[string]string) error {
 	if len(labels) > maxLabels {
 		return fmt.Errorf("%w Labels: %d of them, at most %d", ErrInvalid, len(labels), maxLabels)
 	}
-	for name, value := range labels {
-		if err := errors.Join(CheckName("label name", name), option.Bytes("label "+name, len(value), 256, "put it into the payload")); err != nil {
-			return err
-		}
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		problems = append(problems, CheckName("label name", name), option.Bytes("label "+clip(name, 80), len(labels[name]), 256, "put it into the payload"))
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // CheckName checks a name such as a job's type: [a-z][a-z0-9._-]{0,63}. Its error wraps ErrInvalid,
