@@ -13,7 +13,7 @@ import (
 func TestLinesOfGoRedisAreSampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
-		l := &redisLog{log: slog.New(slog.NewTextHandler(&b, nil)), last: map[string]*redisLine{}}
+		l := newRedisLog(slog.New(slog.NewTextHandler(&b, nil)))
 		for port := range 100 {
 			l.Printf(t.Context(), "dial %d: refused", port)
 		}

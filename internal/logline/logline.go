@@ -1,4 +1,5 @@
-// Package logline bounds what one line of a log holds, whatever is logged.
+// Package logline bounds what one line of a log holds, whatever is logged, and how often lines of a
+// kind come.
 package logline
 
 import (

@@ -5,16 +5,15 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/logline"
 )
 
 // Bounds of what Refusals logs and remembers.
 const (
 	refusalEvery = time.Minute // between two lines of one reason and origin
-	refusalKinds = 256         // pairs of reason and origin
 	maxNameBytes = 200         // of an origin, or of a path
 )
 
@@ -37,28 +36,23 @@ func ClientOf(r *http.Request) Client {
 // Refusals logs what the gateway refuses: at most one line a minute for each reason and origin. The
 // next line says how many refusals had none. Its methods may be called concurrently.
 type Refusals struct {
-	log *slog.Logger
-
-	mu    sync.Mutex
-	kinds map[refusalKind]*sample
+	log   *slog.Logger
+	kinds *logline.Sampler[refusalKind]
 }
 
 type refusalKind struct{ reason, origin string }
 
-type sample struct {
-	logged     time.Time
-	suppressed int
-}
-
 // NewRefusals makes a Refusals.
 func NewRefusals(log *slog.Logger) *Refusals {
-	return &Refusals{log: log, kinds: map[refusalKind]*sample{}}
+	// A client may make origins up.
+	others := func(k refusalKind) refusalKind { return refusalKind{k.reason, "others"} }
+	return &Refusals{log, logline.NewSampler(refusalEvery, others)}
 }
 
 // Log logs a refusal. reason is a word that the gateway chose, detail its text for people. status is
 // the answer's or the close frame's, 0 where the connection stays.
 func (f *Refusals) Log(c Client, status int, reason, detail string) {
-	suppressed, logs := f.sample(refusalKind{reason, c.Origin}, time.Now())
+	suppressed, logs := f.kinds.Take(refusalKind{reason, c.Origin})
 	if !logs {
 		return
 	}
@@ -76,35 +70,6 @@ func (f *Refusals) Log(c Client, status int, reason, detail string) {
 		attrs = append(attrs, slog.Int("suppressed", suppressed))
 	}
 	f.log.LogAttrs(context.Background(), slog.LevelWarn, "refused", attrs...)
-}
-
-// sample reports whether a refusal at a time gets a line, and how many of its kind had none since the
-// last line.
-func (f *Refusals) sample(k refusalKind, now time.Time) (suppressed int, logs bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.kinds[k]
-	if s == nil && len(f.kinds) >= refusalKinds {
-		for old, s := range f.kinds {
-			if now.Sub(s.logged) >= refusalEvery {
-				delete(f.kinds, old)
-			}
-		}
-		if len(f.kinds) >= refusalKinds {
-			k.origin = "others" // a client may make origins up
-			s = f.kinds[k]
-		}
-	}
-	switch {
-	case s == nil:
-		s = &sample{}
-		f.kinds[k] = s
-	case now.Sub(s.logged) < refusalEvery:
-		s.suppressed++
-		return 0, false
-	}
-	suppressed, s.suppressed, s.logged = s.suppressed, 0, now
-	return suppressed, true
 }
 
 // Logged logs the refusals among next's problems.
