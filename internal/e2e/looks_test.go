@@ -14,14 +14,9 @@ import (
 )
 
 // look takes the page as it is in its four looks, wide and narrow, light and dark. In each axe
-// must find nothing, and nothing may hang over the page's edge. The pictures go into the folder
-// of TIDEMARK_SCREENSHOTS, or the test's own for artifacts.
+// must find nothing, and nothing may hang over the page's edge.
 func (b *browser) look(name string) {
 	b.t.Helper()
-	dir := os.Getenv("TIDEMARK_SCREENSHOTS")
-	if dir == "" {
-		dir = b.t.ArtifactDir()
-	}
 	for _, width := range []int{1280, 375} {
 		for _, scheme := range []string{"light", "dark"} {
 			look := fmt.Sprintf("%s-%d-%s", name, width, scheme)
@@ -33,10 +28,18 @@ func (b *browser) look(name string) {
 			for _, violation := range found {
 				b.t.Errorf("%s: %v", look, violation)
 			}
-			b.do("picture", line{"path": filepath.Join(dir, look+".png")})
+			b.do("picture", line{"path": filepath.Join(b.pictures(), look+".png")})
 		}
 	}
 	b.do("size", line{"width": 1200, "height": 800, "scheme": "light"})
+}
+
+// pictures is the folder of TIDEMARK_SCREENSHOTS, or the test's own for artifacts.
+func (b *browser) pictures() string {
+	if dir := os.Getenv("TIDEMARK_SCREENSHOTS"); dir != "" {
+		return dir
+	}
+	return b.t.ArtifactDir()
 }
 
 // The page in everything that it may have: nothing yet, files whose profile is open and others,
@@ -48,6 +51,7 @@ func TestPageInAllItsLooks(t *testing.T) {
 	b := newBrowser(t, nil)
 	b.open("http://" + s.addr + "/")
 	b.await("badge", "live", 0)
+	b.do("shows", line{"selector": "#drop", "text": "CSV or NDJSON, up to 5 GiB. If"})
 	b.process.await("the empty page", 0, func(l line) bool { return l.text("event") == "empty" && l["is"] == true })
 	b.look("empty")
 
@@ -97,6 +101,43 @@ func TestPageInAllItsLooks(t *testing.T) {
 	b.checkQuiet()
 	b.close()
 	h.close()
+	s.stop()
+}
+
+// The README's pictures, docs/images: a file whose upload is done and whose analysis is under way,
+// above others that are done. TIDEMARK_SCREENSHOTS=../../docs/images, as an absolute path, makes them
+// anew.
+func TestPageOfTheReadme(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	watch := s.watch()
+	b := newBrowser(t, nil)
+	b.open("http://" + s.addr + "/")
+	b.await("badge", "live", 0)
+	var files []string
+	for _, name := range []string{"customers.csv", "stock.csv", "invoices-2025.csv"} {
+		file, _ := writeTable(t, name, 400<<10)
+		files = append(files, file)
+	}
+	b.do("drop", line{"files": files})
+	b.do("shows", line{"selector": "#ended > .job:nth-child(3) .state", "text": "Done"})
+	s.pauseWorker()
+	file, _ := writeTable(t, "orders.csv", 160<<20)
+	b.drop(file)
+	b.awaitState("queued")
+	for _, percent := range []float64{53, 57, 63} {
+		s.analyze(watch, percent)
+		b.process.await("the bar", 0, func(l line) bool { return l.text("event") == "painted" && l.number("percent") >= percent })
+	}
+	b.do("shows", line{"selector": "#live > .job", "text": "read, step 2 of 3"})
+	for _, scheme := range []string{"light", "dark"} {
+		b.do("size", line{"width": 1080, "height": 640, "scheme": scheme})
+		b.do("picture", line{"path": filepath.Join(b.pictures(), "page-"+scheme+".png"), "window": true})
+	}
+	s.resumeWorker()
+	b.awaitState("succeeded")
+	b.checkQuiet()
+	b.close()
 	s.stop()
 }
 

@@ -55,10 +55,14 @@ export function uploadType(name: string): string | undefined {
   return offerFor(name)?.type;
 }
 
+/** The most bytes of an upload that the gateway takes; 0 where it does not say. */
+export function maxUploadBytes(): number {
+  return Number(document.querySelector<HTMLMetaElement>('meta[name="tidemark-upload-bytes"]')?.content) || 0;
+}
+
 /** What a file must be to be of use there. */
 export function wantedOf(name: string): Wanted {
-  const most = document.querySelector<HTMLMetaElement>('meta[name="tidemark-upload-bytes"]')?.content;
-  return { maxBytes: Number(most) || 0, tables: areTables(offerFor(name)?.extensions ?? []) };
+  return { maxBytes: maxUploadBytes(), tables: areTables(offerFor(name)?.extensions ?? []) };
 }
 
 /** The files that a picker shows first, as its `accept` has them; empty where any may be taken. */

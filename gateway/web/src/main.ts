@@ -1,5 +1,5 @@
 import { controlJob, fetchJob, fetchQueues, removeJob, retryJob } from './api';
-import { accepted, clock, isTopic, localStorageOrNone, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf } from './browser';
+import { accepted, clock, isTopic, localStorageOrNone, maxUploadBytes, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
 import { Queues } from './queues';
 import { refusalOf } from './refusal';
@@ -7,6 +7,7 @@ import { Uploads } from './uploads';
 import { Badge } from './view/badge';
 import { takeFiles } from './view/drop';
 import { byID, setHidden, setText } from './view/element';
+import { bytes } from './view/format';
 import { JobList } from './view/list';
 import { tabTitle } from './view/tab';
 import { TransferList } from './view/transfers';
@@ -108,6 +109,7 @@ function paintTab(): void {
 }
 
 setText(byID('topic'), topic);
+if (maxUploadBytes() > 0) setText(byID('most'), `, up to ${bytes(maxUploadBytes()).replace('.0 ', ' ')}`);
 async function send(files: File[]): Promise<void> {
   if (!isTopic(topic)) {
     say('This address names no topic, so there is nowhere to send a file.');

@@ -237,6 +237,13 @@ test('ended jobs are held up to a bound, the newest', () => {
   assert.equal(scene.follower.jobs.get('j59'), undefined);
 });
 
+test('of jobs that ended at one moment the last record’s comes first', () => {
+  const scene = new Scene();
+  const over = { state: 'succeeded', ended_at: '2026-11-20T18:02:33.479Z' } as const;
+  scene.begin(9, [view('b', 5, 100, over), view('c', 7, 100, over), view('a', 6, 100, over)]);
+  assert.deepEqual(scene.follower.jobs.ended().map((job) => job.view.id), ['c', 'a', 'b']);
+});
+
 test('a removed job goes with its children, and no view from before brings it back', () => {
   const scene = new Scene();
   const over = { state: 'succeeded', ended_at: '2026-11-20T18:02:33.479Z' } as const;

@@ -132,13 +132,13 @@ await obey({
       nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`)));
     return { violations };
   },
-  /** Takes the whole page, in a window as high: what is out of sight is not painted. */
-  async picture({ path }) {
+  /** Takes what the window shows, or the whole page, in a window as high: what is out of sight is not painted. */
+  async picture({ path, window }) {
     const size = page.viewportSize();
-    for (let i = 0; i < 3; i++) { // what comes into sight may be higher than was thought
+    for (let i = 0; i < 3 && !window; i++) { // what comes into sight may be higher than was thought
       await page.setViewportSize({ ...size, height: await page.evaluate(() => document.documentElement.scrollHeight) });
     }
-    await page.screenshot({ path, animations: 'disabled' });
+    await page.screenshot({ path, animations: 'disabled', style: window ? 'html { scrollbar-width: none }' : '' });
     await page.setViewportSize(size);
   },
   /** Uploads the files with tus-js-client, as it is published, from within the page. */

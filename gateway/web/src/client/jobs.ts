@@ -183,7 +183,7 @@ function kindOf(view: View): Kind {
 }
 
 function lastFirst(a: Job, b: Job): number {
-  return moment(b.view.ended_at) - moment(a.view.ended_at) || (a.view.id < b.view.id ? 1 : -1);
+  return moment(b.view.ended_at) - moment(a.view.ended_at) || b.view.rev - a.view.rev;
 }
 
 /** Milliseconds since 1970; 0 for a time that is absent or malformed. */
