@@ -372,7 +372,7 @@ func TestASnapshotInPagesSeesMistakes(t *testing.T) {
 		{"children that ended are given", `over(CHILD, score and score < 0 and score or nil)`, ``},
 		{"another round gives what has changed", `<= newer)`, `<= newer + 6)`},
 		{"another round gives what has ended", `if since then`, `if since and newest == 0 then return true elseif since then`},
-		{"a trimmed cursor is told", `{ "trimmed", newest.id }`, `{ "resumed", newest.id }`},
+		{"the verdict on a trimmed cursor", `{ "trimmed", newest.id }`, `{ "resumed", newest.id }`},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			e := pagingEngine(t, url)

@@ -89,7 +89,7 @@ func TestHistoryIsRewritten(t *testing.T) {
 	lost := p.tick(10)
 	c.untilCursor("a", lost)
 	r.RestartFrom(saved)
-	c.until("it is told", func() bool { return slices.Contains(h.snapshots, "rewritten") && h.live })
+	c.until("it hears of the rewritten history", func() bool { return slices.Contains(h.snapshots, "rewritten") && h.live })
 	if h.cursor.N() >= lost.N() {
 		t.Errorf("it is at %s, which was lost with all up to %s", h.cursor, lost)
 	}

@@ -110,8 +110,8 @@ func TestProcessingThatAsynqCancelsOnTheLastTry(t *testing.T) {
 	}
 }
 
-// Redis is away while handlers begin, work and end. Those that run are left alone, and what
-// they have done is told when it is back.
+// Redis is away while handlers begin, work and end. Those that run are left alone, and the
+// middleware commits what they have done when it is back.
 func TestAdoptedTasksOutlastAnOutageOfRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t)

@@ -251,8 +251,8 @@ func TestPauseOfAnAdoptedJobIsRefused(t *testing.T) {
 	}
 }
 
-// untilTold is a handler that checkpoints and returns when it is told to, and the second
-// time says where it went on from.
+// untilTold is a handler that checkpoints and returns when its context ends, and the second time
+// says where it continues from.
 func untilTold(started chan<- struct{}, resumed chan<- int) func(context.Context, *asynq.Task) error {
 	return func(ctx context.Context, _ *asynq.Task) error {
 		run, at := worker.RunFrom(ctx), 0

@@ -55,8 +55,8 @@ func TestFanOutsFollowEachOther(t *testing.T) {
 	}
 }
 
-// Of fan-outs that a handler begins at once the second is told of the first, and the run
-// goes on.
+// When a handler begins two fan-outs at once, the second returns an error that names the first, and
+// the run continues.
 func TestTwoFanOutsAtOnce(t *testing.T) {
 	t.Parallel()
 	e := real(t)

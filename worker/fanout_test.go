@@ -400,7 +400,7 @@ func TestFanOutOfThousands(t *testing.T) {
 		return run.Result(i)
 	})
 	start(t, w)
-	// The topic's stream holds 5,000 records: a follower of the parent is told, and given
+	// The topic's stream holds 5,000 records: a follower of the parent gets the verdict and
 	// a snapshot.
 	job := enqueue(t, e, "parent")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -39,7 +39,7 @@ type action struct {
 	do   func(ctx context.Context, e *engine.Engine, c contested) error
 	// ends are the records that may end a job by this action; none: it ends no job.
 	ends []engine.RecordType
-	// final: who is told that it was accepted has ended the job.
+	// final: the actor whose call Redis accepts has ended the job.
 	final bool
 }
 
@@ -110,8 +110,8 @@ func commit(ctx context.Context, e *engine.Engine, r runtime.Report) error {
 var errOutrun = errors.New("another report had the number")
 
 // TestRacesHaveOneEnd races some of the actions on each of many jobs, from two
-// processes' connections: whatever their order, each job ends once, as one of those
-// that were told that they had ended it.
+// processes' connections: whatever their order, each job ends once, as one of the
+// actors whose calls Redis accepted has ended it.
 func TestRacesHaveOneEnd(t *testing.T) {
 	t.Parallel()
 	url, d := redistest.Server(t).URL(), draws(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/processor"
 )
 
-// echo is a processor that tells how often it was told to say something.
+// echo is a processor that counts the calls that make it say something.
 func echo() processor.Processor {
 	times := new(int)
 	return processor.Processor{

@@ -158,9 +158,8 @@ func TestGatewayBesideAWorker(t *testing.T) {
 	}
 }
 
-// A job that runs when up is told to stop is handed back, which who watches still sees,
-// and goes on with the next up on the same data; the client that follows it comes back
-// by itself.
+// When up gets SIGTERM, it hands back the job that runs, and its watchers still see that. The next
+// up on the same data continues the job; the client that follows it comes back by itself.
 func TestUpHandsItsJobsToTheNext(t *testing.T) {
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), tableBytes)
@@ -319,7 +318,7 @@ func TestInterruptedUploadIsGoneOnWith(t *testing.T) {
 	s.drain()
 }
 
-// A file that stops in the middle until it is told to go on.
+// A file that stops in the middle until the test lets it go on.
 type halting struct {
 	io.ReaderAt
 	at      int64

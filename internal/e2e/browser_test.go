@@ -223,7 +223,7 @@ func TestBrowserShowsAPlantedFall(t *testing.T) {
 	from := b.process.said()
 	seen.mark("the reload")
 	b.do("reload", line{})
-	// The old page may still paint while it is told to go.
+	// The old page may still paint before it goes.
 	_, fresh := b.process.await("the new page", from, func(l line) bool {
 		return l.text("event") == "badge" && l.text("text") == "connecting"
 	})

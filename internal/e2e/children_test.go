@@ -120,7 +120,7 @@ func TestChildrenInABrowser(t *testing.T) {
 	b.await("badge", "live", from)
 	b.do("shows", line{"selector": rows + ":first-child", "text": "no such table"})
 
-	// Who watches is told that a worker was lost, and where another one goes on.
+	// The page says that a worker was lost, and where another one continues.
 	lost := fmt.Sprintf("[data-job=%q] > ", child(2))
 	h.attempt(child(2), 1, runtime.Report{Type: engine.JobCheckpoint, Tenths: 589, Checkpoint: []byte("row 589")})
 	beats, err := runtime.Of(h.engine).Silent(t.Context(), slices.Repeat([]uint64{1 << 53}, runtime.Of(h.engine).Shards()))

@@ -15,7 +15,7 @@ import (
 // at most lost below it. Counters are stored with lost added, so that
 // decrementing all of them is one addition.
 //
-// A value is told by its 64-bit hash alone. Beside the counter stands what the
+// Only its 64-bit hash tells a value from others. Beside the counter stands what the
 // cell was classified as, so that a repeated value is never parsed again.
 type frequent struct {
 	top   int

@@ -15,7 +15,7 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
 
-// ledger stands for the engine: it answers batches as it is told, and keeps what it
+// ledger stands for the engine: it answers batches as the test wants, and keeps what it
 // accepted.
 type ledger struct {
 	t       *testing.T
