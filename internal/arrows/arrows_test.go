@@ -36,7 +36,9 @@ var (
 	rigs = []string{"internal/arrows/...", "internal/e2e/...", "internal/filetest/...", "internal/leaktest/...", "internal/logtest/...", "internal/redistest/...", "worker/workertest/..."}
 	// gatewayLeaves are what the gateway's rooms share, workerLeaves what the worker's share.
 	gatewayLeaves = []string{"gateway/internal/access", "gateway/internal/problem", "gateway/internal/transport"}
-	workerLeaves  = []string{"worker/internal/backoff", "worker/internal/gate", "worker/internal/rows", "worker/internal/silence", "worker/internal/wheel"}
+	workerLeaves  = []string{
+		"worker/internal/backoff", "worker/internal/gate", "worker/internal/rows", "worker/internal/silence", "worker/internal/table", "worker/internal/wheel",
+	}
 )
 
 var arrows = []arrow{

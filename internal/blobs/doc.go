@@ -7,6 +7,8 @@
 //	artifacts/<topic>/<job>/<name>/<attempt>.<token>.json      the manifest of an attempt that closed it
 //	artifacts/<topic>/<job>/<name>/manifest.json               the manifest that readers see
 //	owners/<job>                                               the topic of a job with artifacts
+//	datasets/<topic>/<job>/data                                the bytes of the dataset that a job has made of an upload
+//	datasets/<topic>/<job>/manifest.json                       what is known of it
 //
 // An artifact is "<job>.<name>" to clients. Every part has its attempt's token in its key, since a
 // failover of Redis may count attempts twice. A key is a path of plain segments that every store takes as

@@ -17,6 +17,7 @@ const (
 	Incoming  = "incoming"
 	Artifacts = "artifacts"
 	Owners    = "owners"
+	Datasets  = "datasets"
 )
 
 // maxKeyBytes is the longest key that every store takes; S3's bound.
@@ -45,6 +46,21 @@ func Part(topic wire.Topic, job wire.JobID, name, file string) string {
 
 // Owner is the key of a blob that has the topic of a job with artifacts: their IDs do not name it.
 func Owner(job wire.JobID) string { return Owners + "/" + string(job) }
+
+// The names of a dataset's blobs.
+const (
+	DatasetBytes    = "data"
+	DatasetManifest = "manifest.json"
+)
+
+// Dataset is the key of a blob of the dataset that a job has made of an upload. The name is DatasetBytes
+// or DatasetManifest.
+func Dataset(topic wire.Topic, job wire.JobID, name string) string {
+	return DatasetsOf(topic) + string(job) + "/" + name
+}
+
+// DatasetsOf begins the keys of a topic's datasets.
+func DatasetsOf(topic wire.Topic) string { return Datasets + "/" + string(topic) + "/" }
 
 // ArtifactID is what clients call the artifact.
 func ArtifactID(job wire.JobID, name string) string { return string(job) + "." + name }
@@ -93,7 +109,7 @@ func Check(key string) error {
 
 // Readable refuses blobs that a job of the topic may not read, and keys that Check
 // refuses. Every processor asks it about each key that it takes from a payload, since
-// the client that enqueues a job chooses its payload. Uploads belong to the topic that their key names. What
+// the client that enqueues a job chooses its payload. Uploads and datasets belong to the topic that their key names. What
 // has a key among artifacts is a part of one, which may never be closed, so no job reads any. Its error is for
 // good and does not quote the key.
 //
@@ -106,6 +122,8 @@ func Readable(key string, topic wire.Topic) error {
 	switch {
 	case strings.EqualFold(folder, Incoming) && !strings.HasPrefix(key, Upload(topic, "")):
 		return fmt.Errorf("it was uploaded for another topic, and this job is of topic %s; upload the file for this topic", topic)
+	case strings.EqualFold(folder, Datasets) && !strings.HasPrefix(key, DatasetsOf(topic)):
+		return fmt.Errorf("it is a dataset of another topic, and this job is of topic %s; upload the file for this topic", topic)
 	case strings.EqualFold(folder, Artifacts), strings.EqualFold(folder, Owners):
 		return errors.New("it is an artifact of a job, and no job reads artifacts")
 	}

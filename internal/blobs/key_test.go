@@ -29,6 +29,13 @@ func TestBlobsOfOthersAreRefused(t *testing.T) {
 		"../incoming/user:7/0701JD":        "plain segments",
 		`incoming\user:7\0701JD`:           "plain segments",
 		"incoming/user:42/":                "plain segments",
+		"datasets/user:42/0701JD/data":     "",
+		"datasets/user:421/0701JD/data":    "dataset of another topic",
+		"datasets/user:7/0701JD/data":      "dataset of another topic",
+		"datasets/user:42":                 "dataset of another topic",
+		"datasets":                         "dataset of another topic",
+		"DataSets/user:42/0701JD/data":     "dataset of another topic",
+		"datasets/user:42/../user:7/x":     "plain segments",
 		"artifacts/0701JD/profile.json":    "is an artifact",
 		"ARTIFACTS/0701JD/profile.json":    "is an artifact",
 		"x\x00y":                           "control characters",
@@ -54,6 +61,9 @@ func TestKeysAndIDs(t *testing.T) {
 	}
 	if got, want := blobs.Artifact(job, "profile.json"), "artifacts/"+job+"/profile.json"; got != want {
 		t.Errorf("the key of an artifact is %q, want %q", got, want)
+	}
+	if got, want := blobs.Dataset("user:42", job, blobs.DatasetManifest), "datasets/user:42/"+job+"/manifest.json"; got != want {
+		t.Errorf("the key of a dataset's manifest is %q, want %q", got, want)
 	}
 	if gotJob, name, ok := blobs.ParseArtifactID(blobs.ArtifactID(job, "a.b-c_D")); gotJob != job || name != "a.b-c_D" || !ok {
 		t.Errorf("got %q, %q, %v", gotJob, name, ok)
