@@ -37,6 +37,8 @@ type Manifest struct {
 	Preview   [][]*string `json:"preview"`
 	CreatedAt time.Time   `json:"created_at"`
 
+	// MaxRecordBytes is the longest record that was read.
+	MaxRecordBytes int64 `json:"max_record_bytes"`
 	// Start is where the first row begins, opaque to all but the dataset's reader.
 	Start []byte `json:"start"`
 	// Deleting says that Delete has begun.

@@ -144,7 +144,7 @@ func fingerprint(p Payload) uint64 {
 func blobSize(ctx context.Context, bucket *blob.Bucket, p Payload) (int64, error) {
 	attrs, err := bucket.Attributes(ctx, p.Blob)
 	if err != nil {
-		return 0, refused(err)
+		return 0, table.Missing(err)
 	}
 	if p.Size > 0 && attrs.Size != p.Size {
 		return 0, table.Refuse("The file has %d bytes where %d were announced. Upload it again.", attrs.Size, p.Size)
@@ -157,14 +157,14 @@ func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State,
 	if st.offset < size { // some stores refuse a range that begins at the end
 		r, err := bucket.NewRangeReader(ctx, p.Blob, st.offset, -1, nil)
 		if err != nil {
-			return refused(err)
+			return table.Missing(err)
 		}
 		defer func() {
 			if closed := r.Close(); closed != nil {
-				err = errors.Join(err, fmt.Errorf("close the blob: %w", &storeError{closed}))
+				err = errors.Join(err, fmt.Errorf("close the blob: %w", table.StoreError(closed)))
 			}
 		}()
-		src = wordless{r}
+		src = table.Wordless{Reader: r}
 	}
 	run.Progress(st.offset, size)
 	return st.read(ctx, src, p, opts, func() error {

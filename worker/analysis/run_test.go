@@ -17,6 +17,8 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/memblob"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // job stands in for a worker's run: it keeps what a run would commit.
@@ -299,8 +301,8 @@ func (failing) Read([]byte) (int, error) {
 }
 
 func TestErrorsOfTheStoreHaveNoNames(t *testing.T) {
-	_, read := wordless{failing{}}.Read(make([]byte, 8))
-	for _, err := range []error{read, refused(&fs.PathError{Op: "open", Path: "canary", Err: syscall.EIO}), refused(errors.New("canary"))} {
+	_, read := table.Wordless{Reader: failing{}}.Read(make([]byte, 8))
+	for _, err := range []error{read, table.Missing(&fs.PathError{Op: "open", Path: "canary", Err: syscall.EIO}), table.Missing(errors.New("canary"))} {
 		if err == nil || strings.Contains(err.Error(), "canary") || errors.Is(err, ErrInput) {
 			t.Errorf("%v, want an error that may pass, without the name", err)
 		}

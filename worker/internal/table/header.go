@@ -49,7 +49,7 @@ const suffixBytes = len("_9999")
 // firstFields takes the header, or looks at the first record and leaves it.
 func (r *Reader) firstFields() ([][]byte, error) {
 	for {
-		at := r.in.at
+		at, lines := r.in.at, r.lines
 		fields, more, err := r.Record()
 		switch {
 		case err != nil:
@@ -62,6 +62,7 @@ func (r *Reader) firstFields() ([][]byte, error) {
 			r.in.start -= r.length
 			r.in.at = at
 			r.records--
+			r.lines, r.length = lines, 0
 		}
 		return fields, nil
 	}

@@ -3,6 +3,7 @@ package table
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
@@ -28,6 +29,7 @@ type input struct {
 	suspect int    // text before it may be damaged
 	limit   int    // longest record
 	eof     bool
+	mark    bool // the file begins with a byte-order mark
 
 	raw    []byte // what was read and not yet decoded
 	source int64  // byte offset of what the next read returns
@@ -73,7 +75,7 @@ func (in *input) open(name string) error {
 	if err := in.examine(0); err != nil {
 		return err
 	}
-	if bytes.HasPrefix(in.window(), markUTF8) {
+	if in.mark = bytes.HasPrefix(in.window(), markUTF8); in.mark {
 		in.take(len(markUTF8))
 	}
 	return nil
@@ -123,6 +125,9 @@ func (in *input) read() error {
 		case err != nil:
 			if in.ctx.Err() != nil {
 				return context.Cause(in.ctx)
+			}
+			if errors.Is(err, ErrRefused) {
+				return err // src has read the file as far as that
 			}
 			return fmt.Errorf("read at byte offset %d: %w", in.source, err)
 		case n > 0:

@@ -43,6 +43,7 @@ type Reader struct {
 	longer  string
 	damaged bool
 	length  int // of the last record in the window
+	lines   uint64
 }
 
 // Open finds out how a file is written, and returns a Reader before its header, or its first
@@ -59,8 +60,11 @@ func Open(ctx context.Context, src io.Reader, o Options) (*Reader, error) {
 	if in.returns = d.Returns; d.Returns {
 		feed(in.window())
 	}
+	lines := uint64(bytes.Count(in.window()[:skip], []byte("\n")))
 	in.take(skip)
-	return newReader(in, d, 0, o), nil
+	r := newReader(in, d, 0, o)
+	r.lines = lines
+	return r, nil
 }
 
 // Resume returns a Reader that continues at a record's offset with the dialect that a Reader had
@@ -85,6 +89,9 @@ func (r *Reader) Dialect() Dialect {
 	return r.dialect
 }
 
+// Mark reports whether Open has found a byte-order mark.
+func (r *Reader) Mark() bool { return r.in.mark }
+
 // Encoding is that of the Dialect.
 func (r *Reader) Encoding() Encoding { return r.in.encoding }
 
@@ -93,6 +100,50 @@ func (r *Reader) Offset() int64 { return r.in.at }
 
 // Records is how many records or lines were read, a header included, blank records not.
 func (r *Reader) Records() uint64 { return r.records }
+
+// Lines is how many lines of the file were taken since Open or Resume, those of a quoted field
+// each.
+func (r *Reader) Lines() uint64 { return r.lines }
+
+// Text is the last record or line as it is in the file, as UTF-8, with its ending.
+func (r *Reader) Text() []byte { return r.in.buf[r.in.start-r.length : r.in.start] }
+
+// Ahead is what the window has of the text from Offset on.
+func (r *Reader) Ahead() []byte { return r.in.window() }
+
+// Pass goes past the line at which Record or Line has returned an error that wraps ErrTooLong or
+// ErrUnclosed, so that they go on with the next line. It takes at most what one read returns, so that a
+// line may have any length: false means that the line goes on, and Pass is to be called again.
+func (r *Reader) Pass() (bool, error) {
+	in := r.in
+	r.length = 0
+	if len(in.window()) == 0 && !in.eof {
+		if err := in.more(); err != nil {
+			return false, err
+		}
+	}
+	data := in.window()
+	n := bytes.IndexByte(data, '\n') + 1
+	past := n > 0
+	if !past {
+		n, past = len(data), in.eof
+	}
+	in.take(n)
+	if past {
+		r.records++
+		r.lines++
+	}
+	return past, nil
+}
+
+// took notes that n bytes at the start of data are taken.
+func (r *Reader) took(data []byte, n int) {
+	r.length = n
+	r.lines += uint64(bytes.Count(data[:n], []byte("\n")))
+	if data[n-1] != '\n' {
+		r.lines++ // the last of the file
+	}
+}
 
 // Misquoted reports whether the last record broke the rules of quoting.
 func (r *Reader) Misquoted() bool { return r.sp.badQuotes }
@@ -114,7 +165,8 @@ func (r *Reader) Record() ([][]byte, bool, error) {
 			return nil, false, r.tooLong()
 		}
 		if n > 0 {
-			r.damaged, r.length = in.damagedRecord(n), n
+			r.damaged = in.damagedRecord(n)
+			r.took(data, n)
 			in.take(n)
 			if len(r.sp.fields) > 0 {
 				r.records++
@@ -122,7 +174,7 @@ func (r *Reader) Record() ([][]byte, bool, error) {
 			return r.sp.fields, true, nil
 		}
 		if in.eof {
-			return nil, false, Refuse("Record %d at byte offset %d has a quoted field, which begins at byte offset %d, that is not closed at the end of the file. "+
+			return nil, false, refuseAs(ErrUnclosed, "Record %d at byte offset %d has a quoted field, which begins at byte offset %d, that is not closed at the end of the file. "+
 				"The file may be cut off, or a quote is missing.", r.records+1, in.at, r.openQuote())
 		}
 		if err := in.more(); err != nil {
@@ -148,6 +200,7 @@ func (r *Reader) Line() ([]byte, bool, error) {
 			return nil, false, r.tooLong()
 		case i >= 0, in.eof && n > 0:
 			r.damaged = in.damagedRecord(n)
+			r.took(data, n)
 			in.take(n)
 			r.records++
 			return withoutReturns(bytes.TrimSuffix(data[:n], []byte("\n"))), true, nil
@@ -175,7 +228,7 @@ func (r *Reader) tooLong() error {
 		text += " %s."
 		args = append(args, r.longer)
 	}
-	return Refuse(text, args...)
+	return refuseAs(ErrTooLong, text, args...)
 }
 
 // openQuote is the byte offset of the quoted field that is open in the window.

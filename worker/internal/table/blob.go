@@ -1,4 +1,4 @@
-package analysis
+package table
 
 import (
 	"errors"
@@ -7,22 +7,23 @@ import (
 	"syscall"
 
 	"gocloud.dev/gcerrors"
-
-	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
-// refused tells a blob that is not there, or whose name the store does not take, which is
+// Missing tells a blob that is not there, or whose name the store does not take, which is
 // for good, from a store that fails now.
-func refused(err error) error {
+func Missing(err error) error {
 	switch {
 	case gcerrors.Code(err) == gcerrors.NotFound, errors.Is(err, syscall.ENOTDIR):
-		return table.Refuse("The file is no longer there: it may have expired. Upload it again.")
+		return Refuse("The file is no longer there: it may have expired. Upload it again.")
 	case gcerrors.Code(err) == gcerrors.InvalidArgument, errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG),
 		errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
-		return table.Refuse("The blob that the job's payload names cannot be read: the store does not take this name: %w.", &storeError{err})
+		return Refuse("The blob that the job's payload names cannot be read: the store does not take this name: %w.", &storeError{err})
 	}
 	return fmt.Errorf("open the blob: %w", &storeError{err})
 }
+
+// StoreError is err without its text, which quotes the blob's key.
+func StoreError(err error) error { return &storeError{err} }
 
 // A storeError is a store's error without its text, which quotes the blob's key, and the
 // key is the payload's.
@@ -37,10 +38,11 @@ func (e *storeError) Error() string {
 
 func (e *storeError) Unwrap() error { return e.err }
 
-// wordless is a blob whose errors are storeErrors.
-type wordless struct{ io.Reader }
+// Wordless is a blob whose errors do not quote its key.
+type Wordless struct{ io.Reader }
 
-func (w wordless) Read(p []byte) (int, error) {
+// Read implements io.Reader.
+func (w Wordless) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = &storeError{err}

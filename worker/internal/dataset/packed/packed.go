@@ -1,0 +1,286 @@
+package packed
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gabriel-vasile/mimetype"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"gocloud.dev/blob"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
+)
+
+// A Packing is how a text is packed.
+type Packing string
+
+// The packings.
+const (
+	None Packing = ""
+	Gzip Packing = "gzip"
+	Zstd Packing = "zstd"
+	Zip  Packing = "zip"
+)
+
+const (
+	headBytes  = 4 << 10
+	chunkBytes = 256 << 10
+	// ratioFrom is how much is unpacked before the ratio counts.
+	ratioFrom = 32 << 20
+	// maxWindow is Zstandard's window for its level 20, which is beyond what -19 makes.
+	maxWindow = 32 << 20
+)
+
+// Detect reads a blob's first 4 KiB, and returns how it is packed and the media type of its bytes.
+func Detect(ctx context.Context, bucket *blob.Bucket, key string) (_ Packing, mediaType string, err error) {
+	r, err := bucket.NewRangeReader(ctx, key, 0, headBytes, nil)
+	if err != nil {
+		return None, "", table.Missing(err)
+	}
+	defer func() {
+		if closed := r.Close(); closed != nil && err == nil {
+			err = fmt.Errorf("close the blob: %w", table.StoreError(closed))
+		}
+	}()
+	head, err := io.ReadAll(table.Wordless{Reader: r})
+	if err != nil {
+		return None, "", fmt.Errorf("read the start of the blob: %w", err)
+	}
+	switch kind := mimetype.Detect(head); {
+	case kind.Is("application/gzip"):
+		return Gzip, "application/gzip", nil
+	case kind.Is("application/zstd"):
+		return Zstd, "application/zstd", nil
+	case kind.Is("application/zip"):
+		return Zip, "application/zip", nil
+	default: // Office's documents are zip archives of a type of their own
+		return None, kind.String(), nil
+	}
+}
+
+// Options say from where on a text is read, and bound it.
+type Options struct {
+	// Offset of the text.
+	Offset int64
+	// Tee, which may be nil, gets every byte of the blob that is read: from the offset on where the text
+	// is not packed, else all. Its errors are the Stream's.
+	Tee io.Writer
+	// MaxUnpackedBytes and MaxRatio bound a packed text.
+	MaxUnpackedBytes int64
+	MaxRatio         int
+}
+
+// A Stream is the text of a blob. It is not safe for concurrent use. It ends within one read of the
+// blob when its context does, with the context's cause.
+type Stream struct {
+	ctx     context.Context //nolint:containedctx // of the one stream, which does not outlive it
+	raw     *raw
+	packing Packing
+	text    io.Reader
+	finish  func() error // verifies what follows the text
+	stop    func()
+	at      int64 // offset in the text
+	o       Options
+	err     error
+}
+
+// Open opens the text of a blob of size bytes at an offset. Close it.
+func Open(ctx context.Context, bucket *blob.Bucket, key string, size int64, packing Packing, o Options) (*Stream, error) {
+	s := &Stream{ctx: ctx, packing: packing, o: o, finish: func() error { return nil }, stop: func() {}}
+	var entry *entry
+	if packing == Zip {
+		var err error
+		if entry, err = lookUp(ctx, bucket, key, size); err != nil {
+			return nil, err
+		}
+	}
+	from := int64(0)
+	if packing == None {
+		from = o.Offset
+		s.at = o.Offset
+	}
+	var err error
+	if s.raw, err = openRaw(ctx, bucket, key, from, size, o.Tee); err != nil {
+		return nil, err
+	}
+	if err := s.unpack(entry); err != nil {
+		return nil, errors.Join(s.refusal(err), s.Close())
+	}
+	if err := s.skip(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// unpack sets what the text is read from.
+func (s *Stream) unpack(e *entry) error {
+	switch s.packing {
+	case Gzip:
+		z, err := gzip.NewReader(bufio.NewReaderSize(s.raw, chunkBytes))
+		s.text = z
+		return err
+	case Zstd:
+		z, err := zstd.NewReader(s.raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return err
+		}
+		s.text, s.stop = z, z.Close
+		return nil
+	case Zip:
+		var err error
+		s.text, s.finish, err = e.open(s.raw)
+		return err
+	}
+	s.text = s.raw
+	return nil
+}
+
+// skip throws away the text before the offset.
+func (s *Stream) skip() error {
+	if s.at == s.o.Offset {
+		return nil
+	}
+	buf := make([]byte, chunkBytes)
+	for s.at < s.o.Offset {
+		switch _, err := s.Read(buf[:min(chunkBytes, s.o.Offset-s.at)]); {
+		case s.at == s.o.Offset: // perhaps at the end
+		case err == io.EOF:
+			return fmt.Errorf("the packed text ends at byte %d, before byte %d, where an earlier reader was", s.at, s.o.Offset)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// BlobOffset is how far the blob was read.
+func (s *Stream) BlobOffset() int64 { return s.raw.from + s.raw.n }
+
+// Refused reports whether a Read has refused how the text is packed.
+func (s *Stream) Refused() bool { return errors.Is(s.err, table.ErrRefused) }
+
+// Read implements io.Reader. At the end of the text the whole blob was read and verified.
+func (s *Stream) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	n, err := s.text.Read(p)
+	s.at += int64(n)
+	if bound := s.bound(); bound != nil {
+		n, err = 0, bound
+	}
+	switch {
+	case err == io.EOF:
+		if s.err = s.finish(); s.err == nil {
+			s.err = io.EOF
+		} else {
+			s.err = s.refusal(s.err)
+		}
+	case err != nil:
+		s.err = s.refusal(err)
+	}
+	return n, s.err
+}
+
+// bound refuses a packed text that has become too large.
+func (s *Stream) bound() error {
+	switch {
+	case s.packing == None:
+	case s.at > s.o.MaxUnpackedBytes:
+		return table.Refuse("Unpacked, this file has more than %d bytes, the most that is unpacked. "+
+			"Split it, or raise the setting upload.max_unpacked_bytes (MaxUnpackedBytes).", s.o.MaxUnpackedBytes)
+	case s.at > ratioFrom && s.at/int64(s.o.MaxRatio) > s.raw.n:
+		return table.Refuse("Unpacked, this file is more than %d times as large, the most that is unpacked. "+
+			"Upload it without packing, or raise the setting upload.max_ratio (MaxRatio).", s.o.MaxRatio)
+	}
+	return nil
+}
+
+// refusal words an error of a decoder. Those of the store and of the context stay what they are.
+func (s *Stream) refusal(err error) error {
+	name := map[Packing]string{Gzip: "gzip", Zstd: "Zstandard", Zip: "zip"}[s.packing]
+	switch {
+	case s.raw.err != nil:
+		return s.raw.err
+	case s.packing == None, errors.Is(err, table.ErrRefused):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return table.Refuse("The %s data ends before its end: the file is cut off. Pack it again, and upload it again.", name)
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return table.Refuse("Unpacking this file takes a window of more than %d MiB. Pack it with zstd -19 or less and without --long.", maxWindow>>20)
+	case errors.Is(err, zstd.ErrUnknownDictionary):
+		return table.Refuse("This file is packed with a dictionary, which is not in it. Pack it without one.")
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
+		return table.Refuse("Behind the %s data, at about byte %d, there are other bytes. Pack the file again, and upload it again.", name, s.raw.n)
+	}
+	return table.Refuse("The %s data is damaged before byte %d. Pack the file again, and upload it again.", name, s.raw.n)
+}
+
+// Close lets go of the blob.
+func (s *Stream) Close() error {
+	s.stop()
+	return s.raw.close()
+}
+
+// raw is a blob's bytes from an offset on.
+type raw struct {
+	ctx  context.Context //nolint:containedctx // the stream's
+	blob io.ReadCloser
+	text io.Reader
+	tee  io.Writer
+	from int64
+	n    int64
+	err  error // of the store or the context
+}
+
+func openRaw(ctx context.Context, bucket *blob.Bucket, key string, from, size int64, tee io.Writer) (*raw, error) {
+	r := &raw{ctx: ctx, tee: tee, from: from}
+	if from >= size { // some stores refuse a range that begins at the end
+		r.blob = io.NopCloser(strings.NewReader(""))
+	} else {
+		b, err := bucket.NewRangeReader(ctx, key, from, -1, nil)
+		if err != nil {
+			return nil, table.Missing(err)
+		}
+		r.blob = b
+	}
+	r.text = table.Wordless{Reader: r.blob}
+	return r, nil
+}
+
+func (r *raw) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		r.err = context.Cause(r.ctx)
+		return 0, r.err
+	}
+	n, err := r.text.Read(p)
+	r.n += int64(n)
+	if r.tee != nil && n > 0 {
+		if _, failed := r.tee.Write(p[:n]); failed != nil {
+			r.err = failed
+			return n, failed
+		}
+	}
+	if err != nil && err != io.EOF {
+		if r.ctx.Err() != nil {
+			err = context.Cause(r.ctx)
+		}
+		r.err = err
+	}
+	return n, err
+}
+
+func (r *raw) close() error {
+	if err := r.blob.Close(); err != nil {
+		return fmt.Errorf("close the blob: %w", table.StoreError(err))
+	}
+	return nil
+}
