@@ -7,13 +7,15 @@ import (
 
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 	"github.com/tidemark-dev/tidemark/worker/processor"
+	"github.com/tidemark-dev/tidemark/worker/upload"
 )
 
 // Processors make the processors of the program: the command line registers them, their
-// settings are sections of the configuration, and the page offers what they read. A second one
+// settings are sections of the configuration, and the page offers what they read. Another one
 // is a folder and a line here. It must not change once a configuration was loaded.
 var Processors = []func() processor.Processor{
 	analysis.Processor,
+	upload.Processor,
 }
 
 func makeProcessors() []processor.Processor {
