@@ -256,9 +256,7 @@ func (w *modelWorld) report(r runtime.Report) runtime.Report {
 	switch r.Type {
 	case engine.JobCheckpoint:
 		r.Checkpoint = []byte(fmt.Sprintf("offset %d\x00\r\n\xff", r.Tenths))
-		if r.Tenths%3 > 0 {
-			r.ArtifactState = fmt.Appendf(nil, "files at %d", r.Tenths)
-		}
+		r.ArtifactState = modelArtifactState(r)
 	case engine.JobArtifact:
 		r.Artifacts = modelArtifacts(r)
 	case engine.JobLog:
@@ -273,16 +271,6 @@ func (w *modelWorld) report(r runtime.Report) runtime.Report {
 		r.Artifacts = modelArtifacts(r)
 	}
 	return r
-}
-
-// modelArtifacts are up to two of three names, with sizes that tell which report came first.
-func modelArtifacts(r runtime.Report) []engine.Artifact {
-	var all []engine.Artifact
-	for i := range r.Tenths % 3 {
-		name := []string{"a.csv", "b.json", "a.csv2"}[(r.Tenths/3+i)%3]
-		all = append(all, engine.Artifact{ID: string(r.Job) + "." + name, Name: name, Size: int64(r.Tenths), Type: "text/csv; x=\"<&>\""})
-	}
-	return all
 }
 
 // submit sends the batches, in one call of the script a shard or as the committer

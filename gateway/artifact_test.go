@@ -1,38 +1,35 @@
 package gateway_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/internal/artifacts"
 )
 
 func TestArtifacts(t *testing.T) {
 	e, d := real(t), newDepot(t)
 	s := d.serve(t, e, nil)
-	job, foreign := enqueue(t, e, topic), enqueue(t, e, "user:7")
+	p, other := start(t, e, topic), start(t, e, "user:7")
+	job, foreign := p.job, other.job
 	const page = `<script>alert(1)</script>`
-	for key, text := range map[string]string{
-		"artifacts/" + string(job) + "/profile.json":     `{"rows":3}`,
-		"artifacts/" + string(job) + "/page.html":        page,
-		"artifacts/" + string(job) + "/.hidden":          "hidden",
-		"artifacts/" + string(job) + "/sub/x":            "deeper",
-		"artifacts/" + string(foreign) + "/profile.json": `{"rows":7}`,
-		"incoming/user:42/" + string(job):                "bytes",
-	} {
-		if err := d.blobs.WriteAll(t.Context(), key, []byte(text), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
+	profile := p.artifact(d, topic, "profile.json", []byte(`{"rows":3}`))
+	p.artifact(d, topic, "page.html", []byte(page))
+	p.artifact(d, topic, "empty.csv", nil)
+	other.artifact(d, "user:7", "profile.json", []byte(`{"rows":7}`))
 	get := func(id string, header ...string) answer {
 		return s.tus(t, http.MethodGet, "/v1/artifacts/"+id, nil, header...)
 	}
-	a := get(string(job) + ".profile.json")
-	if a.status != http.StatusOK || a.body != `{"rows":3}` || a.header.Get("Content-Type") != "application/json" ||
+	tag := `"` + profile.SHA256 + `"`
+	a := get(profile.ID)
+	if a.status != http.StatusOK || a.body != `{"rows":3}` || a.header.Get("Content-Type") != "application/json" || a.header.Get("ETag") != tag ||
 		a.header.Get("Content-Disposition") != `attachment; filename="profile.json"` || a.header.Get("X-Content-Type-Options") != "nosniff" ||
-		a.header.Get("Content-Security-Policy") != "sandbox; default-src 'none'" {
+		a.header.Get("Content-Security-Policy") != "sandbox; default-src 'none'" || a.header.Get("Accept-Ranges") != "bytes" {
 		t.Errorf("artifact: %+v", a)
 	}
 	if a := get(string(job)+".page.html", "Range", "bytes=8-12"); a.status != http.StatusPartialContent || a.body != page[8:13] ||
@@ -42,7 +39,19 @@ func TestArtifacts(t *testing.T) {
 	if a := get(string(job)+".page.html", "Range", "bytes=99-"); a.status != http.StatusRequestedRangeNotSatisfiable {
 		t.Errorf("a range beyond the end: %+v", a)
 	}
-	if a := s.tus(t, http.MethodHead, "/v1/artifacts/"+string(job)+".profile.json", nil); a.status != http.StatusOK || a.header.Get("Content-Length") != "10" {
+	if a := get(profile.ID, "Range", "bytes=8-", "If-Range", tag); a.status != http.StatusPartialContent || a.body != "3}" {
+		t.Errorf("the rest of the same file: %+v", a)
+	}
+	if a := get(profile.ID, "Range", "bytes=8-", "If-Range", `"other"`); a.status != http.StatusOK || a.body != `{"rows":3}` {
+		t.Errorf("the rest of another file: %+v", a)
+	}
+	if a := get(profile.ID, "If-None-Match", tag); a.status != http.StatusNotModified || a.body != "" {
+		t.Errorf("a file that the client has: %+v", a)
+	}
+	if a := get(string(job) + ".empty.csv"); a.status != http.StatusOK || a.body != "" {
+		t.Errorf("an empty file: %+v", a)
+	}
+	if a := s.tus(t, http.MethodHead, "/v1/artifacts/"+profile.ID, nil); a.status != http.StatusOK || a.header.Get("Content-Length") != "10" || a.header.Get("ETag") != tag {
 		t.Errorf("head: %+v", a)
 	}
 	if a := get(string(job)+".profile.json", "X-Who", "carol"); a.status != http.StatusOK {
@@ -64,14 +73,53 @@ func TestArtifacts(t *testing.T) {
 			t.Errorf("%s tells more: %s", id, a.body)
 		}
 	}
-	if err := e.Cancel(soon(t), job); err != nil {
-		t.Fatal(err)
-	}
-	if j := view(t, e, job); j.State != engine.Canceled {
-		t.Fatal(j)
-	}
+	p.succeed()
 	if a := get(string(job) + ".profile.json"); a.status != http.StatusOK {
 		t.Errorf("an artifact of an ended job: %+v", a)
+	}
+}
+
+// Artifacts outlive what Redis knows of their job. What has expired, or had to go, is gone, to those who
+// could read it; to others there never was any.
+func TestArtifactsOutliveTheirJob(t *testing.T) {
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, nil)
+	p, other := start(t, e, topic), start(t, e, "user:7")
+	a := p.artifact(d, topic, "report.csv", []byte("a,b\n"))
+	foreign := other.artifact(d, "user:7", "report.csv", []byte("a,b\n"))
+	p.succeed()
+	other.succeed()
+	for _, job := range []engine.JobID{p.job, other.job} {
+		if err := e.Redis().Del(soon(t), fmt.Sprintf("%s:{%s}:j:%s", lastNamespace(), job[:2], job)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := func(id string) answer { return s.tus(t, http.MethodGet, "/v1/artifacts/"+id, nil) }
+	if got := get(a.ID); got.status != http.StatusOK || got.body != "a,b\n" {
+		t.Errorf("of a job that Redis has forgotten: %+v", got)
+	}
+	get(foreign.ID).is(t, "another's", http.StatusNotFound, "not_found")
+
+	at := artifacts.Place{Topic: topic, Job: p.job, Name: a.Name}
+	m, err := artifacts.Published(soon(t), d.blobs, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := time.Now().Add(-time.Second)
+	for want, change := range map[string]func(*artifacts.Manifest){
+		"expired": func(m *artifacts.Manifest) { m.ExpiresAt = &past },
+		"room":    func(m *artifacts.Manifest) { m.Gone = artifacts.OverQuota },
+	} {
+		changed := *m
+		change(&changed)
+		if err := artifacts.Publish(soon(t), d.blobs, &changed); err != nil {
+			t.Fatal(err)
+		}
+		got := get(a.ID)
+		got.is(t, want, http.StatusGone, "gone")
+		if !strings.Contains(got.body, want) {
+			t.Errorf("%s: %s", want, got.body)
+		}
 	}
 }
 
@@ -102,7 +150,7 @@ func TestUploadedFileOfAJob(t *testing.T) {
 	p := &pen{t: t, e: e, job: job, fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
 	p.write(runtime.Report{Type: engine.JobStarted})
 	if a := get(job); a.status != http.StatusOK || a.body != string(file) || a.header.Get("Content-Type") != "application/octet-stream" ||
-		a.header.Get("Content-Disposition") != "attachment; filename*=utf-8''Ums%C3%A4tze%20_%20M%C3%A4rz.csv" ||
+		a.header.Get("Content-Disposition") != `attachment; filename="Ums_tze _ M_rz.csv"; filename*=UTF-8''Ums%C3%A4tze%20_%20M%C3%A4rz.csv` ||
 		a.header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("the file: %+v", a)
 	}

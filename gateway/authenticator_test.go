@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
@@ -207,9 +208,10 @@ func TestTransfersAreIndexed(t *testing.T) {
 	eventually(t, "the upload to be gone", func() bool { return s.UsesOf("c1", "upload") == 0 })
 
 	// So much that no kernel takes it from the gateway while the client does not read.
-	if err := store.blobs.WriteAll(t.Context(), "artifacts/"+string(job)+"/big", make([]byte, 32<<20), nil); err != nil {
-		t.Fatal(err)
-	}
+	inState(t, e, job, engine.Queued)
+	p := &pen{t: t, e: e, job: job, fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
+	p.write(runtime.Report{Type: engine.JobStarted})
+	p.artifact(store, topic, "big", make([]byte, 32<<20))
 	conn, err := (&net.Dialer{}).DialContext(soon(t), "tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)

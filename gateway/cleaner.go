@@ -25,8 +25,8 @@ const (
 	cleanOverlap = time.Minute
 )
 
-// A cleaner deletes the files of jobs that were removed: their artifacts, and their uploads once
-// nothing refers to those. Redis lists the jobs, so a look repeats what another could not do.
+// A cleaner deletes the files of jobs that were removed: their artifacts, of which a retry may still need the
+// parts, and their uploads once nothing refers to those. Redis lists the jobs, so a look repeats what another could not do.
 type cleaner struct {
 	runtime *runtime.Runtime
 	blobs   *blob.Bucket   // nil: there are no files
@@ -77,7 +77,7 @@ func (c *cleaner) clean(ctx context.Context) {
 	now := c.runtime.Now()
 	jobs, err := c.runtime.Removed(ctx, c.since)
 	for _, job := range jobs {
-		err = errors.Join(err, artifacts.Delete(ctx, c.blobs, c.dir, job))
+		err = errors.Join(err, artifacts.Delete(ctx, c.blobs, c.dir, job, c.runtime.ArtifactsPinned))
 		if c.uploads != nil {
 			err = errors.Join(err, c.uploads.Discard(ctx, job))
 		}

@@ -24,11 +24,8 @@ func with(pairs ...string) func(*http.Request) {
 func TestRefusalsAreProblems(t *testing.T) {
 	e, d := real(t), newDepot(t)
 	s := d.serve(t, e, func(o *gateway.Options) { o.Auth = nil })
-	job := string(enqueue(t, e, topic))
-	if err := d.blobs.WriteAll(t.Context(), "artifacts/"+job+"/page.html", []byte("0123456789"), nil); err != nil {
-		t.Fatal(err)
-	}
-	file := "/v1/artifacts/" + job + ".page.html"
+	p := start(t, e, topic)
+	file := "/v1/artifacts/" + p.artifact(d, topic, "page.html", []byte("0123456789")).ID
 	for _, c := range []struct {
 		name, method, path string
 		change             func(*http.Request)

@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
+	"github.com/tidemark-dev/tidemark/internal/artifacts"
 )
 
 // uploaded is the job of a file that has arrived and was canceled, with an artifact.
@@ -19,19 +20,90 @@ func (d *depot) uploaded(t testing.TB, s *server, e *engine.Engine, header ...st
 	file := csv(1000)
 	job := s.announce(t, len(file), header...)
 	s.patch(t, job, 0, file)
-	if err := e.Cancel(soon(t), job); err != nil {
-		t.Fatal(err)
-	}
+	inState(t, e, job, engine.Queued)
+	p := &pen{t: t, e: e, job: job, fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
+	p.write(runtime.Report{Type: engine.JobStarted})
 	for _, name := range []string{"profile.json", "rows.csv"} {
-		if err := d.blobs.WriteAll(soon(t), "artifacts/"+string(job)+"/"+name, []byte("{}"), nil); err != nil {
-			t.Fatal(err)
-		}
+		p.artifact(d, topic, name, []byte("{}"))
 	}
+	p.write(runtime.Report{Type: engine.JobCanceled})
 	return job
 }
 
 func (d *depot) artifacts(job engine.JobID) string {
-	return filepath.Join(d.dir, "artifacts", string(job))
+	return filepath.Join(d.dir, "artifacts", string(topic), string(job))
+}
+
+// A retry goes on with the parts of a job that was removed: nobody sees what that one has written, and the
+// parts go with the retry.
+func TestRemovingAJobThatARetryGoesOnWith(t *testing.T) {
+	t.Parallel()
+	e, d := real(t), newDepot(t)
+	s := d.serve(t, e, nil)
+	remove := func(job engine.JobID) {
+		t.Helper()
+		if a := s.tus(t, http.MethodDelete, "/v1/jobs/"+string(job), nil); a.status != http.StatusNoContent {
+			t.Fatalf("remove: %+v", a)
+		}
+	}
+	first := start(t, e, topic)
+	closed := first.artifact(d, topic, "closed.csv", []byte("a,b\n"))
+	at := artifacts.Place{Topic: topic, Job: first.job, Name: "open.csv"}
+	w, err := artifacts.NewWriter(soon(t), d.blobs, at, "1."+first.fence.Token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("first half, ")); err != nil {
+		t.Fatal(err)
+	}
+	state, err := w.Keep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := artifacts.EncodeStates([]artifacts.State{state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.write(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte("{}"), ArtifactState: text})
+	first.fail()
+	again, err := e.Retry(soon(t), first.job, engine.RetryQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove(first.job)
+	if a := s.tus(t, http.MethodGet, "/v1/artifacts/"+closed.ID, nil); a.status != http.StatusNotFound {
+		t.Errorf("an artifact of the removed job: %+v", a)
+	}
+	if !there(d.artifacts(first.job)) {
+		t.Fatal("what the retry goes on with is gone")
+	}
+
+	p := &pen{t: t, e: e, job: again.ID, fence: runtime.Fence{Attempt: 1, Token: runtime.NewToken()}}
+	p.write(runtime.Report{Type: engine.JobStarted})
+	at.Job = again.ID
+	w, err = artifacts.NewWriter(soon(t), d.blobs, at, "1."+p.fence.Token, &state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("second half")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.Seal("text/csv", time.Now(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its worker dies before it publishes the manifest.
+	p.write(runtime.Report{Type: engine.JobArtifact, Artifacts: []engine.Artifact{m.Artifact}})
+	p.succeed()
+	if a := s.tus(t, http.MethodGet, "/v1/artifacts/"+m.ID, nil); a.status != http.StatusOK || a.body != "first half, second half" {
+		t.Errorf("the retry's artifact: %+v", a)
+	}
+	remove(again.ID)
+	for _, job := range []engine.JobID{first.job, again.ID} {
+		if there(d.artifacts(job)) || there(filepath.Join(d.dir, "owners", string(job))) {
+			t.Errorf("files of %s are still there", job)
+		}
+	}
 }
 
 // A removed job's artifacts and upload go with it, and all that asks for them hears that there are none.

@@ -22,8 +22,9 @@ func (g *Gateway) routes() (http.Handler, error) {
 		}
 		mux.Handle(r.Pattern, g.counted(r.Pattern, h))
 	}
+	rt := runtime.Of(g.opts.Engine)
 	for _, r := range api.New(api.Options{
-		Engine: g.opts.Engine, Blobs: g.opts.Blobs, UploadOf: runtime.Of(g.opts.Engine).UploadOf, Clean: g.cleaner.clean, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
+		Engine: g.opts.Engine, Blobs: g.opts.Blobs, UploadOf: rt.UploadOf, Removed: rt.WasRemoved, Clean: g.cleaner.clean, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
 	}).Routes() {
 		add(r)
 	}

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,9 +18,11 @@ import (
 	"gocloud.dev/blob/fileblob"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/artifacts"
 )
 
 // everybody says who a request is from by a header: alice and bob may do everything
@@ -276,4 +279,26 @@ func countOf(all []engine.Record, kind engine.RecordType) int {
 		}
 	}
 	return n
+}
+
+// artifact has a run write a file and close it.
+func (p *pen) artifact(d *depot, topic engine.Topic, name string, data []byte) engine.Artifact {
+	p.t.Helper()
+	by := fmt.Sprintf("%d.%s", p.fence.Attempt, p.fence.Token)
+	w, err := artifacts.NewWriter(soon(p.t), d.blobs, artifacts.Place{Topic: topic, Job: p.job, Name: name}, by, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		p.t.Fatal(err)
+	}
+	m, err := w.Seal(artifacts.TypeOf(name), time.Now(), time.Time{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.write(runtime.Report{Type: engine.JobArtifact, Artifacts: []engine.Artifact{m.Artifact}})
+	if err := artifacts.Publish(soon(p.t), d.blobs, m); err != nil {
+		p.t.Fatal(err)
+	}
+	return m.Artifact
 }

@@ -75,7 +75,7 @@ func TestUploadIsAnalysed(t *testing.T) {
 		t.Errorf("the blob differs: %v", err)
 	}
 
-	w, err := worker.New(worker.Options{Engine: e, Logger: quiet()})
+	w, err := worker.New(worker.Options{Engine: e, Logger: quiet(), Blobs: d.blobs})
 	if err != nil {
 		t.Fatal(err)
 	}

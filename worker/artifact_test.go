@@ -32,7 +32,7 @@ func onEachBucket(t *testing.T, test func(t *testing.T, bucket *blob.Bucket)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { bucket.Close() })
+		closing(t, bucket)
 		test(t, bucket)
 	})
 	t.Run("memory", func(t *testing.T) { test(t, inMemory(t)) })
@@ -41,8 +41,18 @@ func onEachBucket(t *testing.T, test func(t *testing.T, bucket *blob.Bucket)) {
 func inMemory(t *testing.T) *blob.Bucket {
 	t.Helper()
 	bucket := memblob.OpenBucket(nil)
-	t.Cleanup(func() { bucket.Close() })
+	closing(t, bucket)
 	return bucket
+}
+
+// closing closes a bucket at the test's end.
+func closing(t *testing.T, bucket *blob.Bucket) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := bucket.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // line is the i-th of a report, and of 1,000 bytes.
@@ -273,7 +283,7 @@ func TestARetryGoesOnWithTheArtifacts(t *testing.T) {
 		if j.State != engine.Succeeded || len(j.Artifacts) != 2 {
 			t.Fatalf("the retry: %+v, %+v", j, j.Error)
 		}
-		if err := artifacts.Delete(soon(t), bucket, "", job); err != nil {
+		if err := artifacts.Delete(soon(t), bucket, "", job, unpinned); err != nil {
 			t.Fatal(err)
 		}
 		if b := served(t, bucket, j.Artifacts[0]); string(b) != "{}\n" {
@@ -412,3 +422,5 @@ func TestAnAdoptedTaskWritesAnArtifact(t *testing.T) {
 	job := jobOf(t, e, send(t, e, "report"))
 	only(t, bucket, last(history(t, e, job, nil)), "report.csv", rowsOf(250))
 }
+
+func unpinned(context.Context, engine.JobID) (bool, error) { return false, nil }

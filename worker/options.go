@@ -120,8 +120,8 @@ type Options struct {
 
 	// Blobs keeps what handlers write with Run.Artifact. Give all workers of a namespace the same
 	// store, and gateways too. In a folder that package fileblob opens, an artifact survives a power cut
-	// only with its option NoTempDir. It must stay open until Stop has returned. Defaults to none:
-	// Run.Artifact then returns an error.
+	// only with its options NoTempDir and MetadataDontWrite. It must stay open until Stop has returned.
+	// Defaults to none: Run.Artifact then returns an error.
 	Blobs *blob.Bucket
 
 	// Registry gets the worker's metrics: attempts that run and that have ended, by job type and

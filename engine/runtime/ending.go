@@ -80,7 +80,7 @@ func (rt *Runtime) FailLost(ctx context.Context, p TaskPayload, jobType string, 
 // asynq has archived it before, since then its attempt had an end. Otherwise Redis has lost the
 // record. queue is asynq's name of the queue. The error wraps ErrUnreachable.
 func (rt *Runtime) Outlived(ctx context.Context, queue string, p TaskPayload) (bool, error) {
-	if removed, err := rt.wasRemoved(ctx, p.Job); removed || err != nil {
+	if removed, err := rt.WasRemoved(ctx, p.Job); removed || err != nil {
 		return removed, err
 	}
 	given := p.Job.Time()

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +42,24 @@ func pin(topic wire.Topic, payload []byte) []any {
 		return []any{"bl", string(job)}
 	}
 	return nil
+}
+
+// jobsOf finds the jobs that a run's artifact state names: those whose parts a retry goes on with.
+var jobsOf = regexp.MustCompile(`"job":"([0-9A-Z]{28})"`)
+
+// pinArtifacts is the commit's field that pins the parts of earlier jobs' artifacts when it creates their
+// retry.
+func pinArtifacts(state string) []any {
+	var jobs []string
+	for _, m := range jobsOf.FindAllStringSubmatch(state, -1) {
+		if !slices.Contains(jobs, m[1]) {
+			jobs = append(jobs, m[1])
+		}
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	return []any{"ao", strings.Join(jobs, " ")}
 }
 
 // UploadOf returns the job for which the file was uploaded that a job's payload names, if that is
@@ -86,6 +106,15 @@ func (rt *Runtime) Pinned(ctx context.Context, topic wire.Topic, uploads []wire.
 	return held, nil
 }
 
+// ArtifactsPinned reports whether a retry of a job, live or kept, goes on with the parts of the job's
+// artifacts. It takes a round trip or two. Its error wraps ErrUnreachable.
+func (rt *Runtime) ArtifactsPinned(ctx context.Context, job wire.JobID) (bool, error) {
+	if !rt.g.Keys.Holds(job) {
+		return false, nil
+	}
+	return rt.pinnedByJobs(ctx, rt.g.Keys.ArtifactPins(job))
+}
+
 // pinsPage is how many of an upload's jobs one round trip reads.
 const pinsPage = 250
 
@@ -95,7 +124,7 @@ func (rt *Runtime) pinnedByJobs(ctx context.Context, key string) (bool, error) {
 	for from := int64(0); ; from += pinsPage {
 		members, err := rt.g.Redis.ZRevRangeByScore(ctx, key, &redis.ZRangeBy{Min: since, Max: "+inf", Offset: from, Count: pinsPage}).Result()
 		if err != nil {
-			return false, ground.Failure("read the jobs that use an upload", err)
+			return false, ground.Failure("read the jobs that use a file", err)
 		}
 		ids := make([]wire.JobID, len(members))
 		for i, m := range members {

@@ -228,8 +228,9 @@ func (rt *Runtime) Removed(ctx context.Context, since time.Time) ([]wire.JobID, 
 	return jobs, nil
 }
 
-// wasRemoved reports whether a job of this ID was removed.
-func (rt *Runtime) wasRemoved(ctx context.Context, id wire.JobID) (bool, error) {
+// WasRemoved reports whether a job of this ID was removed. Redis knows that for as long as it keeps ended
+// jobs. Its error wraps ErrUnreachable.
+func (rt *Runtime) WasRemoved(ctx context.Context, id wire.JobID) (bool, error) {
 	err := rt.g.Redis.ZScore(ctx, rt.g.Keys.Removed(id.Shard()), string(id)).Err()
 	if errors.Is(err, redis.Nil) {
 		return false, nil

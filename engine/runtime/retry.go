@@ -78,7 +78,7 @@ func (rt *Runtime) retry(ctx context.Context, id wire.JobID, q wire.RetryQuery) 
 	if checkpoint {
 		o.fields, o.tenths = append(o.fields, "cp", ground.Text(f[3])), number(4)
 		if state := ground.Text(f[9]); state != "" {
-			o.fields = append(o.fields, "ca", state)
+			o.fields = append(append(o.fields, "ca", state), pinArtifacts(state)...)
 		}
 	}
 	if share > 0 || checkpoint {

@@ -19,51 +19,68 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/durable"
 )
 
-// Delete deletes the artifacts of a job, of which there may be none: first the manifests, so that none is
-// visible in part. dir is the folder of the bucket, whose empty folders of the job go as well; "" for a
-// bucket that is none. Calling it twice, or concurrently, is no error.
-func Delete(ctx context.Context, bucket *blob.Bucket, dir string, job wire.JobID) error {
-	topic, err := Owner(ctx, bucket, job)
-	prefixes := []string{blobs.Artifact(job, "")}
-	switch {
-	case err == nil:
-		prefixes = append(prefixes, blobs.ArtifactsOf(topic, job))
-	case !errors.Is(err, ErrNotFound):
+// Pinned reports whether others go on with the parts of a job's artifacts.
+type Pinned func(ctx context.Context, job wire.JobID) (bool, error)
+
+// Delete deletes the artifacts of a removed job, of which there may be none: first the manifests, so that
+// none is visible in part. The parts stay while pinned says so; the removal of the last job that goes on with
+// them is the time to call Delete again. dir is the folder of the bucket, whose empty folders of the job go
+// as well; "" for a bucket that is none. Calling it twice, or concurrently, is no error.
+func Delete(ctx context.Context, bucket *blob.Bucket, dir string, job wire.JobID, pinned Pinned) error {
+	if err := remove(ctx, bucket, dir, job, pinned); err != nil {
 		return fmt.Errorf("delete the artifacts of job %s: %w", job, err)
-	}
-	for _, prefix := range prefixes {
-		err := deleteAll(ctx, bucket, prefix, func(key string) bool { return strings.HasSuffix(key, "/"+published) })
-		if err == nil {
-			err = deleteAll(ctx, bucket, prefix, func(string) bool { return true })
-		}
-		if err != nil {
-			return fmt.Errorf("delete the artifacts of job %s: %w", job, err)
-		}
-		if dir != "" {
-			removeFolders(filepath.Join(dir, filepath.FromSlash(prefix)))
-		}
-	}
-	// It comes last: without it nothing finds what is left.
-	if err := bucket.Delete(ctx, blobs.Owner(job)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return fmt.Errorf("delete the artifacts of job %s: %w", job, durable.Bare(err))
 	}
 	return nil
 }
 
-func deleteAll(ctx context.Context, bucket *blob.Bucket, prefix string, which func(key string) bool) error {
-	all := bucket.List(&blob.ListOptions{Prefix: prefix})
-	for {
+func remove(ctx context.Context, bucket *blob.Bucket, dir string, job wire.JobID, pinned Pinned) error {
+	// What a job of an earlier version has written.
+	if err := deleteAll(ctx, bucket, dir, blobs.Artifact(job, ""), nil); err != nil {
+		return err
+	}
+	topic, err := Owner(ctx, bucket, job)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	own := blobs.ArtifactsOf(topic, job)
+	if err := deleteAll(ctx, bucket, "", own, func(key string) bool { return strings.HasSuffix(key, "/"+published) }); err != nil {
+		return err
+	}
+	if held, err := pinned(ctx, job); err != nil || held {
+		return err
+	}
+	if err := deleteAll(ctx, bucket, dir, own, nil); err != nil {
+		return err
+	}
+	// It comes last: without it nothing finds what is left.
+	if err := bucket.Delete(ctx, blobs.Owner(job)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return durable.Bare(err)
+	}
+	return nil
+}
+
+// deleteAll deletes the blobs of a prefix that which picks, or all, and the folders of a store of files
+// that are empty then.
+func deleteAll(ctx context.Context, bucket *blob.Bucket, dir, prefix string, which func(key string) bool) error {
+	for all := bucket.List(&blob.ListOptions{Prefix: prefix}); ; {
 		found, err := all.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return nil
+			break
 		}
-		if err == nil && which(found.Key) {
+		if err == nil && (which == nil || which(found.Key)) {
 			err = bucket.Delete(ctx, found.Key)
 		}
 		if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
 			return durable.Bare(err)
 		}
 	}
+	if dir != "" {
+		removeFolders(filepath.Join(dir, filepath.FromSlash(prefix)))
+	}
+	return nil
 }
 
 // removeFolders removes a folder and those in it, as far as no file is in them.

@@ -41,12 +41,12 @@ func onEach(t *testing.T, test func(t *testing.T, bucket *blob.Bucket, dir strin
 		dir := t.TempDir()
 		bucket, err := datadir.Blobs(t.Context(), dir)
 		must(t, err)
-		defer bucket.Close()
+		defer func() { must(t, bucket.Close()) }()
 		test(t, bucket, datadir.BlobDir(dir))
 	})
 	t.Run("memory", func(t *testing.T) {
 		bucket := memblob.OpenBucket(nil)
-		defer bucket.Close()
+		defer func() { must(t, bucket.Close()) }()
 		test(t, bucket, "")
 	})
 }
@@ -246,7 +246,7 @@ func TestARetryOutlivesTheJobThatItTriesAgain(t *testing.T) {
 		w := open(t, bucket, at, "1.b", kept)
 		write(t, w, want[w.Size():])
 		m := seal(t, w)
-		must(t, artifacts.Publish(t.Context(), bucket, m), artifacts.Delete(t.Context(), bucket, dir, job))
+		must(t, artifacts.Publish(t.Context(), bucket, m), artifacts.Delete(t.Context(), bucket, dir, job, unpinned))
 		if !bytes.Equal(read(t, bucket, m), want) {
 			t.Error("other bytes")
 		}
@@ -255,7 +255,7 @@ func TestARetryOutlivesTheJobThatItTriesAgain(t *testing.T) {
 		closed := &artifacts.State{Name: place.Name, Spans: m.Spans, Size: m.Size, Closed: &m.Artifact}
 		at.Job = job
 		own, err := open(t, bucket, at, "1.c", nil).Reseal(*closed)
-		must(t, err, artifacts.Delete(t.Context(), bucket, dir, second))
+		must(t, err, artifacts.Delete(t.Context(), bucket, dir, second, unpinned))
 		if !bytes.Equal(read(t, bucket, own), want) || own.ID != string(job)+".report.csv" {
 			t.Errorf("%s: other bytes", own.ID)
 		}
@@ -282,7 +282,7 @@ func TestNothingIsLeft(t *testing.T) {
 		must(t, artifacts.Publish(t.Context(), bucket, seal(t, w)))
 		must(t, bucket.WriteAll(t.Context(), blobs.Artifact(job, "old.json"), []byte("{}"), nil)) // of an earlier version
 		for range 2 {
-			must(t, artifacts.Delete(t.Context(), bucket, dir, job))
+			must(t, artifacts.Delete(t.Context(), bucket, dir, job, unpinned))
 		}
 		if all := keys(t, bucket); len(all) != 0 {
 			t.Errorf("left: %q", all)
@@ -393,3 +393,5 @@ func TestAStoreThatFailsEndsTheWriter(t *testing.T) {
 		t.Errorf("Seal: %v", err)
 	}
 }
+
+func unpinned(context.Context, wire.JobID) (bool, error) { return false, nil }

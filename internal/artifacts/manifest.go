@@ -106,10 +106,9 @@ func readSmall(ctx context.Context, bucket *blob.Bucket, key string, most int64)
 	if err != nil {
 		return nil, durable.Bare(err)
 	}
-	defer r.Close()
 	if r.Size() > most {
-		return nil, fmt.Errorf("a blob of %d bytes where the store keeps at most %d", r.Size(), most)
+		return nil, errors.Join(fmt.Errorf("a blob of %d bytes where the store keeps at most %d", r.Size(), most), durable.Bare(r.Close()))
 	}
 	text, err := io.ReadAll(r)
-	return text, durable.Bare(err)
+	return text, durable.Bare(errors.Join(err, r.Close()))
 }

@@ -39,13 +39,6 @@ type Span struct {
 	Sizes []int `json:"sizes"`
 }
 
-func (s Span) bytes() (n int64) {
-	for _, size := range s.Sizes {
-		n += int64(size)
-	}
-	return n
-}
-
 func partFile(by string, index int) string { return fmt.Sprintf("%s-%05d", by, index) }
 
 // A Tail is a blob with the bytes behind the last part.
@@ -110,6 +103,31 @@ type Manifest struct {
 	Spans []Span     `json:"spans"`
 	// ClosedAt is when its attempt closed it, by the clock of Redis.
 	ClosedAt time.Time `json:"closed_at"`
+	// Gone says why its bytes were deleted; "" while they are kept.
+	Gone string `json:"gone,omitempty"`
+}
+
+// Reasons why an artifact is gone.
+const (
+	Expired   = "it has expired"
+	OverQuota = "its topic has used up its room"
+)
+
+// GoneAt says why nobody may read the artifact at a time; "" if it is there.
+func (m *Manifest) GoneAt(now time.Time) string {
+	if m.Gone == "" && m.ExpiresAt != nil && !now.Before(*m.ExpiresAt) {
+		return Expired
+	}
+	return m.Gone
+}
+
+// File is the key of the blob that is the whole artifact, of one that has no other.
+func (m *Manifest) File() (key string, ok bool) {
+	all := m.parts()
+	if len(all) != 1 {
+		return "", false
+	}
+	return all[0].key, true
 }
 
 // A part of a manifest is a blob, and where it begins in the artifact.

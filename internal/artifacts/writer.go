@@ -107,14 +107,14 @@ func copyPart(ctx context.Context, bucket *blob.Bucket, from, to string, size in
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	return durable.Write(ctx, bucket, to, octets, func(w io.Writer) error {
+	err = durable.Write(ctx, bucket, to, octets, func(w io.Writer) error {
 		n, err := io.Copy(w, r)
 		if err == nil && n != int64(size) {
 			err = io.ErrUnexpectedEOF
 		}
 		return err
 	})
+	return errors.Join(err, r.Close())
 }
 
 // Write takes all of p, or returns an error.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/internal/artifacts"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
@@ -150,13 +152,32 @@ func (s *session) liveAnalysis(ctx context.Context, label, value string, do func
 }
 
 func (h *here) profile(ctx context.Context, f *analyzed) ([]byte, string, error) {
-	key := analysis.ProfileKey(string(f.id))
-	text, err := h.session.bucket.ReadAll(ctx, key)
+	text, where, err := h.readProfile(ctx, f)
 	if err != nil {
 		return nil, "", fmt.Errorf("read the profile of %s: %w; another worker of this Redis has another data folder: let them share one", f.file, err)
 	}
-	// The blob store is a folder, and the names in a profile's key are plain.
-	return text, filepath.Join(datadir.BlobDir(h.session.config.Data.Dir), filepath.FromSlash(key)), nil
+	return text, where, nil
+}
+
+// readProfile also tells where the profile is: the file that has all of it, or its ID.
+func (h *here) readProfile(ctx context.Context, f *analyzed) (text []byte, where string, err error) {
+	i := slices.IndexFunc(f.job.Artifacts, func(a engine.Artifact) bool { return a.Name == analysis.ProfileName })
+	if i < 0 {
+		return nil, "", errors.New("its job has none")
+	}
+	s, a := h.session, f.job.Artifacts[i]
+	m, err := artifacts.Find(ctx, s.bucket, artifacts.Place{Topic: s.config.Topic, Job: f.id, Name: a.Name}, a)
+	if err != nil {
+		return nil, "", err
+	}
+	r := artifacts.NewReader(ctx, s.bucket, m)
+	text, err = io.ReadAll(r)
+	err = errors.Join(err, r.Close())
+	where = a.ID
+	if key, ok := m.File(); ok { // the blob store is a folder, and the names in the key are plain
+		where = filepath.Join(datadir.BlobDir(s.config.Data.Dir), filepath.FromSlash(key))
+	}
+	return text, where, err
 }
 
 func (h *here) goOn(engine.Job) string {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/artifacts"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
@@ -58,5 +59,5 @@ func (a *app) remove(ctx context.Context, s *session, id engine.JobID) error {
 	if err != nil {
 		return fmt.Errorf("its artifacts are still there: %w", err)
 	}
-	return errors.Join(artifacts.Delete(ctx, bucket, datadir.BlobDir(dir), id), bucket.Close())
+	return errors.Join(artifacts.Delete(ctx, bucket, datadir.BlobDir(dir), id, runtime.Of(s.engine).ArtifactsPinned), bucket.Close())
 }

@@ -139,14 +139,18 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-var jobID = regexp.MustCompile(`\b\d\d[0-9A-HJKMNP-TV-Z]{26}\b`)
+var (
+	jobID  = regexp.MustCompile(`\b\d\d[0-9A-HJKMNP-TV-Z]{26}\b`)
+	partID = regexp.MustCompile(`/1\.[a-z2-7]{26}-00000\b`)
+)
 
-// golden compares stdout or stderr with a file, in which JOB stands for any job's ID.
+// golden compares stdout or stderr with a file, in which JOB stands for any job's ID, and PART for the
+// file of an artifact that has no other.
 func golden(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: golden stdout|stderr FILE")
 	}
-	got := jobID.ReplaceAllString(ts.ReadFile(args[0]), "JOB")
+	got := partID.ReplaceAllString(jobID.ReplaceAllString(ts.ReadFile(args[0]), "JOB"), "/PART")
 	if want := ts.ReadFile(args[1]); got != want {
 		ts.Fatalf("%s is\n%s\nwant\n%s", args[0], got, want)
 	}

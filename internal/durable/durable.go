@@ -76,8 +76,8 @@ func syncFolders(dir, key string) error {
 // Bare is a store's error without its text, which quotes keys: they tell topics, and what tokens an
 // attempt had. It still wraps err. Bare(nil) is nil.
 func Bare(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.As(err, new(*bareError)) {
+		return err
 	}
 	return &bareError{err}
 }

@@ -19,7 +19,7 @@ var stages = []worker.Stage{{Name: StageRead, Weight: 99}, {Name: StageWrite, We
 
 // Register makes w run analyses of the blobs of bucket. Of uploads, a job's payload
 // may name those of its own topic, and it may name no artifact. Call it before w is
-// started; the bucket must stay open until w has stopped. Errors that no retry can mend end
+// started; the bucket must stay open until w has stopped, and w needs Options.Blobs for the profiles. Errors that no retry can mend end
 // their job at once, unless o.Permanent says otherwise. It panics, as worker.Handle
 // does, when w has a handler of JobType.
 func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
@@ -31,8 +31,23 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 		if err := blobs.Readable(p.Blob, run.Topic()); err != nil {
 			return o.Permanent(table.Refuse("The blob that the job's payload names cannot be read: %w.", err))
 		}
-		return Run(ctx, run, string(run.ID()), bucket, p, o)
+		return Run(ctx, reporter{run}, string(run.ID()), bucket, p, o)
 	})
+}
+
+// reporter is the run of a worker.
+type reporter struct{ *worker.Run }
+
+// WriteFile writes the whole file, whatever earlier attempts have written.
+func (r reporter) WriteFile(ctx context.Context, name string, data []byte) error {
+	out, err := r.Artifact(ctx, name, worker.ArtifactOptions{FromStart: true})
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(data); err != nil {
+		return err
+	}
+	return out.Close()
 }
 
 // Defaults returns o with every zero field set to its default.

@@ -32,17 +32,17 @@ type Reporter interface {
 	Checkpoint(state any) error
 	Resume(state any) (bool, error)
 	Result(v any) error
+	// WriteFile writes an artifact of the job.
+	WriteFile(ctx context.Context, name string, data []byte) error
 }
 
-// ProfileKey is where in the bucket the profile of a job is written.
-func ProfileKey(jobID string) string { return blobs.Artifact(wire.JobID(jobID), profileName) }
-
 // profileID is the profile's as an artifact.
-func profileID(jobID string) string { return blobs.ArtifactID(wire.JobID(jobID), profileName) }
+func profileID(jobID string) string { return blobs.ArtifactID(wire.JobID(jobID), ProfileName) }
 
-const profileName = "profile.json"
+// ProfileName is the profile's name among the artifacts of its job.
+const ProfileName = "profile.json"
 
-// Run profiles the blob that p names, writes the profile to ProfileKey(jobID)
+// Run profiles the blob that p names, writes the profile as the artifact ProfileName
 // and hands a Summary to run.Result. It resumes from the run's checkpoint if
 // that was made of the same file with the same options, and then ends with the
 // same profile, byte for byte. When ctx ends, its cause is returned within one
@@ -76,7 +76,7 @@ func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.B
 	case p.Blob == "":
 		return table.Refuse("The job's payload names no blob.")
 	case jobID == "" || strings.ContainsAny(jobID, `/\`) || strings.HasPrefix(jobID, "."):
-		// It becomes part of a key, so it must not reach into another's folder.
+		// It becomes part of the profile's ID.
 		return table.Refuse("The job's ID must be one path segment.")
 	}
 	run.Stage(StageRead)
@@ -103,9 +103,8 @@ func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.B
 	if err != nil {
 		return fmt.Errorf("encode the profile: %w", err)
 	}
-	key := ProfileKey(jobID)
-	if err := bucket.WriteAll(ctx, key, text, &blob.WriterOptions{ContentType: "application/json"}); err != nil {
-		return fmt.Errorf("write the profile to blob %q: %w", key, err)
+	if err := run.WriteFile(ctx, ProfileName, text); err != nil {
+		return fmt.Errorf("write the profile: %w", err)
 	}
 	run.Progress(int64(len(text)), int64(len(text)))
 	summary := summarize(profile, Artifact{ID: profileID(jobID), Size: int64(len(text))})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -109,7 +110,9 @@ func (r *Recording) Artifact(ctx context.Context, name string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read artifact %s: %w", name, err)
 		}
-		return io.ReadAll(artifacts.NewReader(ctx, r.blobs, m))
+		file := artifacts.NewReader(ctx, r.blobs, m)
+		b, err := io.ReadAll(file)
+		return b, errors.Join(err, file.Close())
 	}
 	return nil, fmt.Errorf("read artifact %.128q: the handler has closed none of the name", name)
 }

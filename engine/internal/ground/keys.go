@@ -122,6 +122,9 @@ func (k Keys) Children(id wire.JobID) string { return k.shards[id.Shard()] + "k:
 // Pins names the sorted set of the jobs whose payloads name an upload.
 func (k Keys) Pins(t wire.Topic, id wire.JobID) string { return k.of(t) + "b:" + string(id) }
 
+// ArtifactPins names the sorted set of the retries that go on with a job's artifacts.
+func (k Keys) ArtifactPins(id wire.JobID) string { return k.shards[id.Shard()] + "f:" + string(id) }
+
 func (k Keys) of(t wire.Topic) string { return k.shards[ShardOf(t, len(k.shards))] }
 
 // Declared are the keys that the engine declares in a call of a shard's script. They keep the script

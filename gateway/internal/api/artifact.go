@@ -1,43 +1,89 @@
 package api
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"mime"
+	"io"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"gocloud.dev/gcerrors"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+	"github.com/tidemark-dev/tidemark/internal/artifacts"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 )
 
 // showArtifact streams a file that a job has written, "<job>.<name>", to users who may read the job. A
 // browser must save it and not show it: the job's input decides what is in it.
 func (s *Server) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	id := r.PathValue("id")
+	job, name, ok := blobs.ParseArtifactID(r.PathValue("id"))
 	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)
-	job, name, ok := blobs.ParseArtifactID(id)
 	if s.opts.Blobs == nil || !ok {
 		return unknown
 	}
-	v, err := s.opts.Engine.Job(r.Context(), job)
+	m, err := s.manifest(r.Context(), p, job, name)
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return unknown
+	}
 	if err != nil {
 		return err
 	}
+	if why := m.GoneAt(time.Now()); why != "" {
+		return &problem.Refusal{Status: http.StatusGone, Code: "gone", Detail: "the file is no longer kept: " + why}
+	}
+	file := artifacts.NewReader(r.Context(), s.opts.Blobs, m)
+	w.Header().Set("ETag", `"`+m.SHA256+`"`)
+	s.serveFile(w, r, m.Name, m.Type, m.ClosedAt, file)
+	return nil
+}
+
+// manifest finds an artifact for a user who may read its job, also where Redis has forgotten the job. To
+// all others there is none.
+func (s *Server) manifest(ctx context.Context, p *auth.Principal, job engine.JobID, name string) (*artifacts.Manifest, error) {
+	v, err := s.opts.Engine.Job(ctx, job)
+	if errors.Is(err, engine.ErrNotFound) {
+		return s.outlived(ctx, p, job, name)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if !p.May(auth.Read, v.Topic) {
-		return unknown
+		return nil, artifacts.ErrNotFound
 	}
-	kind := mime.TypeByExtension(path.Ext(name))
-	if kind == "" {
-		kind = octets
+	j, err := v.Job()
+	if err != nil {
+		return nil, err
 	}
-	return s.serveBlob(w, r, blobs.Artifact(job, name), name, kind)
+	for _, a := range j.Artifacts {
+		if a.Name == name {
+			return artifacts.Find(ctx, s.opts.Blobs, artifacts.Place{Topic: v.Topic, Job: job, Name: name}, a)
+		}
+	}
+	return nil, artifacts.ErrNotFound
+}
+
+// outlived finds an artifact of a job that Redis has forgotten. One that was removed has none, although a
+// cleaner may not have come to its files yet.
+func (s *Server) outlived(ctx context.Context, p *auth.Principal, job engine.JobID, name string) (*artifacts.Manifest, error) {
+	if removed, err := s.opts.Removed(ctx, job); removed || err != nil {
+		return nil, cmp.Or(err, artifacts.ErrNotFound)
+	}
+	topic, err := artifacts.Owner(ctx, s.opts.Blobs, job)
+	if err != nil {
+		return nil, err
+	}
+	if !p.May(auth.Read, topic) {
+		return nil, artifacts.ErrNotFound
+	}
+	return artifacts.Published(ctx, s.opts.Blobs, artifacts.Place{Topic: topic, Job: job, Name: name})
 }
 
 const octets = "application/octet-stream"
@@ -93,6 +139,12 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, key, name, ki
 		}
 		return fmt.Errorf("open a file: %w", err)
 	}
+	s.serveFile(w, r, name, kind, file.ModTime(), file)
+	return nil
+}
+
+// serveFile streams a file, and closes it.
+func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name, kind string, modified time.Time, file io.ReadSeekCloser) {
 	defer func() {
 		if err := file.Close(); err != nil {
 			s.opts.Logger.Debug("a file was not closed", "path", r.URL.Path, "error", err)
@@ -103,23 +155,37 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, key, name, ki
 	h.Set("Content-Disposition", attachment(name))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	s.opts.Problems.ServeContent(&unhurried{ResponseWriter: w, stall: s.opts.StallTimeout}, r, file.ModTime(), file)
-	return nil
+	s.opts.Problems.ServeContent(&unhurried{ResponseWriter: w, stall: s.opts.StallTimeout}, r, modified, file)
 }
 
-// attachment is a Content-Disposition with a file's name, in the form of RFC 6266 and, for names
-// beyond ASCII, RFC 8187. Path separators and control characters become "_".
+// attachment is a Content-Disposition with a file's name (RFC 6266): as ASCII, with "_" for what has no
+// place in it, and where that differs also as UTF-8 (RFC 8187). Path separators and control characters
+// become "_".
 func attachment(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '/' || r == '\\' || r == '"' {
 			return '_'
 		}
 		return r
+	}, strings.ToValidUTF8(name, "_"))
+	plain := strings.Map(func(r rune) rune {
+		if r > unicode.MaxASCII || r == '%' { // some browsers decode %41
+			return '_'
+		}
+		return r
 	}, name)
-	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
-		return mime.FormatMediaType("attachment", map[string]string{"filename": name})
+	if plain == name {
+		return `attachment; filename="` + name + `"`
 	}
-	return `attachment; filename="` + name + `"`
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if c < utf8.RuneSelf && (unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) || strings.IndexByte("!#$&+-.^_`|~", c) >= 0) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + b.String()
 }
 
 // An unhurried writer ends an answer whose reader takes nothing for a while, however

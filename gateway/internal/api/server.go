@@ -23,6 +23,8 @@ type Options struct {
 	Blobs *blob.Bucket
 	// UploadOf returns the job for which the file was uploaded that a job works on; "" for none.
 	UploadOf func(context.Context, engine.JobID) (engine.JobID, error)
+	// Removed reports whether a job was removed of which Redis has no record.
+	Removed func(context.Context, engine.JobID) (bool, error)
 	// Clean deletes the files of jobs that were removed. It logs what it could not do, and does
 	// that later.
 	Clean func(context.Context)

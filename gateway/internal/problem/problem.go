@@ -80,7 +80,10 @@ func (p *Writer) Refuse(w http.ResponseWriter, e *Refusal) {
 func (p *Writer) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.failed(err)
 	var tooLarge *http.MaxBytesError
+	var own *Refusal
 	switch {
+	case errors.As(err, &own):
+		p.Refuse(w, own)
 	case errors.As(err, &tooLarge):
 		p.Write(w, http.StatusRequestEntityTooLarge, "too_large", "the body may have at most "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes")
 	case errors.Is(err, ErrRequest), errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic),

@@ -120,7 +120,7 @@ local function make(j, rule, with, fence)
   local constant = with.c .. ',"created_at":"' .. time .. '"'
   with.c = nil
   j.topic, j.state, j.view, j.made = with["@topic"], "", constant, true
-  j.pins, j.type, j.parent = with.bl, with.ty, with.pa
+  j.pins, j.origins, j.type, j.parent = with.bl, with.ao, with.ty, with.pa
   put(j, "t", j.topic)
   put(j, "p", "0")
   put(j, "at", with["@attempt"])

@@ -143,19 +143,29 @@ local function prune(index, from)
   end
 end
 
--- pin keeps an upload for a job that names it: while the job lives, and then for as long as
--- its record is kept.
-local function pin(j, upload)
-  local key = prefix .. "b:" .. upload
-  if not j.ended then
-    call("ZADD", key, "+inf", j.id)
-    call("PERSIST", key)
-    return
+-- pin keeps what a job names, while it lives and then for as long as its record is kept: an upload, where
+-- kind is "b:", or the parts of artifacts, where it is "f:". named are the jobs that those are of.
+local function pin(j, kind, named)
+  for id in string.gmatch(named or "", "%S+") do
+    local key = prefix .. kind .. id
+    if not j.ended then
+      call("ZADD", key, "+inf", j.id)
+      call("PERSIST", key)
+    else
+      call("ZADD", key, int(now + RETENTION_MS), j.id)
+      call("ZREMRANGEBYSCORE", key, "-inf", "(" .. int(now))
+      if call("ZCOUNT", key, "+inf", "+inf") == 0 then
+        call("PEXPIRE", key, RETENTION_MS)
+      end
+    end
   end
-  call("ZADD", key, int(now + RETENTION_MS), j.id)
-  call("ZREMRANGEBYSCORE", key, "-inf", "(" .. int(now))
-  if call("ZCOUNT", key, "+inf", "+inf") == 0 then
-    call("PEXPIRE", key, RETENTION_MS)
+end
+
+-- unpin takes away what pin did, for a job that is removed. What was named may go now.
+local function unpin(id, kind, named, list)
+  for origin in string.gmatch(named or "", "%S+") do
+    call("ZREM", prefix .. kind .. origin, id)
+    call("ZADD", list, "XX", int(now), origin)
   end
 end
 
@@ -196,10 +206,9 @@ local function finish(j)
   else
     call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "un")
   end
-  local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky", "ca")
-  if f[4] then
-    pin(j, f[4])
-  end
+  local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky", "ca", "ao")
+  pin(j, "b:", f[4])
+  pin(j, "f:", f[7])
   shelve(j, f[1], f[2], f[3], f[6])
   if f[5] then
     unkey(j, f[5])
@@ -230,12 +239,12 @@ local erased = {}
 
 -- erase removes all that the shard keeps of a job but its records. Its ID is kept, with the time,
 -- for as long as a call that makes it or a task of it may turn up: nothing makes that job again.
--- Who keeps files of jobs reads there which of them may go; an upload of another job that was
--- removed before may, now that this one does not name it any more.
+-- Who keeps files of jobs reads there which of them may go; those of another job that was
+-- removed before may, now that this one does not name them any more.
 local function erase(j)
   local index, list, id = prefix .. "x:" .. j.topic, prefix .. "removed", j.id
-  local f = call("HMGET", j.key, "bl", "ky", "q", "ai")
-  local upload, named, task = f[1], f[2], f[4]
+  local f = call("HMGET", j.key, "bl", "ky", "q", "ai", "ao")
+  local named, task = f[2], f[4]
   call("DEL", j.key, prefix .. "p:" .. id, prefix .. "k:" .. id)
   erased[j.key] = true
   call("ZREM", index, id)
@@ -245,10 +254,8 @@ local function erase(j)
   if j.child then
     call("ZREM", prefix .. "k:" .. j.parent, id)
   end
-  if upload then
-    call("ZREM", prefix .. "b:" .. upload, id)
-    call("ZADD", list, "XX", int(now), upload)
-  end
+  unpin(id, "b:", f[1], list)
+  unpin(id, "f:", f[5], list)
   for _, key in ipairs({ named and prefix .. "op:" .. named or "", task and pointer(f[3], task) or "" }) do
     local holder = key ~= "" and call("GET", key)
     if holder and string.match(holder, "^%S+") == id then
@@ -312,9 +319,8 @@ local function settle()
         call("SET", pointer(get(j, "q"), get(j, "ai")), j.id)
       end
       if j.made and not j.ended then
-        if j.pins then
-          pin(j, j.pins)
-        end
+        pin(j, "b:", j.pins)
+        pin(j, "f:", j.origins)
         call("ZADD", prefix .. "live", int(now), j.id)
         local index, h = prefix .. "x:" .. j.topic, topics[j.topic]
         call("ZADD", index, "+inf", j.id)
