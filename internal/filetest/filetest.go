@@ -57,11 +57,12 @@ type Sheet struct {
 	Rows [][]Cell `json:"rows"`
 }
 
-// A Cell has SheetJS's type, s for a string, n a number, b a boolean, d a date, "" for none; the value as
-// text, of a number all digits of the double and of a date ISO 8601.
+// A Cell has SheetJS's type, s for a string, n a number, b a boolean, "" for none; the value as text, of a
+// number all digits of the double; and how it shows.
 type Cell struct {
 	Type  string `json:"t"`
 	Value string `json:"v"`
+	Shown string `json:"w"`
 }
 
 // XLSX reads a workbook with SheetJS.

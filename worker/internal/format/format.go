@@ -13,11 +13,13 @@ type Format string
 
 // The formats.
 const (
-	CSV    Format = "csv"
-	NDJSON Format = "ndjson"
+	CSV     Format = "csv"
+	NDJSON  Format = "ndjson"
+	XLSX    Format = "xlsx"
+	Parquet Format = "parquet"
 )
 
-// A Compression is what is around a file.
+// A Compression is what is around a CSV or NDJSON file.
 type Compression string
 
 // The compressions.
@@ -29,8 +31,10 @@ const (
 
 // Bounds of every format.
 const (
-	// MaxColumns is how many columns a file has at most.
+	// MaxColumns is how many columns a file has at most; it is Excel's number, too.
 	MaxColumns = 16_384
+	// MaxParquetColumns is the same for Parquet, whose columns have buffers of their own.
+	MaxParquetColumns = 4_096
 	// MaxNameBytes bounds the names of all columns together.
 	MaxNameBytes = 1 << 20
 	// MaxRowBytes bounds the values of a row together.
@@ -43,9 +47,15 @@ const (
 type limits struct {
 	// block is from how many bytes on a block ends, which is then compressed and written.
 	block int
+	// sheetRows and sheetBytes of XML are from how many on a sheet ends.
+	sheetRows  int64
+	sheetBytes uint64
+	// groupRows and groupBytes of values are from how many on a row group ends.
+	groupRows  int64
+	groupBytes int
 }
 
-var theLimits = limits{block: 1 << 20}
+var theLimits = limits{block: 1 << 20, sheetRows: maxSheetRows, sheetBytes: maxSheetBytes, groupRows: 50_000, groupBytes: 32 << 20}
 
 // ErrState is of a state that Resume cannot continue from: it is damaged, of another version of the
 // writer, or of other columns or options. The caller begins the file anew.
@@ -58,13 +68,13 @@ var ErrTooLarge = errors.New("too large")
 type Options struct {
 	// Format of the file.
 	Format Format
-	// Compression of the file. Defaults to none.
+	// Compression of a CSV or NDJSON file. Defaults to none; the other formats compress on their own.
 	Compression Compression
 	// Delimiter of a CSV file's cells: a comma, a semicolon, a tab or a bar. Defaults to a comma.
 	Delimiter byte
 	// CRLF ends the lines of a CSV file with CR LF in place of LF.
 	CRLF bool
-	// NoHeader leaves out the names of the columns of a CSV file.
+	// NoHeader leaves out the names of the columns, in CSV and XLSX.
 	NoHeader bool
 	// RunFormulas leaves the texts of a CSV file as they are, so that whoever opens it in a spreadsheet runs
 	// what a stranger wrote: only for files that programs read.
@@ -74,14 +84,17 @@ type Options struct {
 // Validate returns what is wrong with the options, by name, or nil.
 func (o Options) Validate() error {
 	switch o.Format {
-	case CSV, NDJSON:
-		switch o.Compression {
-		case Plain, Gzip, Zstd:
-		default:
-			return fmt.Errorf("compression %.20q: want gzip, zstd or none", string(o.Compression))
-		}
+	case CSV, NDJSON, XLSX, Parquet:
 	default:
-		return fmt.Errorf("format %.20q: want csv or ndjson", string(o.Format))
+		return fmt.Errorf("format %.20q: want csv, ndjson, xlsx or parquet", string(o.Format))
+	}
+	switch o.Compression {
+	case Plain, Gzip, Zstd:
+	default:
+		return fmt.Errorf("compression %.20q: want gzip, zstd or none", string(o.Compression))
+	}
+	if o.Compression != Plain && (o.Format == XLSX || o.Format == Parquet) {
+		return fmt.Errorf("compression is an option of csv and ndjson; a file of %s is compressed within", o.Format)
 	}
 	switch o.Delimiter {
 	case 0, ',', ';', '\t', '|':
@@ -91,8 +104,8 @@ func (o Options) Validate() error {
 	if o.Format != CSV && (o.Delimiter != 0 || o.CRLF || o.RunFormulas) {
 		return fmt.Errorf("delimiter, line ending and formulas are options of csv, not of %s", o.Format)
 	}
-	if o.Format == NDJSON && o.NoHeader {
-		return errors.New("a header is an option of csv, not of ndjson")
+	if o.NoHeader && (o.Format == NDJSON || o.Format == Parquet) {
+		return fmt.Errorf("a header is an option of csv and xlsx, not of %s", o.Format)
 	}
 	return nil
 }
@@ -109,6 +122,8 @@ type Writer interface {
 	// State is what Resume needs beside columns and options, at most MaxStateBytes. It fails where there is
 	// no boundary.
 	State() ([]byte, error)
+	// Clipped is how many texts are in the file only in part, since the format does not hold all of them.
+	Clipped() int64
 	// Close writes what is left and the end of the file. It does not close the io.Writer. No row, no state
 	// and no second Close may follow.
 	Close() error
@@ -163,16 +178,27 @@ func open(w io.Writer, columns []rows.Column, o Options, l limits) (file, error)
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if err := checkColumns(columns, o.Format != CSV); err != nil {
+	if err := checkColumns(columns, o.Format); err != nil {
 		return nil, err
 	}
 	c := core{w: w, columns: columns, options: o, limits: l}
-	return newText(c), nil
+	switch o.Format {
+	case XLSX:
+		return newXLSX(c), nil
+	case Parquet:
+		return newParquet(c), nil
+	default:
+		return newText(c), nil
+	}
 }
 
-func checkColumns(columns []rows.Column, distinct bool) error {
-	if n := len(columns); n == 0 || n > MaxColumns {
-		return fmt.Errorf("%d columns: want 1 to %d", n, MaxColumns)
+func checkColumns(columns []rows.Column, f Format) error {
+	most, distinct := MaxColumns, f == NDJSON || f == Parquet
+	if f == Parquet {
+		most = MaxParquetColumns
+	}
+	if n := len(columns); n == 0 || n > most {
+		return fmt.Errorf("%d columns: want 1 to %d in a file of %s", n, most, f)
 	}
 	size, places := 0, make(map[string]int, len(columns))
 	for i, c := range columns {

@@ -15,7 +15,7 @@ import (
 )
 
 // small has a boundary after a few rows.
-var small = limits{block: 700}
+var small = limits{block: 700, sheetRows: 23, sheetBytes: 9_000, groupRows: 9, groupBytes: 2_000}
 
 // allKinds are columns of each kind.
 func allKinds() []rows.Column {

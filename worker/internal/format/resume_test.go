@@ -22,6 +22,9 @@ var each = []Options{
 	{Format: NDJSON},
 	{Format: NDJSON, Compression: Gzip},
 	{Format: NDJSON, Compression: Zstd},
+	{Format: XLSX},
+	{Format: XLSX, NoHeader: true},
+	{Format: Parquet},
 }
 
 func nameOf(o Options) string {
@@ -64,19 +67,34 @@ func TestResumedFileEqualsUndisturbed(t *testing.T) {
 	}
 }
 
-// A file has a boundary each 1 MiB before compression, so that a worker loses no more.
+// A file has a boundary each 1 MiB before compression, of Parquet each 50,000 rows: a worker loses no more.
 func TestBoundariesComeByData(t *testing.T) {
 	t.Parallel()
 	columns := allKinds()
 	for _, o := range each {
 		t.Run(nameOf(o), func(t *testing.T) {
 			t.Parallel()
-			p := plan{columns: columns, options: o, limits: theLimits, table: randomTable(1, columns, 30_000), cut: func() bool { return true }}
+			n := 25_000
+			if o.Format == Parquet {
+				n = 50_100
+			}
+			p := plan{columns: columns, options: o, limits: theLimits, table: randomTable(1, columns, n), cut: func() bool { return true }}
 			file, boundaries, _, err := p.write()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if size := len(unpacked(t, o, file)); boundaries != size>>20 {
+			size := 0
+			switch o.Format {
+			case XLSX:
+				for _, sheet := range unzipped(t, file) {
+					size += len(sheet)
+				}
+			case Parquet:
+				size = len(p.table) / 50_000 << 20
+			default:
+				size = len(unpacked(t, o, file))
+			}
+			if boundaries != size>>20 {
 				t.Errorf("%d bytes have %d boundaries", size, boundaries)
 			}
 		})
@@ -87,7 +105,7 @@ func TestStateOfAnotherFileIsRefused(t *testing.T) {
 	t.Parallel()
 	columns := allKinds()
 	stateOf := func(o Options, columns []rows.Column) []byte {
-		w, err := begin(io.Discard, columns, o, limits{block: 1})
+		w, err := begin(io.Discard, columns, o, limits{block: 1, sheetRows: 9, sheetBytes: 1 << 20, groupRows: 1, groupBytes: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,16 +262,18 @@ func TestWrongOptionsAndColumnsAreNamed(t *testing.T) {
 		columns []rows.Column
 		o       Options
 	}{
-		`format "pdf"`:                  {one, Options{Format: "pdf"}},
-		`compression "rar"`:             {one, Options{Format: CSV, Compression: "rar"}},
-		`delimiter 'x'`:                 {one, Options{Format: CSV, Delimiter: 'x'}},
-		"are options of csv":            {one, Options{Format: NDJSON, CRLF: true}},
-		"a header is an option":         {one, Options{Format: NDJSON, NoHeader: true}},
-		"0 columns: want 1 to 16384":    {nil, Options{Format: CSV}},
-		"16385 columns":                 {make([]rows.Column, MaxColumns+1), Options{Format: CSV}},
-		"column 1 has no kind":          {make([]rows.Column, 1), Options{Format: CSV}},
-		"more than 1048576 bytes":       {[]rows.Column{{Name: strings.Repeat("x", MaxNameBytes+1), Kind: rows.Text}}, Options{Format: CSV}},
-		"columns 1 and 2 have the same": {append(one, one...), Options{Format: NDJSON}},
+		`format "pdf"`:                    {one, Options{Format: "pdf"}},
+		`compression "rar"`:               {one, Options{Format: CSV, Compression: "rar"}},
+		`delimiter 'x'`:                   {one, Options{Format: CSV, Delimiter: 'x'}},
+		"are options of csv":              {one, Options{Format: NDJSON, CRLF: true}},
+		"a header is an option":           {one, Options{Format: NDJSON, NoHeader: true}},
+		"compression is an option of csv": {one, Options{Format: XLSX, Compression: Gzip}},
+		"4097 columns: want 1 to 4096 in": {make([]rows.Column, MaxParquetColumns+1), Options{Format: Parquet}},
+		"0 columns: want 1 to 16384":      {nil, Options{Format: CSV}},
+		"16385 columns":                   {make([]rows.Column, MaxColumns+1), Options{Format: CSV}},
+		"column 1 has no kind":            {make([]rows.Column, 1), Options{Format: CSV}},
+		"more than 1048576 bytes":         {[]rows.Column{{Name: strings.Repeat("x", MaxNameBytes+1), Kind: rows.Text}}, Options{Format: CSV}},
+		"columns 1 and 2 have the same":   {append(one, one...), Options{Format: NDJSON}},
 	} {
 		if _, err := New(io.Discard, c.columns, c.o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

@@ -14,7 +14,7 @@ import (
 // versions of the writers. A change of the bytes that one writes for the same rows raises its version, a
 // change of its state as well: no file may have a beginning by one and an end by another. The test
 // TestBytesAreThoseOfTheVersion knows the bytes.
-var versions = map[Format]int{CSV: 1, NDJSON: 1}
+var versions = map[Format]int{CSV: 1, NDJSON: 1, XLSX: 1, Parquet: 1}
 
 // digestBytes of the digest tell columns and options from others.
 const digestBytes = 16
@@ -101,3 +101,13 @@ func (d *decoder) uvarint(most uint64) uint64 {
 }
 
 func (d *decoder) count() int64 { return int64(d.uvarint(math.MaxInt64)) }
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}

@@ -83,6 +83,8 @@ func (f *textFile) Boundary() bool {
 
 func (f *textFile) State() ([]byte, error) { return f.state(f.Boundary(), f.pack.save) }
 
+func (f *textFile) Clipped() int64 { return 0 }
+
 func (f *textFile) Close() error {
 	if err := f.finish(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"math/big"
@@ -35,7 +36,7 @@ func unpacked(t *testing.T, o Options, file []byte) []byte {
 		if plain, err = io.ReadAll(z); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rest.ReadByte(); err != io.EOF {
+		if _, err := rest.ReadByte(); !errors.Is(err, io.EOF) {
 			t.Fatalf("behind the first member: %v", err)
 		}
 		if again := filetest.Gunzip(t, store(t, "a.gz", file)); !bytes.Equal(again, plain) {

@@ -25,8 +25,8 @@ const (
 	microsPerDay    = 86_400 * microsPerSecond
 )
 
-// appendScalar appends a value that is neither text nor JSON nor null as CSV has it. NDJSON has the same,
-// within quotes where JSON has no such type.
+// appendScalar appends a value that is neither text nor JSON nor null as CSV and XLSX have it. NDJSON has
+// the same, within quotes where JSON has no such type.
 func appendScalar(dst []byte, v *rows.Value) (_ []byte, what string) {
 	switch v.Kind {
 	case rows.Int:

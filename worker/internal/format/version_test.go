@@ -20,6 +20,8 @@ func TestBytesAreThoseOfTheVersion(t *testing.T) {
 		"ndjson 1":      "0ad4b14e6153fc88",
 		"ndjson-gzip 1": "ee3bbf476b1a61a3",
 		"ndjson-zstd 1": "667ceecbfac4404e",
+		"xlsx 1":        "61ec03746121a010",
+		"parquet 1":     "6c7a8d8586e93f73",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
