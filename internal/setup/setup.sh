@@ -19,6 +19,7 @@ npm|command -v npm|npm
 Chromium or Chrome (on Ubuntu, a snap or google-chrome-stable)|has_chromium|chromium
 nginx|has_nginx|nginx
 zstd|command -v zstd|zstd
+PostgreSQL's server 13 or newer|has_postgres|postgresql
 TABLE
 }
 
@@ -49,6 +50,17 @@ has_chromium() {
 # Debian puts it where only root looks.
 has_nginx() {
 	command -v nginx || test -x /usr/sbin/nginx
+}
+
+# Debian puts it where nothing looks, a folder a version. The tests start servers
+# of their own from there.
+has_postgres() {
+	for initdb in /usr/lib/postgresql/*/bin/initdb $(command -v initdb); do
+		if [ -x "$initdb" ] && "$initdb" --version | awk '{ exit !($NF + 0 >= 13) }'; then
+			return 0
+		fi
+	done
+	return 1
 }
 
 # Fills `missing` (one requirement a line) and `packages` (words).
@@ -94,11 +106,16 @@ find_root() {
 policy=/usr/sbin/policy-rc.d
 policy_is_ours=''
 
+# PostgreSQL's package also makes a first database cluster, with a service of its
+# own; this file, which stands while apt-get runs, says not to.
+no_cluster=/etc/postgresql-common/createcluster.d/tidemark-setup.conf
+
 lift_policy() {
 	if [ -n "$policy_is_ours" ]; then
 		$as_root rm -f "$policy"
 		policy_is_ours=''
 	fi
+	$as_root rm -f "$no_cluster"
 }
 
 install_packages() {
@@ -112,6 +129,9 @@ install_packages() {
 		$as_root chmod 755 "$policy" || return 1
 	fi
 
+	$as_root mkdir -p "$(dirname "$no_cluster")" || return 1
+	echo 'create_main_cluster = false' | $as_root tee "$no_cluster" >/dev/null || return 1
+
 	# sudo drops the environment, so the settings are part of the command.
 	apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120"
 	$apt update </dev/null || return 1
@@ -124,6 +144,7 @@ install_packages() {
 			case $package in
 			redis-*) $as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
 			nginx-*) $as_root systemctl disable nginx >/dev/null 2>&1 || true ;;
+			postgresql) $as_root systemctl disable postgresql >/dev/null 2>&1 || true ;;
 			esac
 		done
 	fi
