@@ -24,6 +24,8 @@ type codec struct {
 	set func(c *Config, raw any) error
 	// get gives the text that set would take.
 	get func(c *Config) string
+	// show gives the text of a secret for people, if it is no URL, which Mask knows.
+	show func(c *Config) string
 	// zero reports whether the field holds its type's zero value, which the parts'
 	// Options take for "not set".
 	zero func(c *Config) bool

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/worker"
+	"github.com/tidemark-dev/tidemark/worker/export"
 	"github.com/tidemark-dev/tidemark/worker/processor"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	Worker worker.Options
 	// Processors are the processors of the program, with their settings.
 	Processors []processor.Processor
+	// Sources are the SQL sources that exports may name.
+	Sources []export.Source
 	// Gateway lacks its Engine, Auth, Site, Blobs, BlobDir and PageTopic.
 	Gateway gateway.Options
 	Listen  Listen
@@ -223,7 +226,10 @@ func (c *Config) Settings() []Effective {
 	all := make([]Effective, len(settings))
 	for i, s := range settings {
 		value := s.get(c)
-		if s.Secret {
+		switch {
+		case s.show != nil:
+			value = s.show(c)
+		case s.Secret:
 			value = Mask(value)
 		}
 		all[i] = Effective{Setting: s, Value: value, Origin: c.origins[s.Key]}

@@ -28,6 +28,7 @@ var parts = []part{
 	{"worker", "Worker", func(c *Config) error { return c.Worker.Validate() }},
 	{"health", "Health of a worker", func(c *Config) error { return c.Health.Validate() }},
 	{"schedules", "Schedules", func(*Config) error { return nil }}, // the codec has asked
+	{"sources", "SQL sources", func(*Config) error { return nil }}, // as well
 	{"gateway", "Gateway", func(c *Config) error { return errors.Join(c.Listen.Validate(), c.Gateway.Validate()) }},
 	{"auth", "Authentication", func(c *Config) error { return c.Auth.Validate() }},
 	{"log", "Log", func(c *Config) error { return c.Log.Validate() }},

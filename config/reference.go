@@ -45,6 +45,12 @@ schedules:
     cron: "30 2 * * 1-5"
     time_zone: Europe/Berlin
     payload: {rows: 1000}
+sources:
+  - name: orders
+    url_file: /etc/tidemark/orders.url
+    query: SELECT * FROM orders WHERE ordered_at >= :since
+    key: [id]
+    params: [since]
 ` + "```" + `
 
 Durations are written ` + "`500ms`, `4s`, `2h` or `7d`, sizes `64KiB`, `1MiB`" + ` or as a number of bytes.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/worker/export"
 )
 
 // A Setting is one line of the table of settings.
@@ -302,6 +303,20 @@ var settings = []Setting{
 			"the newest of them, the default) or all (a job for each of the newest 100); and payload, title, queue, " +
 			"labels and max_attempts, as a job has them. A payload is at most 16 KiB, and config print shows it.",
 		codec: schedules(func(c *Config) *[]engine.Schedule { return &c.Worker.Schedules }),
+	},
+
+	{
+		Key: "sources", field: "Sources", Secret: true,
+		Doc: "Tables and queries of SQL databases that exports may name; tidemark sources lists them. Each has a name; url, " +
+			"postgres://user:password@host:port/database?sslmode=… or sqlite:///path/to/file.db, or url_file, a file that holds it " +
+			"and is read at each opening; table, a table or view, with a dot after its schema if it has one, or query, one SELECT; and key, 1 to 8 of its columns " +
+			"that together are unique and NOT NULL, in whose order the rows come. Those of a table must be declared so; those " +
+			"of a view or a query are checked by reading all rows, at each opening. A query may name params as :name, at most 32; users give " +
+			"a text of at most 4 KiB for each, which is bound. Postgres finds a parameter's type by its use; in SQLite it is a text, which CAST(:name AS INTEGER) makes a number. " +
+			"connections is how many exports of a process read the source at a time, 1 to 100, 4 if absent; timeout, 10m if absent, is how long the " +
+			"database may take to check the key, and then to give each row. Each session can only read, in one snapshot. " +
+			"A row may have 1000 columns and 32 MiB, a cell 8 MiB, a key 1 KiB.",
+		codec: sources(func(c *Config) *[]export.Source { return &c.Sources }),
 	},
 
 	{

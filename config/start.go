@@ -13,7 +13,7 @@ import (
 
 // Startable finds out what would keep a process with these settings from starting on this machine
 // although each setting is valid: an address that is not this machine's to listen on, a data folder
-// that this user cannot use, a server program that is not there. It starts and connects to nothing.
+// that this user cannot use, a server program or the file of a source that is not there. It starts and connects to nothing.
 // Its error is an [*Error] that holds every problem there is.
 func (c *Config) Startable(ctx context.Context) error {
 	var problems []Problem
@@ -24,7 +24,7 @@ func (c *Config) Startable(ctx context.Context) error {
 		s := find(key)
 		problems = append(problems, s.problem(c.origins[key], s.get(c), strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
-	for _, check := range []func(context.Context, func(string, error)){c.checkListeners, c.checkRedis, c.checkData} {
+	for _, check := range []func(context.Context, func(string, error)){c.checkListeners, c.checkRedis, c.checkData, c.checkSources} {
 		check(ctx, complain)
 	}
 	if len(problems) > 0 {
@@ -137,5 +137,11 @@ func (c *Config) checkData(_ context.Context, complain func(key string, err erro
 		complain("redis.server", server)
 	case c.Server == "" || c.origins["redis.embedded"] != byDefault:
 		complain("redis.embedded", server)
+	}
+}
+
+func (c *Config) checkSources(_ context.Context, complain func(key string, err error)) {
+	for _, s := range c.Sources {
+		complain("sources", s.Startable())
 	}
 }

@@ -84,7 +84,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.upCommand(), a.analyzeCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.retryCommand(), a.removeCommand(), a.enqueueCommand(),
-		a.schedulesCommand(), a.scheduleCommand(), a.queuesCommand(), a.datasetsCommand(),
+		a.schedulesCommand(), a.scheduleCommand(), a.queuesCommand(), a.datasetsCommand(), a.sourcesCommand(),
 		a.gatewayCommand(), a.workerCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root

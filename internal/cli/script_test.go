@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+	_ "modernc.org/sqlite"
 
 	"github.com/tidemark-dev/tidemark/internal/cli"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
@@ -96,6 +98,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"repeat":  repeat,
 	"capture": capture,
 	"redis":   command,
+	"sqlite":  sqliteFile,
 }
 
 // The same for commands that speak to a server: each script has one of its own, on its
@@ -185,6 +188,17 @@ func command(ts *testscript.TestScript, neg bool, args []string) {
 		words[i] = a
 	}
 	ts.Check(errors.Join(client.Do(context.Background(), words...).Err(), client.Close()))
+}
+
+// sqliteFile runs statements on a SQLite file, which it makes: sqlite FILE SQL.
+func sqliteFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sqlite FILE SQL")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.ExecContext(context.Background(), args[1])
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 // capture sets a variable to the last output: capture NAME.
