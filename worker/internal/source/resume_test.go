@@ -67,6 +67,11 @@ func TestResumedRowsOfPostgres(t *testing.T) {
 		CREATE TABLE loose (n int NOT NULL, k text COLLATE loose UNIQUE NOT NULL);
 		CREATE TABLE pairs (n int NOT NULL, a int NOT NULL, b text NOT NULL, c char(4) NOT NULL, UNIQUE (a, b, c));
 		CREATE TABLE others (n int NOT NULL, f float8 UNIQUE NOT NULL, d numeric UNIQUE NOT NULL, u uuid UNIQUE NOT NULL, at timestamptz UNIQUE NOT NULL, x bytea UNIQUE NOT NULL, day date UNIQUE NOT NULL);
+		CREATE TYPE mood AS ENUM ('zero', 'one', 'a', 'of'); CREATE DOMAIN score AS bigint CHECK (VALUE >= 0);
+		CREATE TABLE odd (n int NOT NULL, m mood NOT NULL, i interval UNIQUE NOT NULL, l int[] UNIQUE NOT NULL, r real UNIQUE NOT NULL, o oid UNIQUE NOT NULL, s score UNIQUE NOT NULL,
+			ip inet UNIQUE NOT NULL, j jsonb UNIQUE NOT NULL, b boolean NOT NULL, v varchar(9) UNIQUE NOT NULL, UNIQUE (b, m, n));
+		INSERT INTO odd SELECT n, (ARRAY['zero', 'one', 'a', 'of'])[1 + n % 4]::mood, n * interval '-1 day 7 hours 0.1 seconds', ARRAY[n % 7, n, NULL], n / 3.0 - 9, n::bigint * 100000000 % 4000000007, n,
+			inet '10.0.0.0' + n * 77, to_jsonb(n::text), n % 2 = 0, chr(65 + n % 26) || n FROM generate_series(0, 49) n;
 		CREATE VIEW seen AS SELECT n, w || '' AS w FROM words;
 		INSERT INTO pairs SELECT n, n % 3, repeat('p', n % 4), n / 12 FROM generate_series(0, 99) n;
 		INSERT INTO others SELECT n, CASE n WHEN 0 THEN '-Infinity' WHEN 99 THEN 'NaN' ELSE n / 7.0 END, n / 3.0 - 11, gen_random_uuid(),
@@ -81,6 +86,15 @@ func TestResumedRowsOfPostgres(t *testing.T) {
 		{"pairs", "a,b,c"},
 		{"pairs", "c,a,b"},
 		{"seen", "w"},
+		{"odd", "i"},
+		{"odd", "l"},
+		{"odd", "r"},
+		{"odd", "o"},
+		{"odd", "s"},
+		{"odd", "ip"},
+		{"odd", "j"},
+		{"odd", "v"},
+		{"odd", "b,m,n"},
 		{"others", "f"},
 		{"others", "d"},
 		{"others", "u"},

@@ -87,7 +87,7 @@ type session struct {
 // who sees whether rows come.
 const settings = `SELECT set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true),
 set_config('IntervalStyle', 'iso_8601', true), set_config('extra_float_digits', '1', true),
-set_config('bytea_output', 'hex', true), set_config('xmloption', 'content', true),
+set_config('bytea_output', 'hex', true), set_config('lc_monetary', 'C', true), set_config('xmloption', 'content', true),
 set_config('standard_conforming_strings', 'on', true), set_config('statement_timeout', '0', true),
 set_config('lock_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true),
 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text`
