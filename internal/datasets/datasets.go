@@ -148,10 +148,34 @@ func Delete(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.
 			return fmt.Errorf("mark dataset %s: %w", id, err)
 		}
 	}
-	for _, name := range []string{blobs.DatasetBytes, blobs.DatasetManifest} {
-		if err := bucket.Delete(ctx, blobs.Dataset(topic, id, name)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-			return fmt.Errorf("delete dataset %s: %w", id, err)
-		}
+	if err := bucket.Delete(ctx, blobs.Dataset(topic, id, blobs.DatasetBytes)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("delete the bytes of dataset %s: %w", id, err)
+	}
+	if err := Tidy(ctx, bucket, topic, id); err != nil {
+		return err
+	}
+	if err := bucket.Delete(ctx, manifestKey(topic, id)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("delete dataset %s: %w", id, err)
 	}
 	return nil
+}
+
+// Tidy deletes what writers of a dataset's bytes that were killed have left beside them, as those of a store of
+// files do.
+func Tidy(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) error {
+	all := bucket.List(&blob.ListOptions{Prefix: blobs.Dataset(topic, id, "")})
+	for {
+		found, err := all.Next(ctx)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err == nil && (found.Key == manifestKey(topic, id) || found.Key == blobs.Dataset(topic, id, blobs.DatasetBytes)):
+			continue
+		case err == nil:
+			err = bucket.Delete(ctx, found.Key)
+		}
+		if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+			return fmt.Errorf("tidy dataset %s: %w", id, err)
+		}
+	}
 }

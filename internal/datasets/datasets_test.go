@@ -131,10 +131,19 @@ func TestDeleteMarksFirst(t *testing.T) {
 		if page, err := datasets.List(t.Context(), bucket, "user:42", "", 3); err != nil || len(page.Datasets) != 0 {
 			t.Errorf("%s: a marked dataset is listed: %v", name, err)
 		}
+		// What a writer of a store of files leaves when it is killed.
+		const stray = blobs.DatasetBytes + "123.tmp"
+		put(t, bucket, "user:42", jobID(2))
+		if err := bucket.WriteAll(t.Context(), blobs.Dataset("user:42", jobID(1), stray), []byte("a"), nil); err != nil {
+			t.Fatal(err)
+		}
 		if err := datasets.Delete(t.Context(), bucket, "user:42", jobID(1)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		for _, blobName := range []string{blobs.DatasetBytes, blobs.DatasetManifest} {
+		if _, err := datasets.Get(t.Context(), bucket, "user:42", jobID(2)); err != nil {
+			t.Errorf("%s: another dataset went with it: %v", name, err)
+		}
+		for _, blobName := range []string{blobs.DatasetBytes, stray, blobs.DatasetManifest} {
 			if there, err := bucket.Exists(t.Context(), blobs.Dataset("user:42", jobID(1), blobName)); there || err != nil {
 				t.Errorf("%s: %s is there: %t, %v", name, blobName, there, err)
 			}

@@ -38,9 +38,9 @@ type Manifest struct {
 	CreatedAt time.Time   `json:"created_at"`
 
 	// MaxRecordBytes is the longest record that was read.
-	MaxRecordBytes int64 `json:"max_record_bytes"`
+	MaxRecordBytes int64 `json:"max_record_bytes,omitempty"`
 	// Start is where the first row begins, opaque to all but the dataset's reader.
-	Start []byte `json:"start"`
+	Start []byte `json:"start,omitempty"`
 	// Deleting says that Delete has begun.
 	Deleting bool `json:"deleting,omitempty"`
 }

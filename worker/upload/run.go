@@ -168,6 +168,10 @@ func (u *upload) keep(ctx context.Context, m *datasets.Manifest) error {
 	u.run.Message("keeping the file")
 	key := blobs.Dataset(m.Topic, m.ID, blobs.DatasetBytes)
 	if key != u.p.Blob {
+		// A run that was killed may have left half of it.
+		if err := datasets.Tidy(ctx, u.bucket, m.Topic, m.ID); err != nil {
+			return fmt.Errorf("keep the file: %w", table.StoreError(err))
+		}
 		if err := u.copy(ctx, key, m.MediaType); err != nil {
 			return err
 		}

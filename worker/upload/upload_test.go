@@ -196,6 +196,11 @@ func TestAnUploadBecomesADataset(t *testing.T) {
 	t.Parallel()
 	data := orders(300 << 10)
 	for store, bucket := range stores(t) {
+		// What a run that was killed while it kept the bytes has left.
+		stray := blobs.Dataset("user:42", jobID, "data7.tmp")
+		if err := bucket.WriteAll(t.Context(), stray, []byte("half of it"), nil); err != nil {
+			t.Fatal(err)
+		}
 		for _, packing := range []string{"", "gzip", "zstd", "zip"} {
 			file := pack(t, packing, data)
 			p := put(t, bucket, "orders.csv."+packing, file)
@@ -232,6 +237,9 @@ func TestAnUploadBecomesADataset(t *testing.T) {
 			var r Result
 			if err := json.Unmarshal(j.result, &r); err != nil || r.Dataset != jobID || r.Rows != m.Rows || len(r.Columns) != 6 {
 				t.Errorf("%s, %q: %s, %v", store, packing, j.result, err)
+			}
+			if there, err := bucket.Exists(t.Context(), stray); there || err != nil {
+				t.Errorf("%s, %q: what a killed run has left is there: %t, %v", store, packing, there, err)
 			}
 			if got := count(t, bucket, m); got != m.Rows {
 				t.Errorf("%s, %q: %d rows are read again, want %d", store, packing, got, m.Rows)

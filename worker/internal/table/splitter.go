@@ -84,10 +84,15 @@ func (s *splitter) plain(line []byte) {
 	s.fields = append(fields, line[start:])
 }
 
-// quoted takes a record that has a quote in it somewhere, field by field.
+// quoted takes a record that has a quote in it somewhere: the fields before the one with the quote as plain
+// ones, the others one by one. Its first line end, if it has one, is behind the quote.
 func (s *splitter) quoted(data []byte, eof bool) int {
 	s.scratch = s.scratch[:0]
 	pos := 0
+	if i := bytes.LastIndexByte(data[:bytes.IndexByte(data, '"')], s.delimiter); i >= 0 {
+		s.plain(data[:i])
+		pos = i + 1
+	}
 	for {
 		var field []byte
 		next := pos
