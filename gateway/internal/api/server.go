@@ -1,5 +1,5 @@
 // Package api is what clients ask for over HTTP: jobs and what is asked of them, schedules,
-// snapshots and artifacts. docs/protocol.md is what they are promised.
+// snapshots, artifacts and datasets. docs/protocol.md is what they are promised.
 package api
 
 import (
@@ -60,6 +60,8 @@ func (s *Server) Routes() []access.Route {
 	add("POST /v1/jobs/{id}/pause", s.controlJob(s.opts.Engine.Pause))
 	add("POST /v1/jobs/{id}/resume", s.controlJob(s.opts.Engine.Resume))
 	add("POST /v1/jobs/{id}/retry", s.retryJob)
+	add("GET /v1/datasets", s.listDatasets, "topic", "after", "limit")
+	add("GET /v1/datasets/{id}", s.showDataset, "topic")
 	add("GET /v1/queues", s.listQueues, "job"+access.Repeated)
 	add("GET /v1/topics/{topic}/snapshot", s.showSnapshot, filtered("after", "limit", "page")...)
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
