@@ -40,7 +40,7 @@ func Open(ctx context.Context, bucket *blob.Bucket, m *datasets.Manifest, positi
 		position = m.Start
 	}
 	p, rest, err := ParsePosition(position)
-	if err != nil || len(rest) > 0 {
+	if err != nil || len(rest) > 0 || p.columns > 0 && int(p.columns) != len(m.Columns) {
 		return nil, fmt.Errorf("open dataset %s: %w", m.ID, ErrPosition)
 	}
 	s := &Source{m: m, at: make(map[string]int, len(m.Columns))}
@@ -100,9 +100,6 @@ func (s *Source) Next(ctx context.Context, row []rows.Value) error {
 }
 
 func (s *Source) fields(row []rows.Value) error {
-	if len(s.scan.Fields) != len(s.columns) {
-		return ErrChanged
-	}
 	for i, f := range s.scan.Fields {
 		v, ok := fieldValue(s.columns[i].Kind, f)
 		if !ok {

@@ -435,6 +435,11 @@ func TestADatasetWhoseBytesChangedIsNotRead(t *testing.T) {
 			t.Errorf("position %x: %v", bad, err)
 		}
 	}
+	narrow := *m
+	narrow.Columns = m.Columns[:1]
+	if _, err := dataset.Open(t.Context(), bucket, &narrow, nil); !errors.Is(err, dataset.ErrPosition) {
+		t.Errorf("a manifest with fewer columns: %v", err)
+	}
 	if err := bucket.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
