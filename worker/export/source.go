@@ -1,4 +1,3 @@
-// Package export is what exports read from: the named SQL sources that an admin configured.
 package export
 
 import (

@@ -211,8 +211,11 @@ func TestURLFile(t *testing.T) {
 	_, err := attempt(t, c, nil, nil)
 	refused(t, err, "its url_file is not there")
 	for _, tc := range []struct{ text, want string }{
-		{"", "its url_file: want postgres://"}, {"canary", "its url_file: want postgres://"}, {"postgres://" + pgtest.Password + ":canary@:x", "its url_file: want postgres://user:password@host"},
-		{strings.Repeat("postgres://", 1000), "want postgres://"}, {"sqlite:///x?mode=rw", "want sqlite:///path/to/file.db"},
+		{"", "its url_file: want postgres://"},
+		{"canary", "its url_file: want postgres://"},
+		{"postgres://" + pgtest.Password + ":canary@:x", "its url_file: want postgres://user:password@host"},
+		{strings.Repeat("postgres://", 1000), "want postgres://"},
+		{"sqlite:///x?mode=rw", "want sqlite:///path/to/file.db"},
 	} {
 		if err := os.WriteFile(c.URLFile, []byte(tc.text), 0o600); err != nil {
 			t.Fatal(err)

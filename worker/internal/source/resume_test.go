@@ -133,7 +133,13 @@ func TestResumedRowsOfSQLite(t *testing.T) {
 	}
 	address, db := sqlite(t, strings.Join(statements, ";"))
 	for _, tc := range []struct{ rows, key string }{
-		{"words", "w"}, {"words", "n"}, {"loose", "k"}, {"pairs", "a,b,n"}, {"pairs", "n,b,a"}, {"mixed", "n"}, {"mixed", "k"},
+		{"words", "w"},
+		{"words", "n"},
+		{"loose", "k"},
+		{"pairs", "a,b,n"},
+		{"pairs", "n,b,a"},
+		{"mixed", "n"},
+		{"mixed", "k"},
 		{"SELECT n, upper(w) || n AS w FROM words -- a comment", "w"},
 		{"SELECT a AS n, count(*) AS c FROM pairs GROUP BY a", "c,n"},
 	} {
