@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/storage"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/export"
 	"github.com/tidemark-dev/tidemark/worker/processor"
@@ -36,6 +37,8 @@ type Config struct {
 	// Server is the gateway that commands speak to instead of opening the data folder;
 	// "" for none.
 	Server string
+	// Storage says where uploads and artifacts are kept.
+	Storage storage.Options
 	// Engine lacks its URL, which is known once the data folder is open.
 	Engine engine.Options
 	// Worker lacks its Engine; its Schedules are a section of their own.
@@ -44,7 +47,7 @@ type Config struct {
 	Processors []processor.Processor
 	// Sources are the SQL sources that exports may name.
 	Sources []export.Source
-	// Gateway lacks its Engine, Auth, Site, Blobs, BlobDir and PageTopic.
+	// Gateway lacks its Engine, Auth, Site, PageTopic, and where its blobs are.
 	Gateway gateway.Options
 	Listen  Listen
 	Health  Health

@@ -1,11 +1,17 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const masked = "xxxxx"
 
+// shownParameters are those that hold no secret.
+var shownParameters = []string{"db", "protocol", "pool_size", "region", "endpoint", "path_style"}
+
 // Mask hides the password of a Redis URL, in any of the forms that engine.ParseURL
-// takes, several hosts included. Of an address that it does not understand it shows
+// takes, several hosts included, and what is secret in another address. Of an address that it does not understand it shows
 // nothing.
 func Mask(address string) string {
 	if address == "" {
@@ -27,7 +33,7 @@ func Mask(address string) string {
 	if path, query, ok := strings.Cut(rest, "?"); ok {
 		fields := strings.Split(query, "&")
 		for i, f := range fields {
-			if name, _, _ := strings.Cut(f, "="); name != "db" && name != "protocol" && name != "pool_size" {
+			if name, _, _ := strings.Cut(f, "="); !slices.Contains(shownParameters, name) {
 				fields[i] = name + "=" + masked
 			}
 		}

@@ -24,6 +24,7 @@ var parts = []part{
 	{"topic", "Topic", validTopic},
 	{"server", "Server", validServer},
 	{"redis", "Redis", validRedis},
+	{"storage", "Storage", func(c *Config) error { return c.Storage.Validate() }},
 	{"engine", "Engine", func(c *Config) error { return c.Engine.Validate() }},
 	{"worker", "Worker", func(c *Config) error { return c.Worker.Validate() }},
 	{"health", "Health of a worker", func(c *Config) error { return c.Health.Validate() }},

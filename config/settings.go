@@ -77,6 +77,21 @@ var settings = []Setting{
 	},
 
 	{
+		Key: "storage.url", field: "URL", Secret: true,
+		Doc: "Where uploads and artifacts are kept: s3://bucket?region=REGION, for a store other than AWS with " +
+			"&endpoint=https://host[:port], whose buckets are taken to be in the path unless path_style=false is there as well. Without it they " +
+			"are in the data folder. All gateways and workers of a Redis must have the same. Credentials are no part of " +
+			"it: they come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS's shared files, the machine's role, or " +
+			"storage.credentials_file. docs/storage.md says which rights they need.",
+		codec: word("s3://bucket?region=REGION", func(c *Config) *string { return &c.Storage.URL }),
+	},
+	{
+		Key: "storage.credentials_file", field: "CredentialsFile",
+		Doc: "A file with the credentials for storage.url, in the form of AWS's shared credentials file: its profile " +
+			"default is used, and read again every 5 minutes, so credentials can be renewed while a process runs.",
+		codec: word("a path", func(c *Config) *string { return &c.Storage.CredentialsFile }),
+	},
+	{
 		Key: "engine.namespace", field: "Namespace",
 		Doc:   "The prefix of every key, so that several installations can share a Redis.",
 		codec: word("a name", func(c *Config) *string { return &c.Engine.Namespace }),

@@ -33,7 +33,7 @@ func TestEveryOptionIsASetting(t *testing.T) {
 	// These are given by programs, or made of other settings.
 	given := map[string]bool{
 		"Engine": true, "Redis": true, "Logger": true, "Permanent": true, "URL": true,
-		"Auth": true, "Site": true, "Blobs": true, "BlobDir": true, "PageTopic": true, "PageUploads": true, "Registry": true,
+		"Auth": true, "Site": true, "Blobs": true, "BlobDir": true, "BlobBucket": true, "BlobsReady": true, "PageTopic": true, "PageUploads": true, "Registry": true,
 		"Schedules":    true, // a section of their own
 		"QueueWeights": true, // of worker.queues
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -13,7 +14,7 @@ import (
 
 // Startable finds out what would keep a process with these settings from starting on this machine
 // although each setting is valid: an address that is not this machine's to listen on, a data folder
-// that this user cannot use, a server program or the file of a source that is not there. It starts and connects to nothing.
+// or a file that this user cannot use, a server program or the file of a source that is not there. It starts and connects to nothing.
 // Its error is an [*Error] that holds every problem there is.
 func (c *Config) Startable(ctx context.Context) error {
 	var problems []Problem
@@ -24,7 +25,7 @@ func (c *Config) Startable(ctx context.Context) error {
 		s := find(key)
 		problems = append(problems, s.problem(c.origins[key], s.get(c), strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
-	for _, check := range []func(context.Context, func(string, error)){c.checkListeners, c.checkRedis, c.checkData, c.checkSources} {
+	for _, check := range []func(context.Context, func(string, error)){c.checkListeners, c.checkRedis, c.checkData, c.checkSources, c.checkStorage} {
 		check(ctx, complain)
 	}
 	if len(problems) > 0 {
@@ -144,4 +145,16 @@ func (c *Config) checkSources(_ context.Context, complain func(key string, err e
 	for _, s := range c.Sources {
 		complain("sources", s.Startable())
 	}
+}
+
+// checkStorage checks that there are credentials to be read from the file that is named.
+func (c *Config) checkStorage(_ context.Context, complain func(key string, err error)) {
+	if c.Storage.CredentialsFile == "" {
+		return
+	}
+	f, err := os.Open(c.Storage.CredentialsFile)
+	if err == nil {
+		err = f.Close()
+	}
+	complain("storage.credentials_file", err)
 }

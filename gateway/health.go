@@ -25,10 +25,22 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		plain(w, http.StatusServiceUnavailable, "Redis does not answer, or is a replica")
 	case !writes:
-		plain(w, http.StatusOK, "ready\nwrites: refused")
+		plain(w, http.StatusOK, "ready\nwrites: refused"+g.stored(r))
 	default:
-		plain(w, http.StatusOK, "ready")
+		plain(w, http.StatusOK, "ready"+g.stored(r))
 	}
+}
+
+// stored is a line that says why the store of files does not answer; "" if it does. Another gateway
+// has the same store, and progress does not need it: so it does not make a gateway unready either.
+func (g *Gateway) stored(r *http.Request) string {
+	if g.opts.BlobsReady == nil {
+		return ""
+	}
+	if err := g.opts.BlobsReady(r.Context()); err != nil {
+		return "\nstorage: " + err.Error()
+	}
+	return ""
 }
 
 func plain(w http.ResponseWriter, status int, text string) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -104,6 +105,10 @@ type Options struct {
 	// there, since their parts arrive one after the other. Without it, or without
 	// Blobs, there are no uploads.
 	BlobDir string
+
+	// BlobsReady says why the store behind Blobs does not answer, for /readyz; nil if it does. It
+	// must return within seconds, and cost the store little. Defaults to nil: it is not asked.
+	BlobsReady func(context.Context) error
 
 	// UploadBytes is the largest upload, 1 KiB to 5 TiB. Defaults to 5 GiB.
 	UploadBytes int64

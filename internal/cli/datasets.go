@@ -46,11 +46,11 @@ func (a *app) listDatasets(ctx context.Context, c *config.Config, asJSON bool) (
 		}
 	}
 	// Looking makes no data folder.
-	if _, err := os.Stat(datadir.BlobDir(c.Data.Dir)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(datadir.BlobDir(c.Data.Dir)); c.Storage.URL == "" && errors.Is(err, fs.ErrNotExist) {
 		none()
 		return nil
 	}
-	bucket, err := datadir.Blobs(ctx, c.Data.Dir)
+	bucket, err := openBlobs(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (a *app) listDatasets(ctx context.Context, c *config.Config, asJSON bool) (
 	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	listed := 0
 	for after := ""; ; {
-		page, err := datasets.List(ctx, bucket, c.Topic, after, datasets.MaxPage)
+		page, err := datasets.List(ctx, bucket.Bucket, c.Topic, after, datasets.MaxPage)
 		if err != nil {
 			return err
 		}

@@ -30,8 +30,10 @@ type health struct {
 	working atomic.Bool
 	// refused returns the queues from which the worker takes nothing.
 	refused func() []string
-	server  *http.Server
-	ended   chan error
+	// stored returns why the store of files does not answer.
+	stored func(context.Context) error
+	server *http.Server
+	ended  chan error
 }
 
 // listenHealth takes the address of the health server; it answers once serve was called. The caller
@@ -46,10 +48,10 @@ func listenHealth(addr string) (*health, error) {
 	return h, nil
 }
 
-// serve answers until close. It reports Redis's readiness as e's stream sees it, and the queues from
-// which the worker takes nothing.
-func (h *health) serve(e stream.Engine, refused func() []string, log *slog.Logger) {
-	h.refused = refused
+// serve answers until close. It reports Redis's readiness as e's stream sees it, the queues from
+// which the worker takes nothing, and why files cannot be read or written.
+func (h *health) serve(e stream.Engine, refused func() []string, stored func(context.Context) error, log *slog.Logger) {
+	h.refused, h.stored = refused, stored
 	redis := stream.Of(e).Readiness()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
@@ -62,9 +64,9 @@ func (h *health) serve(e stream.Engine, refused func() []string, log *slog.Logge
 		case err != nil:
 			answer(w, http.StatusServiceUnavailable, "Redis does not answer, or is a replica")
 		case !writes:
-			answer(w, http.StatusOK, h.ready()+"\nwrites: refused")
+			answer(w, http.StatusOK, h.ready(r.Context())+"\nwrites: refused")
 		default:
-			answer(w, http.StatusOK, h.ready())
+			answer(w, http.StatusOK, h.ready(r.Context()))
 		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{Registry: h.registry}))
@@ -76,12 +78,17 @@ func (h *health) serve(e stream.Engine, refused func() []string, log *slog.Logge
 	go func() { h.ended <- h.server.Serve(h.listener) }()
 }
 
-// ready is the answer of a worker that takes jobs, if not from all of its queues.
-func (h *health) ready() string {
+// ready is the answer of a worker that takes jobs, if not from all of its queues, and not those that
+// read or write files while their store is away.
+func (h *health) ready(ctx context.Context) string {
+	text := "ready"
 	if refused := h.refused(); len(refused) > 0 {
-		return "ready\nqueues with tasks of another program, from which nothing is taken: " + strings.Join(refused, ", ")
+		text += "\nqueues with tasks of another program, from which nothing is taken: " + strings.Join(refused, ", ")
 	}
-	return "ready"
+	if err := h.stored(ctx); err != nil {
+		text += "\nstorage: " + err.Error()
+	}
+	return text
 }
 
 // setWorking says whether the worker takes jobs. h may be nil.

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/artifacts"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 	"github.com/tidemark-dev/tidemark/worker/processor"
@@ -35,18 +36,18 @@ type here struct {
 // openHere opens the data folder and its Redis, and starts a worker. stop drains that;
 // it may be called twice.
 func openHere(ctx context.Context, c *config.Config, b *board) (_ *session, _ place, stop func() error, err error) {
-	bucket, err := datadir.Blobs(ctx, c.Data.Dir)
+	blobs, err := openBlobs(ctx, c)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	s, err := open(ctx, c, logTo(c, b))
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, bucket.Close())
+		return nil, nil, nil, errors.Join(err, blobs.Close())
 	}
 	if s.redis.Kind() == datadir.Embedded {
 		b.note(s.redis.Describe())
 	}
-	s.bucket = bucket
+	s.blobs = blobs
 	h := &here{session: s, board: b}
 	drain, err := h.work(ctx)
 	if err != nil {
@@ -77,7 +78,7 @@ func (h *here) work(ctx context.Context) (drain func() error, err error) {
 // Stop may take. metrics may be nil.
 func newWorker(s *session, metrics *prometheus.Registry, queues ...string) (w *worker.Worker, grace time.Duration, err error) {
 	o := s.config.Worker
-	o.Engine, o.Logger, o.Registry, o.Queues, o.Blobs = s.engine, s.log, metrics, queues, s.bucket
+	o.Engine, o.Logger, o.Registry, o.Queues, o.Blobs = s.engine, s.log, metrics, queues, s.blobs.Bucket
 	o.QueueWeights = maps.Clone(o.QueueWeights)
 	maps.DeleteFunc(o.QueueWeights, func(q string, _ int) bool { return !slices.Contains(queues, q) })
 	w, err = worker.New(o)
@@ -85,14 +86,14 @@ func newWorker(s *session, metrics *prometheus.Registry, queues ...string) (w *w
 		return nil, 0, err
 	}
 	for _, p := range s.config.Processors {
-		p.Register(w, processor.Deps{Blobs: s.bucket})
+		p.Register(w, processor.Deps{Blobs: s.blobs.Bucket})
 	}
 	return w, o.DrainGrace + o.CancelGrace + closeTimeout, nil
 }
 
 // submit takes a file into the blob store and finds or makes its job.
 func (h *here) submit(ctx context.Context, file string) (engine.JobID, func(context.Context) error, error) {
-	b, err := datadir.Take(ctx, h.session.bucket, file, func(done, total int64) { h.board.taking(file, "taking into the data folder", done, total) })
+	b, err := datadir.Take(ctx, h.session.blobs.Bucket, file, func(done, total int64) { h.board.taking(file, "taking into the data folder", done, total) })
 	if err != nil {
 		return "", nil, err
 	}
@@ -154,7 +155,7 @@ func (s *session) liveAnalysis(ctx context.Context, label, value string, do func
 func (h *here) profile(ctx context.Context, f *analyzed) ([]byte, string, error) {
 	text, where, err := h.readProfile(ctx, f)
 	if err != nil {
-		return nil, "", fmt.Errorf("read the profile of %s: %w; another worker of this Redis has another data folder: let them share one", f.file, err)
+		return nil, "", fmt.Errorf("read the profile of %s: %w; another worker of this Redis has another data folder or storage.url: let them share one", f.file, storefault.Of(err))
 	}
 	return text, where, nil
 }
@@ -166,16 +167,16 @@ func (h *here) readProfile(ctx context.Context, f *analyzed) (text []byte, where
 		return nil, "", errors.New("its job has none")
 	}
 	s, a := h.session, f.job.Artifacts[i]
-	m, err := artifacts.Find(ctx, s.bucket, artifacts.Place{Topic: s.config.Topic, Job: f.id, Name: a.Name}, a)
+	m, err := artifacts.Find(ctx, s.blobs.Bucket, artifacts.Place{Topic: s.config.Topic, Job: f.id, Name: a.Name}, a)
 	if err != nil {
 		return nil, "", err
 	}
-	r := artifacts.NewReader(ctx, s.bucket, m)
+	r := artifacts.NewReader(ctx, s.blobs.Bucket, m)
 	text, err = io.ReadAll(r)
 	err = errors.Join(err, r.Close())
 	where = a.ID
-	if key, ok := m.File(); ok { // the blob store is a folder, and the names in the key are plain
-		where = filepath.Join(datadir.BlobDir(s.config.Data.Dir), filepath.FromSlash(key))
+	if key, ok := m.File(); ok && s.blobs.Dir != "" { // the names in the key are plain
+		where = filepath.Join(s.blobs.Dir, filepath.FromSlash(key))
 	}
 	return text, where, err
 }

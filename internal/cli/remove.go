@@ -10,7 +10,6 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/artifacts"
-	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
 
 func (a *app) removeCommand() *cobra.Command {
@@ -54,10 +53,9 @@ func (a *app) remove(ctx context.Context, s *session, id engine.JobID) error {
 	if s.remote != nil {
 		return nil // whose gateway has deleted the files
 	}
-	dir := s.config.Data.Dir
-	bucket, err := datadir.Blobs(ctx, dir)
+	blobs, err := openBlobs(ctx, s.config)
 	if err != nil {
 		return fmt.Errorf("its artifacts are still there: %w", err)
 	}
-	return errors.Join(artifacts.Delete(ctx, bucket, datadir.BlobDir(dir), id, runtime.Of(s.engine).ArtifactsPinned), bucket.Close())
+	return errors.Join(artifacts.Delete(ctx, blobs.Bucket, blobs.Dir, id, runtime.Of(s.engine).ArtifactsPinned), blobs.Close())
 }

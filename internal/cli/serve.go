@@ -17,7 +17,6 @@ import (
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
-	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -66,13 +65,13 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 		return s, err
 	}
 	s.session.log = log
-	if s.session.bucket, err = datadir.Blobs(cmd.Context(), c.Data.Dir); err != nil {
+	if s.session.blobs, err = openBlobs(cmd.Context(), c); err != nil {
 		return s, err
 	}
 	o := c.Gateway
 	o.Registry = prometheus.NewRegistry()
 	o.Engine, o.Auth, o.Site, o.Logger = s.session.engine, s.auth, c.Auth.Site(), log
-	o.Blobs, o.BlobDir, o.PageTopic = s.session.bucket, datadir.BlobDir(c.Data.Dir), c.Topic
+	o.Blobs, o.BlobDir, o.BlobsReady, o.PageTopic = s.session.blobs.Bucket, s.session.blobs.Dir, s.session.blobs.Ready, c.Topic
 	for _, p := range c.Processors {
 		if len(p.Extensions) > 0 {
 			o.PageUploads = append(o.PageUploads, gateway.PageUpload{Type: p.Type, Extensions: p.Extensions})

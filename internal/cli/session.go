@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/client"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
+	"github.com/tidemark-dev/tidemark/internal/storage"
 )
 
 const (
@@ -33,7 +33,7 @@ type session struct {
 	remote *client.Client // nil where there is an engine
 	redis  *datadir.Redis
 	engine *engine.Engine
-	bucket *blob.Bucket // nil where no file is read or written
+	blobs  *storage.Store // nil where no file is read or written
 	log    *slog.Logger
 }
 
@@ -80,6 +80,11 @@ func (a *app) openLasting(cmd *cobra.Command) (*session, error) {
 	return s, err
 }
 
+// openBlobs opens where files are kept. The caller closes it.
+func openBlobs(ctx context.Context, c *config.Config) (*storage.Store, error) {
+	return storage.Open(ctx, c.Storage, c.Data.Dir)
+}
+
 // where says which Redis an error is about.
 func where(c *config.Config) string {
 	if c.Data.URL != "" {
@@ -95,8 +100,8 @@ func (s *session) close() error {
 		return s.remote.Close()
 	}
 	err := errors.Join(s.engine.Close(), leave(s.redis))
-	if s.bucket != nil {
-		err = errors.Join(err, s.bucket.Close())
+	if s.blobs != nil {
+		err = errors.Join(err, s.blobs.Close())
 	}
 	return err
 }

@@ -45,8 +45,8 @@ On SIGINT or SIGTERM it takes nothing new, and tells its clients when to come ba
 they go on with their cursors, here or at another gateway of the same Redis. The exit
 code is then 0. A second signal ends the process at once.
 
-Gateways and workers of one Redis must share the data folder: uploads are written
-there, and read there.`,
+Gateways and workers of one Redis must share the data folder, or storage.url: uploads are
+written there, and read there.`,
 		Example: `  tidemark gateway --redis redis://localhost:6379/0
   tidemark gateway & tidemark worker`,
 		Args: cobra.NoArgs,

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
-	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
 
 func (a *app) workerCommand() *cobra.Command {
@@ -30,7 +29,8 @@ It serves the queues of worker.queues, and those of its processors:
 It leaves a job whose type it does not know to workers that know it. If there is none for
 worker.unknown_type_wait, the job fails.
 
-Workers of one Redis must share the data folder, since payloads name files in it.
+Workers of one Redis must share the data folder, or storage.url, since payloads name files
+in it.
 
 With --health-addr it answers GET /healthz and /readyz, and shows its metrics under
 /metrics.`,
@@ -66,7 +66,7 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	s.log = log
-	if s.bucket, err = datadir.Blobs(ctx, s.config.Data.Dir); err != nil {
+	if s.blobs, err = openBlobs(ctx, s.config); err != nil {
 		return err
 	}
 	served := servedQueues(s.config)
@@ -75,7 +75,7 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 		return err
 	}
 	if h != nil {
-		h.serve(s.engine, w.Refused, s.log)
+		h.serve(s.engine, w.Refused, s.blobs.Ready, s.log)
 	}
 	if err := w.Start(ctx); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes sure that what the tests need beside Go is here: on Debian and Ubuntu,
 # as root or with sudo, by installing what is missing; elsewhere by naming it
-# and exiting 1. The npm packages of gateway/web and internal/filetest/node come
-# last, through npm. When everything is here it changes nothing and says nothing.
+# and exiting 1. The npm packages of gateway/web and internal/filetest/node, through
+# npm, and the S3 server of the tests, through Go, come last. When everything is here it
+# changes nothing and says nothing.
 #
 # To add a requirement, add a line to the table and, where `command -v` is not
 # enough, a probe.
@@ -169,6 +170,15 @@ install_npm_packages() {
 	cp "$folder/package-lock.json" "$installed"
 }
 
+# The S3 server of the tests, which the go command builds once and keeps in its cache. The tests
+# ask for the same, see internal/s3test.
+build_s3_server() {
+	if ! (cd "$(dirname "$0")/../s3test/versitygw" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 go tool -n versitygw >/dev/null); then
+		echo 'setup: building the S3 server of the tests failed (see above); is the Go module proxy within reach?' >&2
+		exit 1
+	fi
+}
+
 probe_all
 if [ -n "$missing" ]; then
 	command -v apt-get >/dev/null || give_up 'there is no apt-get here to install with'
@@ -184,3 +194,4 @@ if [ -n "$missing" ]; then
 fi
 install_npm_packages gateway/web
 install_npm_packages internal/filetest/node
+build_s3_server

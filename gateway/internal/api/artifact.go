@@ -19,6 +19,7 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/internal/artifacts"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 )
 
 // showArtifact streams a file that a job has written, "<job>.<name>", to users who may read the job. A
@@ -137,7 +138,7 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, key, name, ki
 		if gcerrors.Code(err) == gcerrors.NotFound {
 			return fmt.Errorf("file: %w", engine.ErrNotFound)
 		}
-		return fmt.Errorf("open a file: %w", err)
+		return fmt.Errorf("open a file: %w", storefault.Of(err))
 	}
 	s.serveFile(w, r, name, kind, file.ModTime(), file)
 	return nil
@@ -147,7 +148,7 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, key, name, ki
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name, kind string, modified time.Time, file io.ReadSeekCloser) {
 	defer func() {
 		if err := file.Close(); err != nil {
-			s.opts.Logger.Debug("a file was not closed", "path", r.URL.Path, "error", err)
+			s.opts.Logger.Debug("a file was not closed", "path", r.URL.Path, "error", storefault.Of(err))
 		}
 	}()
 	h := w.Header()
