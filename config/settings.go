@@ -289,6 +289,12 @@ var settings = []Setting{
 		codec: count(func(c *Config) *int { return &c.Worker.LogLines }),
 	},
 	{
+		Key: "worker.artifact_quota_bytes", field: "ArtifactQuotaBytes",
+		Doc: "What the artifacts of a topic may take together; 0 is any. Once an hour one of the workers deletes the oldest " +
+			"beyond it, and those that have expired.",
+		codec: size(func(c *Config) *int64 { return &c.Worker.ArtifactQuotaBytes }),
+	},
+	{
 		Key: "worker.schedule_interval", field: "ScheduleInterval",
 		Doc:   "How often a worker reads the schedules that are stored in Redis: how soon a new one ticks.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleInterval }),

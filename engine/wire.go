@@ -66,6 +66,8 @@ type (
 	Record = wire.Record
 	// A RecordType says what a record is about.
 	RecordType = wire.RecordType
+	// An ExpiredArtifact is a file that is no longer kept.
+	ExpiredArtifact = wire.ExpiredArtifact
 	// A LogLine is what a job.log record says.
 	LogLine = wire.LogLine
 	// An Entry is a record as the stream holds it.
@@ -131,6 +133,7 @@ const (
 	JobRemoved          = wire.JobRemoved
 	NotificationCreated = wire.NotificationCreated
 	NotificationChanged = wire.NotificationChanged
+	ArtifactExpired     = wire.ArtifactExpired
 )
 
 // Codes of a JobError; package wire says what each means.
@@ -197,6 +200,8 @@ const (
 	MaxErrorBytes           = wire.MaxErrorBytes
 	MaxCheckpointBytes      = wire.MaxCheckpointBytes
 	MaxArtifacts            = wire.MaxArtifacts
+	ReasonExpired           = wire.ReasonExpired
+	ReasonQuota             = wire.ReasonQuota
 	MaxArtifactTypeBytes    = wire.MaxArtifactTypeBytes
 	MaxSchedulePayloadBytes = wire.MaxSchedulePayloadBytes
 	MaxSchedules            = wire.MaxSchedules

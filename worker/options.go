@@ -124,6 +124,11 @@ type Options struct {
 	// Defaults to none: Run.Artifact then returns an error.
 	Blobs *blob.Bucket
 
+	// ArtifactQuotaBytes is what the artifacts of a topic may take together in Blobs, up to 1 PiB; once
+	// an hour one of the workers deletes the oldest beyond it, and those that have expired. Defaults to
+	// 0: any.
+	ArtifactQuotaBytes int64
+
 	// Registry gets the worker's metrics: attempts that run and that have ended, by job type and
 	// outcome. Workers and Adopters of one registry share them. Defaults to none.
 	Registry *prometheus.Registry
@@ -191,6 +196,7 @@ func (o Options) Validate() error {
 		option.Within("CancelGrace", o.CancelGrace, time.Millisecond, time.Hour),
 		option.Within("LogLines", o.LogLines, 1, 10_000),
 		option.Within("ScheduleInterval", o.ScheduleInterval, least, 10*time.Minute),
+		option.Within("ArtifactQuotaBytes", o.ArtifactQuotaBytes, 0, 1<<50),
 		option.Within("ScheduleGrace", o.ScheduleGrace, least, time.Hour),
 	}
 	seen := map[string]bool{}

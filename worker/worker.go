@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/worker/internal/intake"
 	"github.com/tidemark-dev/tidemark/worker/internal/rescue"
+	"github.com/tidemark-dev/tidemark/worker/internal/retain"
 	"github.com/tidemark-dev/tidemark/worker/internal/schedules"
 	"github.com/tidemark-dev/tidemark/worker/internal/wheel"
 )
@@ -163,6 +164,13 @@ func (w *Worker) launch() (*life, error) {
 			Grace: w.opts.ScheduleGrace, Logger: w.opts.Logger,
 		})
 	})
+	if w.opts.Blobs != nil {
+		l.loops.Go(func() {
+			retain.Run(taking, retain.Options{
+				Engine: w.opts.Engine, Blobs: w.opts.Blobs, QuotaBytes: w.opts.ArtifactQuotaBytes, Interval: time.Hour, Logger: w.opts.Logger,
+			})
+		})
+	}
 	for _, s := range l.servers {
 		err := s.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 			from, _ := asynq.GetQueueName(ctx)

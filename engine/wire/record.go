@@ -35,6 +35,8 @@ const (
 	JobRemoved          RecordType = "job.removed"
 	NotificationCreated RecordType = "notification.created"
 	NotificationChanged RecordType = "notification.changed"
+	// ArtifactExpired: a file is no longer kept. Its job, which may be forgotten, does not change.
+	ArtifactExpired RecordType = "artifact.expired"
 )
 
 // Tick reports whether a later record of the same job replaces this one.
@@ -55,7 +57,22 @@ type Record struct {
 	Job          *Job            `json:"job,omitempty"`
 	Log          *LogLine        `json:"log,omitempty"`
 	Notification json.RawMessage `json:"notification,omitempty"`
+	// Artifact is that of an ArtifactExpired record.
+	Artifact *ExpiredArtifact `json:"artifact,omitempty"`
 }
+
+// An ExpiredArtifact is a file that is no longer kept.
+type ExpiredArtifact struct {
+	Artifact
+	// Reason is ReasonExpired or ReasonQuota.
+	Reason string `json:"reason"`
+}
+
+// Why a file is no longer kept.
+const (
+	ReasonExpired = "expired" // its time was over
+	ReasonQuota   = "quota"   // its topic had more than it may keep
+)
 
 // A LogLine is the text of a job.log record.
 type LogLine struct {

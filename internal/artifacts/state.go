@@ -105,6 +105,8 @@ type Manifest struct {
 	ClosedAt time.Time `json:"closed_at"`
 	// Gone says why its bytes were deleted; "" while they are kept.
 	Gone string `json:"gone,omitempty"`
+	// GoneSince is when they were.
+	GoneSince *time.Time `json:"gone_since,omitempty"`
 }
 
 // Reasons why an artifact is gone.

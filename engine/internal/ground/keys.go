@@ -95,6 +95,9 @@ func (k Keys) Beats(shard int) string { return k.shards[shard] + "beats" }
 // Removed names the sorted set of a shard's jobs that were removed.
 func (k Keys) Removed(shard int) string { return k.shards[shard] + "removed" }
 
+// Retention names the key that the worker has which deletes artifacts in the present interval.
+func (k Keys) Retention() string { return k.shards[0] + "retention" }
+
 // None names the key that is never there; see Declared.
 func (k Keys) None(shard int) string { return k.shards[shard] + "none" }
 

@@ -1,0 +1,37 @@
+package runtime
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine/internal/ground"
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
+
+// ClaimRetention reports whether the caller is the first in an interval to ask: it then deletes the
+// artifacts that are no longer kept. Its error wraps ErrUnreachable.
+func (rt *Runtime) ClaimRetention(ctx context.Context, interval time.Duration) (bool, error) {
+	mine, err := rt.g.Redis.SetNX(ctx, rt.g.Keys.Retention(), "1", interval).Result()
+	return mine, ground.Failure("claim the retention of artifacts", err)
+}
+
+// ArtifactExpired records, once a day at most, that an artifact is no longer kept. The errors are those of
+// Notify.
+func (rt *Runtime) ArtifactExpired(ctx context.Context, topic wire.Topic, a wire.Artifact, reason string) error {
+	if _, err := wire.ParseTopic(string(topic)); err != nil {
+		return err
+	}
+	body, err := json.Marshal(wire.ExpiredArtifact{Artifact: a, Reason: reason})
+	if err != nil {
+		return err
+	}
+	o := operation{kind: wire.ArtifactExpired, topic: topic, attempt: -1, key: "gone:" + a.ID, extra: `,"artifact":` + string(body)}
+	var r result
+	err = rt.g.Patiently(ctx, func() (err error) {
+		r, err = rt.operate(ctx, o)
+		return err
+	})
+	return cmp.Or(err, r.standing)
+}
