@@ -98,7 +98,7 @@ func (u *upload) rows(ctx context.Context, scan *dataset.Scanner, stream *packed
 	for {
 		found, err := scan.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err

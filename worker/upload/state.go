@@ -72,9 +72,10 @@ func (st *state) previewMembers(schema *dataset.Schema, w table.Walk) {
 		if !ok {
 			break
 		}
-		if value[0] == '"' {
+		switch value[0] {
+		case '"':
 			value = table.Unescape(nil, value[1:len(value)-1])
-		} else if value[0] == 'n' {
+		case 'n':
 			value = nil
 		}
 		if i, ok := schema.Column(string(table.Unescape(nil, key))); ok {

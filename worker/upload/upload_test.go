@@ -262,7 +262,7 @@ func count(t *testing.T, bucket *blob.Bucket, m *datasets.Manifest) (n int64) {
 	if err := errors.Join(s.Close()); err != nil {
 		t.Error(err)
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 	return n - 1
@@ -418,7 +418,7 @@ func TestBoundsHoldForTheWidestTable(t *testing.T) {
 	for range 300 {
 		b.WriteString(strings.Repeat("<\x01>,", dataset.MaxColumns) + "\nfew\n")
 	}
-	data := strings.Replace(b.String(), ",\n", "\n", -1)
+	data := strings.ReplaceAll(b.String(), ",\n", "\n")
 	j := &job{t: t, id: jobID, every: 1}
 	if err := Run(t.Context(), j, bucket, put(t, bucket, "wide.csv", []byte(data)), Options{MaxRejectedPercent: 100}); err != nil {
 		t.Fatal(err)

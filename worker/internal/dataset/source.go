@@ -87,7 +87,7 @@ func (s *Source) Next(ctx context.Context, row []rows.Value) error {
 		}
 		found, err := s.scan.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return io.EOF
 		case err != nil:
 			return fmt.Errorf("read dataset %s: %w", s.m.ID, err)

@@ -76,7 +76,7 @@ func makeDataset(t *testing.T, bucket *blob.Bucket, name string, data []byte) (*
 	for {
 		found, err := s.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			m.Format, m.Rows, m.UnpackedSize = s.Dialect().Format, schema.Rows(), s.Offset()
 			m.Columns = schema.Columns(m.Format)
 			return m, no, nil
@@ -125,7 +125,7 @@ func read(t *testing.T, bucket *blob.Bucket, m *datasets.Manifest, position []by
 			t.Fatal(err)
 		}
 		err = s.Next(t.Context(), row)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -149,7 +149,7 @@ func (s *Stream) skip() error {
 	for s.at < s.o.Offset {
 		switch _, err := s.Read(buf[:min(chunkBytes, s.o.Offset-s.at)]); {
 		case s.at == s.o.Offset: // perhaps at the end
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return fmt.Errorf("the packed text ends at byte %d, before byte %d, where an earlier reader was", s.at, s.o.Offset)
 		case err != nil:
 			return err
