@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidemark-dev/tidemark/worker/analysis"
+	"github.com/tidemark-dev/tidemark/worker/export"
 	"github.com/tidemark-dev/tidemark/worker/processor"
 	"github.com/tidemark-dev/tidemark/worker/upload"
 )
@@ -16,6 +17,7 @@ import (
 var Processors = []func() processor.Processor{
 	analysis.Processor,
 	upload.Processor,
+	export.Processor,
 }
 
 func makeProcessors() []processor.Processor {

@@ -57,10 +57,14 @@ Durations are written ` + "`500ms`, `4s`, `2h` or `7d`, sizes `64KiB`, `1MiB`" +
 `)
 	base := defaults()
 	for _, p := range allParts() {
-		fmt.Fprintf(&b, "\n## %s\n", p.title)
+		titled := false
 		for _, s := range allSettings() {
 			if s.part() != p.name {
 				continue
+			}
+			if !titled {
+				fmt.Fprintf(&b, "\n## %s\n", p.title)
+				titled = true
 			}
 			fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\n", s.Key, escape(s.Doc))
 			value := "`" + s.get(base) + "`"

@@ -127,7 +127,7 @@ func TestWorkerTakesJobsAndDrains(t *testing.T) {
 	if code := worker.wait(); code != 0 {
 		t.Errorf("a drained worker exits with %d, want 0: %s", code, worker.stderr.String())
 	}
-	for _, want := range []string{`"msg":"taking jobs","types":"analysis,upload","queues":"tidemark,analysis,upload"`, `"msg":"drained"`} {
+	for _, want := range []string{`"msg":"taking jobs","types":"analysis,upload,export","queues":"tidemark,analysis,upload,export"`, `"msg":"drained"`} {
 		if !strings.Contains(worker.stderr.String(), want) {
 			t.Errorf("its log lacks %s:\n%s", want, worker.stderr.String())
 		}
