@@ -38,7 +38,7 @@ func TestTimeLeftIsTrue(t *testing.T) {
 		// number.
 		large := 1
 		if raced {
-			large = 4
+			large = 8
 		}
 		files = []file{
 			{writeTable, "eta.csv", 60 << 20, 3 << 20, 50 * time.Millisecond},
