@@ -138,7 +138,9 @@ await obey({
     for (let i = 0; i < 3 && !window; i++) { // what comes into sight may be higher than was thought
       await page.setViewportSize({ ...size, height: await page.evaluate(() => document.documentElement.scrollHeight) });
     }
-    await page.screenshot({ path, animations: 'disabled', style: window ? 'html { scrollbar-width: none }' : '' });
+    // Without the scrollbar. A style that hides it would break the page's Content-Security-Policy.
+    const [width, height] = await page.evaluate(() => [document.documentElement.clientWidth, innerHeight]);
+    await page.screenshot({ path, animations: 'disabled', clip: window ? { x: 0, y: 0, width, height } : undefined });
     await page.setViewportSize(size);
   },
   /** Uploads the files with tus-js-client, as it is published, from within the page. */
