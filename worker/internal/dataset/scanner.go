@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// MaxColumns is the widest table that is read, MaxNameBytes what the names of its columns take
-	// together.
-	MaxColumns   = 2000
+	// MaxColumns is the widest table that is read.
+	MaxColumns = 2000
+	// MaxNameBytes is the most that the names of its columns take together.
 	MaxNameBytes = 64 << 10
 )
 
@@ -193,7 +193,7 @@ func (s *Scanner) AppendPosition(b []byte) []byte {
 	return binary.AppendUvarint(b, uint64(s.columns))
 }
 
-// ErrPosition: the position was made by another version, or is damaged.
+// ErrPosition says that a position was made by another version or is damaged.
 var ErrPosition = errors.New("the position in a table is of another version, or damaged")
 
 // A Position is where a Scanner stood.

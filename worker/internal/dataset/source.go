@@ -16,7 +16,7 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
-// ErrChanged: a dataset's bytes are not those that its manifest describes.
+// ErrChanged says that a dataset's bytes are not those that its manifest describes.
 var ErrChanged = errors.New("the dataset's bytes are not those that its manifest describes; upload the file again")
 
 // A Source gives a dataset's rows in the order of its file. It implements rows.Source; its progress is in

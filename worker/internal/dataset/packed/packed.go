@@ -178,7 +178,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		n, err = 0, bound
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		if s.err = s.finish(); s.err == nil {
 			s.err = io.EOF
 		} else {
@@ -269,7 +269,7 @@ func (r *raw) Read(p []byte) (int, error) {
 			return n, failed
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		if r.ctx.Err() != nil {
 			err = context.Cause(r.ctx)
 		}
