@@ -14,9 +14,16 @@ import (
 // orders is a table as a shop has it.
 func orders(n int) ([]rows.Column, [][]rows.Value) {
 	columns := []rows.Column{
-		{Name: "order_id", Kind: rows.Int}, {Name: "ordered_at", Kind: rows.Timestamp}, {Name: "customer", Kind: rows.Text},
-		{Name: "country", Kind: rows.Text}, {Name: "quantity", Kind: rows.Int}, {Name: "unit_price", Kind: rows.Decimal},
-		{Name: "weight", Kind: rows.Float}, {Name: "paid", Kind: rows.Bool}, {Name: "due", Kind: rows.Date}, {Name: "note", Kind: rows.Text},
+		{Name: "order_id", Kind: rows.Int},
+		{Name: "ordered_at", Kind: rows.Timestamp},
+		{Name: "customer", Kind: rows.Text},
+		{Name: "country", Kind: rows.Text},
+		{Name: "quantity", Kind: rows.Int},
+		{Name: "unit_price", Kind: rows.Decimal},
+		{Name: "weight", Kind: rows.Float},
+		{Name: "paid", Kind: rows.Bool},
+		{Name: "due", Kind: rows.Date},
+		{Name: "note", Kind: rows.Text},
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	countries := []string{"DE", "AT", "CH", "FR", "NL", "PL", "US", "GB"}

@@ -37,7 +37,7 @@ type parquetFile struct {
 	codec  *zstd.Codec
 	pool   parquet.BufferPool
 
-	group   *parquet.Writer
+	group   *parquet.GenericWriter[any]
 	pages   pages
 	inGroup int64 // rows
 	cells   int   // bytes of the group's values
@@ -93,7 +93,7 @@ func (f *parquetFile) hasBounds(k rows.Kind) bool {
 	return len(f.columns) <= boundsColumns && (k == rows.Int || k == rows.Date || k == rows.Timestamp)
 }
 
-func (f *parquetFile) writer(w io.Writer) *parquet.Writer {
+func (f *parquetFile) writer(w io.Writer) *parquet.GenericWriter[any] {
 	options := []parquet.WriterOption{
 		f.schema, parquet.Compression(f.codec), parquet.ColumnPageBuffers(f.pool), parquet.WriteBufferSize(0),
 		parquet.DataPageVersion(1), parquet.DataPageStatistics(false),
@@ -103,7 +103,7 @@ func (f *parquetFile) writer(w io.Writer) *parquet.Writer {
 			options = append(options, parquet.SkipPageBounds(placeName(i)))
 		}
 	}
-	return parquet.NewWriter(w, options...)
+	return parquet.NewGenericWriter[any](w, options...)
 }
 
 func (f *parquetFile) begin() {}

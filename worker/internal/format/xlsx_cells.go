@@ -152,7 +152,7 @@ func isExcelEscape(text []byte) bool {
 		return false
 	}
 	for _, c := range text[2:6] {
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+		if bytes.IndexByte([]byte("0123456789abcdefABCDEF"), c) < 0 {
 			return false
 		}
 	}
