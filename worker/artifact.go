@@ -26,7 +26,7 @@ var ErrArtifactFull = artifacts.ErrFull
 
 // ArtifactOptions say what kind of file an artifact is. The zero value works.
 type ArtifactOptions struct {
-	// Type is the media type, such as "text/csv", at most 64 bytes. Defaults to that of the name's
+	// Type is the media type, such as "text/csv", at most 70 bytes. Defaults to that of the name's
 	// extension, and to application/octet-stream.
 	Type string
 	// Expires is how long after Close the file may be deleted, 1 minute to 10 years. Defaults to no

@@ -325,7 +325,7 @@ func TestArtifactsThatCannotBe(t *testing.T) {
 			{"x.attrs", worker.ArtifactOptions{}, ".attrs"},
 			{"x", worker.ArtifactOptions{Type: "no type"}, "Type"},
 			{"x", worker.ArtifactOptions{Type: "text/csv; a=\"{}\""}, "Type"},
-			{"x", worker.ArtifactOptions{Type: "text/" + strings.Repeat("x", 60)}, "Type"},
+			{"x", worker.ArtifactOptions{Type: "text/" + strings.Repeat("x", engine.MaxArtifactTypeBytes-4)}, "Type"},
 			{"x", worker.ArtifactOptions{Expires: time.Second}, "Expires"},
 		} {
 			if _, err := run.Artifact(ctx, c.name, c.o); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
@@ -333,7 +333,7 @@ func TestArtifactsThatCannotBe(t *testing.T) {
 			}
 		}
 		for i := range engine.MaxArtifacts {
-			out, err := run.Artifact(ctx, fmt.Sprintf("%s-%02d", strings.Repeat("n", 125), i), worker.ArtifactOptions{Type: "text/" + strings.Repeat("x", 59), Expires: time.Hour})
+			out, err := run.Artifact(ctx, fmt.Sprintf("%s-%02d", strings.Repeat("n", 125), i), worker.ArtifactOptions{Type: "text/" + strings.Repeat("x", engine.MaxArtifactTypeBytes-5), Expires: time.Hour})
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,7 @@ const (
 // of a record.
 const (
 	MaxArtifacts         = 16
-	MaxArtifactTypeBytes = 64
+	MaxArtifactTypeBytes = 70
 )
 
 // clip shortens s for an error text, so that input of any size fits a line.

@@ -19,8 +19,9 @@ const (
 	Bucket = "tidemark"
 	// Region is the one that a server's requests are signed for.
 	Region = "us-east-1"
-	// AccessKey and SecretKey are the credentials of a server's owner.
+	// AccessKey names the credentials of a server's owner.
 	AccessKey = "tidemark-tests"
+	// SecretKey is their secret.
 	SecretKey = "a-secret-that-no-log-may-show"
 
 	// startTimeout bounds the start of a server on a busy machine, buildTimeout its build.
@@ -46,7 +47,7 @@ func Start(t testing.TB) *Server {
 	t.Helper()
 	program := build(t)
 	// The path of a socket is short, and that of t.TempDir is not.
-	root, err := os.MkdirTemp("", "s3test")
+	root, err := os.MkdirTemp("", "s3test") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func run(t testing.TB, program, socket, root string) {
 		}
 		return string(text[:min(len(text), clippedBytes)])
 	}
-	cmd := exec.Command(program, "--quiet", "--port", socket, "--access", AccessKey, "--secret", SecretKey, "--region", Region,
+	cmd := exec.CommandContext(context.Background(), program, "--quiet", "--port", socket, "--access", AccessKey, "--secret", SecretKey, "--region", Region,
 		"--keep-alive", "posix", "--sidecar", filepath.Join(root, "metadata"), filepath.Join(root, "data"))
 	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = []string{"HOME=" + root}, log, log, dieWithParent()
 	started := make(chan error, 1)
@@ -147,7 +148,9 @@ func run(t testing.TB, program, socket, root string) {
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
-		<-ended
+		if err := <-ended; err != nil && t.Failed() {
+			t.Logf("the S3 server ended with %v", err)
+		}
 		if t.Failed() {
 			t.Logf("the S3 server said:\n%s", said())
 		}
@@ -157,7 +160,7 @@ func run(t testing.TB, program, socket, root string) {
 	defer tick.Stop()
 	deadline := time.After(startTimeout)
 	for {
-		conn, err := net.Dial("unix", socket)
+		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", socket)
 		if err == nil {
 			_ = conn.Close()
 			return

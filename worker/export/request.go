@@ -89,12 +89,11 @@ func (r Request) options() (format.Options, error) {
 	return o, nil
 }
 
-// extensions and media types of files, by format. XLSX's own media type has 65 bytes, one more than an
-// artifact's may have.
+// extensions and media types of files, by format.
 var extensions = map[format.Format][2]string{
 	format.CSV:     {".csv", "text/csv; charset=utf-8"},
 	format.NDJSON:  {".ndjson", "application/x-ndjson"},
-	format.XLSX:    {".xlsx", "application/octet-stream"},
+	format.XLSX:    {".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
 	format.Parquet: {".parquet", "application/vnd.apache.parquet"},
 }
 
