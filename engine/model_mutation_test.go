@@ -57,6 +57,9 @@ var mutations = []struct{ promise, from, to string }{
 	{"a failure frees a key that lives until then", `(life == "until_failed" and`, `(false and`},
 	{"a success does not", `and j.state ~= "succeeded")`, `and true)`},
 	{"an ended job's payload goes before the job", `call("PEXPIRE", key, ms)`, `call("PTTL", key)`},
+	{"a job shows its artifacts", `put(j, "af", files)`, `get(j, "af")`},
+	{"an artifact stays as it was first", `if not string.find(files, string.match(artifact, '^{"id":"[^"]*"'), 1, true) then`, `if true then`},
+	{"a run goes on with its artifacts", `"pd", "c", "ca", "af"`, `"pd", "c", "xx", "af"`},
 	{"a run gets its checkpoint", `"ty", "pl", "cp"`, `"ty", "pl", "xx"`},
 }
 
@@ -66,10 +69,10 @@ func TestModelSeesMistakes(t *testing.T) {
 	b := newModelBackend(t, redistest.Server(t).Addr())
 	// The same draws each time, unless others are asked for: the rarest mistakes show after
 	// some 2,500 steps in the mean, and in one of a few thousand runs not in all of them.
-	// With these, all have shown after 10,669.
+	// With these, all have shown after 9,097.
 	seed := os.Getenv("TIDEMARK_SEED")
 	if seed == "" {
-		seed = "5"
+		seed = "1"
 	}
 	settings(t, map[string]string{
 		"steps": strconv.Itoa(caseSteps), "checks": strconv.Itoa(most / caseSteps), "nofailfile": "true", "shrinktime": "0s", "seed": seed,
