@@ -115,13 +115,16 @@ func (l *load) write(ctx context.Context, e *engine.Rig, seed uint64, jobs, n in
 }
 
 // settle waits until every reader holds its topic's head as e sees it, and ends
-// them.
+// them. Redis may be away while another server takes over.
 func (l *load) settle(ctx context.Context, e *engine.Rig) error {
 	defer l.done.Wait()
 	defer l.stop()
 	var all error
 	for topic, r := range l.readers {
 		s, err := e.Snapshot(ctx, topic, "")
+		for errors.Is(err, engine.ErrUnreachable) && again(ctx) {
+			s, err = e.Snapshot(ctx, topic, "")
+		}
 		if err == nil {
 			err = r.reach(ctx, s.Cursor)
 		}

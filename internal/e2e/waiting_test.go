@@ -20,7 +20,7 @@ func TestWaitingInABrowser(t *testing.T) {
 	s.enqueue("analysis", "tidemark", 0, map[string]string{"blob": "none.csv"}) // asynq pauses no queue that has had no task
 	pause("pause")
 	mistyped := s.enqueue("export", "exprots", 0, nil)
-	unknown := s.enqueue("export", "analysis", 0, nil)
+	unknown := s.enqueue("report", "analysis", 0, nil)
 	later := s.enqueue("export", "exprots", time.Hour, nil)
 	paused := s.enqueue("analysis", "tidemark", 0, map[string]string{"blob": "none.csv"})
 
@@ -33,7 +33,7 @@ func TestWaitingInABrowser(t *testing.T) {
 	}
 	note(mistyped, "No worker serves queue exprots")
 	b.do("shows", line{"selector": `[data-job="` + mistyped + `"] .stage`, "text": "waiting in queue exprots"})
-	note(unknown, "No worker of queue analysis knows type export")
+	note(unknown, "No worker of queue analysis knows type report")
 	note(later, "Starts in ")
 	note(paused, "Queue tidemark is paused")
 	b.look("waiting")
