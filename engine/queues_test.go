@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,6 +116,23 @@ func look(t *testing.T, e *engine.Rig, job engine.JobID, want func(engine.Queue)
 
 // In the default namespace Tidemark's queues stand beside those of other programs: each is listed as
 // what it is, and jobs of each see their own side of a queue that both use.
+// The first of many callers reads what the others wait for. Only the race detector sees where they meet.
+func TestQueuesAreAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	e := open(t, redistest.Server(t).URL(), nil)
+	enqueue(t, e)
+	ctx := soon(t)
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			if queues, err := e.Queues(ctx); err != nil || len(queues) != 1 {
+				t.Errorf("the queues are %v, %v", queues, err)
+			}
+		})
+	}
+	asking.Wait()
+}
+
 func TestQueuesOfTwoPrograms(t *testing.T) {
 	t.Parallel()
 	e := open(t, redistest.Server(t).URL(), func(o *engine.Options) { o.Namespace = "" })

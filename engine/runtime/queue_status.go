@@ -29,9 +29,14 @@ func (a Attempt) QueueRef() QueueRef { return QueueRef{Name: a.Queue, Foreign: a
 // Redis a few calls a second.
 const statusAge = time.Second
 
-// queueStatus is what a process knows of queues. The caller that holds read may read more of it.
+// queueStatus is what a process knows of queues. Who has taken the element of read may use it and read more.
 type queueStatus struct {
-	read   chan struct{} // holds one: the right to use what follows
+	read chan struct{} // has one element; the field never changes
+	queuesKnown
+}
+
+// queuesKnown is what one reading has found out, and what was asked for since.
+type queuesKnown struct {
 	readAt time.Time
 	fleet  fleet
 	queues map[QueueRef]wire.Queue
@@ -120,7 +125,7 @@ func (rt *Runtime) refresh(ctx context.Context) error {
 	began := time.Now()
 	f, err := rt.readFleet(ctx)
 	if err == nil {
-		*rt.status = queueStatus{read: rt.status.read, readAt: began, fleet: f, queues: map[QueueRef]wire.Queue{}}
+		rt.status.queuesKnown = queuesKnown{readAt: began, fleet: f, queues: map[QueueRef]wire.Queue{}}
 	}
 	return err
 }
