@@ -4,6 +4,8 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -229,11 +231,12 @@ func TestCancelOfSQLite(t *testing.T) {
 	address, _ := sqlite(t, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
 	started := make(chan struct{})
 	var once sync.Once
-	driver.MustRegisterScalarFunction("source_started", 0, func(*driver.FunctionContext, []sqldriver.Value) (sqldriver.Value, error) {
+	name := fmt.Sprint("source_started_", rand.Uint64()) // a process registers a name but once
+	driver.MustRegisterScalarFunction(name, 0, func(*driver.FunctionContext, []sqldriver.Value) (sqldriver.Value, error) {
 		once.Do(func() { close(started) })
 		return int64(1), nil
 	})
-	c := config(address, "WITH RECURSIVE n (id) AS (SELECT source_started() UNION ALL SELECT id + 1 FROM n) SELECT id FROM n", "id")
+	c := config(address, "WITH RECURSIVE n (id) AS (SELECT "+name+"() UNION ALL SELECT id + 1 FROM n) SELECT id FROM n", "id")
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
 	go func() {

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -20,7 +22,8 @@ func TestContextEndsARowAfterTheFirst(t *testing.T) {
 	leaktest.Check(t)
 	started := make(chan struct{})
 	var once sync.Once
-	sqlite.MustRegisterScalarFunction("row_started", 0, func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+	name := fmt.Sprint("row_started_", rand.Uint64()) // a process registers a name but once
+	sqlite.MustRegisterScalarFunction(name, 0, func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
 		once.Do(func() { close(started) })
 		return int64(1), nil
 	})
@@ -42,7 +45,7 @@ func TestContextEndsARowAfterTheFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := s.query(ctx, "SELECT 1 UNION ALL SELECT (WITH RECURSIVE n (i) AS (SELECT row_started() UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n)", nil)
+	rows, err := s.query(ctx, "SELECT 1 UNION ALL SELECT (WITH RECURSIVE n (i) AS (SELECT "+name+"() UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n)", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
