@@ -73,7 +73,7 @@ type ArtifactWriter struct {
 // The file survives its worker. Checkpoint makes what was written durable and commits it with the
 // handler's state, so the next attempt finds the file as it was at the last checkpoint: it resumes its
 // state, opens the artifact, and goes on at Size. A retry of the job does, too. Bytes after the
-// checkpoint are gone, whoever wrote them. Of a handler that writes the same bytes from the same state, the
+// checkpoint are gone, whichever attempt wrote them. Of a handler that writes the same bytes from the same state, the
 // file has the same bytes however often its worker dies.
 //
 // An attempt may be lost between Close and the job's end. The next one opens the artifact again and writes

@@ -86,6 +86,7 @@ func deleteAll(ctx context.Context, bucket *blob.Bucket, dir, prefix string, whi
 // removeFolders removes a folder and those in it, as far as no file is in them.
 func removeFolders(root string) {
 	var folders []string
+	// The function returns no error, so WalkDir returns none: what cannot be read stays.
 	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			folders = append(folders, path)

@@ -6,6 +6,6 @@
 // so a dataset that [Get] finds is whole. [Delete] marks the manifest before it deletes the bytes, and from
 // then on Get does not find the dataset.
 //
-// A key begins with the owner's topic. Whoever asks for the dataset of another topic gets [ErrNotFound], as
+// A key begins with the owner's topic. A caller that asks for the dataset of another topic gets [ErrNotFound], as
 // for one that does not exist.
 package datasets

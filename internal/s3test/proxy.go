@@ -144,7 +144,7 @@ func newProxy(t testing.TB, socket string) (*proxy, string) {
 			r.Out.Host = r.In.Host // which is signed
 		},
 		Transport: transport,
-		// The client is told by the cut alone.
+		// The cut alone tells the client.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -59,7 +59,7 @@ func (st *State) read(ctx context.Context, src io.Reader, p Payload, opts Option
 		}
 		if st.offset >= next {
 			next = st.offset + hookBytes
-			// Whoever pauses or drains a run wants a checkpoint of where it stands, so the
+			// A pause or a drain needs a checkpoint of where it stands, so the
 			// hook comes between the look at the context and what is made of it.
 			ended := ctx.Err() != nil
 			if hook != nil {

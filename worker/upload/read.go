@@ -127,7 +127,7 @@ func (u *upload) rows(ctx context.Context, scan *dataset.Scanner, stream *packed
 
 // hook reports progress and makes a checkpoint if one is due.
 func (u *upload) hook(ctx context.Context, scan *dataset.Scanner, stream *packed.Stream) error {
-	// Whoever pauses or drains a run wants a checkpoint of where it stands, so the checkpoint comes
+	// A pause or a drain needs a checkpoint of where it stands, so the checkpoint comes
 	// between the look at the context and what is made of it.
 	ended := ctx.Err() != nil
 	done := stream.BlobOffset()

@@ -3,7 +3,7 @@
 //
 // A [Scanner] cuts a file into rows and rejected ones, and a [Schema] learns the columns' kinds from the rows.
 // That is how package upload makes a dataset. [Open] reads a dataset's rows again, with the same Scanner, as
-// values of the kinds that its manifest names, for whoever exports them.
+// values of the kinds that its manifest names, for exports.
 //
 // # Rejected rows
 //

@@ -76,7 +76,7 @@ type Options struct {
 	CRLF bool
 	// NoHeader leaves out the names of the columns, in CSV and XLSX.
 	NoHeader bool
-	// RunFormulas leaves the texts of a CSV file as they are, so that whoever opens it in a spreadsheet runs
+	// RunFormulas leaves the texts of a CSV file as they are, so that a reader who opens it in a spreadsheet runs
 	// what a stranger wrote: only for files that programs read.
 	RunFormulas bool
 }
