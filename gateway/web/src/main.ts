@@ -88,6 +88,9 @@ follower.listen({
     list.mark(ids);
     paintTab();
   },
+  record: ({ type, artifact }) => {
+    if (type === 'artifact.expired' && artifact) list.fileGone(artifact.id.slice(0, artifact.id.indexOf('.')), artifact.id);
+  },
   stateChanged: (state) => {
     if (state.name === 'live') uploads.wake();
     list.mark([]);

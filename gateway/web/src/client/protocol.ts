@@ -81,6 +81,8 @@ export interface StreamRecord {
   readonly job?: View;
   readonly log?: Log;
   readonly notification?: unknown;
+  /** With `artifact.expired`: the file that is no longer kept. */
+  readonly artifact?: Artifact;
 }
 
 export interface Welcome {

@@ -76,7 +76,12 @@ export class JobList {
     this.mark(this.jobs.live().map((job) => job.view.id));
   }
 
-  /** Once a second: waits count down, and rates go stale. */
+  /** A job's file is no longer kept. */
+  fileGone(job: string, file: string): void {
+    this.rows.get(job)?.files.gone(file);
+  }
+
+  /** Once a second: waits count down, rates go stale, and files expire. */
   tick(): void {
     const now = Date.now();
     for (const list of [this.live, this.ended]) for (const row of list.rows) row.tick(now);

@@ -1,6 +1,7 @@
 import type { View } from '../client';
 import { artifactPath, fetchProfile, jobPath } from '../api';
 import { element, setAttribute, setHidden, setText } from './element';
+import type { Files } from './files';
 import { profileNode } from './profile';
 import { profileArtifact } from './profile-data';
 import { titleOf } from './words';
@@ -14,7 +15,8 @@ export class ResultPanel {
   private view: View | undefined;
   private isFilled = false;
 
-  constructor(job: string, private readonly toggled: () => void) {
+  /** `files` are in the panel where there is more to read than they. */
+  constructor(job: string, private readonly files: Files, private readonly toggled: () => void) {
     this.node = element('div', { class: 'result', id: `result-${job}` });
     this.toggle.setAttribute('aria-controls', this.node.id);
     this.toggle.hidden = this.node.hidden = true;
@@ -35,6 +37,7 @@ export class ResultPanel {
     this.view = view;
     setHidden(this.toggle, !has);
     if (!has) return;
+    if (this.kind !== 'result' && !this.isFilled) this.node.append(this.files.node);
     this.paint();
     if (opens()) this.open(true);
   }
@@ -87,7 +90,7 @@ export class ResultPanel {
     try {
       const profile = profileNode(await fetchProfile(artifact), { title: this.title, level: this.level });
       const link = element('a', { href: artifactPath(artifact), download: artifact, 'aria-label': `Download the profile of ${this.title}` }, 'Download the profile');
-      this.node.replaceChildren(profile, this.links(link, ...this.file()));
+      this.node.replaceChildren(profile, this.files.node, this.links(link, ...this.file()));
     } catch (error) {
       this.isFilled = false;
       const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again to load the profile of ${this.title}` }, 'Try again');

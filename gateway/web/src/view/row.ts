@@ -4,8 +4,10 @@ import type { Queue } from '../queues';
 import { Controls, type ControlActions } from './controls';
 import { element, setAttribute, setHidden, setText } from './element';
 import { Family } from './family';
+import { Files } from './files';
 import { exactly, percentTenths } from './format';
 import { Pace } from './pace';
+import { profileArtifact } from './profile-data';
 import { ResultPanel } from './result';
 import * as words from './words';
 
@@ -52,6 +54,7 @@ export class Row {
   private readonly controls: Controls;
   private readonly result: ResultPanel;
   readonly family: Family;
+  readonly files = new Files();
   private readonly pace = new Pace();
   private painted = -1;
   private lastRev = -1;
@@ -60,7 +63,7 @@ export class Row {
   constructor(private job: Job, private readonly actions: RowActions, toggled: () => void) {
     const { id } = job.view;
     this.controls = new Controls(this.node, actions);
-    this.result = new ResultPanel(id, () => actions.resultToggled(this));
+    this.result = new ResultPanel(id, this.files, () => actions.resultToggled(this));
     this.family = new Family(id, toggled);
     this.node.dataset.job = id;
     // It leads away from a page that may be sending a file.
@@ -69,7 +72,7 @@ export class Row {
       element('div', { class: 'head' }, this.title, this.kind, this.link, this.state, this.result.toggle, this.controls.node),
       this.bar,
       element('div', { class: 'figures' }, this.percent, ...this.figures),
-      this.note, this.error, this.controls.refusal, this.family.node, this.result.node);
+      this.note, this.error, this.controls.refusal, this.files.node, this.family.node, this.result.node);
     this.error.hidden = true;
     this.level = 3;
   }
@@ -128,12 +131,14 @@ export class Row {
     this.controls.offer(view, relations.isRetried);
     this.family.paint(view, relations.parts, relations.isUnfolded);
     this.node.classList.toggle('ended', !this.isLive);
+    this.files.show(view, now, profileArtifact(view.result));
     if (!this.isLive) this.result.show(view, () => wasLive && this.actions.opens(view.id));
   }
 
-  /** Repaints what changes with time alone: waits, rates, and whether anything still comes. */
+  /** Repaints what changes with time alone: waits, rates, whether anything still comes, and which files are kept. */
   tick(now: number): void {
     if (this.isLive) this.paintWords(now);
+    this.files.tick(now);
     for (const row of this.family.rows) row.tick(now);
   }
 
