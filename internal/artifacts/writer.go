@@ -98,16 +98,19 @@ func NewWriter(ctx context.Context, bucket *blob.Bucket, at Place, by string, fr
 
 const octets = "application/octet-stream"
 
-// copyPart copies a part of another job's to this one's, unless it is there.
+// copyPart gives this job a part of another's, unless it is there.
 func copyPart(ctx context.Context, bucket *blob.Bucket, from, to string, size int) error {
 	if a, err := bucket.Attributes(ctx, to); err == nil && a.Size == int64(size) {
 		return nil
+	}
+	if linked, err := durable.Link(ctx, bucket, to, from); linked || err != nil {
+		return err
 	}
 	r, err := bucket.NewReader(ctx, from, nil)
 	if err != nil {
 		return err
 	}
-	err = durable.Write(ctx, bucket, to, octets, func(w io.Writer) error {
+	err = durable.Write(ctx, bucket, to, octets, int64(size), func(w io.Writer) error {
 		n, err := io.Copy(w, r)
 		if err == nil && n != int64(size) {
 			err = io.ErrUnexpectedEOF

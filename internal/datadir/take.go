@@ -149,7 +149,7 @@ func holds(ctx context.Context, bucket *blob.Bucket, b Blob) (bool, error) {
 // store writes the blob, which appears under its key only when all of it has
 // been written and its hash is the one in its name.
 func store(ctx context.Context, bucket *blob.Bucket, b Blob, r io.Reader, progress func(int64)) error {
-	return durable.Write(ctx, bucket, b.Key, "application/octet-stream", func(w io.Writer) error {
+	return durable.Write(ctx, bucket, b.Key, "application/octet-stream", b.Size, func(w io.Writer) error {
 		sum, err := hashInto(ctx, w, r, progress)
 		if err == nil && (sum.hex != b.SHA256 || sum.size != b.Size) {
 			err = ErrChanged

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
+	"github.com/tidemark-dev/tidemark/internal/durable"
 )
 
 // ErrNotFound says that the topic has no such dataset.
@@ -38,7 +39,7 @@ func Write(ctx context.Context, bucket *blob.Bucket, m *Manifest) error {
 		err = fmt.Errorf("%d bytes of JSON: at most %d", len(text), MaxManifestBytes)
 	}
 	if err == nil {
-		err = bucket.WriteAll(ctx, manifestKey(m.Topic, m.ID), text, &blob.WriterOptions{ContentType: "application/json"})
+		err = durable.Put(ctx, bucket, manifestKey(m.Topic, m.ID), "application/json", text)
 	}
 	if err != nil {
 		return fmt.Errorf("write the manifest of dataset %s: %w", m.ID, err)

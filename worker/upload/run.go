@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/datasets"
+	"github.com/tidemark-dev/tidemark/internal/durable"
 	"github.com/tidemark-dev/tidemark/worker/internal/dataset"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
@@ -183,9 +185,16 @@ func (u *upload) keep(ctx context.Context, m *datasets.Manifest) error {
 	return nil
 }
 
+// copy gives the dataset the file's bytes: on a disk as a second name of them, elsewhere as a copy.
 func (u *upload) copy(ctx context.Context, key, mediaType string) (err error) {
-	ctx, abort := context.WithCancel(ctx)
-	defer abort()
+	switch linked, err := durable.Link(ctx, u.bucket, key, u.p.Blob); {
+	case linked:
+		return nil
+	case gcerrors.Code(err) == gcerrors.NotFound:
+		return table.Missing(err)
+	case err != nil:
+		return fmt.Errorf("keep the file: %w", table.StoreError(err))
+	}
 	from, err := u.bucket.NewReader(ctx, u.p.Blob, nil)
 	if err != nil {
 		return table.Missing(err)
@@ -195,42 +204,38 @@ func (u *upload) copy(ctx context.Context, key, mediaType string) (err error) {
 			err = fmt.Errorf("close the blob: %w", table.StoreError(closed))
 		}
 	}()
-	// S3 takes at most 10,000 parts.
-	to, err := u.bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: mediaType, BufferSize: int(max(5<<20, u.size/9000))})
-	if err != nil {
+	var poured error // has its words, and those of the store quote the key
+	err = durable.Write(ctx, u.bucket, key, mediaType, u.size, func(to io.Writer) error {
+		poured = u.pour(ctx, to, table.Wordless{Reader: from})
+		return poured
+	})
+	if poured == nil && err != nil {
 		return fmt.Errorf("keep the file: %w", table.StoreError(err))
 	}
-	n, err := u.pour(ctx, to, table.Wordless{Reader: from})
-	if err == nil && n != u.size {
-		err = fmt.Errorf("the file had %d bytes, and now has %d", u.size, n)
-	}
-	if err != nil {
-		abort() // so that Close does not keep half of it
-		return errors.Join(err, table.StoreError(to.Close()))
-	}
-	if err := to.Close(); err != nil {
-		return fmt.Errorf("keep the file: %w", table.StoreError(err))
-	}
-	return nil
+	return poured
 }
 
-func (u *upload) pour(ctx context.Context, to io.Writer, from io.Reader) (n int64, err error) {
+func (u *upload) pour(ctx context.Context, to io.Writer, from io.Reader) error {
 	buf := make([]byte, keepBytes)
+	n := int64(0)
 	for {
 		if ctx.Err() != nil {
-			return n, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		k, err := from.Read(buf)
 		if _, failed := to.Write(buf[:k]); failed != nil {
-			return n, fmt.Errorf("keep the file: %w", table.StoreError(failed))
+			return fmt.Errorf("keep the file: %w", table.StoreError(failed))
 		}
 		n += int64(k)
 		u.run.Progress(n, u.size)
+		if err == io.EOF && n != u.size {
+			return fmt.Errorf("the file had %d bytes, and now has %d", u.size, n)
+		}
 		if err == io.EOF {
-			return n, nil
+			return nil
 		}
 		if err != nil {
-			return n, fmt.Errorf("read the file again: %w", err)
+			return fmt.Errorf("read the file again: %w", err)
 		}
 	}
 }
