@@ -16,8 +16,8 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
 	"github.com/tidemark-dev/tidemark/internal/storage"
 	"github.com/tidemark-dev/tidemark/worker"
-	"github.com/tidemark-dev/tidemark/worker/export"
 	"github.com/tidemark-dev/tidemark/worker/processor"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // DefaultFile is the configuration file that is read when none is named. It need not
@@ -46,7 +46,7 @@ type Config struct {
 	// Processors are the processors of the program, with their settings.
 	Processors []processor.Processor
 	// Sources are the SQL sources that exports may name.
-	Sources []export.Source
+	Sources []sqlsource.Source
 	// Gateway lacks its Engine, Auth, Site, PageTopic, and where its blobs are.
 	Gateway gateway.Options
 	Listen  Listen

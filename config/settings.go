@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/worker/export"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // A Setting is one line of the table of settings.
@@ -334,10 +334,11 @@ var settings = []Setting{
 			"that together are unique and NOT NULL, in whose order the rows come. Those of a table must be declared so; those " +
 			"of a view or a query are checked by reading all rows, at each opening. A query may name params as :name, at most 32; users give " +
 			"a text of at most 4 KiB for each, which is bound. Postgres finds a parameter's type by its use; in SQLite it is a text, which CAST(:name AS INTEGER) makes a number. " +
+			"topics, at most 1000, are those whose jobs may export it: user:42, team:* for all of a kind, * for all, which is the default; to others there is no such source. " +
 			"connections is how many exports of a process read the source at a time, 1 to 100, 4 if absent; timeout, 10m if absent, is how long the " +
 			"database may take to check the key, and then to give each row. Each session can only read, in one snapshot. " +
 			"A row may have 1000 columns and 32 MiB, a cell 8 MiB, a key 1 KiB.",
-		codec: sources(func(c *Config) *[]export.Source { return &c.Sources }),
+		codec: sources(func(c *Config) *[]sqlsource.Source { return &c.Sources }),
 	},
 
 	{

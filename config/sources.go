@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/worker/export"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // A sourceItem is a source as a file spells it.
@@ -18,6 +19,7 @@ type sourceItem struct {
 	Query       string   `json:"query,omitempty"`
 	Key         []string `json:"key,omitempty"`
 	Params      []string `json:"params,omitempty"`
+	Topics      []string `json:"topics,omitempty"`
 	Connections int      `json:"connections,omitempty"`
 	Timeout     string   `json:"timeout,omitempty"`
 }
@@ -25,7 +27,7 @@ type sourceItem struct {
 var sourceFields = fieldsOf[sourceItem]()
 
 // sources is a list in the file, and the same as one line of YAML or JSON elsewhere.
-func sources(at func(*Config) *[]export.Source) codec {
+func sources(at func(*Config) *[]sqlsource.Source) codec {
 	const form = "a list of sources, each with a name, url or url_file, table or query, and key"
 	return codec{
 		form:     form,
@@ -33,10 +35,10 @@ func sources(at func(*Config) *[]export.Source) codec {
 		set: func(c *Config, raw any) error {
 			items, err := parseItems[sourceItem](raw, "source", sourceFields)
 			wrong := complaints(eachWanting(err, form))
-			list := make([]export.Source, len(items))
+			list := make([]sqlsource.Source, len(items))
 			for i, s := range items {
-				list[i] = export.Source{
-					Name: s.Name, URL: s.URL, URLFile: s.URLFile, Table: s.Table, Query: s.Query, Key: s.Key, Params: s.Params, Connections: s.Connections,
+				list[i] = sqlsource.Source{
+					Name: s.Name, URL: s.URL, URLFile: s.URLFile, Table: s.Table, Query: s.Query, Key: s.Key, Params: s.Params, Topics: s.Topics, Connections: s.Connections,
 				}
 				if s.Timeout == "" {
 					continue
@@ -61,13 +63,13 @@ func sources(at func(*Config) *[]export.Source) codec {
 }
 
 // printSources gives the list as one line of JSON; "" for none.
-func printSources(list []export.Source, url func(string) string) string {
+func printSources(list []sqlsource.Source, url func(string) string) string {
 	if len(list) == 0 {
 		return ""
 	}
 	items := make([]sourceItem, len(list))
 	for i, s := range list {
-		items[i] = sourceItem{s.Name, url(s.URL), s.URLFile, s.Table, s.Query, s.Key, s.Params, s.Connections, ""}
+		items[i] = sourceItem{s.Name, url(s.URL), s.URLFile, s.Table, s.Query, s.Key, s.Params, s.Topics, s.Connections, ""}
 		if s.Timeout != 0 {
 			items[i].Timeout = printDuration(s.Timeout)
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/config"
-	"github.com/tidemark-dev/tidemark/worker/export"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 const sourcesFile = `sources:
@@ -20,6 +20,7 @@ const sourcesFile = `sources:
       WHERE ordered_at >= :Since -- a comment
     key: [Id, line]
     params: [Since]
+    topics: [user:42, "team:*"]
     connections: 2
     timeout: 90s
   - {name: parts, url: "sqlite:///var/lib/parts.db", table: main.parts, key: [id]}
@@ -27,11 +28,11 @@ const sourcesFile = `sources:
 `
 
 func TestSources(t *testing.T) {
-	want := []export.Source{{
+	want := []sqlsource.Source{{
 		Name: "orders", URL: "postgres://reader:canary@db.example:5432/shop?sslmode=verify-full",
 		Query: "SELECT * FROM orders\nWHERE ordered_at >= :Since -- a comment\n",
 		// As they are written, which viper would not leave the keys of a map.
-		Key: []string{"Id", "line"}, Params: []string{"Since"}, Connections: 2, Timeout: 90 * time.Second,
+		Key: []string{"Id", "line"}, Params: []string{"Since"}, Topics: []string{"user:42", "team:*"}, Connections: 2, Timeout: 90 * time.Second,
 	}, {
 		Name: "parts", URL: "sqlite:///var/lib/parts.db", Table: "main.parts", Key: []string{"id"},
 	}, {
@@ -69,6 +70,7 @@ func TestSourcesThatAreRefused(t *testing.T) {
 		{"a text for a list", "[{name: a, key: id}]", "item 1: key: a string" + form},
 		{"a number for a text", "[" + item(", timeout: 5") + "]", "item 1: timeout: a number where a text is wanted; put it into quotes" + form},
 		{"a timeout without a unit", "[" + item(", timeout: '5'") + "]", "a: timeout: want a duration"},
+		{"a topic that is none", "[" + item(", topics: [user:*, 'team*']") + "]", `a: topics: "team*": want a topic, such as user:42, all of a kind, such as team:*, or *`},
 		{"another database", "[{name: a, url: 'mysql://u:canary@h/d', table: t, key: [id]}]", "a: url: want postgres://"},
 		{
 			"two faults", "[{name: a, url: 'postgres://u:canary@h/d', table: t}, {name: b, table: t, key: [id]}]",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/worker/export"
 )
 
 // Startable finds out what would keep a process with these settings from starting on this machine
@@ -143,7 +144,7 @@ func (c *Config) checkData(_ context.Context, complain func(key string, err erro
 
 func (c *Config) checkSources(_ context.Context, complain func(key string, err error)) {
 	for _, s := range c.Sources {
-		complain("sources", s.Startable())
+		complain("sources", export.CheckSource(s))
 	}
 }
 

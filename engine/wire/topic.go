@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"regexp"
+	"strings"
 )
 
 // A Topic names the audience of records, such as "user:42", "team:7" or "system:all". It is the
@@ -21,4 +22,10 @@ func ParseTopic(s string) (Topic, error) {
 		return "", fmt.Errorf("%w %q: want %s", ErrInvalidTopic, clip(s, 80), TopicForm)
 	}
 	return Topic(s), nil
+}
+
+// In reports whether t is among topics: one topic ("user:42"), all of a kind ("team:*") or all ("*").
+func (t Topic) In(topics string) bool {
+	kind, all := strings.CutSuffix(topics, "*")
+	return topics == string(t) || topics == "*" || all && strings.HasSuffix(kind, ":") && strings.HasPrefix(string(t), kind)
 }

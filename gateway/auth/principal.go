@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"strings"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
@@ -25,14 +24,6 @@ type Grant struct {
 	// Topics is one topic ("user:42"), all of a kind ("team:*") or all ("*").
 	Topics string
 	Rights Rights
-}
-
-func (g Grant) covers(t wire.Topic) bool {
-	if g.Topics == "*" || g.Topics == string(t) {
-		return true
-	}
-	kind, all := strings.CutSuffix(g.Topics, ":*")
-	return all && strings.HasPrefix(string(t), kind+":")
 }
 
 // A Principal is who sends a request. It is never changed after it was made, so it
@@ -64,7 +55,7 @@ func (p *Principal) May(r Rights, t wire.Topic) bool {
 	}
 	var held Rights
 	for _, g := range p.Grants {
-		if g.covers(t) {
+		if t.In(g.Topics) {
 			held |= g.Rights
 		}
 	}

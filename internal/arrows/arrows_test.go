@@ -37,7 +37,7 @@ var (
 	// gatewayLeaves are what the gateway's rooms share, workerLeaves what the worker's share.
 	gatewayLeaves = []string{"gateway/internal/access", "gateway/internal/problem", "gateway/internal/transport"}
 	workerLeaves  = []string{
-		"worker/internal/backoff", "worker/internal/gate", "worker/internal/rows", "worker/internal/silence", "worker/internal/table", "worker/internal/wheel",
+		"worker/internal/backoff", "worker/internal/gate", "worker/internal/rows", "worker/internal/silence", "worker/internal/table", "worker/internal/wheel", "worker/sqlsource",
 	}
 )
 

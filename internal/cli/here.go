@@ -86,7 +86,7 @@ func newWorker(s *session, metrics *prometheus.Registry, queues ...string) (w *w
 		return nil, 0, err
 	}
 	for _, p := range s.config.Processors {
-		p.Register(w, processor.Deps{Blobs: s.blobs.Bucket})
+		p.Register(w, processor.Deps{Blobs: s.blobs.Bucket, Sources: s.config.Sources})
 	}
 	return w, o.DrainGrace + o.CancelGrace + closeTimeout, nil
 }

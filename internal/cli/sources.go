@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/worker/export"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // inspectTimeout bounds how long a source may take to tell its columns.
@@ -62,14 +63,14 @@ type sourceLine struct {
 }
 
 // inspect asks all sources at a time, in their order.
-func inspect(ctx context.Context, sources []export.Source) []sourceLine {
+func inspect(ctx context.Context, sources []sqlsource.Source) []sourceLine {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	all := make([]sourceLine, len(sources))
 	var asked sync.WaitGroup
 	for i, s := range sources {
 		asked.Go(func() {
-			info, err := s.Inspect(ctx)
+			info, err := export.InspectSource(ctx, s)
 			all[i] = sourceLine{Name: s.Name, Driver: info.Driver, Key: s.Key, Params: s.Params, Columns: info.Columns}
 			if err != nil {
 				all[i].Error = strings.TrimPrefix(err.Error(), "source "+s.Name+": ")

@@ -1,7 +1,6 @@
 package export
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -72,9 +71,7 @@ func TestDatasetIsExportedAsItIs(t *testing.T) {
 	}
 	keep(t, bucket, table.String())
 	export := func(p Payload, options ...workertest.Option) *workertest.Recording {
-		return workertest.Run(t.Context(), t, func(ctx context.Context, run *worker.Run, p Payload) error {
-			return ofDataset(ctx, run, bucket, p)
-		}, p, options...)
+		return workertest.Run(t.Context(), t, (&handler{bucket: bucket}).run, p, options...)
 	}
 	of := workertest.Spec(engine.Spec{Topic: owner})
 	p := Payload{Dataset: upload, Request: Request{Format: "csv"}}

@@ -2,19 +2,23 @@ package export
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/internal/dataset"
 	"github.com/tidemark-dev/tidemark/worker/internal/format"
 	"github.com/tidemark-dev/tidemark/worker/internal/rows"
+	"github.com/tidemark-dev/tidemark/worker/internal/source"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // An opener opens a source before its first row, or, given a position of an earlier attempt, after the row
-// where that one stood. Its error wraps dataset.ErrPosition where it cannot go on there.
+// where that one stood. Its error wraps dataset.ErrPosition or source.ErrChanged where it cannot go on there.
 type opener func(ctx context.Context, position []byte) (rows.Source, error)
 
 // A Summary is the result of an export.
@@ -28,7 +32,15 @@ type Summary struct {
 	Columns int `json:"columns"`
 	// Clipped is how many texts are in the file in part: a cell of XLSX has at most 32,767 characters.
 	Clipped int64 `json:"clipped,omitempty"`
+	// Snapshots are those of a SQL source's database that the rows were read from, the oldest first: one
+	// for each attempt that read rows of the file. They take at most 8 KiB; SnapshotsOmitted is how many are
+	// left out after the first one.
+	Snapshots        []sqlsource.Snapshot `json:"snapshots,omitempty"`
+	SnapshotsOmitted int                  `json:"snapshots_omitted,omitempty"`
 }
+
+// maxSnapshotsBytes bounds the snapshots in a Summary, as JSON.
+const maxSnapshotsBytes = 8 << 10
 
 // A place is how far an export is, at a boundary of its file.
 type place struct {
@@ -60,10 +72,6 @@ type job struct {
 // file has the same bytes as if nothing had happened, as long as the source gives the same rows. An error
 // that no retry mends is permanent.
 func write(ctx context.Context, run *worker.Run, open opener, id string, r Request) (err error) {
-	if err := r.Validate(); err != nil {
-		return worker.Permanent(fmt.Errorf("export: %w", err))
-	}
-	run.Unit("bytes")
 	j := &job{run: run, open: open, request: r, id: r.id(id)}
 	if err := j.begin(ctx); err != nil {
 		return failure(ctx, err)
@@ -78,7 +86,37 @@ func write(ctx context.Context, run *worker.Run, open opener, id string, r Reque
 	if err := j.file.Close(); err != nil {
 		return failure(ctx, err)
 	}
-	return run.Result(Summary{Artifact: j.file.Name(), Rows: j.at.Rows, Read: j.at.Read, Columns: len(j.chosen.columns), Clipped: j.out.Clipped()})
+	s := Summary{Artifact: j.file.Name(), Rows: j.at.Rows, Read: j.at.Read, Columns: len(j.chosen.columns), Clipped: j.out.Clipped()}
+	if err := s.list(j.source); err != nil {
+		return failure(ctx, err)
+	}
+	return run.Result(s)
+}
+
+// list lists the snapshots that a SQL source was read from.
+func (s *Summary) list(from rows.Source) error {
+	if _, ok := from.(sqlRows); !ok {
+		return nil
+	}
+	position, err := from.Position()
+	if err != nil {
+		return err
+	}
+	if s.Snapshots, s.SnapshotsOmitted, err = source.Snapshots(position); err != nil {
+		return err
+	}
+	for len(s.Snapshots) > 2 {
+		text, err := json.Marshal(s.Snapshots)
+		if err != nil {
+			return err
+		}
+		if len(text) <= maxSnapshotsBytes {
+			break
+		}
+		s.Snapshots = slices.Delete(s.Snapshots, 1, 2)
+		s.SnapshotsOmitted++
+	}
+	return nil
 }
 
 // failure is what an attempt ends with. What ended its context comes before what followed of that.
@@ -87,7 +125,7 @@ func failure(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	err = fmt.Errorf("export: %w", err)
-	if errors.Is(err, format.ErrTooLarge) || errors.Is(err, errRequest) || errors.Is(err, table.ErrRefused) || errors.Is(err, dataset.ErrChanged) {
+	if errors.Is(err, format.ErrTooLarge) || errors.Is(err, errRequest) || errors.Is(err, table.ErrRefused) || errors.Is(err, dataset.ErrChanged) || errors.Is(err, worker.ErrArtifactFull) {
 		return worker.Permanent(err)
 	}
 	return err
@@ -104,10 +142,10 @@ func (j *job) begin(ctx context.Context) error {
 	}
 	if resumed {
 		err := j.start(ctx, true)
-		if !errors.Is(err, format.ErrState) && !errors.Is(err, dataset.ErrPosition) {
+		if !errors.Is(err, format.ErrState) && !errors.Is(err, dataset.ErrPosition) && !errors.Is(err, source.ErrChanged) {
 			return err
 		}
-		// Another version wrote the checkpoint, so the file begins anew.
+		// Another version wrote the checkpoint, or the source is another, so the file begins anew.
 	}
 	j.at = place{Request: j.id}
 	return j.start(ctx, false)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,6 +85,9 @@ func attempt(t *testing.T, r Request, n, broken int, options ...workertest.Optio
 	t.Helper()
 	open := 0
 	rec := workertest.Run(t.Context(), t, func(ctx context.Context, run *worker.Run, r Request) error {
+		if err := r.Validate(); err != nil {
+			return worker.Permanent(err)
+		}
 		return write(ctx, run, func(_ context.Context, position []byte) (rows.Source, error) {
 			m := &memory{n: n, broken: broken, open: &open}
 			if position != nil {
@@ -148,7 +152,7 @@ func TestResumedExportEqualsUndisturbed(t *testing.T) {
 				}
 			}
 			resumed, again := exported(t, attempt(t, r, n, -1, workertest.Resume(rec)))
-			if !bytes.Equal(whole, resumed) || again != summary {
+			if !bytes.Equal(whole, resumed) || !reflect.DeepEqual(again, summary) {
 				t.Errorf("attempts that broke off at rows %v left another file: %v, want %v", broken, again, summary)
 			}
 			if checkpoints == 0 {
@@ -182,7 +186,7 @@ func TestColumnsFilterAndLimit(t *testing.T) {
 	if want := "price;id\n10.50;10\n11.50;11\n"; string(file) != want {
 		t.Errorf("%q, want %q", file, want)
 	}
-	if s != (Summary{Artifact: "orders.csv", Rows: 2, Read: 12, Columns: 2}) {
+	if !reflect.DeepEqual(s, Summary{Artifact: "orders.csv", Rows: 2, Read: 12, Columns: 2}) {
 		t.Errorf("%+v", s)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/worker"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // A Processor is a job type that a program offers beside others.
@@ -36,6 +37,8 @@ type Processor struct {
 type Deps struct {
 	// Blobs holds uploads and artifacts. It stays open until the worker has stopped.
 	Blobs *blob.Bucket
+	// Sources are the SQL sources that jobs may name. They are valid.
+	Sources []sqlsource.Source
 }
 
 // A Setting is an option of a Processor. Each made Processor has its own.

@@ -12,24 +12,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/worker/internal/source/dialect"
 	"github.com/tidemark-dev/tidemark/worker/internal/source/postgres"
 	"github.com/tidemark-dev/tidemark/worker/internal/source/sqlite"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
-
-// A Config says where the rows of a source are.
-type Config struct {
-	Name        string
-	URL         string
-	URLFile     string
-	Table       string
-	Query       string
-	Key         []string
-	Params      []string
-	Connections int
-	Timeout     time.Duration
-}
 
 // The defaults and bounds of a source.
 const (
@@ -43,6 +32,7 @@ const (
 	maxKeyColumns  = 8
 	maxParams      = 32
 	maxParamBytes  = 4 << 10
+	maxTopics      = 1000
 	connectTimeout = 15 * time.Second
 )
 
@@ -53,7 +43,7 @@ var (
 )
 
 // Validate says everything that is wrong with sources, each fault as an *option.Error.
-func Validate(all []Config) error {
+func Validate(all []sqlsource.Source) error {
 	if len(all) > maxSources {
 		return option.Invalid("Sources", nil, "%d sources; at most %d", len(all), maxSources)
 	}
@@ -69,12 +59,12 @@ func Validate(all []Config) error {
 			complain("it is named twice")
 		}
 		seen[c.Name] = true
-		c.validate(complain)
+		validate(c, complain)
 	}
 	return errors.Join(wrong...)
 }
 
-func (c Config) validate(complain func(format string, args ...any)) {
+func validate(c sqlsource.Source, complain func(format string, args ...any)) {
 	switch {
 	case c.URL == "" && c.URLFile == "":
 		complain("url or url_file: one of them says where the database is")
@@ -91,9 +81,9 @@ func (c Config) validate(complain func(format string, args ...any)) {
 	case c.Table != "" && c.Query != "":
 		complain("table and query: want one of them")
 	case c.Table != "":
-		c.validateTable(complain)
+		validateTable(c, complain)
 	default:
-		c.validateQuery(complain)
+		validateQuery(c, complain)
 	}
 	if n := len(c.Key); n == 0 || n > maxKeyColumns {
 		complain("key: want 1 to %d columns that together are unique and NOT NULL; the rows come in their order", maxKeyColumns)
@@ -106,6 +96,7 @@ func (c Config) validate(complain func(format string, args ...any)) {
 			complain("key: %q is named twice", clip(k))
 		}
 	}
+	validateTopics(c, complain)
 	if c.Connections < 0 || c.Connections > 100 {
 		complain("connections %d: want 1 to 100", c.Connections)
 	}
@@ -114,7 +105,23 @@ func (c Config) validate(complain func(format string, args ...any)) {
 	}
 }
 
-func (c Config) validateTable(complain func(format string, args ...any)) {
+func validateTopics(c sqlsource.Source, complain func(format string, args ...any)) {
+	if n := len(c.Topics); n > maxTopics {
+		complain("topics: %d of them; at most %d: name all of a kind, such as team:*", n, maxTopics)
+		return
+	}
+	for _, t := range c.Topics {
+		one, kind := strings.CutSuffix(t, ":*")
+		if kind {
+			one += ":any"
+		}
+		if _, err := wire.ParseTopic(one); err != nil && t != "*" {
+			complain("topics: %q: want a topic, such as user:42, all of a kind, such as team:*, or *", clip(t))
+		}
+	}
+}
+
+func validateTable(c sqlsource.Source, complain func(format string, args ...any)) {
 	parts := strings.Split(c.Table, ".")
 	if len(parts) > 2 || slices.ContainsFunc(parts, func(p string) bool { return !identifier(p) }) {
 		complain("table: want a table's name as the database writes it, with a dot after its schema if it has one")
@@ -124,7 +131,7 @@ func (c Config) validateTable(complain func(format string, args ...any)) {
 	}
 }
 
-func (c Config) validateQuery(complain func(format string, args ...any)) {
+func validateQuery(c sqlsource.Source, complain func(format string, args ...any)) {
 	if len(c.Params) > maxParams {
 		complain("params: %d of them; at most %d", len(c.Params), maxParams)
 		return
@@ -186,7 +193,7 @@ func driverOf(url string) (string, error) {
 }
 
 // url is the source's URL, read anew from its file, whose content may change.
-func (c *Config) url() (string, error) {
+func (c *entry) url() (string, error) {
 	if c.URL != "" {
 		return c.URL, nil
 	}
@@ -208,11 +215,11 @@ func (c *Config) url() (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// Startable says what would keep this machine from opening the source: a file that is not there. It
+// Startable says what would keep this machine from opening a source: a file that is not there. It
 // connects to nothing.
-func (c Config) Startable() error {
+func Startable(c sqlsource.Source) error {
 	r := &dialect.Request{Source: c.Name}
-	driver, err := (&entry{Config: c}).locate(r)
+	driver, err := (&entry{Source: c}).locate(r)
 	if err == nil && driver == SQLite {
 		err = sqlite.Readable(r)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/pgtest"
 	"github.com/tidemark-dev/tidemark/worker/internal/rows"
 	"github.com/tidemark-dev/tidemark/worker/internal/source"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // server is what the tests of the package share, each with a database of its own.
@@ -77,8 +78,8 @@ func series(n int) string {
 }
 
 // config is a source's, with a name.
-func config(url, rows string, key ...string) source.Config {
-	c := source.Config{Name: "orders", URL: url, Key: key}
+func config(url, rows string, key ...string) sqlsource.Source {
+	c := sqlsource.Source{Name: "orders", URL: url, Key: key}
 	if strings.ContainsAny(rows, " ") {
 		c.Query = rows
 	} else {
@@ -87,9 +88,9 @@ func config(url, rows string, key ...string) source.Config {
 	return c
 }
 
-func set(t testing.TB, c source.Config) *source.Set {
+func set(t testing.TB, c sqlsource.Source) *source.Set {
 	t.Helper()
-	s, err := source.New([]source.Config{c})
+	s, err := source.New([]sqlsource.Source{c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func set(t testing.TB, c source.Config) *source.Set {
 }
 
 // attempt opens a source, closed with the test at the latest.
-func attempt(t testing.TB, c source.Config, params map[string]string, at []byte) (*source.Source, error) {
+func attempt(t testing.TB, c sqlsource.Source, params map[string]string, at []byte) (*source.Source, error) {
 	t.Helper()
 	s, err := set(t, c).Open(t.Context(), c.Name, params, at)
 	if err == nil {
@@ -106,7 +107,7 @@ func attempt(t testing.TB, c source.Config, params map[string]string, at []byte)
 	return s, err
 }
 
-func open(t testing.TB, c source.Config, params map[string]string, at []byte) *source.Source {
+func open(t testing.TB, c sqlsource.Source, params map[string]string, at []byte) *source.Source {
 	t.Helper()
 	s, err := attempt(t, c, params, at)
 	if err != nil {

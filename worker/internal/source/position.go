@@ -3,23 +3,15 @@ package source
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // maxPosition is how long a position may be; see rows.Source.
 const maxPosition = 64 << 10
-
-// A Snapshot is a state of the database that rows were read from.
-type Snapshot struct {
-	// At is when it was the database's, by its clock.
-	At time.Time `json:"at"`
-	// Rows is how many rows were read before its first one.
-	Rows int64 `json:"rows"`
-	// After is the key, as text, of the row before its first one; empty at the beginning.
-	After []string `json:"after,omitempty"`
-}
 
 // A position is where a source stands.
 type position struct {
@@ -31,11 +23,12 @@ type position struct {
 	Rows int64 `json:"rows"`
 	// Snapshots are those that rows were read from, the oldest first. Omitted is how many are missing
 	// after the first one, for which there was no room.
-	Snapshots []Snapshot `json:"snapshots"`
-	Omitted   int        `json:"omitted,omitempty"`
+	Snapshots []sqlsource.Snapshot `json:"snapshots"`
+	Omitted   int                  `json:"omitted,omitempty"`
 }
 
-var errPosition = errors.New("a position that no source gave")
+// A checkpoint of another version of this package has one.
+var errPosition = fmt.Errorf("%w: a position that no source gave", ErrChanged)
 
 func parsePosition(text []byte) (p position, err error) {
 	if len(text) > maxPosition || json.Unmarshal(text, &p) != nil || len(p.Of) != sha256.Size || p.Rows < 0 || (p.Rows > 0) != (len(p.Key) > 0) {
@@ -59,7 +52,7 @@ func (p position) encode() ([]byte, error) {
 
 // Snapshots are those that the rows before a position were read from, the oldest first, and how many
 // are left out between the first and the second, since a position is bounded.
-func Snapshots(position []byte) (all []Snapshot, omitted int, err error) {
+func Snapshots(position []byte) (all []sqlsource.Snapshot, omitted int, err error) {
 	p, err := parsePosition(position)
 	return p.Snapshots, p.Omitted, err
 }
@@ -69,12 +62,12 @@ func (p *position) begin(at time.Time, after []string) {
 	if n := len(p.Snapshots); n > 0 && p.Snapshots[n-1].Rows == p.Rows {
 		p.Snapshots = p.Snapshots[:n-1]
 	}
-	p.Snapshots = append(p.Snapshots, Snapshot{At: at, Rows: p.Rows, After: after})
+	p.Snapshots = append(p.Snapshots, sqlsource.Snapshot{At: at, Rows: p.Rows, After: after})
 }
 
 // fingerprint tells apart what was asked for and what answered: a position of another query, of other
 // parameters or of other columns leads nowhere.
-func fingerprint(c *Config, driver string, params any, columns, types any) []byte {
+func fingerprint(c *entry, driver string, params any, columns, types any) []byte {
 	text, _ := json.Marshal([]any{driver, c.Table, c.Query, c.Key, params, columns, types}) // texts and numbers
 	sum := sha256.Sum256(text)
 	return sum[:]

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/internal/pgtest"
 	"github.com/tidemark-dev/tidemark/worker/internal/source"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 func isChanged(err error) bool { return errors.Is(err, source.ErrChanged) }
@@ -179,7 +180,7 @@ func TestSourcesThatAreRefused(t *testing.T) {
 	} {
 		c := config(tc.url, tc.rows, "id")
 		if tc.want == "" { // not even a source
-			if _, err := source.New([]source.Config{c}); err == nil || !strings.Contains(err.Error(), "it has a semicolon") {
+			if _, err := source.New([]sqlsource.Source{c}); err == nil || !strings.Contains(err.Error(), "it has a semicolon") {
 				t.Errorf("%s: %v", tc.name, err)
 			}
 			continue

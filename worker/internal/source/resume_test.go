@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/worker/internal/source"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 // resumed reads a source with attempts that end at random rows, and returns the rows of all of them.
-func resumed(t *testing.T, c source.Config, r *rand.Rand) (all [][]string) {
+func resumed(t *testing.T, c sqlsource.Source, r *rand.Rand) (all [][]string) {
 	t.Helper()
 	var at []byte
 	for range 1000 {
@@ -37,7 +38,7 @@ func resumed(t *testing.T, c source.Config, r *rand.Rand) (all [][]string) {
 
 // agrees checks that a source gives the rows in the key's order, as the database itself orders them, and the
 // same however often it is resumed.
-func agrees(t *testing.T, c source.Config, order []string) {
+func agrees(t *testing.T, c sqlsource.Source, order []string) {
 	t.Helper()
 	whole := open(t, c, nil, nil)
 	if _, total := whole.Progress(); total != int64(len(order)) {
@@ -247,7 +248,7 @@ func TestPositionOfAnother(t *testing.T) {
 	take(t, s, 2)
 	at := position(t, s)
 	_ = s.Close()
-	changed := func(c source.Config, params map[string]string) {
+	changed := func(c sqlsource.Source, params map[string]string) {
 		t.Helper()
 		s, err := attempt(t, c, params, at)
 		if !isChanged(err) {

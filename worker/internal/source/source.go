@@ -13,11 +13,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/worker/internal/rows"
 	"github.com/tidemark-dev/tidemark/worker/internal/source/dialect"
 	"github.com/tidemark-dev/tidemark/worker/internal/source/postgres"
 	"github.com/tidemark-dev/tidemark/worker/internal/source/sqlite"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
 
 var (
@@ -43,12 +45,12 @@ type Set struct {
 }
 
 type entry struct {
-	Config
+	sqlsource.Source
 	slots chan struct{} // as many as there may be connections
 }
 
 // New makes a set of sources that are valid.
-func New(all []Config) (*Set, error) {
+func New(all []sqlsource.Source) (*Set, error) {
 	if err := Validate(all); err != nil {
 		return nil, err
 	}
@@ -56,9 +58,20 @@ func New(all []Config) (*Set, error) {
 	for _, c := range all {
 		option.Default(&c.Connections, DefaultConnections)
 		option.Default(&c.Timeout, DefaultTimeout)
-		s.sources[c.Name] = &entry{Config: c, slots: make(chan struct{}, c.Connections)}
+		s.sources[c.Name] = &entry{Source: c, slots: make(chan struct{}, c.Connections)}
 	}
 	return s, nil
+}
+
+// For returns those of the sources that jobs of a topic may export.
+func (s *Set) For(topic wire.Topic) *Set {
+	own := &Set{sources: map[string]*entry{}}
+	for name, e := range s.sources {
+		if len(e.Topics) == 0 || slices.ContainsFunc(e.Topics, topic.In) {
+			own.sources[name] = e
+		}
+	}
+	return own
 }
 
 // request makes a request of a source, with the values of its parameters.
@@ -154,7 +167,7 @@ func open(ctx context.Context, e *entry, driver string, r *dialect.Request, pos 
 	}
 	out.turn.Add(1)
 	if err == nil {
-		of := fingerprint(&e.Config, driver, r.Params, out.reader.Columns(), out.reader.Types())
+		of := fingerprint(e, driver, r.Params, out.reader.Columns(), out.reader.Types())
 		if pos.Of != nil && string(pos.Of) != string(of) {
 			err = fmt.Errorf("source %s: %w", e.Name, ErrChanged)
 		}
