@@ -1,10 +1,13 @@
 package analysis
 
-import "github.com/tidemark-dev/tidemark/worker/internal/table"
+import (
+	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
+	"github.com/tidemark-dev/tidemark/worker/internal/table"
+)
 
 const (
 	// MaxStateBytes bounds a serialised State, whatever the file.
-	MaxStateBytes = 640 << 10
+	MaxStateBytes = 960 << 10
 
 	// MaxColumns is the widest table that still fits into MaxStateBytes.
 	MaxColumns = 2000
@@ -13,8 +16,16 @@ const (
 	// state, and a header alone may be as long as MaxRecordBytes. Names of a CSV are cut to it.
 	maxNameBytes = 64 << 10
 
-	// maxHeadBytes is what a state holds beside names and columns.
+	// maxHeadBytes is what a state holds beside names, columns, and what it knows of rows.
 	maxHeadBytes = 256
+
+	// rowsBytes is what a state knows of whole rows: the distinct ones, and correlations.
+	rowsBytes = 3 + 1<<rowPrecision + figures.CorrelationsBytes
+
+	// rowPrecision is that of the counter of distinct rows: exact up to 8,192 of them, then with a standard
+	// error of 0.41 percent.
+	rowPrecision = 16
+	rowError     = 0.0041
 
 	// maxCountBytes is the longest uvarint of a count: nothing counted exceeds
 	// the number of bytes read, and no file reaches 2^56 bytes.
@@ -32,17 +43,18 @@ type sizes struct {
 	top       int // Misra-Gries counters; 0 leaves frequent values out
 	value     int // bytes kept of a frequent value
 	text      int // bytes kept of a smallest and largest text
+	bins      int // of a histogram; 0 leaves it out
 }
 
 // tiers is ordered by width. Its rows are checked against MaxStateBytes in a
 // test, with every field of every column at its longest.
 var tiers = []sizes{
-	{columns: 16, precision: 13, delta: 200, buffer: 512, top: 64, value: 48, text: 64},
-	{columns: 32, precision: 13, delta: 128, buffer: 256, top: 36, value: 36, text: 48},
-	{columns: 64, precision: 12, delta: 80, buffer: 96, top: 20, value: 24, text: 32},
-	{columns: 128, precision: 11, delta: 40, buffer: 40, top: 10, value: 20, text: 24},
-	{columns: 256, precision: 10, delta: 20, buffer: 16, top: 4, value: 12, text: 16},
-	{columns: 512, precision: 8, delta: 16, buffer: 8, top: 3, value: 12, text: 12},
+	{columns: 16, precision: 13, delta: 200, buffer: 512, top: 64, value: 48, text: 64, bins: 32},
+	{columns: 32, precision: 13, delta: 128, buffer: 256, top: 36, value: 36, text: 48, bins: 32},
+	{columns: 64, precision: 12, delta: 80, buffer: 96, top: 20, value: 24, text: 32, bins: 24},
+	{columns: 128, precision: 11, delta: 40, buffer: 40, top: 10, value: 20, text: 24, bins: 16},
+	{columns: 256, precision: 10, delta: 20, buffer: 16, top: 4, value: 12, text: 16, bins: 12},
+	{columns: 512, precision: 8, delta: 16, buffer: 8, top: 3, value: 12, text: 12, bins: 8},
 	{columns: MaxColumns, precision: 6, text: 8},
 }
 
@@ -66,14 +78,17 @@ func (s sizes) exact() int { return 1 << s.precision / 8 }
 // worstBytes is the longest encoding of a column of this size,
 // without its name.
 func (s sizes) worstBytes() int {
-	n := int(table.Kinds) * maxCountBytes // how many cells of each kind
-	n += 4*8 + 2*8                        // number ranges; mean and squared distance
-	n += 2 * (8 + 5)                      // time range
-	n += 2*5 + 2*(1+1+s.text)             // text lengths, smallest and largest text
-	n += codesBytes + 5 + 1 + 1           // codes, placeholders, dress, long
-	n += 3 + 1<<s.precision               // distinct: form and count, registers
+	n := int(table.Kinds) * maxCountBytes  // how many cells of each kind
+	n += 4*8 + 2*8                         // number ranges; mean and squared distance
+	n += figures.SumBytes + 2*decimalBytes // sum; range in decimals
+	n += 3 * maxCountBytes                 // bytes of texts, whole numbers and placeholders
+	n += 1 + 2*figures.HistogramBytes(s.bins)
+	n += 2 * (8 + 5)            // time range
+	n += 2*5 + 2*(1+1+s.text)   // text lengths, smallest and largest text
+	n += codesBytes + 5 + 1 + 1 // codes, placeholders, dress, long
+	n += 3 + 1<<s.precision     // distinct: form and count, registers
 	if s.top > 0 {
-		n += 3 + maxCountBytes + s.top*(8+maxCountBytes+1+8+2+s.value)
+		n += 3 + maxCountBytes + s.top*(8+maxCountBytes+1+decimalBytes+8+2+s.value)
 	}
 	if s.delta > 0 {
 		n += 1 + 2 + 2 + s.centroids()*(8+maxCountBytes) + s.buffer*8

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -32,6 +33,16 @@ func (e *encoder) bool(v bool) {
 		e.byte(0)
 	}
 }
+
+// decimal writes the scale, and the digits where there is one.
+func (e *encoder) decimal(v figures.Decimal) {
+	e.byte(v.Scale)
+	if v.Scale <= figures.MaxScale {
+		e.fixed(uint64(v.Whole))
+	}
+}
+
+const decimalBytes = 1 + 8
 
 func (e *encoder) dialect(v table.Dialect) {
 	e.b, _ = v.AppendBinary(e.b) // never fails
@@ -92,12 +103,26 @@ func (d *decoder) count(most int) int {
 
 func (d *decoder) bytes(most int) []byte { return d.raw(d.count(most)) }
 
-func (d *decoder) dialect() (v table.Dialect) {
-	rest, err := v.Decode(d.b)
+func (d *decoder) decimal() figures.Decimal {
+	v := figures.Decimal{Scale: d.byte()}
+	if v.Scale > figures.MaxScale {
+		return figures.NoDecimal
+	}
+	v.Whole = d.whole()
+	return v
+}
+
+// part decodes what has an encoding of its own.
+func (d *decoder) part(decode func([]byte) ([]byte, error)) {
+	rest, err := decode(d.b)
 	if err != nil {
 		d.fail(errDamaged)
-		return v
+		return
 	}
 	d.b = rest
+}
+
+func (d *decoder) dialect() (v table.Dialect) {
+	d.part(v.Decode)
 	return v
 }

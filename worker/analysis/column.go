@@ -1,12 +1,11 @@
 package analysis
 
 import (
-	"cmp"
-	"math"
-	"slices"
+	"bytes"
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -14,6 +13,7 @@ import (
 // that no kind counts.
 type column struct {
 	name   string
+	at     int // its place in the table
 	counts [table.Kinds]uint64
 
 	distinct distinct
@@ -24,9 +24,18 @@ type column struct {
 	mean, square      float64 // Welford's running mean and sum of squared distances, of the values times scale
 	scale             float64 // scaleOf lowest and highest; 0 before the first number
 	lowest, highest   float64
-	smallest, largest int64 // of the integers alone, which a float64 may round
+	least, most       figures.Decimal // lowest and highest, exactly
+	sum               figures.Sum
+	pairs             *figures.Correlations // the table's; nil: of none
+	slot              int8                  // place in pairs plus one; 0: none yet, -1: there was no room
+	numbersOf         figures.Histogram     // of the numbers
+	timesOf           figures.Histogram     // of the seconds of dates and timestamps
+	smallest, largest int64                 // of the integers alone, which a float64 may round
 	first, last       table.Instant
-	shortest, longest int // bytes of a text
+	shortest, longest int    // bytes of a text
+	textBytes         uint64 // of all texts
+	wholeBytes        uint64 // of all integers without a sign, in case they turn out to be codes
+	wordBytes         uint64 // of all placeholders
 	lowText, highText extreme
 	codes             codes
 	placeholders      uint32      // those that have occurred, as bits
@@ -37,33 +46,63 @@ type column struct {
 }
 
 func newColumn(name string, s sizes) *column {
-	return &column{name: name, sizes: s, distinct: newDistinct(s), frequent: newFrequent(s)}
+	return &column{
+		name: name, sizes: s, distinct: newDistinct(s), frequent: newFrequent(s),
+		numbersOf: figures.NewHistogram(figures.Binary, s.bins), timesOf: figures.NewHistogram(figures.Clock, s.bins),
+	}
 }
 
-// addCell takes an untyped cell, which it does not keep.
-func (c *column) addCell(cell []byte) {
+// addCell takes an untyped cell, which it does not keep, and returns its hash; 0 of an empty one.
+func (c *column) addCell(cell []byte) uint64 {
 	if len(cell) == 0 {
-		return
+		return 0
 	}
 	hash := xxhash.Sum64(cell)
 	if it := c.frequent.hit(hash); it != nil {
-		c.repeat(it)
-		return
+		c.repeat(it, cell)
+		return hash
 	}
-	v := table.Classify(cell)
-	if v.Kind == table.Null {
-		return
+	if v := table.Classify(cell); v.Kind != table.Null {
+		c.add(hash, v, cell)
 	}
-	c.add(hash, v, cell)
+	return hash
 }
 
 // repeat takes a value that frequent holds: it was classified, counted as
 // distinct and compared with the extremes when it was seen first.
-func (c *column) repeat(it *item) {
+func (c *column) repeat(it *item, cell []byte) {
 	c.counts[it.kind]++
-	if it.kind.Numeric() {
-		c.addNumber(it.num)
+	switch it.kind {
+	case table.Integer, table.Number:
+		if it.kind == table.Integer && !c.codes.signed {
+			c.wholeBytes += uint64(length(cell))
+		}
+		c.addNumber(it.num, it.exact)
+	case table.Date, table.Timestamp:
+		c.timesOf.Add(it.num)
+	case table.Placeholder:
+		c.wordBytes += uint64(length(cell))
+	case table.Text, table.Code, table.Dressed:
+		c.textBytes += uint64(len(cell))
 	}
+}
+
+// length is a cell's without the spaces around it.
+func length(cell []byte) int {
+	if cell[0] == ' ' || cell[len(cell)-1] == ' ' {
+		return len(bytes.Trim(cell, " "))
+	}
+	return len(cell)
+}
+
+// timed reports whether values of a kind are times.
+func timed(k table.Kind) bool { return k == table.Date || k == table.Timestamp }
+
+func decimal(v table.Value) figures.Decimal {
+	if whole, scale, ok := v.Decimal(); ok {
+		return figures.Decimal{Whole: whole, Scale: scale}
+	}
+	return figures.NoDecimal
 }
 
 func (c *column) add(hash uint64, v table.Value, cell []byte) {
@@ -82,17 +121,21 @@ func (c *column) add(hash uint64, v table.Value, cell []byte) {
 			c.smallest, c.largest = v.Whole, v.Whole
 		}
 		c.smallest, c.largest = min(c.smallest, v.Whole), max(c.largest, v.Whole)
-		c.codes.add(v)
-		c.addRange(v.Num)
-		c.addNumber(v.Num)
+		if c.codes.add(v); !c.codes.signed {
+			c.wholeBytes += uint64(v.Detail)
+		}
+		c.addRange(v.Num, decimal(v))
+		c.addNumber(v.Num, decimal(v))
 	case table.Number:
-		c.long = c.long || v.Detail != 0
-		c.addRange(v.Num)
-		c.addNumber(v.Num)
+		c.long = c.long || v.Long()
+		c.addRange(v.Num, decimal(v))
+		c.addNumber(v.Num, decimal(v))
 	case table.Date, table.Timestamp:
 		c.addTime(v.At())
+		c.timesOf.Add(float64(v.Whole))
 	case table.Placeholder:
 		c.placeholders |= 1 << v.Detail
+		c.wordBytes += uint64(length(cell))
 	case table.Dressed:
 		c.dress |= table.Dress(v.Detail)
 		c.addText(cell)
@@ -123,54 +166,9 @@ func (c *column) addTime(at table.Instant) {
 	}
 }
 
-func (c *column) addRange(v float64) {
-	if c.numbers() == 1 {
-		c.lowest, c.highest = v, v
-	}
-	c.lowest, c.highest = min(c.lowest, v), max(c.highest, v)
-	c.rescale()
-}
-
-// scaleOf is a power of two by which numbers up to most are multiplied, so that their
-// squares neither overflow nor vanish. It is 1 for all that people count.
-func scaleOf(most float64) float64 {
-	switch {
-	case most > 0x1p400:
-		return 0x1p-600
-	case most > 0 && most < 0x1p-400:
-		return 0x1p600
-	}
-	return 1
-}
-
-// rescale brings mean and square to the scale of the largest number so far. The scale only
-// falls, and follows from the extremes, which a checkpoint has.
-func (c *column) rescale() {
-	scale := scaleOf(max(-c.lowest, c.highest))
-	if scale == c.scale {
-		return
-	}
-	if c.scale != 0 {
-		by := scale / c.scale
-		c.mean, c.square = c.mean*by, c.square*by*by
-	}
-	c.scale = scale
-}
-
-// addNumber follows Welford; the cell is already in counts. The conversion
-// forbids a fused multiply-add, so that processors agree on the last bit.
-func (c *column) addNumber(v float64) {
-	scaled := v * c.scale
-	d := scaled - c.mean
-	c.mean += d / float64(c.numbers())
-	c.square += float64(d * (scaled - c.mean))
-	if c.digest != nil {
-		c.digest.add(v)
-	}
-}
-
 func (c *column) addText(cell []byte) {
 	n := len(cell)
+	c.textBytes += uint64(n)
 	kept, cut := prefix(cell, c.sizes.text)
 	if c.texts() == 1 {
 		c.shortest, c.longest = n, n
@@ -217,55 +215,10 @@ func (c *column) shrink(s sizes) {
 	c.sizes = s
 	c.distinct.shrink(s)
 	c.frequent.shrink(s)
+	c.numbersOf.Shrink(s.bins)
+	c.timesOf.Shrink(s.bins)
 	for _, x := range []*extreme{&c.lowText, &c.highText} {
 		kept, cut := prefix(x.text, s.text)
 		x.set(kept, x.cut || cut)
-	}
-}
-
-// average is the mean of the numeric cells, of which there must be one.
-func (c *column) average() float64 {
-	return min(max(c.mean/c.scale, c.lowest), c.highest)
-}
-
-// deviation is that of the numeric cells, of which there must be one, as a whole population.
-// It is at most half their range, and so at most the largest float64.
-func (c *column) deviation() float64 {
-	return min(math.Sqrt(max(0, c.square/float64(c.numbers())))/c.scale, c.highest/2-c.lowest/2)
-}
-
-// quantiles estimates the given ranks; nil where there is nothing to tell.
-func (c *column) quantiles(ranks []float64) []float64 {
-	if c.numbers() == 0 || c.sizes.delta == 0 {
-		return nil
-	}
-	out := make([]float64, len(ranks))
-	if c.digest == nil {
-		exactQuantiles(c.numberCounts(), ranks, out)
-		return out
-	}
-	c.digest.flush()
-	for i, q := range ranks {
-		out[i] = c.digest.quantile(q, c.lowest, c.highest)
-	}
-	return out
-}
-
-// exactQuantiles takes the value at rank ⌈q·n⌉, which is one that occurs.
-func exactQuantiles(in []centroid, ranks, out []float64) {
-	slices.SortFunc(in, func(a, b centroid) int { return cmp.Compare(a.mean, b.mean) })
-	var total uint64
-	for _, c := range in {
-		total += c.count
-	}
-	for i, q := range ranks {
-		rank := max(1, uint64(math.Ceil(q*float64(total))))
-		var seen uint64
-		for _, c := range in {
-			if seen += c.count; seen >= rank {
-				out[i] = c.mean
-				break
-			}
-		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
 )
 
 // digest is a merging t-digest. It is written here, not taken from a library,
@@ -66,7 +68,7 @@ func (d *digest) flush() {
 		d.both = make([]centroid, 0, cap(d.wait)+cap(d.means))
 		d.spare = make([]uint64, cap(d.wait))
 	}
-	order(d.wait, d.spare)
+	figures.Order(d.wait, d.spare)
 	in := d.both[:0]
 	i := 0
 	for _, b := range d.wait {
@@ -191,6 +193,17 @@ func along(left, right, share float64) float64 {
 		at = float64(left*(1-share)) + float64(right*share)
 	}
 	return min(max(at, left), right)
+}
+
+// beyond counts the values below low and above high, as far as centroids tell: at both ends of the range each
+// stands for one value or few. The digest must be flushed.
+func (d *digest) beyond(low, high float64) (n uint64) {
+	for i, mean := range d.means {
+		if mean < low || mean > high {
+			n += d.counts[i]
+		}
+	}
+	return n
 }
 
 func (d *digest) encode(e *encoder) {

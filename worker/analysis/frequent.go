@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -31,7 +32,8 @@ type frequent struct {
 type item struct {
 	hash  uint64
 	count uint64
-	num   float64
+	num   float64 // of a number, or a time's seconds since 1970
+	exact figures.Decimal
 	kind  table.Kind
 	cut   bool // the value is longer than what is kept
 	size  uint8
@@ -84,7 +86,11 @@ func (f *frequent) miss(hash uint64, v table.Value, cell []byte) {
 	kept, cut := prefix(cell, f.value)
 	i := len(f.items)
 	copy(f.text[i*f.value:], kept)
-	f.items = append(f.items, item{hash: hash, count: f.lost + 1, num: v.Num, kind: v.Kind, cut: cut, size: uint8(len(kept))})
+	it := item{hash: hash, count: f.lost + 1, num: v.Num, exact: decimal(v), kind: v.Kind, cut: cut, size: uint8(len(kept))}
+	if timed(v.Kind) {
+		it.num = float64(v.Whole)
+	}
+	f.items = append(f.items, it)
 	f.low = min(f.low, f.lost+1)
 	f.link(i)
 }
@@ -180,6 +186,9 @@ func (f *frequent) encode(e *encoder) {
 		}
 		e.byte(flags)
 		if it.kind.Numeric() {
+			e.decimal(it.exact)
+		}
+		if it.kind.Numeric() || timed(it.kind) {
 			e.float(it.num)
 		}
 		e.bytes(f.bytes(i))
@@ -198,6 +207,9 @@ func decodeFrequent(d *decoder, s sizes) frequent {
 			break
 		}
 		if it.kind.Numeric() {
+			it.exact = d.decimal()
+		}
+		if it.kind.Numeric() || timed(it.kind) {
 			it.num = d.float()
 		}
 		text := d.bytes(s.value)

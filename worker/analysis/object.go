@@ -25,9 +25,11 @@ func (o *objects) add(st *State, line []byte) (bool, error) {
 		return false, nil
 	}
 	st.rows++
+	row := uint64(0)
 	for position := 0; ; position++ {
 		key, value, ok := w.Member()
 		if !ok {
+			st.endRow(row)
 			return true, nil
 		}
 		c, err := o.column(st, key, position)
@@ -36,7 +38,9 @@ func (o *objects) add(st *State, line []byte) (bool, error) {
 		}
 		if c.row != st.rows {
 			c.row = st.rows
-			o.addValue(c, value)
+			if hash := o.addValue(c, value); hash != 0 {
+				row += rowHash(c.at, hash)
+			}
 		}
 	}
 }
@@ -79,12 +83,15 @@ func (o *objects) remember(raw []byte, i int) {
 	o.index[string(raw)] = i
 }
 
-func (o *objects) addValue(c *column, token []byte) {
+// addValue returns the value's hash; 0 of null.
+func (o *objects) addValue(c *column, token []byte) uint64 {
 	switch token[0] {
 	case '{':
 		c.counts[table.Object]++
+		return xxhash.Sum64(token)
 	case '[':
 		c.counts[table.Array]++
+		return xxhash.Sum64(token)
 	case '"':
 		text := token[1 : len(token)-1]
 		if bytes.IndexByte(text, '\\') >= 0 {
@@ -92,18 +99,21 @@ func (o *objects) addValue(c *column, token []byte) {
 		}
 		hash := xxhash.Sum64(text) ^ valueSeed
 		if it := c.frequent.hit(hash); it != nil {
-			c.repeat(it)
-			return
+			c.repeat(it, text)
+			return hash
 		}
 		c.add(hash, table.OfString(text), text)
+		return hash
 	case 'n':
+		return 0
 	default:
 		hash := xxhash.Sum64(token)
 		if it := c.frequent.hit(hash); it != nil {
-			c.repeat(it)
-			return
+			c.repeat(it, token)
+			return hash
 		}
 		c.add(hash, table.OfLiteral(token), token)
+		return hash
 	}
 }
 

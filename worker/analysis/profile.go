@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -35,10 +36,36 @@ type Profile struct {
 	// Malformed records of a CSV have misplaced quotes; they are among the rows,
 	// read as well as may be.
 	Malformed int64 `json:"malformed"`
+	// Duplicates counts the rows that repeat an earlier one.
+	Duplicates Duplicates `json:"duplicates"`
 	// Warnings say what about the file may not be as it was meant, the whole file's first. At most
 	// maxWarnings.
 	Warnings []Warning       `json:"warnings,omitempty"`
 	Columns  []ColumnProfile `json:"columns"`
+	// Correlations are those of the numeric columns, of the first figures.MaxCorrelated that have a number.
+	Correlations []Correlation `json:"correlations,omitempty"`
+}
+
+// Duplicates counts rows whose cells are all spelled as those of an earlier row. A null and a member that is
+// not there are the same.
+type Duplicates struct {
+	// Rows is exact, or an estimate.
+	Rows  int64 `json:"rows"`
+	Exact bool  `json:"exact"`
+	// Error of an estimate is two of its standard errors, in rows; 0 where Rows is exact. Fewer
+	// duplicates than this may be none.
+	Error int64 `json:"error"`
+}
+
+// Correlation is Pearson's coefficient of two numeric columns.
+type Correlation struct {
+	// A and B are places in Columns, from 0, A before B.
+	A int `json:"a"`
+	B int `json:"b"`
+	// R is from -1 to 1.
+	R float64 `json:"r"`
+	// Rows are those in which both have a number.
+	Rows int64 `json:"rows"`
 }
 
 // ColumnProfile describes one column.
@@ -87,9 +114,32 @@ type NumberStats struct {
 	Max    json.Number `json:"max"`
 	Mean   float64     `json:"mean"`
 	Stddev float64     `json:"stddev"` // of the population
+	// Sum is exact, in decimal digits. It is missing where a number has an exponent, or more digits than 64 bits or
+	// 18 decimals hold.
+	Sum json.Number `json:"sum,omitempty"`
 	// Quantiles is missing in tables of more than 512 columns. Exact says that
 	// they are values at their very rank; else they are estimates.
 	Quantiles *Quantiles `json:"quantiles,omitempty"`
+	// Histogram is missing in tables of more than 512 columns.
+	Histogram *Histogram `json:"histogram,omitempty"`
+	// Outliers is missing where the quartiles are equal or unknown, or values are few.
+	Outliers *Outliers `json:"outliers,omitempty"`
+}
+
+// Histogram counts numbers in bins of one width, a power of two. Counts are exact, and the first and the last are not 0.
+type Histogram struct {
+	Start  float64 `json:"start"` // where the first bin begins, which it includes
+	Width  float64 `json:"width"` // 0 where all numbers are the same
+	Counts []int64 `json:"counts"`
+}
+
+// Outliers counts the numbers beyond Tukey's outer fences, which lie three times the distance between the
+// quartiles below the lower and above the upper one.
+type Outliers struct {
+	Below float64 `json:"below"`
+	Above float64 `json:"above"`
+	Count int64   `json:"count"`
+	Exact bool    `json:"exact"` // else quartiles and count are estimates
 }
 
 // Quantiles are the values below which a share of the values lies.
@@ -110,15 +160,26 @@ var quantileRanks = []float64{0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99}
 type TimeStats struct {
 	Min string `json:"min"`
 	Max string `json:"max"`
+	// Histogram is missing in tables of more than 512 columns.
+	Histogram *TimeHistogram `json:"histogram,omitempty"`
+}
+
+// TimeHistogram counts times in bins of one width: seconds, minutes, hours, days, or days times a power of two.
+// Counts are exact, and the first and the last are not 0.
+type TimeHistogram struct {
+	Start        string  `json:"start"`         // where the first bin begins, which it includes
+	WidthSeconds int64   `json:"width_seconds"` // 0 where all times are in the same second
+	Counts       []int64 `json:"counts"`
 }
 
 // TextStats gives the range of the strings in byte order, long ones cut and
 // marked with an ellipsis, and of their lengths in bytes.
 type TextStats struct {
-	Min       string `json:"min"`
-	Max       string `json:"max"`
-	MinLength int64  `json:"min_length"`
-	MaxLength int64  `json:"max_length"`
+	Min        string  `json:"min"`
+	Max        string  `json:"max"`
+	MinLength  int64   `json:"min_length"`
+	MeanLength float64 `json:"mean_length"`
+	MaxLength  int64   `json:"max_length"`
 }
 
 // TopValue is a frequent value and how often it occurs at least.
@@ -152,6 +213,8 @@ func (st *State) profile() *Profile {
 	for _, c := range st.columns {
 		p.Columns = append(p.Columns, c.profile(st.rows))
 	}
+	p.Duplicates = st.duplicates()
+	p.Correlations = st.correlations(p)
 	p.Warnings = st.warnings(p)
 	return p
 }
@@ -182,6 +245,10 @@ func (c *column) profile(rows uint64) ColumnProfile {
 	if c.times() > 0 {
 		dates := c.counts[table.Timestamp] == 0
 		p.Time = &TimeStats{Min: c.first.Text(dates), Max: c.last.Text(dates)}
+		if start, width, counts := c.timesOf.Bins(false); counts != nil {
+			whole := dates && int64(width)%86400 == 0 // else the first bin begins within a day
+			p.Time.Histogram = &TimeHistogram{Start: table.Instant{Sec: int64(start)}.Text(whole), WidthSeconds: int64(width), Counts: signed(counts)}
+		}
 	}
 	return p
 }
@@ -191,7 +258,7 @@ func (c *column) numberStats() *NumberStats {
 		return nil
 	}
 	s := &NumberStats{
-		Min: number(c.lowest), Max: number(c.highest),
+		Min: end(c.lowest, c.least), Max: end(c.highest, c.most),
 		Mean: c.average(), Stddev: c.deviation(),
 	}
 	if c.counts[table.Number] == 0 { // beyond 2^53 a float64 would round them
@@ -200,7 +267,30 @@ func (c *column) numberStats() *NumberStats {
 	if q := c.quantiles(quantileRanks); q != nil {
 		s.Quantiles = &Quantiles{c.digest == nil, q[0], q[1], q[2], q[3], q[4], q[5], q[6]}
 	}
+	if text, ok := c.sum.Text(); ok {
+		s.Sum = json.Number(text)
+	}
+	if start, width, counts := c.numbersOf.Bins(c.counts[table.Number] == 0); counts != nil {
+		s.Histogram = &Histogram{start, width, signed(counts)}
+	}
+	s.Outliers = c.outliers()
 	return s
+}
+
+func signed(counts []uint64) []int64 {
+	all := make([]int64, len(counts))
+	for i, n := range counts {
+		all[i] = int64(n)
+	}
+	return all
+}
+
+// end writes the end of a range, with all its digits where a float64 may not hold them.
+func end(v float64, exact figures.Decimal) json.Number {
+	if hasMany(exact) {
+		return json.Number(exact.String())
+	}
+	return number(v)
 }
 
 // number writes negative zero as zero.

@@ -102,7 +102,7 @@ func (st *State) open(ctx context.Context, src io.Reader, p Payload, opts Option
 		st.cutNames = uint64(names.Cut)
 		s := sizesFor(len(names.Names))
 		for _, name := range names.Names {
-			st.columns = append(st.columns, newColumn(name, s))
+			st.append(newColumn(name, s))
 		}
 	}
 	st.arrive(r)
@@ -142,9 +142,13 @@ func (st *State) takeRecord(r *table.Reader) (bool, error) {
 	if r.Damaged() {
 		st.damaged++
 	}
+	row := uint64(0)
 	for i, c := range st.columns[:min(len(st.columns), len(fields))] {
-		c.addCell(fields[i])
+		if hash := c.addCell(fields[i]); hash != 0 {
+			row += rowHash(i, hash)
+		}
 	}
+	st.endRow(row)
 	return true, nil
 }
 

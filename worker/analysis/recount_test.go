@@ -83,6 +83,8 @@ type counted struct {
 	least, most          string // of numbers, dates or texts
 	mean, stddev, median float64
 	shortest, longest    int64
+	meanLength           float64
+	sum                  string // of numbers, "" where one has an exponent or too many digits
 	top                  int64
 }
 
@@ -189,6 +191,7 @@ func (c *counted) describe(of map[string][]string) {
 		c.least, c.most = slices.Min(texts), slices.Max(texts)
 		byLength := func(a, b string) int { return cmp.Compare(len(a), len(b)) }
 		c.shortest, c.longest = int64(len(slices.MinFunc(texts, byLength))), int64(len(slices.MaxFunc(texts, byLength)))
+		c.meanLength = float64(len(strings.Join(texts, ""))) / float64(len(texts))
 	}
 }
 
@@ -204,6 +207,18 @@ func (c *counted) figures(numbers []string) {
 		values[i], _ = v.Float64()
 	}
 	c.mean, c.stddev = reference(values)
+	sum := new(big.Rat)
+	for _, n := range numbers {
+		v, _ := new(big.Rat).SetString(n)
+		sum.Add(sum, v)
+		if strings.ContainsAny(n, "eE") || len(strings.Trim(n, "+-.")) > 19 || len(strings.Trim(n, "+-")) > 19 {
+			sum = nil
+			break
+		}
+	}
+	if sum != nil {
+		c.sum = sum.FloatString(18)
+	}
 	slices.SortFunc(exact, func(a, b *big.Float) int { return a.Cmp(b) })
 	c.least, c.most = exact[0].Text('f', 20), exact[len(exact)-1].Text('f', 20)
 	slices.Sort(values)
@@ -261,6 +276,11 @@ func (c counted) check(t *testing.T, p ColumnProfile) {
 		if !near(p.Number.Mean, c.mean) || !near(p.Number.Stddev, c.stddev) {
 			t.Errorf("column %s: mean %v, deviation %v; want %v, %v", p.Name, p.Number.Mean, p.Number.Stddev, c.mean, c.stddev)
 		}
+		if want, ok := new(big.Rat).SetString(c.sum); ok {
+			if got, ok := new(big.Rat).SetString(p.Number.Sum.String()); !ok || got.Cmp(want) != 0 {
+				t.Errorf("column %s: sum %s, want %s", p.Name, p.Number.Sum, c.sum)
+			}
+		}
 		for _, end := range [][2]string{{p.Number.Min.String(), c.least}, {p.Number.Max.String(), c.most}} {
 			c.checkEnd(t, p, end[0], end[1])
 		}
@@ -272,7 +292,7 @@ func (c counted) check(t *testing.T, p ColumnProfile) {
 			t.Errorf("column %s: %+v, want %s to %s", p.Name, *p.Time, c.least, c.most)
 		}
 	case p.Text != nil:
-		if want := (TextStats{c.least, c.most, c.shortest, c.longest}); *p.Text != want {
+		if want := (TextStats{c.least, c.most, c.shortest, c.meanLength, c.longest}); *p.Text != want {
 			t.Errorf("column %s: %+v, want %+v", p.Name, *p.Text, want)
 		}
 	case c.least != "":
@@ -313,7 +333,7 @@ var (
 // The recount itself, on a column whose figures are plain.
 func TestRecount(t *testing.T) {
 	got := recount([]string{"1", "2", "NA", "", "4"})
-	want := counted{kind: "integer", nulls: 2, missing: 1, distinct: 3, mean: 7.0 / 3, median: 2, top: 1}
+	want := counted{kind: "integer", nulls: 2, missing: 1, distinct: 3, mean: 7.0 / 3, median: 2, top: 1, sum: "7.000000000000000000"}
 	want.least, want.most, want.stddev = got.least, got.most, math.Sqrt(14.0/9)
 	if math.Abs(got.stddev-want.stddev) > 1e-12 || !strings.HasPrefix(got.least, "1.000") || !strings.HasPrefix(got.most, "4.000") {
 		t.Errorf("%+v", got)

@@ -36,16 +36,13 @@ type Reporter interface {
 	WriteFile(ctx context.Context, name string, data []byte) error
 }
 
-// profileID is the profile's as an artifact.
-func profileID(jobID string) string { return blobs.ArtifactID(wire.JobID(jobID), ProfileName) }
-
 // ProfileName is the profile's name among the artifacts of its job.
 const ProfileName = "profile.json"
 
-// Run profiles the blob that p names, writes the profile as the artifact ProfileName
+// Run profiles the blob that p names, writes the profile as the artifact ProfileName, for people as ReportName,
 // and hands a Summary to run.Result. It resumes from the run's checkpoint if
-// that was made of the same file with the same options, and then ends with the
-// same profile, byte for byte. When ctx ends, its cause is returned within one
+// that was made of the same file with the same options by the same version of this package, and then ends with the
+// same bytes. When ctx ends, its cause is returned within one
 // read of 256 KiB.
 //
 // Errors about the file wrap ErrInput and have gone through opts.Permanent. The
@@ -103,11 +100,24 @@ func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.B
 	if err != nil {
 		return fmt.Errorf("encode the profile: %w", err)
 	}
-	if err := run.WriteFile(ctx, ProfileName, text); err != nil {
-		return fmt.Errorf("write the profile: %w", err)
+	page, err := profile.HTML(p.Name)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
 	}
-	run.Progress(int64(len(text)), int64(len(text)))
-	summary := summarize(profile, Artifact{ID: profileID(jobID), Size: int64(len(text))})
+	// The report comes first, so that a job with a profile has both.
+	files := map[string]Artifact{}
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{ReportName, page}, {ProfileName, text}} {
+		if err := run.WriteFile(ctx, f.name, f.data); err != nil {
+			return fmt.Errorf("write %s: %w", f.name, err)
+		}
+		files[f.name] = Artifact{ID: blobs.ArtifactID(wire.JobID(jobID), f.name), Size: int64(len(f.data))}
+	}
+	run.Progress(1, 1)
+	summary := summarize(profile, files[ProfileName])
+	summary.Report = files[ReportName]
 	summary.Uploaded = strings.HasPrefix(p.Blob, blobs.Incoming+"/")
 	return run.Result(summary)
 }
@@ -117,6 +127,10 @@ func resume(run Reporter, p Payload) (*State, error) {
 	file := fingerprint(p)
 	st := new(State)
 	resumed, err := run.Resume(st)
+	if errors.Is(err, ErrStateVersion) {
+		run.Message("reading the file from the start: the checkpoint is of another version")
+		return &State{file: file}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("resume from the checkpoint: %w", err)
 	}

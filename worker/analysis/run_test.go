@@ -140,7 +140,8 @@ func TestRunWritesTheProfileAndSummarizesIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s.Rows != int64(bytes.Count(data, []byte("\n"))-1) || len(s.Columns) != 10 || s.Columns[3].Distinct != 8 ||
-				s.Profile != (Artifact{ID: "0701JD.profile.json", Size: int64(len(got))}) {
+				s.Profile != (Artifact{ID: "0701JD.profile.json", Size: int64(len(got))}) ||
+				s.Report != (Artifact{ID: "0701JD.report.html", Size: int64(len(j.files[ReportName]))}) {
 				t.Errorf("summary %+v", s)
 			}
 			if !slices.Equal(j.calls, []string{"stage read", "unit bytes", "stage write"}) {
@@ -187,8 +188,10 @@ func TestRunGoesOnFromItsCheckpointAfterEachStop(t *testing.T) {
 			if attempts < 4 {
 				t.Fatalf("took %d attempts, so nothing was interrupted", attempts)
 			}
-			if want := undisturbed.files[ProfileName]; len(want) == 0 || !bytes.Equal(j.files[ProfileName], want) {
-				t.Fatalf("after %d attempts the profile differs", attempts)
+			for name, want := range undisturbed.files {
+				if len(want) == 0 || !bytes.Equal(j.files[name], want) {
+					t.Fatalf("after %d attempts %s differs", attempts, name)
+				}
 			}
 		})
 	}
@@ -261,12 +264,28 @@ func TestRunErrors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("checkpoint of another version", func(t *testing.T) {
-		err := Run(t.Context(), &job{t: t, saved: []byte{77}}, "j", bucket, good, Options{})
-		if !errors.Is(err, ErrStateVersion) || errors.Is(err, ErrInput) {
+	t.Run("checkpoint that is damaged", func(t *testing.T) {
+		err := Run(t.Context(), &job{t: t, saved: []byte{stateVersion, 1}}, "j", bucket, good, Options{})
+		if !errors.Is(err, errDamaged) || errors.Is(err, ErrInput) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// After an update of the program, a job whose checkpoint is of the version before reads its file anew.
+func TestCheckpointOfAnotherVersionIsNotUsed(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	t.Cleanup(func() { checkClose(t, bucket) })
+	p := put(t, bucket, "o", orders(30<<10))
+	fresh, updated := &job{t: t}, &job{t: t, saved: []byte{stateVersion - 1, 1, 2, 3}}
+	for _, j := range []*job{fresh, updated} {
+		if err := Run(t.Context(), j, "j", bucket, p, Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(fresh.files[ProfileName], updated.files[ProfileName]) || !strings.Contains(updated.messages[0], "of another version") {
+		t.Errorf("messages %q, %d and %d bytes", updated.messages, len(fresh.files[ProfileName]), len(updated.files[ProfileName]))
+	}
 }
 
 // What the store does not take as a name it will take never: the job fails at once, and its

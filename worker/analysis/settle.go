@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
@@ -62,6 +63,7 @@ func (c *column) textStats(of settled) *TextStats {
 		return nil
 	}
 	var r textRange
+	bytes := c.textBytes
 	if c.texts() > 0 {
 		r.add(c.lowText, c.shortest)
 		r.add(c.highText, c.longest)
@@ -71,19 +73,24 @@ func (c *column) textStats(of settled) *TextStats {
 		r.add(extreme{kept, cut}, len(text))
 	}
 	if of.codes && c.counts[table.Integer] > 0 {
+		bytes += c.wholeBytes
 		more(c.codes.low.String())
 		more(c.codes.high.String())
 		r.long(len(jsonOf(c.smallest)))
 		r.long(len(jsonOf(c.largest)))
 	}
 	if of.words {
+		bytes += c.wordBytes
 		for i, word := range table.Placeholders {
 			if c.placeholders&(1<<i) != 0 {
 				more(word)
 			}
 		}
 	}
-	return &TextStats{Min: r.low.String(), Max: r.high.String(), MinLength: int64(r.shortest), MaxLength: int64(r.longest)}
+	return &TextStats{
+		Min: r.low.String(), Max: r.high.String(),
+		MinLength: int64(r.shortest), MeanLength: float64(bytes) / float64(of.counts[table.Text]), MaxLength: int64(r.longest),
+	}
 }
 
 // textRange is the range of several texts, and of their lengths.
@@ -143,4 +150,84 @@ func (of settled) typeCounts() *TypeCounts {
 		Boolean: count(table.Bool), Integer: count(table.Integer), Number: count(table.Number), Date: count(table.Date),
 		Timestamp: count(table.Timestamp), String: count(table.Text), Object: count(table.Object), Array: count(table.Array),
 	}
+}
+
+// codes is what a column must know of its integers in case a later cell shows that they are codes:
+// post codes, most of which do not begin with a zero. A column with a sign or a fraction has none.
+// It keeps the first and last integer in the order of texts.
+type codes struct {
+	signed    bool
+	low, high wholeText
+}
+
+// wholeText is an integer without a sign, in the order of its digits as text: its digits as if
+// zeros followed up to maxDigits, which orders all but those that are equal then, and how many there are.
+type wholeText struct {
+	padded uint64
+	digits uint8 // 0: there is none
+}
+
+// maxDigits is how many digits a padded integer has.
+const maxDigits = 19
+
+// tens are powers of ten.
+var tens = func() (t [maxDigits + 1]uint64) {
+	t[0] = 1
+	for i := range maxDigits {
+		t[i+1] = 10 * t[i]
+	}
+	return t
+}()
+
+func (w wholeText) before(than wholeText) bool {
+	return w.padded < than.padded || w.padded == than.padded && w.digits < than.digits
+}
+
+func (w wholeText) String() string {
+	return strconv.FormatUint(w.padded/tens[maxDigits-w.digits], 10)
+}
+
+// add takes an integer.
+func (c *codes) add(v table.Value) {
+	if v.Detail == 0 || c.signed {
+		*c = codes{signed: true}
+		return
+	}
+	w := wholeText{uint64(v.Whole) * tens[maxDigits-v.Detail], uint8(v.Detail)}
+	if c.low.digits == 0 {
+		c.low, c.high = w, w
+		return
+	}
+	if w.before(c.low) {
+		c.low = w
+	} else if c.high.before(w) {
+		c.high = w
+	}
+}
+
+const codesBytes = 1 + 2*(8+1)
+
+func (c *codes) encode(e *encoder) {
+	e.bool(c.signed)
+	if c.signed {
+		return
+	}
+	for _, w := range []wholeText{c.low, c.high} {
+		e.fixed(w.padded)
+		e.byte(w.digits)
+	}
+}
+
+func decodeCodes(d *decoder) (c codes) {
+	if c.signed = d.bool(); c.signed {
+		return c
+	}
+	for _, w := range []*wholeText{&c.low, &c.high} {
+		w.padded, w.digits = d.fixed(), d.byte()
+		if w.digits == 0 || w.digits > maxDigits {
+			d.fail(errDamaged)
+			w.digits = 1
+		}
+	}
+	return c
 }

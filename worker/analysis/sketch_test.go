@@ -195,22 +195,6 @@ func TestDigestKeepsItsRoomAndItsCount(t *testing.T) {
 	})
 }
 
-func TestOrderSorts(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		shift := rapid.IntRange(0, 63).Draw(t, "shift")
-		values := rapid.SliceOfN(rapid.Uint64(), 0, 512).Draw(t, "values")
-		for i := range values {
-			values[i] >>= shift
-		}
-		want := slices.Clone(values)
-		slices.Sort(want)
-		order(values, make([]uint64, len(values)))
-		if !slices.Equal(values, want) {
-			t.Fatalf("got %v", values)
-		}
-	})
-}
-
 // A counter is never above the truth, and at most lost below it; a value
 // without one occurs at most lost times; lost is at most n/(top+1).
 func TestFrequentKeepsItsPromise(t *testing.T) {

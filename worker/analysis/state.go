@@ -4,15 +4,16 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
 // stateVersion is the first byte of an encoded State. It changes whenever the
 // encoding, a hash, or the way in which a sketch grows does.
-const stateVersion = 3
+const stateVersion = 4
 
 // ErrStateVersion is wrapped when a checkpoint was written by a version of this
-// package with another encoding.
+// package with another encoding. Run then reads the file from the start.
 var ErrStateVersion = errors.New("analysis: the checkpoint is of another version")
 
 // State is an analysis in progress: where it stands in the file and everything
@@ -30,6 +31,8 @@ type State struct {
 	cutNames  uint64
 	dialect   table.Dialect
 	columns   []*column
+	distinct  distinct // of rows; its set is nil before the first
+	pairs     figures.Correlations
 }
 
 // Offset is the position in bytes at which the analysis goes on.
@@ -56,8 +59,13 @@ func (st *State) addColumn(name string) *column {
 		}
 	}
 	c := newColumn(name, s)
-	st.columns = append(st.columns, c)
+	st.append(c)
 	return c
+}
+
+func (st *State) append(c *column) {
+	c.at, c.pairs = len(st.columns), &st.pairs
+	st.columns = append(st.columns, c)
 }
 
 // MarshalBinary encodes the state. It does not change it.
@@ -80,6 +88,10 @@ func (st *State) MarshalBinary() ([]byte, error) {
 	for _, c := range st.columns {
 		c.encode(e)
 	}
+	if st.rows > 0 {
+		st.distinct.encode(e)
+	}
+	e.b = st.pairs.Append(e.b)
 	if len(e.b) > MaxStateBytes {
 		return nil, fmt.Errorf("analysis: the state of %d columns takes %d bytes, over the bound of %d: this is a bug, please report it",
 			len(st.columns), len(e.b), MaxStateBytes)
@@ -94,8 +106,7 @@ func (st *State) UnmarshalBinary(b []byte) error {
 		return fmt.Errorf("analysis: decode the checkpoint: %w: it is empty", errDamaged)
 	}
 	if b[0] != stateVersion {
-		return fmt.Errorf("%w: it is %d, this program reads %d; let a worker of the version that wrote it finish the job, "+
-			"or cancel the job and start it anew", ErrStateVersion, b[0], stateVersion)
+		return fmt.Errorf("%w: it is %d, this program reads %d", ErrStateVersion, b[0], stateVersion)
 	}
 	d := &decoder{b: b[1:]}
 	var got State
@@ -117,7 +128,16 @@ func (st *State) UnmarshalBinary(b []byte) error {
 			if d.err != nil {
 				break
 			}
-			got.columns = append(got.columns, decodeColumn(d, s))
+			got.append(decodeColumn(d, s))
+		}
+	}
+	if got.rows > 0 {
+		got.distinct = decodeDistinct(d, sizes{precision: rowPrecision})
+	}
+	d.part(got.pairs.Decode)
+	for _, c := range got.columns {
+		if int(c.slot) > got.pairs.Columns() {
+			d.fail(errDamaged)
 		}
 	}
 	if d.err == nil && len(d.b) > 0 {
@@ -127,6 +147,9 @@ func (st *State) UnmarshalBinary(b []byte) error {
 		return fmt.Errorf("analysis: decode the checkpoint: %w; cancel the job and start it anew", d.err)
 	}
 	*st = got
+	for _, c := range st.columns {
+		c.pairs = &st.pairs
+	}
 	return nil
 }
 
@@ -140,17 +163,24 @@ func (c *column) encode(e *encoder) {
 		e.float(c.square)
 		e.float(c.lowest)
 		e.float(c.highest)
+		e.decimal(c.least)
+		e.decimal(c.most)
+		e.b = c.sum.Append(e.b)
+		e.byte(byte(c.slot))
+		e.b = c.numbersOf.Append(e.b)
 	}
 	if c.counts[table.Integer] > 0 {
 		e.fixed(uint64(c.smallest))
 		e.fixed(uint64(c.largest))
 		c.codes.encode(e)
+		e.uvarint(c.wholeBytes)
 	}
 	if c.counts[table.Number] > 0 {
 		e.bool(c.long)
 	}
 	if c.counts[table.Placeholder] > 0 {
 		e.uvarint(uint64(c.placeholders))
+		e.uvarint(c.wordBytes)
 	}
 	if c.counts[table.Dressed] > 0 {
 		e.byte(byte(c.dress))
@@ -160,10 +190,12 @@ func (c *column) encode(e *encoder) {
 			e.fixed(uint64(at.Sec))
 			e.uvarint(uint64(at.Nano))
 		}
+		e.b = c.timesOf.Append(e.b)
 	}
 	if c.texts() > 0 {
 		e.uvarint(uint64(c.shortest))
 		e.uvarint(uint64(c.longest))
+		e.uvarint(c.textBytes)
 		for _, x := range []extreme{c.lowText, c.highText} {
 			e.bool(x.cut)
 			e.bytes(x.text)
@@ -182,8 +214,7 @@ func (c *column) encode(e *encoder) {
 }
 
 func decodeColumn(d *decoder, s sizes) *column {
-	c := &column{sizes: s}
-	c.name = string(d.bytes(maxNameBytes))
+	c := newColumn(string(d.bytes(maxNameBytes)), s)
 	for k := range c.counts {
 		c.counts[k] = d.uvarint()
 	}
@@ -191,16 +222,22 @@ func decodeColumn(d *decoder, s sizes) *column {
 		c.mean, c.square = d.float(), d.float()
 		c.lowest, c.highest = d.float(), d.float()
 		c.rescale()
+		c.least, c.most = d.decimal(), d.decimal()
+		d.part(c.sum.Decode)
+		c.slot = int8(d.byte())
+		d.part(c.numbersOf.Decode)
 	}
 	if c.counts[table.Integer] > 0 {
 		c.smallest, c.largest = d.whole(), d.whole()
 		c.codes = decodeCodes(d)
+		c.wholeBytes = d.uvarint()
 	}
 	if c.counts[table.Number] > 0 {
 		c.long = d.bool()
 	}
 	if c.counts[table.Placeholder] > 0 {
 		c.placeholders = uint32(d.count(1<<len(table.Placeholders) - 1))
+		c.wordBytes = d.uvarint()
 	}
 	if c.counts[table.Dressed] > 0 {
 		c.dress = table.Dress(d.byte())
@@ -209,9 +246,11 @@ func decodeColumn(d *decoder, s sizes) *column {
 		for _, at := range []*table.Instant{&c.first, &c.last} {
 			at.Sec, at.Nano = d.whole(), int32(d.count(1e9-1))
 		}
+		d.part(c.timesOf.Decode)
 	}
 	if c.texts() > 0 {
 		c.shortest, c.longest = int(d.uvarint()), int(d.uvarint())
+		c.textBytes = d.uvarint()
 		for _, x := range []*extreme{&c.lowText, &c.highText} {
 			cut := d.bool()
 			x.set(d.bytes(s.text), cut)

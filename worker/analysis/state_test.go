@@ -150,7 +150,7 @@ func messyCSV(rows int) []byte {
 
 func TestStateStaysWithinItsBoundAtEveryWidth(t *testing.T) {
 	for _, s := range tiers {
-		if worst := maxHeadBytes + maxNameBytes + 3*s.columns + s.columns*s.worstBytes(); worst > MaxStateBytes {
+		if worst := maxHeadBytes + rowsBytes + maxNameBytes + 3*s.columns + s.columns*s.worstBytes(); worst > MaxStateBytes {
 			t.Errorf("%d columns may take %d bytes, over %d", s.columns, worst, MaxStateBytes)
 		}
 		st := new(State)
@@ -162,7 +162,7 @@ func TestStateStaysWithinItsBoundAtEveryWidth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		head := maxHeadBytes + st.nameBytes() + 3*s.columns
+		head := maxHeadBytes + rowsBytes + st.nameBytes() + 3*s.columns
 		if most := head + s.columns*s.worstBytes(); len(b) > most {
 			t.Errorf("%d columns take %d bytes, more than the %d reckoned", s.columns, len(b), most)
 		}
@@ -222,9 +222,9 @@ func TestLongNamesOfColumnsAreCutAndThatIsSaid(t *testing.T) {
 	}
 }
 
-func TestUnknownStateVersionSaysWhatToDo(t *testing.T) {
+func TestUnknownStateVersionIsSaid(t *testing.T) {
 	err := new(State).UnmarshalBinary([]byte{99, 1, 2, 3})
-	if !errors.Is(err, ErrStateVersion) || !strings.Contains(err.Error(), "99") || !strings.Contains(err.Error(), "start it anew") {
+	if !errors.Is(err, ErrStateVersion) || !strings.Contains(err.Error(), "99") || !strings.Contains(err.Error(), "this program reads") {
 		t.Fatalf("error %v", err)
 	}
 }

@@ -25,6 +25,8 @@ type Summary struct {
 	// MoreColumns is how many are left out here; the profile has them all.
 	MoreColumns int      `json:"more_columns,omitempty"`
 	Profile     Artifact `json:"profile"`
+	// Report is the profile as a page for people.
+	Report Artifact `json:"report"`
 	// Uploaded says that the file was uploaded, so that a gateway has it: GET /v1/jobs/{id}/upload.
 	Uploaded bool `json:"uploaded,omitempty"`
 }

@@ -30,7 +30,17 @@ const (
 	WarnDressed  = "numbers_as_text" // what may be numbers counts as text
 	WarnRounded  = "rounded"         // whole numbers are beyond 64 bits
 	WarnMore     = "more"            // warnings that are left out
+
+	// What a column's values may mean. Columns of few rows have none of these.
+	WarnDuplicates = "duplicates"  // rows repeat earlier ones
+	WarnConstant   = "constant"    // all values are the same
+	WarnMostlyNull = "mostly_null" // more than half of the rows have no value
+	WarnMixed      = "mixed"       // values are of several types
+	WarnOutliers   = "outliers"    // numbers are beyond Tukey's outer fences
 )
+
+// fewValues are too few to say anything of them.
+const fewValues = 20
 
 // maxWarnings bounds a profile's, the last of which counts those that are left out.
 const maxWarnings = 50
@@ -39,6 +49,9 @@ func (st *State) warnings(p *Profile) []Warning {
 	all := st.fileWarnings()
 	for i, c := range st.columns {
 		all = append(all, c.warnings(p.Columns[i].Name)...)
+	}
+	for i := range p.Columns {
+		all = append(all, p.Columns[i].remarks(p.Rows)...)
 	}
 	if len(all) > maxWarnings {
 		more := int64(len(all) - maxWarnings + 1)
@@ -70,7 +83,56 @@ func (st *State) fileWarnings() (all []Warning) {
 	if st.cutNames > 0 {
 		add(WarnNamesCut, st.cutNames, "The names of %s are cut: all names may take %d bytes together.", count(st.cutNames, "column"), maxNameBytes)
 	}
+	if d := st.duplicates(); d.Rows > d.Error && st.rows >= fewValues && len(st.columns) > 1 {
+		about := "About "
+		if d.Exact {
+			about = ""
+		}
+		add(WarnDuplicates, uint64(d.Rows), "%s%s an earlier row.", about, verb(uint64(d.Rows), "row", "repeats", "repeat"))
+	}
 	return all
+}
+
+// remarks are about values that were read as they were meant.
+func (c *ColumnProfile) remarks(rows int64) (all []Warning) {
+	add := func(code string, n int64, format string, args ...any) {
+		all = append(all, Warning{Code: code, Column: c.Name, Count: n, Message: fmt.Sprintf(format, args...)})
+	}
+	if rows < fewValues {
+		return nil
+	}
+	switch values := rows - c.Nulls; {
+	case values == 0:
+		add(WarnMostlyNull, c.Nulls, "No row has a value.")
+	case c.Nulls > rows/2:
+		add(WarnMostlyNull, c.Nulls, "%d of %d rows have no value.", c.Nulls, rows)
+	case values >= fewValues && c.DistinctExact && c.Distinct == 1 && (c.Types == nil || c.Types.Object+c.Types.Array == 0):
+		add(WarnConstant, values, "All %d values are the same.", values)
+	}
+	if c.Type == "mixed" {
+		add(WarnMixed, 0, "Values are of several types: %s.", c.Types.list())
+	}
+	if c.Number != nil && c.Number.Outliers != nil && c.Number.Outliers.Count > 0 {
+		o := c.Number.Outliers
+		about := "About "
+		if o.Exact {
+			about = ""
+		}
+		add(WarnOutliers, o.Count, "%s%s far from the others: below %s or above %s, three times the distance between the quartiles beyond them.",
+			about, verb(uint64(o.Count), "value", "lies", "lie"), short(o.Below), short(o.Above))
+	}
+	return all
+}
+
+// list names the kinds that there are.
+func (t *TypeCounts) list() string {
+	var all []string
+	for i, n := range []int64{t.Boolean, t.Integer, t.Number, t.Date, t.Timestamp, t.String, t.Object, t.Array} {
+		if n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, kindNames[i]))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func (c *column) warnings(name string) (all []Warning) {
@@ -95,6 +157,14 @@ func (c *column) warnings(name string) (all []Warning) {
 		add(WarnRounded, 0, "Whole numbers beyond 64 bits are rounded in its range and figures.")
 	}
 	return all
+}
+
+// verb writes what a number of things do.
+func verb(n uint64, of, does, do string) string {
+	if n == 1 {
+		do = does
+	}
+	return count(n, of) + " " + do
 }
 
 // count writes a number of things.

@@ -40,11 +40,23 @@ func (k Kind) Numeric() bool { return k == Integer || k == Number }
 type Value struct {
 	Kind Kind
 	// Detail of an Integer is how many digits it has, 0 if it has a sign; of a Number 1 for a whole
-	// number that int64 does not hold; of a Timestamp its nanoseconds; of a Placeholder its place in
+	// number that int64 does not hold, and -1-n for one with n digits after its point and at most 18 in all; of a Timestamp its nanoseconds; of a Placeholder its place in
 	// Placeholders; of a Dressed its Dress.
 	Detail int32
 	Num    float64 // Integer, Number
-	Whole  int64   // Integer; Date and Timestamp: seconds since 1970
+	Whole  int64   // Integer; Date and Timestamp: seconds since 1970; Number: all its digits, where Detail counts those after its point
+}
+
+// Long reports whether v is a whole number that int64 does not hold.
+func (v Value) Long() bool { return v.Kind == Number && v.Detail == 1 }
+
+// Decimal returns a number as whole/10^scale, exactly; false: it is none of 64 bits, or has more than 18
+// digits, or an exponent.
+func (v Value) Decimal() (whole int64, scale uint8, ok bool) {
+	if v.Kind == Number && v.Detail < 0 {
+		return v.Whole, uint8(-1 - v.Detail), true
+	}
+	return v.Whole, 0, v.Kind == Integer
 }
 
 // At is the time of a Date or Timestamp.
@@ -71,7 +83,7 @@ func Classify(cell []byte) Value {
 		if v, ok := parseNumber(cell); ok {
 			// A leading zero marks an identifier (a post code, an account):
 			// as a number it would lose the digit that makes it one.
-			if whole := v.Kind == Integer || v.Detail != 0; whole && (c-'0' == 0 || c-'0' > 9) {
+			if whole := v.Kind == Integer || v.Long(); whole && (c-'0' == 0 || c-'0' > 9) {
 				return codeOf(cell, v)
 			}
 			return v
@@ -146,7 +158,7 @@ func isNull(cell []byte) bool {
 
 func lower(c byte) byte { return c | 0x20 }
 
-// tens are the powers of ten that a float64 holds exactly.
+// tens are powers of ten, which a float64 holds exactly.
 var tens = [...]float64{
 	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
@@ -183,25 +195,29 @@ func parseNumber(cell []byte) (Value, bool) {
 		return Value{}, false
 	}
 	if i == len(cell) && digits <= 18 {
+		whole := int64(mantissa)
+		if negative {
+			whole = -whole
+		}
 		if point < 0 {
-			whole := int64(mantissa)
 			if start > 0 {
-				if negative {
-					whole = -whole
-				}
 				digits = 0
 			}
 			return Value{Kind: Integer, Detail: int32(digits), Num: float64(whole), Whole: whole}, true
 		}
 		// Clinger's fast path: both operands are exact, so one division rounds
 		// once, which is what strconv would return.
-		if fraction := i - point - 1; mantissa < 1<<53 && fraction < len(tens) {
+		fraction := i - point - 1
+		if mantissa < 1<<53 {
 			f := float64(mantissa) / tens[fraction]
 			if negative {
 				f = -f
 			}
-			return Value{Kind: Number, Num: f}, true
+			return Value{Kind: Number, Detail: int32(-1 - fraction), Num: f, Whole: whole}, true
 		}
+		v, ok := parseLongNumber(cell, i, true)
+		v.Detail, v.Whole = int32(-1-fraction), whole
+		return v, ok
 	}
 	return parseLongNumber(cell, i, point >= 0)
 }

@@ -1,4 +1,4 @@
-package analysis
+package figures
 
 import (
 	"math/bits"
@@ -8,11 +8,11 @@ import (
 // presort is the least number of values for which the radix passes pay.
 const presort = 128
 
-// order sorts values, with spare as room for as many. Four radix passes over the
+// Order sorts values, with spare as room for as many. Four radix passes over the
 // highest 32 bits in which the values differ bring them nearly into order, and a
 // comparison sort, which is quick then, finishes it: half the time of comparing
 // alone on prices.
-func order(values, spare []uint64) {
+func Order(values, spare []uint64) {
 	if len(values) >= presort {
 		var differ uint64
 		for _, v := range values {
