@@ -70,7 +70,7 @@ func testEngine(t *testing.T, open opener) {
 	for name, test := range map[string]func(*testing.T, context.Context, *engine.Rig){
 		"life": testLife, "stall": testStall, "cancel": testCancel, "jobs": testJobs, "notify": testNotify,
 		"outbox": testOutbox, "consumer": testConsumer, "checkpoint and resume": testCheckpoint, "heartbeat flags": testHeartbeat, "idempotent batch": testBatch,
-		"schedules": testSchedules, "children": testChildren, "queues": testQueues, "remove": testRemove,
+		"schedules": testSchedules, "children": testChildren, "queues": testQueues, "remove": testRemove, "downloads": testDownloads,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, ctx, e) })
 	}

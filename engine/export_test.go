@@ -71,6 +71,12 @@ func (e *Engine) VitalConnections() int { return int(e.g.Vital.PoolStats().Total
 // PinsKey names the key that holds the jobs whose payloads name an upload.
 func (e *Engine) PinsKey(topic Topic, upload JobID) string { return e.g.Keys.Pins(topic, upload) }
 
+// LeasesKey names the downloads that are running, by the ms in which their leases end.
+func (e *Engine) LeasesKey() string { return e.g.Keys.DownloadScript()[0] }
+
+// DownloadKey names a watched download.
+func (e *Engine) DownloadKey(id string) string { return e.g.Keys.Download(id) }
+
 // JobKey names the key that holds a job.
 func (e *Engine) JobKey(id JobID) string { return e.g.Keys.Job(id) }
 

@@ -66,6 +66,10 @@ type (
 	Record = wire.Record
 	// A RecordType says what a record is about.
 	RecordType = wire.RecordType
+	// A Download is a watched download of an artifact.
+	Download = wire.Download
+	// A DownloadState is how far a download is.
+	DownloadState = wire.DownloadState
 	// An ExpiredArtifact is a file that is no longer kept.
 	ExpiredArtifact = wire.ExpiredArtifact
 	// A LogLine is what a job.log record says.
@@ -109,6 +113,13 @@ const (
 	Canceled  = wire.Canceled
 )
 
+// The states of watched downloads.
+const (
+	DownloadStateRunning   = wire.DownloadStateRunning
+	DownloadStateCompleted = wire.DownloadStateCompleted
+	DownloadStateAborted   = wire.DownloadStateAborted
+)
+
 // The types of records. JobProgress and JobCheckpoint are ticks: a later record of the same job
 // replaces them. All others are milestones, or notifications.
 const (
@@ -134,6 +145,10 @@ const (
 	NotificationCreated = wire.NotificationCreated
 	NotificationChanged = wire.NotificationChanged
 	ArtifactExpired     = wire.ArtifactExpired
+	DownloadStarted     = wire.DownloadStarted
+	DownloadProgress    = wire.DownloadProgress
+	DownloadCompleted   = wire.DownloadCompleted
+	DownloadAborted     = wire.DownloadAborted
 )
 
 // Codes of a JobError; package wire says what each means.
@@ -202,6 +217,9 @@ const (
 	MaxArtifacts            = wire.MaxArtifacts
 	ReasonExpired           = wire.ReasonExpired
 	ReasonQuota             = wire.ReasonQuota
+	ReasonCanceled          = wire.ReasonCanceled
+	ReasonLapsed            = wire.ReasonLapsed
+	MaxDownloads            = wire.MaxDownloads
 	MaxArtifactTypeBytes    = wire.MaxArtifactTypeBytes
 	MaxSchedulePayloadBytes = wire.MaxSchedulePayloadBytes
 	MaxSchedules            = wire.MaxSchedules

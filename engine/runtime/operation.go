@@ -21,6 +21,7 @@ type operation struct {
 	outcome string
 	extra   string
 	again   bool   // a waiting job's task was lost
+	passing bool   // its record goes into no stream, and it is not repeated
 	fields  []any  // names and values
 	tenths  int    // 0: the job's stays
 	shown   *Shown // nil: the job's stays
@@ -38,7 +39,7 @@ type result struct {
 }
 
 func (rt *Runtime) operate(ctx context.Context, o operation) (result, error) {
-	s := &ground.Submission{Shard: ground.ShardOf(o.topic, rt.g.Opts.Shards), Reports: 1, Milestone: true, Args: o.encode(nil)}
+	s := &ground.Submission{Shard: ground.ShardOf(o.topic, rt.g.Opts.Shards), Reports: 1, Milestone: !o.passing, Args: o.encode(nil)}
 	type reply struct {
 		answer string
 		err    error
@@ -91,6 +92,9 @@ func (o *operation) encode(args []any) []any {
 	}
 	if o.again {
 		with = append(with, "@again", 1)
+	}
+	if o.passing {
+		with = append(with, "@passing", 1)
 	}
 	progress := ""
 	if o.shown != nil {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,14 @@ func (f *follower) Tailed(e wire.Entry) {
 		first := f.buffer[0].Prev
 		f.position.Reset(first)
 		f.buffer = nil
+	}
+	if e.ID == "" { // of a passing record
+		if f.position.Live() {
+			e.Prev = f.position.Cursor()
+			f.buffer = append(f.buffer, e)
+			f.signal()
+		}
+		return
 	}
 	if f.position.Tailed(e) {
 		f.buffer = append(f.buffer, e)
@@ -217,7 +226,7 @@ func (f *follower) ended(ctx context.Context, cursor wire.Cursor) error {
 
 func (f *follower) give(e wire.Entry) error {
 	if f.filter.Match(e) {
-		if err := f.yield(wire.Update{Kind: wire.UpdateRecord, Cursor: e.ID, Entry: e}); err != nil {
+		if err := f.yield(wire.Update{Kind: wire.UpdateRecord, Cursor: cmp.Or(e.ID, e.Prev), Entry: e}); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,8 @@ const (
 // A Listener gets the tailed records of one topic. A goroutine of the engine calls its methods, one
 // at a time; they must not block.
 type Listener interface {
-	// Tailed delivers a record, in the order of the log.
+	// Tailed delivers a record, in the order of the log. A passing record has no ID, and is no part of
+	// the order that a Position follows.
 	Tailed(wire.Entry)
 	// Doubt says that the listener may have missed records.
 	Doubt()

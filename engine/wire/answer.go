@@ -47,6 +47,18 @@ type SchedulesAnswer struct {
 	Schedules []Scheduled `json:"schedules"`
 }
 
+// A DownloadAnswer answers a request that begins a watched download.
+type DownloadAnswer struct {
+	Download
+	// URL is where the download's bytes are, on the gateway that answers.
+	URL string `json:"url"`
+}
+
+// A DownloadsAnswer answers a request for a user's downloads.
+type DownloadsAnswer struct {
+	Downloads []Download `json:"downloads"`
+}
+
 // A Problem is an error answer, in the form of RFC 9457. Code is what programs branch on; Type
 // is the same as a relative reference.
 type Problem struct {

@@ -37,6 +37,11 @@ const (
 	NotificationChanged RecordType = "notification.changed"
 	// ArtifactExpired: a file is no longer kept. Its job, which may be forgotten, does not change.
 	ArtifactExpired RecordType = "artifact.expired"
+	// Those of a watched download are passing records, see Record.ID.
+	DownloadStarted   RecordType = "download.started"
+	DownloadProgress  RecordType = "download.progress"
+	DownloadCompleted RecordType = "download.completed"
+	DownloadAborted   RecordType = "download.aborted"
 )
 
 // Tick reports whether a later record of the same job replaces this one.
@@ -50,6 +55,7 @@ func (t RecordType) Terminal() bool {
 // A Record is one immutable fact in a topic's stream. A job's record contains the whole view of the
 // job, so a reader may skip any tick.
 type Record struct {
+	// ID is "" for a passing record: no stream has it, so a reader that is not live misses it.
 	ID           Cursor          `json:"id"`
 	Type         RecordType      `json:"type"`
 	Time         time.Time       `json:"time"`
@@ -59,6 +65,8 @@ type Record struct {
 	Notification json.RawMessage `json:"notification,omitempty"`
 	// Artifact is that of an ArtifactExpired record.
 	Artifact *ExpiredArtifact `json:"artifact,omitempty"`
+	// Download is that of a Download… record.
+	Download *Download `json:"download,omitempty"`
 }
 
 // An ExpiredArtifact is a file that is no longer kept.
@@ -86,7 +94,7 @@ type LogLine struct {
 // An Entry is a record as the stream holds it.
 type Entry struct {
 	Topic Topic
-	ID    Cursor
+	ID    Cursor // "" for a passing record
 	// Prev is the ID of the record before it in the topic. Entries of the log and the outbox have
 	// it. A page of a replay is contiguous, and its entries have none.
 	Prev Cursor

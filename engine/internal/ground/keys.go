@@ -39,6 +39,13 @@ import (
 //	{schedules}:times  hash  when each ticks: "<zone> <cron>"
 //	{schedules}:ticks  hash  the last handled tick of each, in ms
 //	{schedules}:held   hash  why the ticks of a schedule create no jobs, in words
+//
+// and watched downloads, which change with bytes and not with jobs. All of them go within a day:
+//
+//	{downloads}:due    zset  the downloads that are running, by the ms in which their lease ends
+//	{downloads}:d:<id> hash  a download
+//	{downloads}:u:<user> zset a user's downloads that are running, by the ms in which their hash goes
+//	{downloads}:e:<user> zset a user's downloads that have ended, by the ms of that; at most 100
 type Keys struct {
 	namespace string
 	shards    []string // "tm:{07}:"
@@ -61,6 +68,17 @@ func (k Keys) Served() string { return k.namespace + ":queues" }
 // Refusals names the hash of the queues from which workers take nothing: "<queue> <process> <worker>",
 // with the ms until which that holds.
 func (k Keys) Refusals() string { return k.namespace + ":refusals" }
+
+// Download names the hash of a watched download.
+func (k Keys) Download(id string) string { return k.namespace + ":{downloads}:d:" + id }
+
+// Downloads names the sorted set of a user's watched downloads that are running.
+func (k Keys) Downloads(owner string) string { return k.namespace + ":{downloads}:u:" + owner }
+
+// DownloadScript are the keys that the engine declares in a call of download.lua, as Declared has them.
+func (k Keys) DownloadScript() []string {
+	return []string{k.namespace + ":{downloads}:due", k.namespace + ":{downloads}:none"}
+}
 
 // Schedules names the hash of the stored schedules.
 func (k Keys) Schedules() string { return k.namespace + ":{schedules}" }

@@ -41,9 +41,15 @@ const ownOperationTTL = 10 * time.Minute
 // headTTL is how long Redis keeps a topic's head after its stream.
 const headTTL = 30 * 24 * time.Hour
 
+// downloadTTL is how long Redis keeps what it knows of a watched download.
+const downloadTTL = 24 * time.Hour
+
+// maxDownloadRanges bounds the ranges of a watched download that do not touch: a few KiB.
+const maxDownloadRanges = 128
+
 // Scripts are all scripts that the engine runs.
 type Scripts struct {
-	Commit, Replay, List, Beat, Silent, Walk, Due, Tidy, Outbox, Lease, Consume, Aside, Schedule, Tie, Drop *redis.Script
+	Commit, Replay, List, Beat, Silent, Walk, Due, Tidy, Outbox, Lease, Consume, Aside, Schedule, Tie, Drop, Download *redis.Script
 }
 
 // NewScripts builds the scripts from their texts. It writes the limits in front, so that calls need
@@ -54,9 +60,11 @@ func NewScripts(o Settings, text map[string]string) Scripts {
 local TOPIC_ENTRIES, TOPIC_BYTES, TOPIC_TTL_MS, HEAD_TTL_MS = %d, %d, %d, %d
 local RETENTION_MS, OP_TTL_MS, OWN_OP_TTL_MS, REFRESH_MS, OUT_ENTRIES, OUT_BYTES = %d, %d, %d, %d, %d, %d
 local RETRY_FAILED_MS, RETRY_SUCCEEDED_MS, TOPIC_JOBS, ARTIFACTS, CODE_CHILD_FAILED, CODE_PARENT_ENDED = %d, %d, %d, %d, %q, %q
+local DOWNLOAD_MS, DOWNLOADS, DOWNLOAD_RANGES = %d, %d, %d
 `, ms(o.LogAge), o.LogEntries, o.LogBytes, o.TopicEntries, o.TopicBytes, ms(o.TopicTTL), ms(o.TopicTTL+headTTL),
 		ms(o.Retention), ms(operationTTL), ms(ownOperationTTL), ms(min(time.Hour, o.TopicTTL/8)), o.OutboxEntries, o.OutboxBytes,
-		ms(min(o.RetryFailed, o.Retention)), ms(min(o.RetrySucceeded, o.Retention)), o.TopicJobs, wire.MaxArtifacts, wire.CodeChildFailed, wire.CodeParentEnded)
+		ms(min(o.RetryFailed, o.Retention)), ms(min(o.RetrySucceeded, o.Retention)), o.TopicJobs, wire.MaxArtifacts, wire.CodeChildFailed, wire.CodeParentEnded,
+		ms(downloadTTL), wire.MaxDownloads, maxDownloadRanges)
 	script := func(names ...string) *redis.Script {
 		body := limits + text["common"]
 		for _, name := range names {
@@ -69,6 +77,7 @@ local RETRY_FAILED_MS, RETRY_SUCCEEDED_MS, TOPIC_JOBS, ARTIFACTS, CODE_CHILD_FAI
 		Silent: script("silent"), Walk: script("walk"), Due: script("due"), Tidy: script("tidy"), Outbox: script("groups", "outbox"),
 		Lease: script("lease"), Consume: script("groups", "consume"), Aside: script("groups", "aside"),
 		Schedule: redis.NewScript(text["schedule"]), Tie: redis.NewScript(text["tie"]), // they belong to no shard
-		Drop: redis.NewScript(text["drop"]), // on asynq's keys
+		Drop:     redis.NewScript(text["drop"]), // on asynq's keys
+		Download: script("download"),            // of no shard too
 	}
 }

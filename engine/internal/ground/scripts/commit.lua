@@ -414,6 +414,12 @@ local function decide(at, last)
         mark(key, "ko", "")
       end
       answer = "+"
+    elseif id == "" and with["@passing"] then
+      -- Whoever listens now gets it: it is in no stream, and has no ID.
+      local topic = with["@topic"]
+      appends[#appends + 1] = { topic, "", "", '{"id":"","type":"' .. kind .. '","time":"' .. time .. '","topic":"' .. topic ..
+        '"' .. with["@extra"] .. "}", true, count }
+      answer = "+"
     elseif id == "" then
       local topic = with["@topic"]
       local h, rid, _, previous = place(topic)

@@ -43,7 +43,7 @@ local function refill()
       local id, f = page[i][1], page[i][2]
       local record = f[8]
       local kind = string.match(record, '^{"id":"[^"]*","type":"([^"]*)"')
-      if id ~= from and kind ~= "job.progress" and kind ~= "job.checkpoint" then
+      if id ~= from and f[4] ~= "" and kind ~= "job.progress" and kind ~= "job.checkpoint" then
         redis.call("XADD", out, id, "t", f[2], "i", f[4], "p", f[6], "r", record)
         bytes = bytes + #record
       end

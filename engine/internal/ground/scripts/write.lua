@@ -65,7 +65,7 @@ local function write(shard)
     local a = appends[i]
     local topic = a[1]
     if not failed[topic] then
-      local reply = redis.pcall("XADD", prefix .. "s:" .. topic, a[2], "p", a[3], "r", a[4])
+      local reply = a[2] == "" or redis.pcall("XADD", prefix .. "s:" .. topic, a[2], "p", a[3], "r", a[4])
       if type(reply) == "table" and reply.err then
         -- An error that is not about the key is about Redis, which finds no memory or
         -- no room on its disk, and nothing was written yet.
