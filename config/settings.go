@@ -461,6 +461,11 @@ var settings = []Setting{
 			"that are gone.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.SweepInterval }),
 	},
+	{
+		Key: "gateway.download_lease", field: "DownloadLease",
+		Doc:   "For how long a watched download may have nothing written before it is aborted.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.DownloadLease }),
+	},
 
 	{
 		Key: "auth.mode", field: "Mode",

@@ -172,6 +172,10 @@ func (h *held) take(f frame) error {
 			if err != nil {
 				return err
 			}
+			if r.ID == "" && len(f.Records) == 1 && f.After == f.Cursor {
+				h.records = append(h.records, r) // it passes, and moves no cursor
+				continue
+			}
 			if r.ID.N() <= h.cursor.N() {
 				return fmt.Errorf("record %s after %s", r.ID, h.cursor)
 			}

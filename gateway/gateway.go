@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
+	"github.com/tidemark-dev/tidemark/gateway/internal/api"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/gateway/internal/stream"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
@@ -33,6 +34,7 @@ type Gateway struct {
 	uses     *access.Uses
 	uploads  *upload.Server // nil: there are none
 	cleaner  *cleaner
+	api      *api.Server
 	problems *problem.Writer
 	refusals *problem.Refusals
 	metrics  *metrics
@@ -98,6 +100,11 @@ func New(o Options) (*Gateway, error) {
 		MessageBytes: o.MessageBytes, MessagesPerSecond: o.MessagesPerSecond, MessageBurst: o.MessageBurst, SendBufferBytes: o.SendBufferBytes,
 		PingInterval: o.PingInterval, PongTimeout: o.PongTimeout, StallTimeout: o.StallTimeout, AuthTimeout: o.AuthTimeout,
 		Problems: g.problems, Refusals: g.refusals, Logger: o.Logger,
+	})
+	rt := runtime.Of(o.Engine)
+	g.api = api.New(api.Options{
+		Engine: o.Engine, Blobs: o.Blobs, UploadOf: rt.UploadOf, Removed: rt.WasRemoved, Clean: g.cleaner.clean,
+		StallTimeout: o.StallTimeout, DownloadLease: o.DownloadLease, Problems: g.problems, Logger: o.Logger,
 	})
 	g.handler, err = g.routes()
 	if err != nil {
@@ -175,6 +182,9 @@ func (g *Gateway) start(l net.Listener) error {
 		g.serving.Go(g.uploads.Run)
 	}
 	g.serving.Go(func() { g.cleaner.run(g.stopping) })
+	if g.opts.Blobs != nil {
+		g.serving.Go(func() { g.api.Run(g.stopping) })
+	}
 	if text := g.opts.Auth.Announcement(); text != "" {
 		g.opts.Logger.Warn(text)
 	}

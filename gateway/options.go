@@ -130,6 +130,10 @@ type Options struct {
 	// to 10 seconds.
 	SweepInterval time.Duration
 
+	// DownloadLease is for how long a watched download may have nothing written before it is aborted, 1
+	// second to 1 hour. Defaults to 1 minute.
+	DownloadLease time.Duration
+
 	// PageTopic is the topic that the page shows when its address names none. Defaults
 	// to user:demo.
 	PageTopic engine.Topic
@@ -181,6 +185,7 @@ func (o Options) Defaults() Options {
 	option.Default(&o.UploadIdle, 24*time.Hour)
 	option.Default(&o.ReceiveShare, 50)
 	option.Default(&o.SweepInterval, 10*time.Second)
+	option.Default(&o.DownloadLease, time.Minute)
 	option.Default(&o.PageTopic, engine.Topic("user:"+auth.DevSubject))
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
@@ -233,5 +238,6 @@ func (o Options) Validate() error {
 		option.Within("UploadIdle", o.UploadIdle, time.Second, 30*24*time.Hour),
 		option.Within("ReceiveShare", o.ReceiveShare, 1, 90),
 		option.Within("SweepInterval", o.SweepInterval, short, time.Hour),
+		option.Within("DownloadLease", o.DownloadLease, time.Second, time.Hour),
 	)
 }

@@ -318,7 +318,7 @@ func TestProblems(t *testing.T) {
 		{"a malformed query", "GET", "/v1/jobs?topic=user:42&%zz", "", as("reader"), 400, "invalid"},
 		{"a parameter of a job", "GET", "/v1/jobs/" + string(mine) + "?wait=1", "", as("reader"), 400, "invalid"},
 		{"a parameter of a snapshot", "GET", "/v1/topics/user:42/snapshot?cursor=1-1", "", as("reader"), 400, "invalid"},
-		{"a parameter of an artifact", "GET", "/v1/artifacts/x?download=1", "", as("reader"), 400, "invalid"},
+		{"a parameter of an artifact", "GET", "/v1/artifacts/x?inline=1", "", as("reader"), 400, "invalid"},
 		{"a parameter without a token", "GET", "/v1/jobs?x=1", "", nil, 401, "unauthenticated"},
 		{"no limit", "GET", "/v1/jobs?topic=user:42&limit=x", "", as("reader"), 400, "invalid"},
 		{"a page of nothing", "GET", "/v1/jobs?topic=user:42&after=x", "", as("reader"), 400, "invalid"},

@@ -5,9 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
-	"github.com/tidemark-dev/tidemark/gateway/internal/api"
 	"github.com/tidemark-dev/tidemark/gateway/internal/upload"
 )
 
@@ -22,10 +20,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 		}
 		mux.Handle(r.Pattern, g.counted(r.Pattern, h))
 	}
-	rt := runtime.Of(g.opts.Engine)
-	for _, r := range api.New(api.Options{
-		Engine: g.opts.Engine, Blobs: g.opts.Blobs, UploadOf: rt.UploadOf, Removed: rt.WasRemoved, Clean: g.cleaner.clean, StallTimeout: g.opts.StallTimeout, Problems: g.problems, Logger: g.opts.Logger,
-	}).Routes() {
+	for _, r := range g.api.Routes() {
 		add(r)
 	}
 	add(access.Route{Pattern: "GET /metrics", Handler: adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry}))})

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -242,7 +243,7 @@ func (f *follower) records(got wire.Frame) error {
 			return fmt.Errorf("%w: a record: %w", ErrProtocol, err)
 		}
 		e := wire.Entry{Topic: f.query.Topic, ID: r.ID, JSON: text}
-		if err := f.yield(wire.Update{Kind: wire.UpdateRecord, Cursor: r.ID, Entry: e}); err != nil {
+		if err := f.yield(wire.Update{Kind: wire.UpdateRecord, Cursor: cmp.Or(r.ID, f.cursor), Entry: e}); err != nil {
 			return err
 		}
 		if kind := e.Type(); f.query.Filter.Job != "" && (kind.Terminal() || kind == wire.JobRemoved) {

@@ -25,24 +25,54 @@ import (
 // showArtifact streams a file that a job has written, "<job>.<name>", to users who may read the job. A
 // browser must save it and not show it: the job's input decides what is in it.
 func (s *Server) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	job, name, ok := blobs.ParseArtifactID(r.PathValue("id"))
-	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)
-	if s.opts.Blobs == nil || !ok {
-		return unknown
-	}
-	m, err := s.manifest(r.Context(), p, job, name)
-	if errors.Is(err, artifacts.ErrNotFound) {
-		return unknown
-	}
+	m, err := s.artifact(r, p)
 	if err != nil {
 		return err
 	}
+	counts, err := s.watched(r, p, m)
+	if err != nil {
+		return err
+	}
+	if err := kept(m); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if counts != nil {
+		var end func()
+		plain := w
+		w, end = counts.around(plain, func() {
+			cancel()
+			// An error says that the connection has no deadlines: it ends with what is read.
+			_ = http.NewResponseController(plain).SetWriteDeadline(time.Now())
+		})
+		defer end()
+	}
+	file := artifacts.NewReader(ctx, s.opts.Blobs, m)
+	w.Header().Set("ETag", `"`+m.SHA256+`"`)
+	s.serveFile(w, r, m.Name, m.Type, m.ClosedAt, file)
+	return nil
+}
+
+// artifact finds the artifact that the path names, which may be kept no longer.
+func (s *Server) artifact(r *http.Request, p *auth.Principal) (*artifacts.Manifest, error) {
+	job, name, ok := blobs.ParseArtifactID(r.PathValue("id"))
+	unknown := fmt.Errorf("artifact: %w", engine.ErrNotFound)
+	if s.opts.Blobs == nil || !ok {
+		return nil, unknown
+	}
+	m, err := s.manifest(r.Context(), p, job, name)
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return nil, unknown
+	}
+	return m, err
+}
+
+// kept is an error that says why an artifact is kept no longer; nil if it is.
+func kept(m *artifacts.Manifest) error {
 	if why := m.GoneAt(time.Now()); why != "" {
 		return &problem.Refusal{Status: http.StatusGone, Code: "gone", Detail: "the file is no longer kept: " + why}
 	}
-	file := artifacts.NewReader(r.Context(), s.opts.Blobs, m)
-	w.Header().Set("ETag", `"`+m.SHA256+`"`)
-	s.serveFile(w, r, m.Name, m.Type, m.ClosedAt, file)
 	return nil
 }
 

@@ -1,5 +1,5 @@
 // Package api is what clients ask for over HTTP: jobs and what is asked of them, schedules,
-// snapshots, artifacts and datasets. docs/protocol.md is what they are promised.
+// snapshots, artifacts, watched downloads of them, and datasets. docs/protocol.md is what they are promised.
 package api
 
 import (
@@ -10,6 +10,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
@@ -30,18 +31,24 @@ type Options struct {
 	Clean func(context.Context)
 	// StallTimeout is how long the reader of an artifact may take nothing.
 	StallTimeout time.Duration
-	Problems     *problem.Writer
-	Logger       *slog.Logger
+	// DownloadLease is for how long a watched download may have nothing written.
+	DownloadLease time.Duration
+	Problems      *problem.Writer
+	Logger        *slog.Logger
 }
 
 // A Server answers requests.
 type Server struct {
-	opts   Options
-	stream *stream.Stream
+	opts    Options
+	stream  *stream.Stream
+	runtime *runtime.Runtime
+	late    lateReports
 }
 
 // New makes a Server.
-func New(o Options) *Server { return &Server{o, stream.Of(o.Engine)} }
+func New(o Options) *Server {
+	return &Server{opts: o, stream: stream.Of(o.Engine), runtime: runtime.Of(o.Engine)}
+}
 
 // filtered are the parameters of a request that a filter goes with.
 func filtered(others ...string) []string { return append(others, wire.FilterParameters...) }
@@ -67,8 +74,12 @@ func (s *Server) Routes() []access.Route {
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
 	add("PUT /v1/topics/{topic}/schedules/{name}", s.putSchedule)
 	add("DELETE /v1/topics/{topic}/schedules/{name}", s.deleteSchedule)
+	add("POST /v1/artifacts/{id}/downloads", s.startDownload)
+	add("GET /v1/downloads", s.listDownloads)
+	add("GET /v1/downloads/{id}", s.showDownload)
+	add("DELETE /v1/downloads/{id}", s.cancelDownload)
 	return append(all,
 		access.Route{Pattern: "GET /v1/jobs/{id}/upload", Handler: access.Taking(s.showUpload), Kind: access.Download, Long: true},
-		access.Route{Pattern: "GET /v1/artifacts/{id}", Handler: access.Taking(s.showArtifact), Kind: access.Download, Long: true},
+		access.Route{Pattern: "GET /v1/artifacts/{id}", Handler: access.Taking(s.showArtifact, "download"), Kind: access.Download, Long: true},
 	)
 }

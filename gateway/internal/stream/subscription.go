@@ -114,6 +114,16 @@ func (sub *subscription) tailed(b *batch) {
 	}
 }
 
+// pass gives a client a passing record, which leaves its cursor where it is. One that gets a snapshot, or
+// has no room, misses it.
+func (sub *subscription) pass(e engine.Entry) {
+	if !sub.begun || sub.snapshot != nil || sub.due != "" || !sub.session.fits(len(e.JSON)+256) || !sub.filter.Match(e) {
+		return
+	}
+	sub.send(recordsFrame(sub.to, sub.told, sub.told, []json.RawMessage{e.JSON}))
+	sub.session.hub.metrics.delivered.Inc()
+}
+
 // send sends a frame, after which the client holds told.
 func (sub *subscription) send(text []byte) {
 	sub.session.send(transport.Frame{Text: text, Sid: sub.sid, Topic: sub.topic.name, Cursor: sub.told})

@@ -43,10 +43,17 @@ const (
 	tailed eventKind = iota
 	doubted
 	compared
+	passing // a record that is in no stream
 )
 
 // Tailed implements stream.Listener.
-func (t *topic) Tailed(e engine.Entry) { t.put(event{kind: tailed, entry: e}) }
+func (t *topic) Tailed(e engine.Entry) {
+	kind := tailed
+	if e.ID == "" {
+		kind = passing
+	}
+	t.put(event{kind: kind, entry: e})
+}
 
 // Doubt implements stream.Listener.
 func (t *topic) Doubt() { t.put(event{kind: doubted}) }
@@ -105,6 +112,11 @@ func (t *topic) step(events []event) int {
 	case compared:
 		for _, sub := range t.subs {
 			sub.change(func() { sub.position.Compare(e.head) })
+		}
+		return 1
+	case passing:
+		for _, sub := range t.subs {
+			sub.change(func() { sub.pass(e.entry) })
 		}
 		return 1
 	}
