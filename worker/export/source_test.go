@@ -123,7 +123,7 @@ func TestPayloadsThatAreRefused(t *testing.T) {
 		"dataset and source: want one": {Dataset: upload, Source: "orders", Request: csv},
 		"params: only a source has":    {Dataset: upload, Params: map[string]string{"a": "b"}, Request: csv},
 		"format \"pdf\"":               {Source: "orders", Request: Request{Format: "pdf"}},
-		"there is no such source":      {Source: "orders", Request: csv},
+		"the topic has no such source": {Source: strings.Repeat("a", 1<<16), Request: csv},
 	} {
 		refused(t, fromSource(t, p, nil), want)
 	}
