@@ -437,7 +437,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.upload_bytes", field: "UploadBytes",
-		Doc:   "The largest upload.",
+		Doc:   "The largest upload; in a bucket of S3 at most 562.5 GiB.",
 		codec: size(func(c *Config) *int64 { return &c.Gateway.UploadBytes }),
 	},
 	{

@@ -19,6 +19,7 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 	"github.com/tidemark-dev/tidemark/gateway/internal/upload"
 	"github.com/tidemark-dev/tidemark/gateway/internal/ws"
+	"github.com/tidemark-dev/tidemark/internal/multipart"
 )
 
 // ErrStopped says that the gateway was stopped; it cannot be started again.
@@ -130,14 +131,19 @@ func (g *Gateway) openSession(t transport.Transport) ws.Session {
 
 // newUploads makes what takes uploads; nil where there are none.
 func newUploads(o Options, problems *problem.Writer, stopping <-chan struct{}) (*upload.Server, error) {
-	if o.Blobs == nil || o.BlobDir == "" {
+	if o.Blobs == nil || o.BlobDir == "" && o.BlobBucket == "" {
 		return nil, nil
 	}
-	return upload.New(upload.Options{
-		Engine: o.Engine, Dir: o.BlobDir, MaxBytes: o.UploadBytes, PerPrincipal: o.UploadsPerPrincipal, Idle: o.UploadIdle,
+	u, err := upload.New(upload.Options{
+		Engine: o.Engine, Dir: o.BlobDir, Blobs: o.Blobs, Bucket: o.BlobBucket, MaxBytes: o.UploadBytes, PerPrincipal: o.UploadsPerPrincipal, Idle: o.UploadIdle,
 		ReceiveShare: o.ReceiveShare, SweepInterval: o.SweepInterval, StallTimeout: o.StallTimeout, RequestTimeout: o.RequestTimeout,
 		Problems: problems, Registry: o.Registry, Logger: o.Logger, Stopping: stopping,
 	})
+	if errors.Is(err, multipart.ErrUnconditional) {
+		o.Logger.Warn("this gateway takes no uploads: they need an S3 store with conditional writes (If-Match, If-None-Match)", "error", err)
+		return nil, nil
+	}
+	return u, err
 }
 
 // Handler is the gateway's HTTP handler, for a server of one's own. It answers once

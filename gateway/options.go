@@ -102,15 +102,19 @@ type Options struct {
 	Blobs *blob.Bucket
 
 	// BlobDir is the local folder in which Blobs keeps its blobs. Uploads are written
-	// there, since their parts arrive one after the other. Without it, or without
-	// Blobs, there are no uploads.
+	// there, since their parts arrive one after the other.
 	BlobDir string
+
+	// BlobBucket is the name of the bucket of S3 that Blobs is, which must have conditional writes;
+	// "" for a folder. Without BlobDir and BlobBucket, or without Blobs, there are no uploads.
+	BlobBucket string
 
 	// BlobsReady says why the store behind Blobs does not answer, for /readyz; nil if it does. It
 	// must return within seconds, and cost the store little. Defaults to nil: it is not asked.
 	BlobsReady func(context.Context) error
 
-	// UploadBytes is the largest upload, 1 KiB to 5 TiB. Defaults to 5 GiB.
+	// UploadBytes is the largest upload, 1 KiB to 5 TiB, in a bucket of S3 to 562.5 GiB. Defaults to
+	// 5 GiB.
 	UploadBytes int64
 
 	// UploadsPerPrincipal is how many uploads one principal may have announced and not

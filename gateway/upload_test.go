@@ -116,16 +116,19 @@ func TestUploadIsAnalysed(t *testing.T) {
 	}
 }
 
+// oddTopics are those whose names a blob store escapes, or nearly.
+var oddTopics = []string{
+	"user:.", "user:..", "user:...", "user:x..", "user:a..b", "user:__0x41__", "user:__0x41__0x2F__x..",
+	"user:__0xzz__", "user:__0x__", "user:___0x2e__", "user:__0x5f____0x41", "user:__0x110000__", "user:__0x-41__", "user:__0x123456789abcdef01__",
+}
+
 // A blob store of files escapes some keys: the bytes must be where it looks, and whatever
 // the topic.
 func TestBytesAreWhereTheBlobStoreLooks(t *testing.T) {
 	e, d := real(t), newDepot(t)
 	s := d.serve(t, e, func(o *gateway.Options) { o.Auth = auth.Dev{} })
 	file := []byte("a,b\n1,2\n")
-	for _, odd := range []string{
-		"user:.", "user:..", "user:...", "user:x..", "user:a..b", "user:__0x41__", "user:__0x41__0x2F__x..",
-		"user:__0xzz__", "user:__0x__", "user:___0x2e__", "user:__0x5f____0x41", "user:__0x110000__", "user:__0x-41__", "user:__0x123456789abcdef01__",
-	} {
+	for _, odd := range oddTopics {
 		a := s.tus(t, http.MethodPost, "/v1/uploads", file[:4], "Upload-Length", "8",
 			"Upload-Metadata", metadata("topic", odd, "type", "analysis"), "Content-Type", "application/offset+octet-stream")
 		if a.status != http.StatusCreated {

@@ -3,6 +3,7 @@
 // does not read or write any.
 //
 //	incoming/<topic>/<job>                                     what was uploaded for a job
+//	incoming/.uploads/…                                        what gateways know of uploads
 //	artifacts/<topic>/<job>/<name>/<attempt>.<token>-<index>   a part of what a job has written
 //	artifacts/<topic>/<job>/<name>/<attempt>.<token>.json      the manifest of an attempt that closed it
 //	artifacts/<topic>/<job>/<name>/manifest.json               the manifest that readers see

@@ -71,7 +71,8 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 	o := c.Gateway
 	o.Registry = prometheus.NewRegistry()
 	o.Engine, o.Auth, o.Site, o.Logger = s.session.engine, s.auth, c.Auth.Site(), log
-	o.Blobs, o.BlobDir, o.BlobsReady, o.PageTopic = s.session.blobs.Bucket, s.session.blobs.Dir, s.session.blobs.Ready, c.Topic
+	o.Blobs, o.BlobDir, o.BlobBucket = s.session.blobs.Bucket, s.session.blobs.Dir, s.session.blobs.Name
+	o.BlobsReady, o.PageTopic = s.session.blobs.Ready, c.Topic
 	for _, p := range c.Processors {
 		if len(p.Extensions) > 0 {
 			o.PageUploads = append(o.PageUploads, gateway.PageUpload{Type: p.Type, Extensions: p.Extensions})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"github.com/aws/smithy-go"
@@ -51,6 +52,15 @@ var reasons = map[string]string{
 	"InternalError":                "the store has failed",
 	"QuotaExceeded":                "the store's quota is used up",
 	"NoSuchUpload":                 "the multipart upload is gone",
+}
+
+// full are the codes of S3, and of stores like it, for a bucket that takes no more.
+var full = []string{"QuotaExceeded", "NoSpaceLeftOnDevice", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
+
+// Full reports whether a store refuses bytes for want of room.
+func Full(err error) bool {
+	api := smithy.APIError(nil)
+	return errors.As(err, &api) && slices.Contains(full, api.ErrorCode())
 }
 
 // plainCode is the form of S3's error codes: a server's own may be any text.

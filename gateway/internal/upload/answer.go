@@ -17,6 +17,10 @@ var (
 	errGone        = refusal(http.StatusGone, "upload_gone", "the upload's job has ended before everything had arrived; upload the file again", 0)
 	errQueued      = refusal(http.StatusConflict, "upload_complete", "everything has arrived and the job is queued, or further; cancel the job instead", 0)
 	errDiskFull    = refusal(http.StatusInsufficientStorage, "disk_full", "there is no room for the upload; what has arrived is kept", 30*time.Second)
+	errStorage     = refusal(http.StatusServiceUnavailable, "storage_unavailable", "the store of files does not answer at the moment; HEAD tells what is kept", 5*time.Second)
+	errCrowded     = refusal(http.StatusServiceUnavailable, "busy", "the gateway receives too much at once; what has arrived is kept", 5*time.Second)
+	errBegunAnew   = refusal(http.StatusConflict, "upload_offset", "the store has dropped what had arrived; ask for the offset with HEAD, and go on from there", 0)
+	errInterrupts  = refusal(http.StatusConflict, "upload_spent", "the upload was interrupted too often; delete it, and upload the file again", 0)
 	errTooMany     = refusal(http.StatusTooManyRequests, "too_many_uploads", "", 0) // the detail names the bound
 	errInterrupted = refusal(http.StatusConflict, "upload_interrupted", "another request for this upload took over", 0)
 	errTooLong     = refusal(http.StatusRequestEntityTooLarge, "too_large", "the request has more bytes than the upload lacks; none of them is kept", 0)
@@ -53,10 +57,14 @@ func refusal(status int, code, detail string, retry time.Duration) *problem.Refu
 // takes all reasons but a few for the server's fault, a malformed chunk among them.
 type incoming struct {
 	io.ReadCloser
-	t *transfer
+	t    *transfer
+	conn *http.ResponseController
 }
 
 func (b incoming) Read(p []byte) (int, error) {
+	// tusd counts from the last read, and a store may have been slow since then. An error says that
+	// the connection has no deadlines.
+	_ = b.conn.SetReadDeadline(time.Now().Add(b.t.u.opts.StallTimeout))
 	n, err := b.ReadCloser.Read(p)
 	b.t.arrived += int64(n)
 	switch {
@@ -77,6 +85,8 @@ type tusAnswer struct {
 }
 
 func (a *tusAnswer) WriteHeader(status int) {
+	// The store may have been slow since the last byte came.
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(2 * a.t.u.opts.StallTimeout))
 	h := a.Header()
 	if h.Get("Location") != "" {
 		// A path: what the client calls this gateway is not this gateway's to know.

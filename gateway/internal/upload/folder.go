@@ -1,14 +1,15 @@
 package upload
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -30,30 +31,6 @@ import (
 // written once, and moved; the lock of an upload is a flock on its ticket. Several
 // gateways may have the same folder, on a local file system.
 type folder struct{ root string }
-
-// A place is where a ticket is.
-type place string
-
-const (
-	open     place = "open"
-	settled  place = "settled"
-	orphaned place = "orphaned"
-	void     place = "void"
-)
-
-// An upload is what its ticket says.
-type upload struct {
-	Job     engine.JobID `json:"job"`
-	Topic   engine.Topic `json:"topic"`
-	Owner   string       `json:"owner"` // a principal's subject
-	Size    int64        `json:"size"`  // bytes
-	Share   int          `json:"share"` // of the bar, percent
-	Created time.Time    `json:"created"`
-	// Metadata is as the client sent it, which HEAD is to repeat.
-	Metadata map[string]string `json:"metadata"`
-
-	place place
-}
 
 const (
 	ticketSuffix = ".json"
@@ -85,74 +62,17 @@ func (f folder) ticket(p place, job engine.JobID) string {
 // its own escapes, and a slash behind two dots.
 func (f folder) data(up *upload) string { return filepath.Join(f.root, dataPath(up)) }
 
-// maxNameBytes is the longest name that file systems take.
-const maxNameBytes = 255
-
-// storable checks that the names in the path of the bytes are not too long to be of files.
-func (up *upload) storable() error {
-	for name := range strings.SplitSeq(filepath.ToSlash(dataPath(up)), "/") {
-		if len(name) > maxNameBytes {
-			return fmt.Errorf("topic %.40q: as a file's name it has %d bytes, at most %d; upload to a topic without \"__0x\" in its name", up.Topic, len(name), maxNameBytes)
-		}
-	}
-	return nil
-}
-
-func dataPath(up *upload) string {
-	topic := string(up.Topic)
-	var b strings.Builder
-	for i := range topic {
-		if likeEscape(topic[i:]) {
-			b.WriteString("__0x5f__")
-		} else {
-			b.WriteByte(topic[i])
-		}
-	}
-	if strings.HasSuffix(topic, "..") {
-		return b.String() + "__0x2f__" + string(up.Job)
-	}
-	return filepath.Join(b.String(), string(up.Job))
-}
-
-// likeEscape reports whether s begins with what fileblob takes for an escape.
-func likeEscape(s string) bool {
-	rest, marked := strings.CutPrefix(s, "__0x")
-	digits, _, closed := strings.Cut(rest, "__")
-	_, err := strconv.ParseInt(digits, 16, 32)
-	return marked && closed && err == nil
-}
-
-// blobKey is the bytes' key in the blob store.
-func blobKey(up *upload) string { return blobs.Upload(up.Topic, up.Job) }
-
-// find reads a ticket that clients may know of. Its error wraps engine.ErrNotFound.
-func (f folder) find(job engine.JobID) (*upload, error) {
-	for _, p := range []place{open, settled} {
-		up, err := f.read(p, job)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return up, err
-		}
-	}
-	return nil, fmt.Errorf("upload %s: %w", job, engine.ErrNotFound)
-}
-
-func (f folder) read(p place, job engine.JobID) (*upload, error) {
+func (f folder) read(_ context.Context, p place, job engine.JobID) (*upload, error) {
 	b, err := os.ReadFile(f.ticket(p, job))
 	if err != nil {
 		return nil, fmt.Errorf("read the ticket of upload %s: %w", job, err)
 	}
 	up := &upload{place: p}
-	if err := json.Unmarshal(b, up); err != nil {
-		return nil, fmt.Errorf("read the ticket of upload %s: %w", job, err)
-	}
-	if _, err := engine.ParseTopic(string(up.Topic)); err != nil || up.Job != job {
-		return nil, fmt.Errorf("the ticket of upload %s is of another: %s of %q", job, up.Job, up.Topic)
-	}
-	return up, nil
+	return up, up.decode(b, job)
 }
 
 // list gives the jobs whose tickets are at a place.
-func (f folder) list(p place) ([]engine.JobID, error) {
+func (f folder) list(_ context.Context, p place) ([]engine.JobID, error) {
 	d, err := os.Open(f.dir(p))
 	if err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
@@ -173,7 +93,14 @@ func (f folder) list(p place) ([]engine.JobID, error) {
 
 // create writes a ticket, and an empty file for the bytes. Both survive a power loss
 // when it returns, since a job is about to count on them.
-func (f folder) create(up *upload) error {
+func (f folder) create(ctx context.Context, up *upload) error {
+	if err := f.prepare(up); err != nil {
+		return errors.Join(err, f.forget(ctx, up))
+	}
+	return nil
+}
+
+func (f folder) prepare(up *upload) error {
 	b, err := json.Marshal(up)
 	if err != nil {
 		return err
@@ -212,8 +139,8 @@ func syncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// sync brings the bytes to the disk.
-func (f folder) sync(up *upload) error {
+// whole brings the bytes to the disk.
+func (f folder) whole(_ context.Context, up *upload) error {
 	file, err := os.OpenFile(f.data(up), os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -223,7 +150,7 @@ func (f folder) sync(up *upload) error {
 
 // offset is how many bytes have arrived, and when the last of them did. There may be no
 // file, with none arrived: there says it.
-func (f folder) offset(up *upload) (n int64, last time.Time, there bool, err error) {
+func (f folder) offset(_ context.Context, up *upload) (n int64, last time.Time, there bool, err error) {
 	info, err := os.Stat(f.data(up))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -235,7 +162,7 @@ func (f folder) offset(up *upload) (n int64, last time.Time, there bool, err err
 }
 
 // age is since when a ticket is where it is, or was last touched.
-func (f folder) age(p place, job engine.JobID, now time.Time) time.Duration {
+func (f folder) age(_ context.Context, p place, job engine.JobID, now time.Time) time.Duration {
 	info, err := os.Stat(f.ticket(p, job))
 	if err != nil {
 		return 0 // another gateway was faster
@@ -244,12 +171,12 @@ func (f folder) age(p place, job engine.JobID, now time.Time) time.Duration {
 }
 
 // touch sets the time that age tells from.
-func (f folder) touch(p place, job engine.JobID, now time.Time) error {
-	return gone(os.Chtimes(f.ticket(p, job), now, now))
+func (f folder) touch(_ context.Context, up *upload, now time.Time) error {
+	return gone(os.Chtimes(f.ticket(up.place, up.Job), now, now))
 }
 
 // move takes a ticket elsewhere; false when another process did.
-func (f folder) move(up *upload, to place) (bool, error) {
+func (f folder) move(_ context.Context, up *upload, to place) (bool, error) {
 	err := os.Rename(f.ticket(up.place, up.Job), f.ticket(to, up.Job))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -258,18 +185,18 @@ func (f folder) move(up *upload, to place) (bool, error) {
 }
 
 // drop removes the bytes.
-func (f folder) drop(up *upload) error { return gone(os.Remove(f.data(up))) }
+func (f folder) drop(_ context.Context, up *upload) error { return gone(os.Remove(f.data(up))) }
 
 // forget removes everything of an upload, the ticket last: it names the rest.
-func (f folder) forget(up *upload) error {
-	if err := f.drop(up); err != nil {
+func (f folder) forget(ctx context.Context, up *upload) error {
+	if err := f.drop(ctx, up); err != nil {
 		return err
 	}
 	return gone(os.Remove(f.ticket(up.place, up.Job)))
 }
 
 // tidy removes tickets that their process was killed over, or the disk too full for.
-func (f folder) tidy(before time.Time) error {
+func (f folder) tidy(_ context.Context, before time.Time) error {
 	entries, err := os.ReadDir(f.dir(open))
 	if err != nil {
 		return fmt.Errorf("list uploads: %w", err)
@@ -292,4 +219,42 @@ func gone(err error) error {
 		return nil
 	}
 	return err
+}
+
+// A tail end of a file takes bytes.
+type fileEnd struct {
+	*os.File
+	offset, n int64
+}
+
+func (f folder) extend(_ context.Context, up *upload, offset int64) (sink, error) {
+	file, err := os.OpenFile(f.data(up), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &fileEnd{File: file, offset: offset}, nil
+}
+
+func (e *fileEnd) Write(b []byte) (int, error) {
+	n, err := e.File.Write(b)
+	e.n += int64(n)
+	return n, err
+}
+
+func (e *fileEnd) undo() error {
+	e.n = 0
+	return e.Truncate(e.offset)
+}
+
+func (e *fileEnd) close() (int64, error) { return e.n, e.Close() }
+
+// refused tells a disk that is full from one that fails.
+func (f folder) refused(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return errDiskFull
+	}
+	return fmt.Errorf("store an upload: %w", err)
 }

@@ -86,7 +86,12 @@ func (u *Server) reportOnce(ctx context.Context, up *upload) error {
 	if err != nil {
 		return err // or it is received, or has ended
 	}
-	n, _, _, err := u.folder.offset(up)
+	// Again, since what was read before may say less.
+	up, err = u.shelf.read(ctx, open, up.Job)
+	if err != nil {
+		return err // or it is settled
+	}
+	n, _, _, err := u.shelf.offset(ctx, up)
 	if err == nil {
 		u.tick(up, r.Fence, n, 0, func([]runtime.Ack, error) {})
 	}

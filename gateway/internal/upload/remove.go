@@ -14,7 +14,7 @@ import (
 // the sweep does so once none does. A job without an upload is no error.
 func (u *Server) Discard(ctx context.Context, job engine.JobID) error {
 	for _, at := range []place{open, settled, orphaned} {
-		up, err := u.folder.read(at, job)
+		up, err := u.shelf.read(ctx, at, job)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -35,7 +35,7 @@ func (u *Server) discardRemoved(ctx context.Context, up *upload) error {
 	if up.place != orphaned { // which no request works at
 		lock, cancel := context.WithTimeout(ctx, sweepLock)
 		defer cancel()
-		if err := u.locks.lock(lock, up.Job); err != nil {
+		if err := u.locks.lock(lock, up.Job, false); err != nil {
 			if errors.Is(err, tus.ErrNotFound) {
 				return nil // another gateway was faster
 			}
@@ -45,5 +45,5 @@ func (u *Server) discardRemoved(ctx context.Context, up *upload) error {
 	}
 	u.index.remove(up.Job)
 	u.metrics.swept.WithLabelValues("removed").Inc()
-	return u.folder.forget(up)
+	return u.shelf.forget(ctx, up)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	tus "github.com/tus/tusd/v2/pkg/handler"
+	"gocloud.dev/blob"
 	exp "golang.org/x/exp/slog"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -26,8 +27,10 @@ import (
 // Options say where uploads stand, and what a client may cost. All fields are required.
 type Options struct {
 	Engine *engine.Engine
-	// Dir is the local folder of the blob store.
-	Dir string
+	// Dir is the local folder of the blob store; or "", and Blobs is the bucket of S3 with the name Bucket.
+	Dir    string
+	Blobs  *blob.Bucket
+	Bucket string
 
 	MaxBytes      int64         // of an upload
 	PerPrincipal  int           // uploads that one principal may have unfinished
@@ -50,7 +53,7 @@ type Options struct {
 type Server struct {
 	opts    Options
 	runtime *runtime.Runtime
-	folder  folder
+	shelf   shelf
 	locks   locks
 	index   index
 	late    lateReports
@@ -71,10 +74,10 @@ const (
 func New(o Options) (*Server, error) {
 	u := &Server{opts: o, runtime: runtime.Of(o.Engine), index: newIndex(), late: newLateReports()}
 	var err error
-	if u.folder, err = openFolder(o.Dir); err != nil {
+	if u.shelf, err = openShelf(o); err != nil {
 		return nil, err
 	}
-	u.locks = newLocks(u.folder, o.Stopping)
+	u.locks = newLocks(u.shelf, o.Stopping)
 	if u.metrics, err = newMetrics(o.Registry); err != nil {
 		return nil, err
 	}
@@ -197,16 +200,16 @@ func (u *Server) again(w http.ResponseWriter, r *http.Request, p *auth.Principal
 	if err != nil {
 		return false, err
 	}
-	up, err := u.visible(string(job), p)
+	up, err := u.visible(ctx, string(job), p)
 	if errors.Is(err, engine.ErrNotFound) {
 		return false, errGone
 	}
 	if err != nil {
 		return false, err
 	}
-	n, _, there, err := u.folder.offset(up)
+	n, _, there, err := u.shelf.offset(ctx, up)
 	if err != nil {
-		return false, err
+		return false, u.shelf.refused(err)
 	}
 	if up.place == settled && !there {
 		return false, errGone
@@ -230,11 +233,11 @@ func (u *Server) again(w http.ResponseWriter, r *http.Request, p *auth.Principal
 
 // existing is HEAD, PATCH and DELETE of an upload, for its owner.
 func (u *Server) existing(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	up, err := u.visible(r.PathValue("id"), p)
+	up, err := u.visible(r.Context(), r.PathValue("id"), p)
 	if err != nil {
 		return err
 	}
-	t := &transfer{u: u, upload: up}
+	t := &transfer{u: u, upload: up, reader: r.Method == http.MethodHead}
 	if r.Method == http.MethodDelete {
 		u.serve(w, r, t, u.tusd.DelFile)
 		return nil
@@ -267,14 +270,17 @@ func (u *Server) existing(w http.ResponseWriter, r *http.Request, p *auth.Princi
 
 // visible finds an upload of the principal. Any other is as unknown as one that never
 // was.
-func (u *Server) visible(id string, p *auth.Principal) (*upload, error) {
+func (u *Server) visible(ctx context.Context, id string, p *auth.Principal) (*upload, error) {
 	job, err := engine.ParseJobID(id)
 	if err != nil {
 		return nil, err
 	}
-	up, err := u.folder.find(job)
-	if err != nil {
+	up, err := u.find(ctx, job)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
 		return nil, err
+	case err != nil:
+		return nil, u.shelf.refused(err)
 	}
 	if up.Owner != p.Subject || !p.May(auth.Enqueue, up.Topic) {
 		return nil, fmt.Errorf("upload %s: %w", job, engine.ErrNotFound)
@@ -291,7 +297,7 @@ func (u *Server) serve(w http.ResponseWriter, r *http.Request, t *transfer, do h
 	r.Header.Del("X-HTTP-Method-Override")
 	r.URL.Path = "/" + string(t.upload.Job)
 	if r.Body != nil {
-		r.Body = incoming{r.Body, t}
+		r.Body = incoming{r.Body, t, http.NewResponseController(w)}
 	}
 	said := &tusAnswer{ResponseWriter: w, t: t}
 	u.tusd.Middleware(do).ServeHTTP(said, r)

@@ -3,11 +3,8 @@ package upload
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine/runtime"
@@ -34,22 +31,24 @@ func (s *store) announce(e tus.HookEvent) (tus.HTTPResponse, tus.FileInfoChanges
 func (s *store) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload, error) {
 	t := transferOf(ctx)
 	up := t.upload
-	if err := s.u.folder.create(up); err != nil {
-		return nil, t.fail(errors.Join(onDisk(err), s.u.folder.forget(up)))
+	if err := s.u.shelf.create(ctx, up); err != nil {
+		return nil, t.fail(s.u.shelf.refused(err))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.u.opts.RequestTimeout)
+	lasting := context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(lasting, s.u.opts.RequestTimeout)
 	defer cancel()
+	forget := func() error { return s.u.shelf.forget(lasting, up) }
 	made, fence, err := s.u.runtime.Receive(ctx, up.Job, *t.spec, up.Share, s.u.opts.Idle, shown(up, 0, 0))
 	switch {
 	case err == nil && made.Existing:
-		return nil, t.fail(errors.Join(errAnnounced, s.u.folder.forget(up)))
+		return nil, t.fail(errors.Join(errAnnounced, forget()))
 	case err == nil, errors.Is(err, engine.ErrUnreplicated):
 	case errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrInvalidTopic), errors.Is(err, engine.ErrOutOfMemory),
 		errors.Is(err, engine.ErrLimit):
-		return nil, t.fail(errors.Join(err, s.u.folder.forget(up)))
+		return nil, t.fail(errors.Join(err, forget()))
 	default:
 		// There may be a job, of which the client will not know.
-		_, moved := s.u.folder.move(up, void)
+		_, moved := s.u.shelf.move(lasting, up, void)
 		return nil, t.fail(errors.Join(err, moved))
 	}
 	t.created, t.known = true, true
@@ -62,13 +61,16 @@ func (s *store) NewUpload(ctx context.Context, _ tus.FileInfo) (tus.Upload, erro
 func (s *store) GetUpload(ctx context.Context, _ string) (tus.Upload, error) {
 	t := transferOf(ctx)
 	// Again, since it may have been settled while the request waited for the lock.
-	up, err := s.u.folder.find(t.upload.Job)
+	up, err := s.u.find(ctx, t.upload.Job)
 	if err != nil {
+		if !errors.Is(err, engine.ErrNotFound) {
+			err = s.u.shelf.refused(err)
+		}
 		return nil, t.fail(err)
 	}
-	n, _, there, err := s.u.folder.offset(up)
+	n, _, there, err := s.u.shelf.offset(ctx, up)
 	if err != nil {
-		return nil, t.fail(err)
+		return nil, t.fail(s.u.shelf.refused(err))
 	}
 	if up.place == settled && !there {
 		return nil, t.fail(errGone)
@@ -118,7 +120,7 @@ func (u *Server) queue(ctx context.Context, up *upload) error {
 	err := u.runtime.Received(ctx, up.Job, &last)
 	switch {
 	case err == nil, errors.Is(err, engine.ErrUnreplicated):
-		moved, err := u.settle(up)
+		moved, err := u.settle(ctx, up)
 		if moved {
 			u.metrics.finished.Inc()
 		}
@@ -126,26 +128,26 @@ func (u *Server) queue(ctx context.Context, up *upload) error {
 	case errors.Is(err, engine.ErrEnded):
 		// It may have ended after it was queued, by another process. Then a retry reads the
 		// bytes; they go as those of any other job do.
-		_, err := u.settle(up)
+		_, err := u.settle(ctx, up)
 		return errors.Join(errGone, err)
 	}
 	return err
 }
 
 // settle says that no more bytes are expected.
-func (u *Server) settle(up *upload) (bool, error) {
-	moved, err := u.folder.move(up, settled)
+func (u *Server) settle(ctx context.Context, up *upload) (bool, error) {
+	moved, err := u.shelf.move(ctx, up, settled)
 	u.index.remove(up.Job)
 	return moved, err
 }
 
 // discard removes the bytes of an upload whose job has ended. It keeps the ticket, by which the gateway
 // answers the upload's owner.
-func (u *Server) discard(up *upload) error {
-	if err := u.folder.drop(up); err != nil {
+func (u *Server) discard(ctx context.Context, up *upload) error {
+	if err := u.shelf.drop(ctx, up); err != nil {
 		return err
 	}
-	_, err := u.settle(up)
+	_, err := u.settle(ctx, up)
 	return err
 }
 
@@ -169,22 +171,22 @@ const bufferBytes = 256 << 10
 // and nothing of the request stays.
 func (f *file) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
 	t := transferOf(ctx)
-	out, err := os.OpenFile(f.u.folder.data(f.upload), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	out, err := f.u.shelf.extend(ctx, f.upload, offset)
 	if err != nil {
-		return 0, t.fail(onDisk(err))
+		return 0, t.fail(f.u.shelf.refused(err))
 	}
 	end := t.begin(ctx, offset)
-	n, err := t.store(out, src, f.upload.Size-offset)
+	_, err = t.store(out, src, f.upload.Size-offset)
 	if errors.Is(err, errTooLong) {
-		err = errors.Join(err, out.Truncate(offset))
-		t.offset.Store(offset)
-		n = 0
+		err = errors.Join(err, out.undo())
 	}
+	n, closed := out.close()
 	f.offset = offset + n
+	t.offset.Store(f.offset)
 	end()
-	f.u.metrics.bytes.Add(float64(n))
-	if err := errors.Join(err, out.Close()); err != nil {
-		return n, t.fail(onDisk(err))
+	f.u.metrics.bytes.Add(float64(max(n, 0)))
+	if err := errors.Join(err, closed); err != nil {
+		return n, t.fail(f.u.shelf.refused(err))
 	}
 	return n, nil
 }
@@ -217,28 +219,17 @@ func (t *transfer) store(out io.Writer, src io.Reader, lacking int64) (int64, er
 
 // FinishUpload implements tus.Upload: a job is queued only for bytes that are safe.
 func (f *file) FinishUpload(ctx context.Context) error {
-	return transferOf(ctx).fail(onDisk(f.u.folder.sync(f.upload)))
+	return transferOf(ctx).fail(f.u.shelf.refused(f.u.shelf.whole(context.WithoutCancel(ctx), f.upload)))
 }
 
 // Terminate implements tus.TerminatableUpload.
 func (f *file) Terminate(ctx context.Context) error {
-	return transferOf(ctx).fail(f.u.discard(f.upload))
+	return transferOf(ctx).fail(f.u.shelf.refused(f.u.discard(ctx, f.upload)))
 }
 
 // GetReader implements tus.Upload. Uploads are not given out.
 func (f *file) GetReader(context.Context) (io.ReadCloser, error) {
 	return nil, errors.ErrUnsupported
-}
-
-// onDisk tells a disk that is full from one that fails.
-func onDisk(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return errDiskFull
-	}
-	return fmt.Errorf("store an upload: %w", err)
 }
 
 // fail keeps why a request fails for its answer, and gives tusd an error to pass on.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -87,13 +86,13 @@ func (u *Server) trouble(ctx context.Context, job engine.JobID, err error) {
 
 func (u *Server) sweepOpen(ctx context.Context, now time.Time) {
 	u.index.listing()
-	jobs, err := u.folder.list(open)
+	jobs, err := u.shelf.list(ctx, open)
 	if err != nil {
 		u.trouble(ctx, "", err)
 		return
 	}
 	for _, job := range u.index.missing(jobs) {
-		up, err := u.folder.read(open, job)
+		up, err := u.shelf.read(ctx, open, job)
 		if err != nil {
 			u.trouble(ctx, job, err)
 			continue
@@ -110,7 +109,7 @@ func (u *Server) sweepOpen(ctx context.Context, now time.Time) {
 		if ctx.Err() != nil {
 			return
 		}
-		up, err := u.folder.read(open, job)
+		up, err := u.shelf.read(ctx, open, job)
 		if err == nil {
 			err = u.see(ctx, now, up, states[i])
 		}
@@ -121,7 +120,7 @@ func (u *Server) sweepOpen(ctx context.Context, now time.Time) {
 // see decides about an open upload, and does what is to be done under its lock, after
 // another look.
 func (u *Server) see(ctx context.Context, now time.Time, up *upload, state engine.State) error {
-	what, err := u.due(now, up, state)
+	what, err := u.due(ctx, now, up, state)
 	if what == "" || err != nil {
 		return err
 	}
@@ -135,7 +134,7 @@ func (u *Server) see(ctx context.Context, now time.Time, up *upload, state engin
 	}
 	lock, cancel := context.WithTimeout(ctx, sweepLock)
 	defer cancel()
-	if err := u.locks.lock(lock, up.Job); err != nil {
+	if err := u.locks.lock(lock, up.Job, false); err != nil {
 		return nil // somebody works at it, or has removed it
 	}
 	err = u.swept(ctx, now, up, state, what)
@@ -143,8 +142,8 @@ func (u *Server) see(ctx context.Context, now time.Time, up *upload, state engin
 }
 
 // due is what is to be done about an open upload: "" nothing, or what its metric says.
-func (u *Server) due(now time.Time, up *upload, state engine.State) (string, error) {
-	n, last, _, err := u.folder.offset(up)
+func (u *Server) due(ctx context.Context, now time.Time, up *upload, state engine.State) (string, error) {
+	n, last, _, err := u.shelf.offset(ctx, up)
 	if err != nil {
 		return "", err
 	}
@@ -168,12 +167,13 @@ func (u *Server) due(now time.Time, up *upload, state engine.State) (string, err
 }
 
 func (u *Server) swept(ctx context.Context, now time.Time, up *upload, state engine.State, what string) error {
-	still, err := u.due(now, up, state)
+	up, err := u.shelf.read(ctx, open, up.Job)
+	if err != nil {
+		return gone(err) // another gateway was faster
+	}
+	still, err := u.due(ctx, now, up, state)
 	if err != nil || still != what {
 		return err
-	}
-	if _, err := os.Stat(u.folder.ticket(open, up.Job)); err != nil {
-		return gone(err) // another gateway was faster
 	}
 	switch what {
 	case "forgotten":
@@ -182,12 +182,12 @@ func (u *Server) swept(ctx context.Context, now time.Time, up *upload, state eng
 			return unknown
 		}
 		u.index.remove(up.Job)
-		err = u.folder.forget(up)
+		err = u.shelf.forget(ctx, up)
 	case "ended":
-		err = u.discard(up)
+		err = u.discard(ctx, up)
 	case "queued":
 		if state == engine.Receiving {
-			err = u.folder.sync(up)
+			err = u.shelf.whole(ctx, up)
 		}
 		if err == nil {
 			err = u.queue(ctx, up)
@@ -210,25 +210,25 @@ func (u *Server) expire(ctx context.Context, up *upload) error {
 	if err != nil && !errors.Is(err, engine.ErrEnded) {
 		return err
 	}
-	return u.discard(up)
+	return u.discard(ctx, up)
 }
 
 // sweepVoid ends jobs whose announcement has failed and was made nevertheless.
 func (u *Server) sweepVoid(ctx context.Context, now time.Time) {
-	jobs, err := u.folder.list(void)
+	jobs, err := u.shelf.list(ctx, void)
 	u.trouble(ctx, "", err)
 	for _, job := range jobs {
 		if ctx.Err() != nil {
 			return
 		}
-		up, err := u.folder.read(void, job)
+		up, err := u.shelf.read(ctx, void, job)
 		if err != nil {
 			u.trouble(ctx, job, err)
 			continue
 		}
 		err = u.runtime.Fail(ctx, job, 0, engine.JobError{Code: engine.CodeUploadVoid, Message: "the upload's announcement failed"})
 		if err == nil || errors.Is(err, engine.ErrEnded) || (errors.Is(err, engine.ErrNotFound) && now.Sub(up.Created) > voidAfter) {
-			if err = u.folder.forget(up); err == nil {
+			if err = u.shelf.forget(ctx, up); err == nil {
 				u.metrics.swept.WithLabelValues("void").Inc()
 			}
 		}
@@ -243,36 +243,36 @@ func (u *Server) sweepVoid(ctx context.Context, now time.Time) {
 // upload again. Only those are looked at that are old enough, and those that are referred to
 // not again for forgetAfter: the ticket's time says when they were.
 func (u *Server) sweepSettled(ctx context.Context, now time.Time) {
-	u.trouble(ctx, "", u.folder.tidy(now.Add(-voidAfter)))
+	u.trouble(ctx, "", u.shelf.tidy(ctx, now.Add(-voidAfter)))
 	u.sweepReferred(ctx, settled, func(job engine.JobID) bool {
 		// The ID tells the job's age without a look at the file.
-		return now.Sub(job.Time()) > u.runtime.Retention() && u.folder.age(settled, job, now) > forgetAfter
+		return now.Sub(job.Time()) > u.runtime.Retention() && u.shelf.age(ctx, settled, job, now) > forgetAfter
 	}, func(up *upload, referred bool) error {
 		if !referred {
-			if moved, err := u.folder.move(up, orphaned); !moved || err != nil {
+			if moved, err := u.shelf.move(ctx, up, orphaned); !moved || err != nil {
 				return err
 			}
 			up.place = orphaned
 		}
-		return u.folder.touch(up.place, up.Job, now)
+		return u.shelf.touch(ctx, up, now)
 	})
 	u.sweepReferred(ctx, orphaned, func(engine.JobID) bool { return true }, func(up *upload, referred bool) error {
 		switch {
 		case referred:
-			_, err := u.folder.move(up, settled)
+			_, err := u.shelf.move(ctx, up, settled)
 			return err
-		case u.folder.age(orphaned, up.Job, now) <= forgetAfter:
+		case u.shelf.age(ctx, orphaned, up.Job, now) <= forgetAfter:
 			return nil
 		}
 		u.metrics.swept.WithLabelValues("forgotten").Inc()
-		return u.folder.forget(up)
+		return u.shelf.forget(ctx, up)
 	})
 }
 
 // sweepReferred decides about each upload at a place that is due to be looked at, with
 // whether a job or a schedule refers to it.
 func (u *Server) sweepReferred(ctx context.Context, at place, due func(engine.JobID) bool, decide func(up *upload, referred bool) error) {
-	jobs, err := u.folder.list(at)
+	jobs, err := u.shelf.list(ctx, at)
 	u.trouble(ctx, "", err)
 	jobs = slices.DeleteFunc(jobs, func(job engine.JobID) bool { return !due(job) })
 	states, err := u.runtime.States(ctx, jobs)
@@ -282,7 +282,7 @@ func (u *Server) sweepReferred(ctx context.Context, at place, due func(engine.Jo
 	}
 	unknown := map[engine.Topic][]*upload{}
 	for i, job := range jobs {
-		up, err := u.folder.read(at, job)
+		up, err := u.shelf.read(ctx, at, job)
 		switch {
 		case err != nil:
 		case states[i] == "":

@@ -27,6 +27,7 @@ type transfer struct {
 	spec   *engine.Spec // of an upload that is to be made
 	cancel context.CancelCauseFunc
 
+	reader  bool // it changes nothing
 	created bool
 	err     error // why the request fails, for its answer
 
@@ -88,6 +89,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 	ticker := time.NewTicker(receiveTick)
 	defer ticker.Stop()
 	hold := t.u.locks.of(t.upload.Job)
+	asking.Go(func() { hold.claim.watch(ctx, hold.want) })
 	answers := make(chan answered, 1)
 	busy, looked := false, time.Time{}
 	var speed pace.Pace
@@ -116,7 +118,6 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 				return
 			}
 		case now := <-ticker.C:
-			hold.look()
 			offset := t.offset.Load()
 			speed.Observe(now, offset)
 			switch {
