@@ -22,16 +22,18 @@ export function problemOf(status: number, body: string): Problem {
   return new Problem(status, '', `the server answered ${status}`);
 }
 
-async function request(method: 'GET' | 'POST' | 'DELETE', path: string): Promise<string> {
+/** Sends a request, with a body of JSON if there is one, and gives the text of its answer. Rejects with a Problem. */
+export async function request(method: 'GET' | 'POST' | 'DELETE', path: string, body?: string): Promise<string> {
   let response: Response;
   try {
-    response = await fetch(path, { method, headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(20_000) });
+    const headers = { Accept: 'application/json', ...(body !== undefined && { 'Content-Type': 'application/json' }) };
+    response = await fetch(path, { method, headers, body: body ?? null, signal: AbortSignal.timeout(20_000) });
   } catch {
     throw new Problem(0, 'unreachable', 'the server cannot be reached; try again once it can');
   }
-  const body = await response.text();
-  if (!response.ok) throw problemOf(response.status, body);
-  return body;
+  const answer = await response.text();
+  if (!response.ok) throw problemOf(response.status, answer);
+  return answer;
 }
 
 interface JobAnswer {

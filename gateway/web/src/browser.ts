@@ -1,4 +1,5 @@
 import type { Clock, OpenSocket, Socket } from './client';
+import { datasetType } from './datasets';
 import { areTables, type Wanted } from './refusal';
 
 // What the client needs of a browser.
@@ -43,16 +44,25 @@ function offers(): readonly Offer[] {
   return (JSON.parse(text) ?? []) as Offer[];
 }
 
-/** What the gateway offers for a file: by its extension, or else the first; undefined where there is nothing. */
-function offerFor(name: string): Offer | undefined {
+/** Whether files become datasets here, beside what else becomes of them. */
+export function makesDatasets(): boolean {
+  return offers().some(({ type }) => type === datasetType);
+}
+
+/**
+ * What the gateway offers for a file: datasets where they are wanted, or else by its extension, or else the
+ * first; undefined where there is nothing.
+ */
+function offerFor(name: string, asDataset: boolean): Offer | undefined {
   const types = offers();
   const lower = name.toLowerCase();
-  return types.find((t) => t.extensions?.some((e) => lower.endsWith(e))) ?? types[0];
+  const wanted = asDataset ? types.find(({ type }) => type === datasetType) : undefined;
+  return wanted ?? types.find((t) => t.extensions?.some((e) => lower.endsWith(e))) ?? types[0];
 }
 
 /** The job type that the gateway offers for a file. */
-export function uploadType(name: string): string | undefined {
-  return offerFor(name)?.type;
+export function uploadType(name: string, asDataset: boolean): string | undefined {
+  return offerFor(name, asDataset)?.type;
 }
 
 /** The most bytes of an upload that the gateway takes; 0 where it does not say. */
@@ -61,8 +71,8 @@ export function maxUploadBytes(): number {
 }
 
 /** What a file must be to be of use there. */
-export function wantedOf(name: string): Wanted {
-  return { maxBytes: maxUploadBytes(), tables: areTables(offerFor(name)?.extensions ?? []) };
+export function wantedOf(name: string, asDataset: boolean): Wanted {
+  return { maxBytes: maxUploadBytes(), ...areTables(offerFor(name, asDataset)?.extensions ?? []) };
 }
 
 /** The files that a picker shows first, as its `accept` has them; empty where any may be taken. */

@@ -1,12 +1,16 @@
-import { controlJob, fetchJob, fetchQueues, removeJob, retryJob } from './api';
-import { accepted, clock, isTopic, localStorageOrNone, maxUploadBytes, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf } from './browser';
+import { controlJob, fetchJob, fetchQueues, Problem, removeJob, retryJob } from './api';
+import {
+  accepted, clock, isTopic, localStorageOrNone, makesDatasets, maxUploadBytes, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf,
+} from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
+import { datasetOf, datasetType, enqueue, fetchDatasets, type Spec } from './datasets';
 import { Queues } from './queues';
 import { refusalOf } from './refusal';
 import { Uploads } from './uploads';
 import { Badge } from './view/badge';
+import { DatasetList } from './view/dataset-list';
 import { takeFiles } from './view/drop';
-import { byID, setHidden, setText } from './view/element';
+import { byID, setAttribute, setHidden, setText } from './view/element';
 import { bytes } from './view/format';
 import { JobList } from './view/list';
 import { tabTitle } from './view/tab';
@@ -21,20 +25,51 @@ const follower = new TopicFollower({
   store: storage && new LocalStore(storage, `tidemark:${topic}`),
 });
 
-/** The jobs whose files came from this page. */
+/** The jobs whose files came from this page, and those that it has made. */
 const sent = new Set<string>();
-/** One profile opens by itself: that of the first to end of the files that were chosen last. */
+/** Those of them whose files were uploaded. */
+const uploaded = new Set<string>();
+/** One result opens by itself: that of the first to end of the files that were chosen last. */
 let mayOpen = false;
 const uploads = new Uploads({
   topic,
-  typeOf: uploadType,
-  refusalOf: (file) => refusalOf(file, wantedOf(file.name)),
+  typeOf: (name) => uploadType(name, isExporting()),
+  refusalOf: (file) => refusalOf(file, wantedOf(file.name, isExporting())),
   changed: () => {
-    for (const { job } of uploads.transfers) if (job) sent.add(job);
+    for (const { job } of uploads.transfers) {
+      if (!job) continue;
+      sent.add(job);
+      uploaded.add(job);
+    }
     transfers.paint(uploads.transfers);
     list.markLive();
   },
 });
+
+/** Whether files that are dropped are to be exported, and not analyzed. */
+function isExporting(): boolean {
+  return document.querySelector<HTMLInputElement>('#then input:checked')?.value === 'export';
+}
+
+/** Makes a job, and leads to its row. Its result opens by itself, but for an export's: that is a file, which the row has. */
+async function make(spec: Spec): Promise<void> {
+  const id = await enqueue(topic, spec);
+  if (spec.type !== 'export') {
+    sent.add(id);
+    mayOpen = true;
+  }
+  const view = await fetchJob(id).catch(() => undefined); // its record will come
+  if (view) follower.offer(view);
+  showView('jobs');
+  list.lead(id);
+}
+
+/** The job for which a job's file was uploaded: a retry reads the file of the job that it tries again. */
+async function uploadOf(id: string): Promise<string> {
+  const view = follower.jobs.get(id)?.view ?? await fetchJob(id);
+  if (!view) throw new Problem(404, 'not_found', 'the job for which the file was uploaded has been removed; drop the file again');
+  return view.retry_of === undefined ? id : uploadOf(view.retry_of);
+}
 
 const transfers = new TransferList(byID('transfers'), {
   hasRow: (job) => follower.jobs.get(job) !== undefined,
@@ -63,6 +98,7 @@ const list = new JobList(follower.jobs, {
     const view = await fetchJob(again);
     if (view) follower.offer(view);
   },
+  export: async (id) => make(datasetOf(topic, await uploadOf(id), follower.jobs.get(id)?.view.title ?? '')),
   remove: async (id) => {
     await removeJob(id);
     follower.drop(id);
@@ -76,13 +112,35 @@ const list = new JobList(follower.jobs, {
   },
   isLive: () => follower.state.name === 'live',
   queueOf: (view) => queues.of(view),
+  hasFile: ({ id, result }) => makesDatasets() && ((result as { readonly uploaded?: unknown } | undefined)?.uploaded === true || uploaded.has(id)),
+  datasets: { topic, make },
 });
+
+const datasets = new DatasetList({
+  list: byID('datasets'), count: byID('datasets-count'), note: byID('datasets-note'), empty: byID('datasets-empty'), more: byID('datasets-more'),
+}, { topic, make, fetch: (after) => fetchDatasets(topic, 100, after) });
+
+/** Shows the jobs or the datasets, as the address says. */
+function paintView(): void {
+  const isDatasets = location.hash === '#datasets' && makesDatasets() && isTopic(topic);
+  setHidden(byID('jobs-view'), isDatasets);
+  setHidden(byID('datasets-view'), !isDatasets);
+  for (const link of byID('views').querySelectorAll('a')) setAttribute(link, 'aria-current', (link.hash === '#datasets') === isDatasets ? 'page' : undefined);
+  if (isDatasets) void datasets.load();
+}
+
+function showView(view: 'jobs' | 'datasets'): void {
+  if (location.hash === `#${view}` || (view === 'jobs' && location.hash === '')) return;
+  location.hash = view;
+  paintView(); // at once: the event comes later
+}
 
 follower.listen({
   jobsChanged: (ids) => {
     for (const id of ids) {
       const job = follower.jobs.get(id);
       if (job && hasEnded(job.view.state)) uploads.stop(id);
+      if (job?.view.type === datasetType && job.view.state === 'succeeded' && !byID('datasets-view').hidden) void datasets.load();
     }
     transfers.paint(uploads.transfers);
     list.mark(ids);
@@ -118,6 +176,7 @@ async function send(files: File[]): Promise<void> {
     say('This address names no topic, so there is nowhere to send a file.');
     return;
   }
+  if (files.length > 0) showView('jobs');
   const doubled: string[] = [];
   mayOpen ||= files.length > 0;
   for (const file of files) if (!await uploads.add(file)) doubled.push(file.name);
@@ -126,6 +185,18 @@ async function send(files: File[]): Promise<void> {
 const picker = byID<HTMLInputElement>('picker');
 picker.accept = accepted();
 takeFiles(byID('drop'), picker, (files) => void send(files), say);
+
+function paintChoice(): void {
+  setText(byID('drop-title'), `Drop a file to ${isExporting() ? 'export' : 'analyze'} it`);
+  setText(byID('packed'), isExporting() ? ', also in gzip, Zstandard or zip' : '');
+}
+for (const choice of byID('then').querySelectorAll('input')) {
+  choice.addEventListener('change', paintChoice);
+}
+paintChoice(); // browsers keep a choice over a reload
+setHidden(byID('then'), !makesDatasets());
+setHidden(byID('views'), !makesDatasets());
+window.addEventListener('hashchange', paintView);
 
 onWake(() => {
   connection.wake();
@@ -141,6 +212,7 @@ window.setInterval(() => {
 
 if (isTopic(topic)) {
   list.mark([]);
+  paintView();
   follower.start();
   connection.connect();
 } else {
@@ -148,6 +220,6 @@ if (isTopic(topic)) {
   const home = byID<HTMLAnchorElement>('own-topic');
   home.href = location.pathname;
   setText(home, `Show ${ownTopic()}`);
-  for (const id of ['topic', 'badge', 'drop']) setHidden(byID(id), true);
+  for (const id of ['topic', 'badge', 'drop', 'views']) setHidden(byID(id), true);
   setHidden(byID('no-topic'), false);
 }

@@ -15,14 +15,19 @@ export interface Wanted {
   readonly maxBytes: number;
   /** Only tables as text are of use. */
   readonly tables: boolean;
+  /** Tables in gzip, Zstandard or a zip archive are of use too. */
+  readonly packed?: boolean;
 }
 
 const headBytes = 4096;
 const tableNames = ['.csv', '.tsv', '.tab', '.psv', '.txt', '.json', '.ndjson', '.jsonl', '.ldjson'];
 
-/** Whether files with these extensions are tables as text. */
-export function areTables(extensions: readonly string[]): boolean {
-  return extensions.length > 0 && extensions.every((e) => tableNames.includes(e));
+const packedNames = ['.gz', '.zst', '.zip'];
+
+/** Whether files with these extensions are tables as text, and packed ones. */
+export function areTables(extensions: readonly string[]): Pick<Wanted, 'tables' | 'packed'> {
+  const text = extensions.filter((e) => !packedNames.includes(e));
+  return { tables: text.length > 0 && text.every((e) => tableNames.includes(e)), packed: text.length < extensions.length };
 }
 
 const saveSheet = 'Save the sheet as CSV, and take that.';
@@ -63,16 +68,19 @@ const contents: readonly (readonly [prefix: string, what: string, advice: string
   ['BM', 'an image', onlyText],
 ];
 
+/** The first bytes of gzip and Zstandard. */
+const packings = ['\x1f\x8b', '(\xb5/\xfd'];
+
 /** Prefixes that text may begin with too. */
 const textual = new Set(['PAR1', 'BZh', 'ORC', 'FEA1', 'MZ', 'GIF87a', 'GIF89a', 'BM']);
 
 /** Why a file is of no use, in sentences; undefined where it may be. Rejects when it cannot be read. */
-export async function refusalOf(file: Head, { maxBytes, tables }: Wanted): Promise<string | undefined> {
+export async function refusalOf(file: Head, { maxBytes, tables, packed = false }: Wanted): Promise<string | undefined> {
   if (file.size === 0) return 'This file is empty.';
   if (maxBytes > 0 && file.size > maxBytes) return tooLarge(file.size, maxBytes);
   if (!tables) return undefined;
   const head = new Uint8Array(await file.slice(0, headBytes).arrayBuffer());
-  return ofContent(file.name, String.fromCharCode(...head));
+  return ofContent(file.name, String.fromCharCode(...head), packed);
 }
 
 function tooLarge(size: number, most: number): string {
@@ -83,12 +91,13 @@ function tooLarge(size: number, most: number): string {
 }
 
 /** Head has a byte in each character. */
-function ofContent(name: string, head: string): string | undefined {
+function ofContent(name: string, head: string, packed: boolean): string | undefined {
   const text = isText(head);
+  if (packed && packings.some((prefix) => head.startsWith(prefix))) return undefined;
   for (const [prefix, what, advice] of contents) {
     if (head.startsWith(prefix) && !(text && textual.has(prefix))) return `This is ${what}. ${advice}`;
   }
-  if (head.startsWith('PK\x03\x04')) return ofArchive(name.toLowerCase(), head);
+  if (head.startsWith('PK\x03\x04')) return ofArchive(name.toLowerCase(), head, packed);
   const start = head.replace(/^\xef\xbb\xbf/, '').trimStart();
   if (/^<(!doctype )?html/i.test(start)) {
     return 'This is an HTML page. If it should be a table, download it again: a server may have sent its sign-in page in its place.';
@@ -103,14 +112,14 @@ function ofContent(name: string, head: string): string | undefined {
   return undefined;
 }
 
-function ofArchive(name: string, head: string): string {
+function ofArchive(name: string, head: string, packed: boolean): string | undefined {
   const ends = (...all: string[]): boolean => all.some((e) => name.endsWith(e));
   if (head.includes('opendocument.spreadsheet') || ends('.ods')) return `This is an OpenDocument sheet. ${saveSheet}`;
   if (head.includes('word/') || ends('.docx')) return `This is a Word document. ${onlyText}`;
   if (head.includes('ppt/') || ends('.pptx')) return `This is a PowerPoint presentation. ${onlyText}`;
   if (head.includes('[Content_Types].xml') || head.includes('xl/') || /\.xls[a-z]*$/.test(name)) return `This is an Excel workbook. ${saveSheet}`;
   if (head.includes('Index/Document.iwa') || ends('.numbers')) return `This is a Numbers sheet. ${saveSheet}`;
-  return `This is a zip archive. ${unpack}`;
+  return packed ? undefined : `This is a zip archive. ${unpack}`;
 }
 
 /** The first bytes have no controls that text has not. */

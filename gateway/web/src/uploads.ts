@@ -3,6 +3,7 @@ import { defaultOptions, DetailedError, Upload, type PreviousUpload } from 'tus-
 import { problemOf } from './api';
 import { Backoff } from './client';
 import { identityOf } from './identity';
+import { randomKey } from './key';
 import { PartSize } from './part-size';
 
 /** A file on its way, until its job tells the rest. */
@@ -135,7 +136,7 @@ class Sending implements Transfer {
   private abandoned = false;
   private parts = new PartSize();
   /** Makes an announcement whose answer was lost, and that is sent again, the same one. */
-  private readonly key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
+  private readonly key = randomKey();
 
   /** A file without an identity cannot be read. */
   constructor(

@@ -30,6 +30,11 @@ test('each button is there when it makes sense', () => {
   ];
   for (const [what, more, want] of cases) assert.equal(offers(view('a', 1, 5, more), false).join(' '), want, what);
   assert.deepEqual(offers(view('a', 1, 5, { state: 'failed' }), true), ['remove'], 'what is tried again already is not again');
+  const exported = (more: Partial<View>): boolean => offers(view('a', 1, 5, { type: 'analysis', ...more }), false, true).includes('export');
+  for (const state of ['queued', 'running', 'paused', 'succeeded'] as const) assert.ok(exported({ state }), state);
+  for (const state of ['receiving', 'failed', 'canceled'] as const) assert.ok(!exported({ state }), state);
+  assert.ok(!exported({ state: 'succeeded', parent: 'p' }) && !exported({ state: 'succeeded', type: 'upload' }));
+  assert.ok(!offers(view('a', 1, 5, { type: 'analysis', state: 'succeeded' }), false, false).includes('export'), 'it has no file');
 });
 
 test('what is unfolded is remembered, up to a bound, and wherever it can be', () => {

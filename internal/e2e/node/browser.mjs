@@ -26,6 +26,7 @@ page.on('console', (message) => {
   if (message.type() === 'error' || message.type() === 'warning') tell({ event: 'console', text: message.text(), where: message.location().url });
 });
 page.on('pageerror', (error) => tell({ event: 'console', text: String(error) }));
+page.on('download', async (download) => tell({ event: 'download', text: download.suggestedFilename(), path: await download.path() }));
 page.on('crash', () => tell({ event: 'error', text: 'the page crashed' }));
 
 await obey({
@@ -53,6 +54,12 @@ await obey({
   },
   async click({ selector }) {
     await page.click(selector);
+  },
+  async fill({ selector, text }) {
+    await page.fill(selector, text);
+  },
+  async select({ selector, value }) {
+    await page.selectOption(selector, value);
   },
   /** Clicks twice where an element is, the second time once the page shows what the first has done. */
   async double({ selector, until }) {

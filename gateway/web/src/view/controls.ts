@@ -6,10 +6,10 @@ import { titleOf } from './words';
 /** Each rejects with what to tell. */
 export type ControlActions = Readonly<Record<Verb, (id: string) => Promise<void>>>;
 
-const labels: Readonly<Record<Verb, string>> = { pause: 'Pause', resume: 'Resume', retry: 'Retry', cancel: 'Cancel', remove: 'Remove' };
+const labels: Readonly<Record<Verb, string>> = { pause: 'Pause', resume: 'Resume', retry: 'Retry', export: 'Export', cancel: 'Cancel', remove: 'Remove' };
 const refusals: Readonly<Record<Verb, string>> = {
   pause: 'It could not be paused', resume: 'It could not be resumed', retry: 'It could not be tried again', cancel: 'It could not be stopped',
-  remove: 'It could not be removed',
+  export: 'It could not be exported', remove: 'It could not be removed',
 };
 /** What is asked before what cannot be taken back. */
 const questions = {
@@ -61,10 +61,10 @@ export class Controls {
   }
 
   /** Offers what makes sense for the job as it is. */
-  offer(view: View, isRetried: boolean): void {
+  offer(view: View, isRetried: boolean, hasFile: boolean): void {
     const before = this.offered;
     this.view = view;
-    this.offered = offers(view, isRetried);
+    this.offered = offers(view, isRetried, hasFile);
     // A refusal was of what the job is no more, and a request has had its effect.
     if (this.offered.join() !== before.join()) {
       setText(this.refusal, '');

@@ -18,6 +18,7 @@ export class Files {
 
   /** Shows a job's files, but for the one that is shown in another way. */
   show(view: View, now: number, without?: string): void {
+    if (without !== undefined) this.drop(without); // it was there before the result that names it
     for (const file of view.artifacts ?? []) {
       if (file.id === without || this.items.has(file.id)) continue;
       const item = new FileItem(file);
@@ -32,6 +33,11 @@ export class Files {
   /** A file is no longer kept. */
   gone(id: string): void {
     this.items.get(id)?.gone();
+  }
+
+  private drop(id: string): void {
+    this.items.get(id)?.node.remove();
+    this.items.delete(id);
   }
 
   /** Files expire with time alone. */

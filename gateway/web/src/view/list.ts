@@ -43,6 +43,8 @@ export class JobList {
   private readonly live: Placement;
   private readonly ended: Placement;
   private readonly rowActions: RowActions;
+  /** The job whose row is to have the focus once it is there. */
+  private sought: string | undefined;
   private frame = 0;
   private clock = 0;
   private arrangedAt = -Infinity;
@@ -69,6 +71,12 @@ export class JobList {
   mark(ids: Iterable<string>): void {
     for (const id of ids) this.dirty.add(id);
     this.schedule();
+  }
+
+  /** Leads to a job's row, once it is there. */
+  lead(id: string): void {
+    this.sought = id;
+    this.mark([id]);
   }
 
   /** Marks all rows whose words depend on more than their job. */
@@ -132,6 +140,10 @@ export class JobList {
     painted.level = 3;
     this.update(painted, job);
     this.place(painted, painted.isLive ? this.live : this.ended);
+    if (id !== this.sought) return;
+    this.sought = undefined;
+    this.paintCounts(); // or its section may be hidden
+    painted.node.focus();
   }
 
   private paintPart(job: Job, parent: string, row: Row | undefined): void {

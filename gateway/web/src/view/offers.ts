@@ -1,18 +1,25 @@
 import { hasEnded, type View } from '../client';
 
 /** What can be asked of a job. */
-export type Verb = 'pause' | 'resume' | 'cancel' | 'retry' | 'remove';
+export type Verb = 'pause' | 'resume' | 'cancel' | 'retry' | 'export' | 'remove';
 
-/** What makes sense to ask of a job as it is. */
-export function offers(view: View, isRetried: boolean): readonly Verb[] {
+/** What makes sense to ask of a job as it is; `hasFile`: its file has been uploaded and can be exported. */
+export function offers(view: View, isRetried: boolean, hasFile = false): readonly Verb[] {
+  const whole = view.parent === undefined; // children go with their parent
+  const more: readonly Verb[] = hasFile && whole && canBeExported(view) ? ['export'] : [];
   if (hasEnded(view.state)) {
     const again: readonly Verb[] = !isRetried && canBeTriedAgain(view) ? ['retry'] : [];
-    return view.parent === undefined ? [...again, 'remove'] : again; // children go with their parent
+    return whole ? [...again, ...more, 'remove'] : again;
   }
   if (view.canceling) return [];
-  if (view.state === 'paused' || view.pausing) return ['resume', 'cancel'];
+  if (view.state === 'paused' || view.pausing) return ['resume', ...more, 'cancel'];
   // While a file arrives, pausing would stop nothing that can be seen.
-  return view.state === 'receiving' ? ['cancel'] : ['pause', 'cancel'];
+  return view.state === 'receiving' ? ['cancel'] : ['pause', ...more, 'cancel'];
+}
+
+/** An analysis that has not failed reads a table, which may become a dataset. */
+function canBeExported({ type, state }: View): boolean {
+  return type === 'analysis' && state !== 'receiving' && state !== 'failed' && state !== 'canceled';
 }
 
 function canBeTriedAgain(view: View): boolean {

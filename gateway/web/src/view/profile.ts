@@ -8,6 +8,11 @@ const part = 40;
 
 const delimiters: Readonly<Record<string, string>> = { ',': 'comma', ';': 'semicolon', '\t': 'tab', '|': 'bar' };
 
+/** A delimiter in words, as in "comma separated"; empty where there is none. */
+export function delimiterName(delimiter: string | undefined): string {
+  return delimiter ? `${delimiters[delimiter] ?? delimiter} separated` : '';
+}
+
 /** Where a profile is on the page: whose it is, and the level of its headings. */
 export interface ProfilePlace {
   readonly title: string;
@@ -41,7 +46,7 @@ export function profileNode(profile: Profile, { title, level }: ProfilePlace): H
 
 function facts(profile: Profile): HTMLElement {
   const { format, delimiter, encoding = 'utf-8' } = profile;
-  const separated = delimiter ? `, ${delimiters[delimiter] ?? delimiter} separated` : '';
+  const separated = delimiter ? `, ${delimiterName(delimiter)}` : '';
   const list: [string, string][] = [
     ['Rows', count(profile.rows)],
     ['Columns', count(profile.columns.length)],

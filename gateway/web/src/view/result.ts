@@ -1,12 +1,14 @@
-import type { View } from '../client';
 import { artifactPath, fetchProfile, jobPath } from '../api';
+import type { View } from '../client';
+import { datasetType } from '../datasets';
+import { DatasetPanel, type DatasetActions } from './dataset';
 import { element, setAttribute, setHidden, setText } from './element';
 import type { Files } from './files';
 import { profileNode } from './profile';
 import { profileArtifact } from './profile-data';
 import { titleOf } from './words';
 
-/** What a job left, behind a button: a profile as such, anything else as JSON. */
+/** What a job left, behind a button: a profile and a dataset as such, anything else as JSON. */
 export class ResultPanel {
   readonly toggle = element('button', { type: 'button', class: 'quiet', 'aria-expanded': 'false' });
   readonly node: HTMLElement;
@@ -14,9 +16,10 @@ export class ResultPanel {
   level = 4;
   private view: View | undefined;
   private isFilled = false;
+  private dataset: DatasetPanel | undefined;
 
   /** `files` are in the panel where there is more to read than they. */
-  constructor(job: string, private readonly files: Files, private readonly toggled: () => void) {
+  constructor(job: string, private readonly files: Files, private readonly datasets: DatasetActions, private readonly toggled: () => void) {
     this.node = element('div', { class: 'result', id: `result-${job}` });
     this.toggle.setAttribute('aria-controls', this.node.id);
     this.toggle.hidden = this.node.hidden = true;
@@ -39,11 +42,20 @@ export class ResultPanel {
     if (!has) return;
     if (this.kind !== 'result' && !this.isFilled) this.node.append(this.files.node);
     this.paint();
-    if (opens()) this.open(true);
+    if (!opens()) return;
+    this.open(true);
+    this.dataset?.openExport(true, false);
   }
 
   private get kind(): string {
+    if (this.datasetID !== undefined) return 'dataset';
     return profileArtifact(this.view?.result) ? 'profile' : 'result';
+  }
+
+  /** The dataset that the job has made, if it has made one. */
+  private get datasetID(): string | undefined {
+    const id = (this.view?.result as { readonly dataset?: unknown } | undefined)?.dataset;
+    return this.view?.type === datasetType && typeof id === 'string' ? id : undefined;
   }
 
   private get title(): string {
@@ -81,6 +93,11 @@ export class ResultPanel {
     const result = this.view?.result;
     const artifact = profileArtifact(result);
     this.isFilled = true;
+    if (this.datasetID !== undefined) {
+      this.dataset = new DatasetPanel(this.datasetID, this.title, this.datasets);
+      this.node.replaceChildren(this.dataset.node, this.files.node, this.links());
+      return;
+    }
     if (!artifact) {
       const text = element('pre', { tabindex: '0', role: 'region', 'aria-label': `Result of ${this.title}` }, JSON.stringify(result, null, 2));
       this.node.replaceChildren(text, this.links());

@@ -2,6 +2,7 @@ import { jobPath } from '../api';
 import { hasEnded, moment, type Job, type View } from '../client';
 import type { Queue } from '../queues';
 import { Controls, type ControlActions } from './controls';
+import type { DatasetActions } from './dataset';
 import { element, setAttribute, setHidden, setText } from './element';
 import { Family } from './family';
 import { Files } from './files';
@@ -16,6 +17,9 @@ export interface RowActions extends ControlActions {
   queueOf(view: View): Queue | undefined;
   /** Whether this page is sending the job's file. */
   feeding(id: string): boolean;
+  /** Whether a job's file has been uploaded, and may become a dataset. */
+  hasFile(view: View): boolean;
+  readonly datasets: DatasetActions;
   /** Whether the result of a job that has just ended opens by itself. It is asked once for each. */
   opens(id: string): boolean;
   /** A row's result was opened or closed. */
@@ -63,7 +67,7 @@ export class Row {
   constructor(private job: Job, private readonly actions: RowActions, toggled: () => void) {
     const { id } = job.view;
     this.controls = new Controls(this.node, actions);
-    this.result = new ResultPanel(id, this.files, () => actions.resultToggled(this));
+    this.result = new ResultPanel(id, this.files, actions.datasets, () => actions.resultToggled(this));
     this.family = new Family(id, toggled);
     this.node.dataset.job = id;
     // It leads away from a page that may be sending a file.
@@ -128,7 +132,7 @@ export class Row {
     this.isRetried = relations.isRetried;
     this.paintBar();
     this.paintWords(now);
-    this.controls.offer(view, relations.isRetried);
+    this.controls.offer(view, relations.isRetried, this.actions.hasFile(view));
     this.family.paint(view, relations.parts, relations.isUnfolded);
     this.node.classList.toggle('ended', !this.isLive);
     this.files.show(view, now, profileArtifact(view.result));
