@@ -43,9 +43,23 @@ func (b *browser) saved(name string, from int) []byte {
 	return content
 }
 
+// expire has an artifact be no longer kept.
+func (s *site) expire(artifact string) {
+	s.t.Helper()
+	job, name, _ := strings.Cut(artifact, ".")
+	path := filepath.Join(s.data, "blobs", "artifacts", topic, job, name, "manifest.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(text, []byte("{"), []byte(`{"gone":"expired",`), 1), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Somebody drops a file to export it, and reloads while it is sent, while its form is there, and once it is
 // exported. The network fails as the download begins. The file that is saved has the artifact's bytes, which are
-// those that the form asks for.
+// those that the form asks for. Once it has expired the page says so.
 func TestExportInABrowser(t *testing.T) {
 	t.Parallel()
 	table, rows := writeTable(t, "orders 2025.csv", 4<<20)
@@ -120,6 +134,11 @@ func TestExportInABrowser(t *testing.T) {
 		t.Errorf("%d bytes were saved, the artifact has %d", len(content), len(artifact))
 	}
 	b.do("shows", line{"selector": "#ended .file .said", "text": "downloaded"})
+
+	s.expire(strings.TrimPrefix(exported, "/v1/artifacts/"))
+	b.do("click", line{"selector": "#ended .file .button"})
+	b.do("shows", line{"selector": "#ended .file[data-status=gone] .error", "text": "the file is no longer kept: expired"})
+	b.do("gone", line{"selector": "#ended .file[data-status=gone] .button"})
 	b.close()
 	s.stop()
 }
@@ -139,8 +158,8 @@ func TestAnalysisIsExportedInABrowser(t *testing.T) {
 	b.drop(table)
 	analysis := b.awaitState("succeeded").text("job")
 	b.await("profile", "Rows", 0)
-	if n := b.do("count", line{"selector": ".file"}).number("n"); n != 0 {
-		t.Errorf("the profile, which is shown, is listed as %v files", n)
+	if n := b.do("count", line{"selector": ".file:has-text('profile.json')"}).number("n"); n != 0 {
+		t.Error("the profile, which is shown, is among the files")
 	}
 	b.press(analysis, "export")
 	b.do("shows", line{"selector": "form.export", "text": "Export as CSV"})
