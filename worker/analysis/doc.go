@@ -2,7 +2,7 @@
 // rows there are and how many repeat others and, for each column, its type, nulls, distinct values, range,
 // sum, mean, spread, quantiles, histogram, outliers, lengths and most frequent values, and how its numbers correlate with others.
 //
-// [Run] is the processor of a job: it reads a blob, checkpoints its [State],
+// [Run] is the processor of a job: it reads a blob or a dataset, checkpoints its [State],
 // writes the profile beside the job, in JSON and as a page for people ([Profile.HTML]), and reports a [Summary].
 // [Analyze] does the same to any reader, without a job.
 //
@@ -91,6 +91,9 @@
 // a country too. Text that looks like a number with a decimal comma, separators, a percent sign
 // or a currency is a string. Of the last two, of lines that were left out, and of whatever else may
 // not be as it was meant, a profile has warnings.
+//
+// A dataset's columns have kinds already, and its cells are what those say: nothing is a code, a word for
+// a missing value or a dressed number there, and texts stay texts.
 //
 // # Errors
 //

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
@@ -14,10 +15,13 @@ import (
 var ErrInput = table.ErrRefused
 
 // Payload says which file to profile and how to read it. It names a blob of the
-// bucket, never a path.
+// bucket, never a path, or a dataset.
 type Payload struct {
 	// Blob is the file's key in the bucket, at most 1,024 bytes.
-	Blob string `json:"blob"`
+	Blob string `json:"blob,omitempty"`
+	// Dataset is the ID of the job of type upload that made a dataset of the job's topic, in place of Blob. How it is read is
+	// known then, so of the other fields only Name may be set.
+	Dataset wire.JobID `json:"dataset,omitempty"`
 	// Name is the file's own name. Its extension decides the format where Format
 	// is empty; otherwise the content does.
 	Name string `json:"name,omitempty"`
@@ -38,6 +42,10 @@ type Payload struct {
 
 func (p Payload) validate() error {
 	switch {
+	case p.Dataset != "" && p != Payload{Dataset: p.Dataset, Name: p.Name}:
+		return table.Refuse("The job's payload names a dataset and says more than its name: that is known of a dataset.")
+	case p.Dataset != "":
+		return nil
 	case p.Format != "" && p.Format != table.CSV && p.Format != table.NDJSON:
 		return table.Refuse("The format in the job's payload is not known: it is csv, ndjson or empty.")
 	case p.Delimiter != "" && (len(p.Delimiter) != 1 || bytes.IndexByte(table.Delimiters, p.Delimiter[0]) < 0):

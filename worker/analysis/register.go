@@ -19,7 +19,7 @@ const JobType = "analysis"
 var stages = []worker.Stage{{Name: StageRead, Weight: 99}, {Name: StageWrite, Weight: 1}}
 
 // Register makes w run analyses of the blobs of bucket. Of uploads, a job's payload
-// may name those of its own topic, and it may name no artifact. Call it before w is
+// may name those of its own topic, as of datasets, and it may name no artifact. Call it before w is
 // started; the bucket must stay open until w has stopped, and w needs Options.Blobs for the profiles. Errors that no retry can mend end
 // their job at once, unless o.Permanent says otherwise. It panics, as worker.Handle
 // does, when w has a handler of JobType.
@@ -29,7 +29,7 @@ func Register(w *worker.Worker, bucket *blob.Bucket, o Options) {
 	}
 	worker.Handle(w, JobType, func(ctx context.Context, run *worker.Run, p Payload) error {
 		run.Stages(stages...)
-		if err := blobs.Readable(p.Blob, run.Topic()); err != nil {
+		if err := blobs.Readable(p.Blob, run.Topic()); err != nil && p.Dataset == "" {
 			return o.Permanent(table.Refuse("The blob that the job's payload names cannot be read: %w.", err))
 		}
 		return Run(ctx, reporter{run}, string(run.ID()), bucket, p, o)

@@ -24,6 +24,8 @@ const (
 // Reporter is what a run needs of the job that it belongs to; *worker.Run is
 // one. It is called from one goroutine.
 type Reporter interface {
+	// Topic is the owner of the datasets that the run may read.
+	Topic() wire.Topic
 	Stage(name string)
 	Unit(unit string)
 	Progress(done, total int64)
@@ -70,32 +72,20 @@ func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.B
 		return err
 	}
 	switch {
-	case p.Blob == "":
-		return table.Refuse("The job's payload names no blob.")
+	case p.Blob == "" && p.Dataset == "":
+		return table.Refuse("The job's payload names neither a blob nor a dataset.")
 	case jobID == "" || strings.ContainsAny(jobID, `/\`) || strings.HasPrefix(jobID, "."):
 		// It becomes part of the profile's ID.
 		return table.Refuse("The job's ID must be one path segment.")
 	}
 	run.Stage(StageRead)
 	run.Unit("bytes")
-	st, err := resume(run, p)
+	profile, err := readAll(ctx, run, bucket, p, opts)
 	if err != nil {
-		return err
-	}
-	size, err := blobSize(ctx, bucket, p)
-	if err != nil {
-		return err
-	}
-	if err := readBlob(ctx, run, bucket, st, size, p, opts); err != nil {
-		return err
-	}
-	run.Progress(st.offset, size)
-	if err := st.checkSize(size); err != nil {
 		return err
 	}
 	run.Stage(StageWrite)
 	run.Message("writing the profile")
-	profile := st.profile()
 	text, err := profile.encode()
 	if err != nil {
 		return fmt.Errorf("encode the profile: %w", err)
@@ -122,9 +112,43 @@ func makeProfile(ctx context.Context, run Reporter, jobID string, bucket *blob.B
 	return run.Result(summary)
 }
 
+// readAll reads the blob or the dataset to its end.
+func readAll(ctx context.Context, run Reporter, bucket *blob.Bucket, p Payload, opts Options) (*Profile, error) {
+	if p.Dataset != "" {
+		m, err := findDataset(ctx, bucket, run.Topic(), p.Dataset)
+		if err != nil {
+			return nil, err
+		}
+		st, err := resume(run, fingerprint(Payload{Blob: string(m.ID), SHA256: m.SHA256}))
+		if err != nil {
+			return nil, err
+		}
+		if err := st.readDataset(ctx, run, bucket, m); err != nil {
+			return nil, err
+		}
+		run.Progress(m.Size, m.Size)
+		return st.profile().of(m), nil
+	}
+	st, err := resume(run, fingerprint(p))
+	if err != nil {
+		return nil, err
+	}
+	size, err := blobSize(ctx, bucket, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := readBlob(ctx, run, bucket, st, size, p, opts); err != nil {
+		return nil, err
+	}
+	run.Progress(st.offset, size)
+	if err := st.checkSize(size); err != nil {
+		return nil, err
+	}
+	return st.profile(), nil
+}
+
 // resume takes up the run's checkpoint if it belongs to this file.
-func resume(run Reporter, p Payload) (*State, error) {
-	file := fingerprint(p)
+func resume(run Reporter, file uint64) (*State, error) {
 	st := new(State)
 	resumed, err := run.Resume(st)
 	if errors.Is(err, ErrStateVersion) {

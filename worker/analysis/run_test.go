@@ -18,6 +18,7 @@ import (
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/memblob"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -44,6 +45,8 @@ func (j *job) WriteFile(_ context.Context, name string, data []byte) error {
 	j.files[name] = data
 	return nil
 }
+
+func (j *job) Topic() wire.Topic { return "user:42" }
 
 func (j *job) Stage(name string)   { j.calls = append(j.calls, "stage "+name) }
 func (j *job) Unit(unit string)    { j.calls = append(j.calls, "unit "+unit) }
@@ -249,7 +252,7 @@ func TestRunErrors(t *testing.T) {
 		want    string
 	}{
 		{"missing blob", "j", Payload{Blob: "gone"}, "no longer there"},
-		{"no blob", "j", Payload{}, "names no blob"},
+		{"no blob", "j", Payload{}, "neither a blob nor a dataset"},
 		{"job ID that leaves its folder", "../j", good, "one path segment"},
 		{"size", "j", wrongSize, "Upload it again"},
 		{"binary", "j", put(t, bucket, "bin", []byte("PK\x03\x04\x00")), "zip archive"},

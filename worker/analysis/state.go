@@ -1,10 +1,12 @@
 package analysis
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
 	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -30,6 +32,7 @@ type State struct {
 	damaged   uint64 // rows with bytes that are no text
 	cutNames  uint64
 	dialect   table.Dialect
+	position  []byte // of a dataset's source; nil of a blob
 	columns   []*column
 	distinct  distinct // of rows; its set is nil before the first
 	pairs     figures.Correlations
@@ -81,6 +84,7 @@ func (st *State) MarshalBinary() ([]byte, error) {
 	e.uvarint(st.damaged)
 	e.uvarint(st.cutNames)
 	e.dialect(st.dialect)
+	e.bytes(st.position)
 	e.uvarint(uint64(len(st.columns)))
 	if len(st.columns) > 0 {
 		e.uvarint(uint64(st.columns[0].sizes.columns))
@@ -119,6 +123,9 @@ func (st *State) UnmarshalBinary(b []byte) error {
 	got.damaged = d.uvarint()
 	got.cutNames = d.uvarint()
 	got.dialect = d.dialect()
+	if position := d.bytes(dataset.MaxPositionBytes); len(position) > 0 {
+		got.position = bytes.Clone(position)
+	}
 	if n := d.count(MaxColumns); n > 0 {
 		s := sizesFor(d.count(MaxColumns))
 		if n > s.columns {
