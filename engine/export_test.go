@@ -77,6 +77,9 @@ func (e *Engine) LeasesKey() string { return e.g.Keys.DownloadScript()[0] }
 // DownloadKey names a watched download.
 func (e *Engine) DownloadKey(id string) string { return e.g.Keys.Download(id) }
 
+// DatasetPinsKey names the key that holds the jobs whose payloads name a dataset.
+func (e *Engine) DatasetPinsKey(topic Topic, id JobID) string { return e.g.Keys.DatasetPins(topic, id) }
+
 // JobKey names the key that holds a job.
 func (e *Engine) JobKey(id JobID) string { return e.g.Keys.Job(id) }
 

@@ -5,8 +5,9 @@ import "context"
 // Enqueue creates a job and hands it to asynq. Once Enqueue has returned without an error, the job
 // is accepted and will reach an end, as long as Redis keeps its data: see docs/guarantees.md. After
 // ErrUnreachable the job may or may not be accepted: with a Key, the caller can enqueue it again.
-// Errors to branch on: ErrInvalid, ErrInvalidTopic, ErrLimit, ErrUnreachable, ErrOutOfMemory, and
-// ErrUnreplicated, with which Enqueue has created the job and returns it.
+// Errors to branch on: ErrInvalid, ErrInvalidTopic, ErrLimit, ErrNoDataset where the payload names a dataset
+// that is being deleted, ErrUnreachable, ErrOutOfMemory, and ErrUnreplicated, with which Enqueue has created
+// the job and returns it.
 func (e *Engine) Enqueue(ctx context.Context, s Spec) (Enqueued, error) {
 	return e.rt.Enqueue(ctx, s)
 }

@@ -248,6 +248,7 @@ var (
 	ErrInvalidCursor = wire.ErrInvalidCursor
 	ErrNotFound      = wire.ErrNotFound
 	ErrNoSchedule    = wire.ErrNoSchedule
+	ErrNoDataset     = wire.ErrNoDataset
 	ErrEnded         = wire.ErrEnded
 	ErrState         = wire.ErrState
 	ErrLimit         = wire.ErrLimit

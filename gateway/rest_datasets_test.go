@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,8 +12,10 @@ import (
 	"gocloud.dev/blob/memblob"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/datasets"
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
@@ -100,4 +103,106 @@ func TestDatasetsAreTheirTopics(t *testing.T) {
 	wantProblem(t, get("writer", "/v1/datasets?topic="+string(topic)), http.StatusForbidden, "forbidden")
 	wantProblem(t, get("reader", "/v1/datasets?topic="+string(topic)+"&limit=101"), http.StatusBadRequest, "invalid")
 	wantProblem(t, get("reader", "/v1/datasets?topic="+string(topic)+"&after=%25"), http.StatusBadRequest, "invalid")
+}
+
+// A dataset that a user deletes is gone for all at once. Jobs that hold it go on with it and can be tried
+// again; then its bytes go.
+func TestDatasetIsDeletedAfterItsJobs(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer func() {
+		if err := bucket.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	e := open(t, redistest.Server(t).URL(), nil)
+	s := serve(t, e, func(o *gateway.Options) {
+		o.Blobs, o.BlobDir = bucket, t.TempDir()
+		o.Auth = tokens{
+			"reader": {Subject: "r", Grants: []auth.Grant{{Topics: string(topic), Rights: auth.Read}}},
+			"owner":  {Subject: "o", Grants: []auth.Grant{{Topics: string(topic), Rights: auth.Read | auth.Enqueue | auth.Control}}},
+			"other":  {Subject: "x", Grants: []auth.Grant{{Topics: "user:secret", Rights: auth.Read | auth.Enqueue | auth.Control}}},
+		}
+	})
+	ask := func(who, method, path, body string) answer {
+		t.Helper()
+		return s.ask(t, method, path, body, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+who) })
+	}
+	made, err := e.Enqueue(t.Context(), engine.Spec{Topic: topic, Type: "upload"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, bytes := made.ID, blobs.Dataset(topic, made.ID, blobs.DatasetBytes)
+	if err := errors.Join(
+		bucket.WriteAll(t.Context(), bytes, []byte("a\n1\n"), nil),
+		datasets.Write(t.Context(), bucket, &datasets.Manifest{ID: id, Topic: topic, Rows: 1}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	path := "/v1/datasets/" + string(id) + "?topic=" + string(topic)
+	export := func(who string) answer {
+		t.Helper()
+		return ask(who, http.MethodPost, "/v1/jobs", `{"topic":"`+string(topic)+`","type":"export","payload":{"dataset":"`+string(id)+`","format":"csv"}}`)
+	}
+	there := func(want bool, when string) {
+		t.Helper()
+		if got, err := bucket.Exists(t.Context(), bytes); got != want || err != nil {
+			t.Errorf("%s: the bytes are there: %t, %v", when, got, err)
+		}
+	}
+
+	wantProblem(t, ask("owner", http.MethodDelete, path, ""), http.StatusConflict, "state") // its job has not ended
+	if err := e.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, ask("reader", http.MethodDelete, path, ""), http.StatusForbidden, "forbidden")
+	unknown := ask("other", http.MethodDelete, path, "")
+	wantProblem(t, unknown, http.StatusNotFound, "not_found")
+	there(true, "after others asked")
+	accepted := export("owner")
+	if accepted.status != http.StatusCreated {
+		t.Fatalf("%+v", accepted)
+	}
+	var job struct{ ID engine.JobID }
+	accepted.into(t, &job)
+
+	if a := ask("owner", http.MethodDelete, path, ""); a.status != http.StatusNoContent {
+		t.Fatalf("%+v", a)
+	}
+	there(true, "while a job holds it")
+	for what, a := range map[string]answer{
+		"the dataset":       ask("owner", http.MethodGet, path, ""),
+		"deleted again":     ask("owner", http.MethodDelete, path, ""),
+		"a job":             export("owner"),
+		"a job of another":  ask("other", http.MethodPost, "/v1/jobs", `{"topic":"user:secret","type":"export","payload":{"dataset":"`+string(id)+`"}}`),
+		"a job of no such":  ask("owner", http.MethodPost, "/v1/jobs", `{"topic":"`+string(topic)+`","type":"export","payload":{"dataset":"`+string(id[:27])+`0"}}`),
+		"a schedule":        ask("owner", http.MethodPut, "/v1/topics/"+string(topic)+"/schedules/s", `{"cron":"@daily","type":"export","payload":{"dataset":"`+string(id)+`"}}`),
+		"a job by its blob": ask("owner", http.MethodPost, "/v1/jobs", `{"topic":"`+string(topic)+`","type":"analysis","payload":{"blob":"`+bytes+`"}}`),
+	} {
+		if a.status != unknown.status || a.body != unknown.body {
+			t.Errorf("%s: %d %s, want what an unknown dataset answers: %s", what, a.status, a.body, unknown.body)
+		}
+	}
+	if err := e.Cancel(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if a := ask("owner", http.MethodPost, "/v1/jobs/"+string(job.ID)+"/retry", ""); a.status != http.StatusCreated {
+		t.Errorf("a retry of a job that holds it: %+v", a)
+	} else {
+		var again struct{ ID engine.JobID }
+		a.into(t, &again)
+		if err := errors.Join(e.Cancel(t.Context(), again.ID), e.Remove(t.Context(), again.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pins := runtime.Of(e)
+	if gone, err := datasets.Delete(t.Context(), bucket, pins, topic, id); gone || err != nil {
+		t.Errorf("deleted while a job can be tried again: %t, %v", gone, err)
+	}
+	if err := e.Remove(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := datasets.Delete(t.Context(), bucket, pins, topic, id); !gone || err != nil {
+		t.Errorf("deleted after the last job: %t, %v", gone, err)
+	}
+	there(false, "after the last job")
 }

@@ -203,6 +203,8 @@ func refusal(s string) error {
 	switch reason {
 	case "unknown":
 		return wire.ErrNotFound
+	case "dataset":
+		return wire.ErrNoDataset
 	case "superseded":
 		return fmt.Errorf("%w: the current one is %s", ErrSuperseded, detail)
 	case "ended":

@@ -113,7 +113,7 @@ func specFields(s wire.Spec, from origin) ([]any, error) {
 		return nil, err
 	}
 	payload := s.Payload.([]byte)
-	fields := append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "ma", s.MaxAttempts}, pin(s.Topic, payload)...)
+	fields := append([]any{"ty", s.Type, "c", constant, "pl", payload, "q", s.Queue, "ma", s.MaxAttempts}, pins(s.Topic, payload)...)
 	if s.KeyLife != "" {
 		fields = append(fields, "kl", string(s.KeyLife)) // what frees its key
 	}

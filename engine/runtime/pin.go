@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -22,26 +21,16 @@ import (
 // the key in its member blob, and so do payloads of other jobs of the topic that use the bytes.
 func UploadKey(topic wire.Topic, job wire.JobID) string { return blobs.Upload(topic, job) }
 
-// pinned returns the job whose upload, of the topic, a payload names; "" for none. The commit that
-// creates the payload's job pins the upload.
-func pinned(topic wire.Topic, payload []byte) wire.JobID {
-	var named struct{ Blob string }
-	if json.Unmarshal(payload, &named) != nil {
-		return "" // not JSON: only the handler can read it
+// pins are the commit's fields that pin what the payload names when it creates the job.
+func pins(topic wire.Topic, payload []byte) (fields []any) {
+	named := blobs.NamedBy(topic, payload)
+	if named.Upload != "" {
+		fields = append(fields, "bl", string(named.Upload))
 	}
-	id, ok := strings.CutPrefix(named.Blob, UploadKey(topic, ""))
-	if job, err := wire.ParseJobID(id); ok && err == nil {
-		return job
+	if named.Dataset != "" {
+		fields = append(fields, "da", string(named.Dataset))
 	}
-	return ""
-}
-
-// pin is the commit's field that pins the upload when it creates the job.
-func pin(topic wire.Topic, payload []byte) []any {
-	if job := pinned(topic, payload); job != "" {
-		return []any{"bl", string(job)}
-	}
-	return nil
+	return fields
 }
 
 // jobsOf finds the jobs that a run's artifact state names: those whose parts a retry goes on with.
@@ -82,28 +71,39 @@ func (rt *Runtime) Pinned(ctx context.Context, topic wire.Topic, uploads []wire.
 	if len(uploads) == 0 {
 		return held, nil
 	}
-	schedules, err := rt.Schedules(ctx, topic)
+	scheduled, err := rt.namedBySchedules(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range schedules {
-		full, err := s.Spec().Prepared()
-		if err != nil {
-			return nil, fmt.Errorf("schedule %s of %s: %w", s.Name, topic, err)
-		}
-		if job := pinned(topic, full.Payload.([]byte)); job != "" {
-			held[job] = true
-		}
+	for _, named := range scheduled {
+		held[named.Upload] = true
 	}
 	for _, id := range uploads {
 		if held[id] {
 			continue
 		}
-		if held[id], err = rt.pinnedByJobs(ctx, rt.g.Keys.Pins(topic, id)); err != nil {
+		if held[id], err = rt.pinnedByJobs(ctx, rt.g.Keys.Pins(topic, id), rt.kept); err != nil {
 			return nil, err
 		}
 	}
 	return held, nil
+}
+
+// namedBySchedules is what the topic's stored schedules name.
+func (rt *Runtime) namedBySchedules(ctx context.Context, topic wire.Topic) ([]blobs.Named, error) {
+	schedules, err := rt.Schedules(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]blobs.Named, 0, len(schedules))
+	for _, s := range schedules {
+		full, err := s.Spec().Prepared()
+		if err != nil {
+			return nil, fmt.Errorf("schedule %s of %s: %w", s.Name, topic, err)
+		}
+		all = append(all, blobs.NamedBy(topic, full.Payload.([]byte)))
+	}
+	return all, nil
 }
 
 // ArtifactsPinned reports whether a retry of a job, live or kept, goes on with the parts of the job's
@@ -112,13 +112,55 @@ func (rt *Runtime) ArtifactsPinned(ctx context.Context, job wire.JobID) (bool, e
 	if !rt.g.Keys.Holds(job) {
 		return false, nil
 	}
-	return rt.pinnedByJobs(ctx, rt.g.Keys.ArtifactPins(job))
+	return rt.pinnedByJobs(ctx, rt.g.Keys.ArtifactPins(job), rt.kept)
 }
 
-// pinsPage is how many of an upload's jobs one round trip reads.
+// DatasetPinned reports whether a job that names a topic's dataset is live or can be retried. Schedules pin no
+// dataset; see DatasetsScheduled. It takes a round trip or two. Its error wraps ErrUnreachable.
+func (rt *Runtime) DatasetPinned(ctx context.Context, topic wire.Topic, id wire.JobID) (bool, error) {
+	return rt.pinnedByJobs(ctx, rt.g.Keys.DatasetPins(topic, id), rt.Retryable)
+}
+
+// DatasetsScheduled returns the datasets that a topic's stored schedules name: their next job is refused once
+// the dataset is gone. Configured schedules are unknown. Its error wraps ErrInvalidTopic or ErrUnreachable.
+func (rt *Runtime) DatasetsScheduled(ctx context.Context, topic wire.Topic) (map[wire.JobID]bool, error) {
+	scheduled, err := rt.namedBySchedules(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	all := map[wire.JobID]bool{}
+	for _, named := range scheduled {
+		all[named.Dataset] = true
+	}
+	return all, nil
+}
+
+// DoomDataset makes the engine refuse jobs that name a topic's dataset, with ErrNoDataset, for as long as it
+// keeps ended jobs. Retries of jobs that pin the dataset, and children of those, are created all the same.
+// What DatasetPinned reports after it, no later job changes. Its error wraps ErrUnreachable.
+func (rt *Runtime) DoomDataset(ctx context.Context, topic wire.Topic, id wire.JobID) error {
+	err := rt.g.Redis.Set(ctx, rt.g.Keys.Doomed(topic, id), 1, rt.g.Opts.Retention).Err()
+	return ground.Failure("mark dataset "+string(id), err)
+}
+
+// pinsPage is how many of a file's jobs one round trip reads.
 const pinsPage = 250
 
-func (rt *Runtime) pinnedByJobs(ctx context.Context, key string) (bool, error) {
+// kept reports which of the jobs Redis has a record of.
+func (rt *Runtime) kept(ctx context.Context, ids []wire.JobID) ([]bool, error) {
+	states, err := rt.States(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	there := make([]bool, len(states))
+	for i, s := range states {
+		there[i] = s != ""
+	}
+	return there, nil
+}
+
+// pinnedByJobs reports whether one of the jobs in a set of pins holds what they pin.
+func (rt *Runtime) pinnedByJobs(ctx context.Context, key string, holds func(context.Context, []wire.JobID) ([]bool, error)) (bool, error) {
 	// Live jobs come first. Jobs whose record has expired are not read.
 	since := strconv.FormatInt(rt.g.ReadNow(ctx).Add(-time.Hour).UnixMilli(), 10)
 	for from := int64(0); ; from += pinsPage {
@@ -130,14 +172,9 @@ func (rt *Runtime) pinnedByJobs(ctx context.Context, key string) (bool, error) {
 		for i, m := range members {
 			ids[i] = wire.JobID(m)
 		}
-		states, err := rt.States(ctx, ids)
-		if err != nil {
-			return false, err
-		}
-		for _, s := range states {
-			if s != "" {
-				return true, nil
-			}
+		held, err := holds(ctx, ids)
+		if err != nil || slices.Contains(held, true) {
+			return err == nil, err
 		}
 		if len(members) < pinsPage {
 			return false, nil

@@ -70,6 +70,7 @@ func (rt *Runtime) retry(ctx context.Context, id wire.JobID, q wire.RetryQuery) 
 	if err != nil {
 		return wire.Enqueued{}, err
 	}
+	o.fields = append(o.fields, "@heir", string(id))
 	o.key = "retry:" + string(id) + ":" + q.Key
 	share, checkpoint := number(5), f[3] != nil && !q.FromStart
 	if share > 0 {

@@ -19,7 +19,7 @@ type Fired struct {
 	Jobs []wire.JobID
 	// Skipped is how many due ticks create no job, for the reason in Held, which wraps ErrLimit:
 	// too many of the schedule's jobs wait, its topic has too many live jobs, or its queue would be
-	// one too many.
+	// one too many; or ErrNoDataset: their payload names a dataset that is being deleted.
 	Skipped int
 	Held    error
 	// Passed is how many missed ticks create no job because of the schedule's Missed.
@@ -104,9 +104,9 @@ func (rt *Runtime) fire(ctx context.Context, s wire.Scheduled, grace time.Durati
 	return fired, nil
 }
 
-// fireTicks creates the jobs of due ticks: all of them, or none if there is no room for more. The
-// backlog counts only jobs of other ticks, so a second worker finds the jobs that the first
-// created.
+// fireTicks creates the jobs of due ticks: all of them, or none if there is no room for more, or if they name
+// a dataset that is being deleted. The backlog counts only jobs of other ticks, so a second worker finds the
+// jobs that the first created.
 func (rt *Runtime) fireTicks(ctx context.Context, s wire.Schedule, ticks []time.Time, fired *Fired) error {
 	held := rt.crowd(ctx, s, ticks)
 	for _, at := range ticks {
@@ -117,7 +117,7 @@ func (rt *Runtime) fireTicks(ctx context.Context, s wire.Schedule, ticks []time.
 				continue
 			}
 		}
-		if !errors.Is(held, wire.ErrLimit) {
+		if !errors.Is(held, wire.ErrLimit) && !errors.Is(held, wire.ErrNoDataset) {
 			return held
 		}
 		fired.Skipped, fired.Held = fired.Skipped+1, held

@@ -22,6 +22,9 @@ var (
 	ErrNotFound = errors.New("no such job")
 	// ErrNoSchedule: the schedule does not exist. It wraps ErrNotFound.
 	ErrNoSchedule error = noSchedule{}
+	// ErrNoDataset: the dataset does not exist, is being deleted, or the caller may not know of it. It
+	// wraps ErrNotFound.
+	ErrNoDataset error = noDataset{}
 	// ErrEnded: the job has ended.
 	ErrEnded = errors.New("the job has ended")
 	// ErrState: the job's state does not allow the call.
@@ -52,3 +55,8 @@ type noSchedule struct{}
 
 func (noSchedule) Error() string { return "no such schedule" }
 func (noSchedule) Unwrap() error { return ErrNotFound }
+
+type noDataset struct{}
+
+func (noDataset) Error() string { return "no such dataset" }
+func (noDataset) Unwrap() error { return ErrNotFound }

@@ -109,6 +109,8 @@ func message(err error) string {
 	switch {
 	case errors.Is(err, engine.ErrNoSchedule):
 		text += `; "tidemark schedules" lists those of the topic`
+	case errors.Is(err, engine.ErrNoDataset):
+		text += `; "tidemark datasets" lists those of the topic`
 	case errors.Is(err, engine.ErrNotFound):
 		text += `; "tidemark jobs" lists those of the topic`
 	case errors.Is(err, client.ErrUnreachable):

@@ -15,10 +15,11 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/durable"
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 )
 
-// ErrNotFound says that the topic has no such dataset.
-var ErrNotFound = errors.New("dataset not found")
+// ErrNotFound says that the topic has no such dataset. It is wire.ErrNoDataset.
+var ErrNotFound = wire.ErrNoDataset
 
 // MaxManifestBytes bounds a manifest as JSON.
 const MaxManifestBytes = 2 << 20
@@ -39,7 +40,7 @@ func Write(ctx context.Context, bucket *blob.Bucket, m *Manifest) error {
 		err = fmt.Errorf("%d bytes of JSON: at most %d", len(text), MaxManifestBytes)
 	}
 	if err == nil {
-		err = durable.Put(ctx, bucket, manifestKey(m.Topic, m.ID), "application/json", text)
+		err = storefault.Of(durable.Put(ctx, bucket, manifestKey(m.Topic, m.ID), "application/json", text))
 	}
 	if err != nil {
 		return fmt.Errorf("write the manifest of dataset %s: %w", m.ID, err)
@@ -48,13 +49,18 @@ func Write(ctx context.Context, bucket *blob.Bucket, m *Manifest) error {
 }
 
 // Get reads the manifest of a topic's dataset. Its error wraps ErrNotFound for one that does not exist, that
-// belongs to another topic, that Delete has marked, and for what is no ID.
+// belongs to another topic, that is being deleted, and for what is no ID.
 func Get(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) (*Manifest, error) {
 	m, err := read(ctx, bucket, topic, id)
 	if err == nil && m.Deleting {
 		m, err = nil, ErrNotFound
 	}
 	return m, err
+}
+
+// Held is Get for a job that pins the dataset: it finds also one that is being deleted, until its bytes go.
+func Held(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) (*Manifest, error) {
+	return read(ctx, bucket, topic, id)
 }
 
 func read(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) (_ *Manifest, err error) {
@@ -70,12 +76,12 @@ func read(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.Jo
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the manifest of dataset %s: %w", id, err)
+		return nil, fmt.Errorf("open the manifest of dataset %s: %w", id, storefault.Of(err))
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	text, err := io.ReadAll(io.LimitReader(r, MaxManifestBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the manifest of dataset %s: %w", id, err)
+		return nil, fmt.Errorf("read the manifest of dataset %s: %w", id, storefault.Of(err))
 	}
 	m := new(Manifest)
 	if err := json.Unmarshal(text, m); err != nil || len(text) > MaxManifestBytes {
@@ -118,7 +124,7 @@ func List(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, after stri
 	}
 	folders, next, err := bucket.ListPage(ctx, token, min(max(limit, 1), MaxPage), &blob.ListOptions{Prefix: blobs.DatasetsOf(topic), Delimiter: "/"})
 	if err != nil {
-		return page, fmt.Errorf("list the datasets of %s: %w", topic, err)
+		return page, fmt.Errorf("list the datasets of %s: %w", topic, storefault.Of(err))
 	}
 	for _, f := range folders {
 		switch m, err := Get(ctx, bucket, topic, wire.JobID(path.Base(f.Key))); {
@@ -133,50 +139,4 @@ func List(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, after stri
 		page.Next = base64.RawURLEncoding.EncodeToString(next)
 	}
 	return page, nil
-}
-
-// Delete deletes a topic's dataset: it marks the manifest, so that Get does not find it any more, deletes
-// the bytes, then the manifest. After an error call it again. Its error wraps ErrNotFound where there is
-// nothing to delete. Readers that have the bytes open may fail.
-func Delete(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) error {
-	m, err := read(ctx, bucket, topic, id)
-	if err != nil {
-		return err
-	}
-	if !m.Deleting {
-		m.Deleting = true
-		if err := Write(ctx, bucket, m); err != nil {
-			return fmt.Errorf("mark dataset %s: %w", id, err)
-		}
-	}
-	if err := bucket.Delete(ctx, blobs.Dataset(topic, id, blobs.DatasetBytes)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return fmt.Errorf("delete the bytes of dataset %s: %w", id, err)
-	}
-	if err := Tidy(ctx, bucket, topic, id); err != nil {
-		return err
-	}
-	if err := bucket.Delete(ctx, manifestKey(topic, id)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return fmt.Errorf("delete dataset %s: %w", id, err)
-	}
-	return nil
-}
-
-// Tidy deletes what writers of a dataset's bytes that were killed have left beside them, as those of a store of
-// files do.
-func Tidy(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) error {
-	all := bucket.List(&blob.ListOptions{Prefix: blobs.Dataset(topic, id, "")})
-	for {
-		found, err := all.Next(ctx)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err == nil && (found.Key == manifestKey(topic, id) || found.Key == blobs.Dataset(topic, id, blobs.DatasetBytes)):
-			continue
-		case err == nil:
-			err = bucket.Delete(ctx, found.Key)
-		}
-		if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-			return fmt.Errorf("tidy dataset %s: %w", id, err)
-		}
-	}
 }

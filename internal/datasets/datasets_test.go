@@ -1,6 +1,7 @@
 package datasets_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -44,6 +45,19 @@ func put(t *testing.T, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) {
 	}
 }
 
+// jobs are those that hold all datasets, or none.
+type jobs struct{ hold, doomed bool }
+
+func (j *jobs) DoomDataset(context.Context, wire.Topic, wire.JobID) error {
+	j.doomed = true
+	return nil
+}
+
+// DatasetPinned reports a job that was accepted meanwhile, where new ones are not refused yet.
+func (j *jobs) DatasetPinned(context.Context, wire.Topic, wire.JobID) (bool, error) {
+	return j.hold || !j.doomed, nil
+}
+
 func TestADatasetIsFoundByItsTopicAlone(t *testing.T) {
 	t.Parallel()
 	for name, bucket := range stores(t) {
@@ -69,7 +83,7 @@ func TestADatasetIsFoundByItsTopicAlone(t *testing.T) {
 			if m, err := datasets.Get(t.Context(), bucket, other.topic, other.id); !errors.Is(err, datasets.ErrNotFound) || err.Error() != datasets.ErrNotFound.Error() {
 				t.Errorf("%s: %q of %q: %+v, %v, want the same not found", name, other.id, other.topic, m, err)
 			}
-			if err := datasets.Delete(t.Context(), bucket, other.topic, other.id); !errors.Is(err, datasets.ErrNotFound) {
+			if _, err := datasets.Delete(t.Context(), bucket, &jobs{}, other.topic, other.id); !errors.Is(err, datasets.ErrNotFound) {
 				t.Errorf("%s: deleting %q of %q: %v", name, other.id, other.topic, err)
 			}
 		}
@@ -137,8 +151,15 @@ func TestDeleteMarksFirst(t *testing.T) {
 		if err := bucket.WriteAll(t.Context(), blobs.Dataset("user:42", jobID(1), stray), []byte("a"), nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := datasets.Delete(t.Context(), bucket, "user:42", jobID(1)); err != nil {
-			t.Errorf("%s: %v", name, err)
+		held := &jobs{hold: true}
+		if gone, err := datasets.Delete(t.Context(), bucket, held, "user:42", jobID(1)); gone || err != nil || !held.doomed {
+			t.Errorf("%s: while a job holds it: %t, %v; new jobs are refused: %t", name, gone, err, held.doomed)
+		}
+		if _, err := datasets.Held(t.Context(), bucket, "user:42", jobID(1)); err != nil {
+			t.Errorf("%s: a job that holds it finds it no more: %v", name, err)
+		}
+		if gone, err := datasets.Delete(t.Context(), bucket, &jobs{}, "user:42", jobID(1)); !gone || err != nil {
+			t.Errorf("%s: %t, %v", name, gone, err)
 		}
 		if _, err := datasets.Get(t.Context(), bucket, "user:42", jobID(2)); err != nil {
 			t.Errorf("%s: another dataset went with it: %v", name, err)
@@ -148,7 +169,7 @@ func TestDeleteMarksFirst(t *testing.T) {
 				t.Errorf("%s: %s is there: %t, %v", name, blobName, there, err)
 			}
 		}
-		if err := datasets.Delete(t.Context(), bucket, "user:42", jobID(1)); !errors.Is(err, datasets.ErrNotFound) {
+		if _, err := datasets.Delete(t.Context(), bucket, &jobs{}, "user:42", jobID(1)); !errors.Is(err, datasets.ErrNotFound) {
 			t.Errorf("%s: deleted twice: %v", name, err)
 		}
 	}

@@ -76,6 +76,15 @@ func TestDatasetIsExportedAsItIs(t *testing.T) {
 	of := workertest.Spec(engine.Spec{Topic: owner})
 	p := Payload{Dataset: upload, Request: Request{Format: "csv"}}
 	rec := export(p, of, workertest.Interrupt(worker.ErrDraining, func(r *workertest.Recording) bool { return len(r.Checkpoints) > 0 }))
+	// The dataset is deleted, and the job that holds it goes on.
+	m, err := datasets.Get(t.Context(), bucket, owner, upload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Deleting = true
+	if err := datasets.Write(t.Context(), bucket, m); err != nil {
+		t.Fatal(err)
+	}
 	for attempt := 1; ; attempt++ {
 		if rec.State == engine.Succeeded {
 			if attempt < 3 {

@@ -85,7 +85,8 @@ func (h *handler) run(ctx context.Context, run *worker.Run, p Payload) error {
 		run.Unit("rows")
 		return write(ctx, run, h.ofSource(run.Topic(), p), "source "+p.Source, p.Request)
 	}
-	m, err := datasets.Get(ctx, h.bucket, run.Topic(), p.Dataset)
+	// The job pins it, so it may be one that is being deleted.
+	m, err := datasets.Held(ctx, h.bucket, run.Topic(), p.Dataset)
 	switch {
 	case errors.Is(err, datasets.ErrNotFound):
 		return worker.Permanent(errors.New("export: the topic has no such dataset; it may have been deleted"))

@@ -114,6 +114,13 @@ func (a artifact) Close() error {
 	return nil
 }
 
+// nobody holds a dataset.
+type nobody struct{}
+
+func (nobody) DoomDataset(context.Context, wire.Topic, wire.JobID) error { return nil }
+
+func (nobody) DatasetPinned(context.Context, wire.Topic, wire.JobID) (bool, error) { return false, nil }
+
 func stores(t *testing.T) map[string]*blob.Bucket {
 	t.Helper()
 	files, err := fileblob.OpenBucket(t.TempDir(), &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
@@ -288,7 +295,7 @@ func TestAStoppedUploadEndsWithTheSameBytes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := datasets.Delete(t.Context(), bucket, "user:42", jobID); err != nil {
+			if _, err := datasets.Delete(t.Context(), bucket, nobody{}, "user:42", jobID); err != nil {
 				t.Fatal(err)
 			}
 			killed := errors.New("killed")
@@ -354,7 +361,7 @@ func TestTooManyRejectedRowsAreFatal(t *testing.T) {
 		if _, err := datasets.Get(t.Context(), bucket, "user:42", jobID); (err == nil) != (c.want == "") {
 			t.Errorf("%s: the dataset: %v", name, err)
 		}
-		_ = datasets.Delete(t.Context(), bucket, "user:42", jobID)
+		_, _ = datasets.Delete(t.Context(), bucket, nobody{}, "user:42", jobID)
 	}
 }
 

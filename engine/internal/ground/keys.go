@@ -22,6 +22,8 @@ import (
 //	{07}:p:<job>    hash     an ended job's payload and checkpoint, while it can be tried again
 //	{07}:a:<task>   string   the job of an asynq task that was adopted: "<length of queue>:<queue>:<ID>"
 //	{07}:b:<job>    zset     the jobs whose payloads name the job's upload, by the ms in which their records go, +inf while they live
+//	{07}:d:<topic>/<job> zset the jobs whose payloads name the dataset, as in b
+//	{07}:z:<topic>/<job> string the dataset is being deleted: it has no new pins
 //	{07}:k:<job>    zset     the job's children, by their place in its fan-out
 //	{07}:w:<schedule> zset   the jobs of a schedule's ticks that have not ended, by tick: "<topic>|<name>"
 //	{07}:live       zset     the shard's jobs that have not ended, by the ms of their creation
@@ -30,6 +32,7 @@ import (
 //	{07}:removed    zset     the jobs that were removed, by the ms of that, for as long as an ended job is kept
 //	{07}:beats      zset     the running jobs, by the count at their last heartbeat
 //	{07}:probe               a sweep writes nothing to it, to find out whether Redis accepts writes
+//	{00}:installation string a random text that identifies this Redis, made by the first worker that asks
 //	{07}:op:<key>   string   the result of an operation, for 24 hours; one that made a job, as long as the job
 //
 // These keys belong to no shard: queues, a set of the queues that workers serve, refusals, a hash of
@@ -116,6 +119,9 @@ func (k Keys) Removed(shard int) string { return k.shards[shard] + "removed" }
 // Retention names the key that the worker has which deletes artifacts in the present interval.
 func (k Keys) Retention() string { return k.shards[0] + "retention" }
 
+// Installation names the key that identifies this Redis.
+func (k Keys) Installation() string { return k.shards[0] + "installation" }
+
 // None names the key that is never there; see Declared.
 func (k Keys) None(shard int) string { return k.shards[shard] + "none" }
 
@@ -142,6 +148,16 @@ func (k Keys) Children(id wire.JobID) string { return k.shards[id.Shard()] + "k:
 
 // Pins names the sorted set of the jobs whose payloads name an upload.
 func (k Keys) Pins(t wire.Topic, id wire.JobID) string { return k.of(t) + "b:" + string(id) }
+
+// DatasetPins names the sorted set of the jobs whose payloads name a dataset.
+func (k Keys) DatasetPins(t wire.Topic, id wire.JobID) string {
+	return k.of(t) + "d:" + string(t) + "/" + string(id)
+}
+
+// Doomed names the key that is there while a dataset is being deleted, and for some time after.
+func (k Keys) Doomed(t wire.Topic, id wire.JobID) string {
+	return k.of(t) + "z:" + string(t) + "/" + string(id)
+}
 
 // ArtifactPins names the sorted set of the retries that go on with a job's artifacts.
 func (k Keys) ArtifactPins(id wire.JobID) string { return k.shards[id.Shard()] + "f:" + string(id) }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +12,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
+	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/datasets"
 )
 
@@ -66,22 +69,56 @@ func (s *Server) listDatasets(w http.ResponseWriter, r *http.Request, p *auth.Pr
 
 // showDataset answers with a dataset's manifest. To whom may not read its topic there is none.
 func (s *Server) showDataset(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	topic, err := engine.ParseTopic(r.URL.Query().Get("topic"))
-	if err != nil {
-		return err
-	}
-	unknown := fmt.Errorf("dataset: %w", engine.ErrNotFound)
-	if s.opts.Blobs == nil || !p.May(auth.Read, topic) {
-		return unknown
-	}
-	m, err := datasets.Get(r.Context(), s.opts.Blobs, topic, engine.JobID(r.PathValue("id")))
-	if errors.Is(err, datasets.ErrNotFound) {
-		return unknown
-	}
+	m, err := s.dataset(r, p)
 	if err != nil {
 		return err
 	}
 	m.Start, m.MaxRecordBytes = nil, 0 // for readers of its bytes
 	s.answer(w, http.StatusOK, m)
 	return nil
+}
+
+// dataset finds the dataset that a request names for a user who may read its topic. To all others there is
+// none.
+func (s *Server) dataset(r *http.Request, p *auth.Principal) (*datasets.Manifest, error) {
+	topic, err := engine.ParseTopic(r.URL.Query().Get("topic"))
+	if err != nil {
+		return nil, err
+	}
+	if s.opts.Blobs == nil || !p.May(auth.Read, topic) {
+		return nil, engine.ErrNoDataset
+	}
+	return datasets.Get(r.Context(), s.opts.Blobs, topic, engine.JobID(r.PathValue("id")))
+}
+
+// deleteDataset deletes a dataset, for all readers at once. Its bytes stay while jobs hold them.
+func (s *Server) deleteDataset(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	m, err := s.dataset(r, p)
+	if err != nil {
+		return err
+	}
+	if !p.May(auth.Control, m.Topic) {
+		return problem.ErrForbidden
+	}
+	switch states, err := s.runtime.States(r.Context(), []engine.JobID{m.ID}); {
+	case err != nil:
+		return err
+	case states[0] != "" && !states[0].Ended(): // its next attempt would write the manifest anew
+		return fmt.Errorf("%w: the job that makes the dataset is %s; wait for its end, or cancel it", engine.ErrState, states[0])
+	}
+	if _, err := datasets.Delete(r.Context(), s.opts.Blobs, s.runtime, m.Topic, m.ID); err != nil && !errors.Is(err, datasets.ErrNotFound) {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// findNamed refuses a payload of a job for the topic that names a dataset which the topic does not have.
+func (s *Server) findNamed(ctx context.Context, topic engine.Topic, payload json.RawMessage) error {
+	named := blobs.NamedBy(topic, payload)
+	if named.Dataset == "" || s.opts.Blobs == nil {
+		return nil
+	}
+	_, err := datasets.Get(ctx, s.opts.Blobs, topic, named.Dataset)
+	return err
 }

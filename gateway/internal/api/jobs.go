@@ -30,6 +30,9 @@ func (s *Server) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Prin
 	if err != nil {
 		return err
 	}
+	if err := s.findNamed(r.Context(), topic, body.Payload); err != nil {
+		return err
+	}
 	got, err := s.opts.Engine.Enqueue(r.Context(), spec)
 	return s.answerMade(w, got, err)
 }

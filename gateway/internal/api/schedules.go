@@ -49,6 +49,9 @@ func (s *Server) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Pri
 	if err := readJSON(w, r, &body); err != nil {
 		return err
 	}
+	if err := s.findNamed(r.Context(), topic, body.Payload); err != nil {
+		return err
+	}
 	made, created, err := s.opts.Engine.PutSchedule(r.Context(), engine.Schedule{
 		Topic: topic, Name: r.PathValue("name"), Cron: body.Cron, TimeZone: body.TimeZone, Missed: engine.MissedPolicy(body.Missed),
 		Type: body.Type, Payload: body.Payload, Title: body.Title, Labels: body.Labels, Queue: body.Queue, MaxAttempts: body.MaxAttempts,

@@ -69,6 +69,7 @@ func (s *Server) Routes() []access.Route {
 	add("POST /v1/jobs/{id}/retry", s.retryJob)
 	add("GET /v1/datasets", s.listDatasets, "topic", "after", "limit")
 	add("GET /v1/datasets/{id}", s.showDataset, "topic")
+	add("DELETE /v1/datasets/{id}", s.deleteDataset, "topic")
 	add("GET /v1/queues", s.listQueues, "job"+access.Repeated)
 	add("GET /v1/topics/{topic}/snapshot", s.showSnapshot, filtered("after", "limit", "page")...)
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)

@@ -104,6 +104,8 @@ func (p *Writer) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.Write(w, http.StatusForbidden, "origin", err.Error())
 	case errors.Is(err, engine.ErrNoSchedule):
 		p.Write(w, http.StatusNotFound, "not_found", "there is no such schedule")
+	case errors.Is(err, engine.ErrNoDataset):
+		p.Write(w, http.StatusNotFound, "not_found", "there is no such dataset")
 	case errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrInvalidJobID):
 		// A malformed ID, an unknown job and another's look the same.
 		p.Write(w, http.StatusNotFound, "not_found", "there is no such job")

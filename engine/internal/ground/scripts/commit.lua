@@ -21,6 +21,7 @@
 --   @follows  the job is canceled since its parent is, or has ended
 --   @order    the order of a child's parent that it follows, which must still be the newest
 --   @after    the job that is known to be the task's, of one that makes an adopted job
+--   @heir     the job that it is a retry of: what that pins it may pin, and so with a child and its parent
 --   @accepted a job that is made was accepted before, and needs no room in its topic
 --   @ask      whether the job can be removed, once its children are; nothing is done
 --   @again    a waiting job is queued once more: its task was lost, or its type is unknown
@@ -120,7 +121,7 @@ local function make(j, rule, with, fence)
   local constant = with.c .. ',"created_at":"' .. time .. '"'
   with.c = nil
   j.topic, j.state, j.view, j.made = with["@topic"], "", constant, true
-  j.pins, j.origins, j.type, j.parent = with.bl, with.ao, with.ty, with.pa
+  j.pins, j.origins, j.datasets, j.type, j.parent = with.bl, with.ao, with.da, with.ty, with.pa
   put(j, "t", j.topic)
   put(j, "p", "0")
   put(j, "at", with["@attempt"])
@@ -177,6 +178,16 @@ local function crowded(topic)
     return "-full " .. int(TOPIC_JOBS)
   end
   crowds[topic] = n + 1
+end
+
+-- doomed refuses a job that names a dataset which is being deleted. The jobs that had it before may
+-- still be tried again, and have children.
+local function doomed(with)
+  local topic, named = with["@topic"], with.da
+  if named and call("EXISTS", prefix .. "z:" .. topic .. "/" .. named) == 1 and
+    not call("ZSCORE", prefix .. datasets_of(topic) .. named, with.pa or with["@heir"] or "") then
+    return "-dataset "
+  end
 end
 
 -- claim decides whether a job may be made for an asynq task: not while another one is
@@ -431,7 +442,7 @@ local function decide(at, last)
       local rule, j = rule_of(kind), load(id)
       if not j.state then
         if rule.make and seq == "" and with.c then
-          answer = (removed(j) and "=" .. id .. " 0") or (with.pa and begotten(with)) or (with.ai and claim(id, with)) or
+          answer = (removed(j) and "=" .. id .. " 0") or (with.pa and begotten(with)) or (with.ai and claim(id, with)) or doomed(with) or
             (not with.ai and not with["@accepted"] and crowded(with["@topic"])) or nil
           if not answer then
             make(j, rule, with, fence)

@@ -8,6 +8,12 @@ local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 -- OWN is the byte that begins the key of an operation which its caller did not name.
 local OWN = string.byte("~")
 
+-- datasets_of begins the keys of pins of a topic's datasets. Those name the topic, since a job may name any
+-- dataset, and pins none of another topic.
+local function datasets_of(topic)
+  return "d:" .. topic .. "/"
+end
+
 -- Days to a civil date: Howard Hinnant, "chrono-Compatible Low-Level Date
 -- Algorithms", civil_from_days.
 local function rfc3339(ms)

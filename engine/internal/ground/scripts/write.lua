@@ -144,7 +144,8 @@ local function prune(index, from)
 end
 
 -- pin keeps what a job names, while it lives and then for as long as its record is kept: an upload, where
--- kind is "b:", or the parts of artifacts, where it is "f:". named are the jobs that those are of.
+-- kind is "b:", the parts of artifacts, where it is "f:", or a dataset of its topic, where it is that of
+-- datasets_of. named are the jobs that those are of.
 local function pin(j, kind, named)
   for id in string.gmatch(named or "", "%S+") do
     local key = prefix .. kind .. id
@@ -206,9 +207,10 @@ local function finish(j)
   else
     call("HDEL", j.key, "c", "s0", "cr", "rt", "ra", "dl", "un")
   end
-  local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky", "ca", "ao")
+  local f = call("HMGET", j.key, "pl", "cp", "at", "bl", "ky", "ca", "ao", "da")
   pin(j, "b:", f[4])
   pin(j, "f:", f[7])
+  pin(j, datasets_of(j.topic), f[8])
   shelve(j, f[1], f[2], f[3], f[6])
   if f[5] then
     unkey(j, f[5])
@@ -243,7 +245,7 @@ local erased = {}
 -- removed before may, now that this one does not name them any more.
 local function erase(j)
   local index, list, id = prefix .. "x:" .. j.topic, prefix .. "removed", j.id
-  local f = call("HMGET", j.key, "bl", "ky", "q", "ai", "ao")
+  local f = call("HMGET", j.key, "bl", "ky", "q", "ai", "ao", "da")
   local named, task = f[2], f[4]
   call("DEL", j.key, prefix .. "p:" .. id, prefix .. "k:" .. id)
   erased[j.key] = true
@@ -256,6 +258,7 @@ local function erase(j)
   end
   unpin(id, "b:", f[1], list)
   unpin(id, "f:", f[5], list)
+  unpin(id, datasets_of(j.topic), f[6], list)
   for _, key in ipairs({ named and prefix .. "op:" .. named or "", task and pointer(f[3], task) or "" }) do
     local holder = key ~= "" and call("GET", key)
     if holder and string.match(holder, "^%S+") == id then
@@ -321,6 +324,7 @@ local function settle()
       if j.made and not j.ended then
         pin(j, "b:", j.pins)
         pin(j, "f:", j.origins)
+        pin(j, datasets_of(j.topic), j.datasets)
         call("ZADD", prefix .. "live", int(now), j.id)
         local index, h = prefix .. "x:" .. j.topic, topics[j.topic]
         call("ZADD", index, "+inf", j.id)
