@@ -295,6 +295,17 @@ var settings = []Setting{
 		codec: size(func(c *Config) *int64 { return &c.Worker.ArtifactQuotaBytes }),
 	},
 	{
+		Key: "worker.dataset_age", field: "DatasetAge",
+		Doc: "The age at which datasets go; 0 is none. Once an hour one of the workers looks. A dataset stays while a job that names " +
+			"it lives or can be retried, or a stored schedule names it.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Worker.DatasetAge }),
+	},
+	{
+		Key: "worker.dataset_quota_bytes", field: "DatasetQuotaBytes",
+		Doc:   "What the datasets of a topic may take together; 0 is any. The oldest beyond it go, as with `worker.dataset_age`.",
+		codec: size(func(c *Config) *int64 { return &c.Worker.DatasetQuotaBytes }),
+	},
+	{
 		Key: "worker.schedule_interval", field: "ScheduleInterval",
 		Doc:   "How often a worker reads the schedules that are stored in Redis: how soon a new one ticks.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleInterval }),

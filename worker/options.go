@@ -129,6 +129,13 @@ type Options struct {
 	// 0: any.
 	ArtifactQuotaBytes int64
 
+	// DatasetAge is the age at which datasets in Blobs go, up to 10 years, and DatasetQuotaBytes what
+	// those of a topic may take together, up to 1 PiB, the oldest going first. One of the workers looks once an
+	// hour. A dataset stays while a job that names it lives or can be retried, or a stored schedule names it.
+	// Default to 0: datasets stay until somebody deletes them.
+	DatasetAge        time.Duration
+	DatasetQuotaBytes int64
+
 	// Registry gets the worker's metrics: attempts that run and that have ended, by job type and
 	// outcome. Workers and Adopters of one registry share them. Defaults to none.
 	Registry *prometheus.Registry
@@ -197,6 +204,8 @@ func (o Options) Validate() error {
 		option.Within("LogLines", o.LogLines, 1, 10_000),
 		option.Within("ScheduleInterval", o.ScheduleInterval, least, 10*time.Minute),
 		option.Within("ArtifactQuotaBytes", o.ArtifactQuotaBytes, 0, 1<<50),
+		option.Within("DatasetAge", o.DatasetAge, 0, 10*365*24*time.Hour),
+		option.Within("DatasetQuotaBytes", o.DatasetQuotaBytes, 0, 1<<50),
 		option.Within("ScheduleGrace", o.ScheduleGrace, least, time.Hour),
 	}
 	seen := map[string]bool{}

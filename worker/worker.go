@@ -167,7 +167,8 @@ func (w *Worker) launch() (*life, error) {
 	if w.opts.Blobs != nil {
 		l.loops.Go(func() {
 			retain.Run(taking, retain.Options{
-				Engine: w.opts.Engine, Blobs: w.opts.Blobs, QuotaBytes: w.opts.ArtifactQuotaBytes, Interval: time.Hour, Logger: w.opts.Logger,
+				Engine: w.opts.Engine, Blobs: w.opts.Blobs, QuotaBytes: w.opts.ArtifactQuotaBytes,
+				DatasetAge: w.opts.DatasetAge, DatasetQuotaBytes: w.opts.DatasetQuotaBytes, Interval: time.Hour, Logger: w.opts.Logger,
 			})
 		})
 	}

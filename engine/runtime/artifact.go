@@ -11,10 +11,20 @@ import (
 )
 
 // ClaimRetention reports whether the caller is the first in an interval to ask: it then deletes the
-// artifacts that are no longer kept. Its error wraps ErrUnreachable.
+// artifacts and datasets that are no longer kept. Its error wraps ErrUnreachable.
 func (rt *Runtime) ClaimRetention(ctx context.Context, interval time.Duration) (bool, error) {
 	mine, err := rt.g.Redis.SetNX(ctx, rt.g.Keys.Retention(), "1", interval).Result()
 	return mine, ground.Failure("claim the retention of artifacts", err)
+}
+
+// Installation is a text that this Redis has and no other one, or one that was emptied. Its error wraps
+// ErrUnreachable.
+func (rt *Runtime) Installation(ctx context.Context) (string, error) {
+	pipe := rt.g.Redis.Pipeline()
+	pipe.SetNX(ctx, rt.g.Keys.Installation(), ground.NewToken(), 0)
+	id := pipe.Get(ctx, rt.g.Keys.Installation())
+	_, err := pipe.Exec(ctx)
+	return id.Val(), ground.Failure("read which Redis this is", err)
 }
 
 // ArtifactExpired records, once a day at most, that an artifact is no longer kept. The errors are those of
