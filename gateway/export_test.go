@@ -16,6 +16,9 @@ func (g *Gateway) UsesOf(credential, kind string) int {
 	return g.uses.OfCredential(credential, access.Kind(kind))
 }
 
+// Patterns are those of all routes.
+func (g *Gateway) Patterns() []string { return g.patterns }
+
 // Sessions is how many there are.
 func (g *Gateway) Sessions() int { return g.hub.Sessions() }
 

@@ -41,6 +41,7 @@ type Gateway struct {
 	metrics  *metrics
 	ready    func(context.Context) (writes bool, err error)
 	redis    *redisWatch
+	patterns []string // of all routes
 	handler  http.Handler
 	server   *http.Server
 

@@ -9,10 +9,21 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/upload"
 )
 
+// A routes is a mux that knows its patterns.
+type routes struct {
+	*http.ServeMux
+	patterns []string
+}
+
+func (m *routes) Handle(pattern string, h http.Handler) {
+	m.ServeMux.Handle(pattern, h)
+	m.patterns = append(m.patterns, pattern)
+}
+
 // routes puts the handler together. In front of everything but the probes stand the
 // site's checks.
 func (g *Gateway) routes() (http.Handler, error) {
-	mux := http.NewServeMux()
+	mux := &routes{ServeMux: http.NewServeMux()}
 	add := func(r access.Route) {
 		h := g.authenticated(r)
 		if !r.Long {
@@ -48,7 +59,7 @@ func (g *Gateway) routes() (http.Handler, error) {
 		add(access.Route{Pattern: method + " " + asynqPath + "/", Handler: admin.serve})
 	}
 
-	guarded, err := g.guard(g.answered(mux))
+	guarded, err := g.guard(g.answered(mux.ServeMux))
 	if err != nil {
 		return nil, err
 	}
@@ -59,5 +70,6 @@ func (g *Gateway) routes() (http.Handler, error) {
 	mux.Handle("GET /healthz", http.NotFoundHandler())
 	mux.Handle("GET /readyz", http.NotFoundHandler())
 	outer.Handle("/", guarded)
+	g.patterns = mux.patterns
 	return g.lingered(g.refusals.Logged(g.recovered(g.hastened(g.headed(outer))))), nil
 }
