@@ -172,6 +172,14 @@ func TestAnalysisIsExportedInABrowser(t *testing.T) {
 	if content := b.saved("b-stock-b.xlsx", from); !bytes.HasPrefix(content, []byte("PK\x03\x04")) {
 		t.Errorf("what was saved begins with %.10q", content)
 	}
+
+	// To export it again leads to the dataset that is there.
+	b.press(analysis, "export")
+	b.do("focused", line{"selector": ".job:has(> .result .dataset)"})
+	b.do("shows", line{"selector": "form.export", "text": "Export as Excel"})
+	if n := b.do("count", line{"selector": ".dataset"}).number("n"); n != 1 {
+		t.Errorf("one file has become %v datasets", n)
+	}
 	from = b.process.said()
 	b.do("click", line{"selector": ".dataset .actions button:text-is('Analyze')"})
 	b.awaitJob("", "succeeded", analysis, from)

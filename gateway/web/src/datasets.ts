@@ -1,4 +1,4 @@
-import { request } from './api';
+import { Problem, request } from './api';
 
 /** The type of the jobs that make datasets of files. */
 export const datasetType = 'upload';
@@ -51,6 +51,17 @@ export async function fetchDatasets(topic: string, limit: number, after = ''): P
 
 export async function fetchDataset(topic: string, id: string): Promise<Dataset> {
   return JSON.parse(await request('GET', datasetPath(topic, id))) as Dataset;
+}
+
+/** Whether the topic has a dataset. */
+export async function hasDataset(topic: string, id: string): Promise<boolean> {
+  try {
+    await fetchDataset(topic, id);
+    return true;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) return false;
+    throw error;
+  }
 }
 
 function datasetPath(topic: string, id: string): string {

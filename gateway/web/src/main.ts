@@ -3,7 +3,8 @@ import {
   accepted, clock, isTopic, localStorageOrNone, makesDatasets, maxUploadBytes, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf,
 } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
-import { datasetOf, datasetType, enqueue, fetchDatasets, type Spec } from './datasets';
+import { datasetOf, datasetType, enqueue, fetchDatasets, hasDataset, type Spec } from './datasets';
+import { randomKey } from './key';
 import { Queues } from './queues';
 import { refusalOf } from './refusal';
 import { Uploads } from './uploads';
@@ -51,8 +52,8 @@ function isExporting(): boolean {
   return document.querySelector<HTMLInputElement>('#then input:checked')?.value === 'export';
 }
 
-/** Makes a job, and leads to its row. Its result opens by itself, but for an export's: that is a file, which the row has. */
-async function make(spec: Spec): Promise<void> {
+/** Makes a job, leads to its row and gives its ID. Its result opens by itself, but for an export's: that is a file, which the row has. */
+async function make(spec: Spec): Promise<string> {
   const id = await enqueue(topic, spec);
   if (spec.type !== 'export') {
     sent.add(id);
@@ -61,7 +62,15 @@ async function make(spec: Spec): Promise<void> {
   const view = await fetchJob(id).catch(() => undefined); // its record will come
   if (view) follower.offer(view);
   showView('jobs');
-  list.lead(id);
+  list.lead(id, spec.type !== 'export');
+  return id;
+}
+
+/** Makes a dataset of the file that was uploaded for a job, anew where there was one that has been deleted. */
+async function exportFile(id: string): Promise<void> {
+  const spec = datasetOf(topic, await uploadOf(id), follower.jobs.get(id)?.view.title ?? '');
+  const made = await make(spec);
+  if (follower.jobs.get(made)?.view.state === 'succeeded' && !await hasDataset(topic, made)) await make({ ...spec, key: randomKey() });
 }
 
 /** The job for which a job's file was uploaded: a retry reads the file of the job that it tries again. */
@@ -98,7 +107,7 @@ const list = new JobList(follower.jobs, {
     const view = await fetchJob(again);
     if (view) follower.offer(view);
   },
-  export: async (id) => make(datasetOf(topic, await uploadOf(id), follower.jobs.get(id)?.view.title ?? '')),
+  export: exportFile,
   remove: async (id) => {
     await removeJob(id);
     follower.drop(id);

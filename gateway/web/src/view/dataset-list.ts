@@ -83,8 +83,12 @@ export class DatasetList {
     const kept = new Set(shown.map(({ id }) => id));
     for (const [id, row] of this.rows) {
       if (kept.has(id)) continue;
+      // The keyboard goes on at the row that takes the place of the one that goes.
+      const hadFocus = row.node.contains(document.activeElement);
+      const next = row.node.nextElementSibling ?? row.node.previousElementSibling ?? places.list.closest('section');
       row.node.remove();
       this.rows.delete(id);
+      if (hadFocus) (next as HTMLElement | null)?.focus({ preventScroll: true });
     }
     shown.forEach((dataset, i) => {
       const row = this.rows.get(dataset.id) ?? new DatasetRow(dataset, this.actions);

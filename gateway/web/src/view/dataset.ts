@@ -10,7 +10,7 @@ import { delimiterName } from './profile';
 export interface DatasetActions {
   readonly topic: string;
   /** Makes a job, and shows it. */
-  make(spec: Spec): Promise<void>;
+  make(spec: Spec): Promise<unknown>;
 }
 
 /** Tables of thousands of columns are shown in parts of this many. */
@@ -88,21 +88,22 @@ export class DatasetPanel {
     const buttons = [this.exporter];
     if (analysis) {
       const analyze = element('button', { type: 'button', 'aria-label': `Analyze ${this.title}` }, 'Analyze');
-      analyze.addEventListener('click', () => void this.analyze(analyze, analysis));
+      analyze.addEventListener('click', () => void this.ask(analyze, 'It could not be analyzed', () => this.actions.make(analysis)));
       buttons.push(analyze);
     }
     this.node.replaceChildren(facts(dataset), element('div', { class: 'actions' }, ...buttons), this.trouble, this.place,
       preview(dataset, this.title), ...rejections(dataset));
   }
 
-  private async analyze(button: HTMLElement, spec: Spec): Promise<void> {
+  /** Does what a button asks, once at a time, and says why it could not be done. */
+  private async ask(button: HTMLElement, refusal: string, run: () => Promise<unknown>): Promise<void> {
     if (button.getAttribute('aria-disabled') === 'true') return;
     button.setAttribute('aria-disabled', 'true');
     setText(this.trouble, '');
     try {
-      await this.actions.make(spec);
+      await run();
     } catch (error) {
-      setText(this.trouble, `It could not be analyzed: ${(error as Error).message}`);
+      setText(this.trouble, `${refusal}: ${(error as Error).message}`);
     } finally {
       button.removeAttribute('aria-disabled');
     }

@@ -43,8 +43,8 @@ export class JobList {
   private readonly live: Placement;
   private readonly ended: Placement;
   private readonly rowActions: RowActions;
-  /** The job whose row is to have the focus once it is there. */
-  private sought: string | undefined;
+  /** The job whose row is to have the focus once it is there, and whether its result is to open. */
+  private sought: { readonly id: string; readonly opens: boolean } | undefined;
   private frame = 0;
   private clock = 0;
   private arrangedAt = -Infinity;
@@ -73,9 +73,9 @@ export class JobList {
     this.schedule();
   }
 
-  /** Leads to a job's row, once it is there. */
-  lead(id: string): void {
-    this.sought = id;
+  /** Leads to a job's row, once it is there, and opens its result if it has one already. */
+  lead(id: string, opens: boolean): void {
+    this.sought = { id, opens };
     this.mark([id]);
   }
 
@@ -140,10 +140,12 @@ export class JobList {
     painted.level = 3;
     this.update(painted, job);
     this.place(painted, painted.isLive ? this.live : this.ended);
-    if (id !== this.sought) return;
+    if (id !== this.sought?.id) return;
+    const { opens } = this.sought;
     this.sought = undefined;
     this.paintCounts(); // or its section may be hidden
     painted.node.focus();
+    if (opens) painted.open();
   }
 
   private paintPart(job: Job, parent: string, row: Row | undefined): void {

@@ -42,7 +42,12 @@ export class ResultPanel {
     if (!has) return;
     if (this.kind !== 'result' && !this.isFilled) this.node.append(this.files.node);
     this.paint();
-    if (!opens()) return;
+    if (opens()) this.openFully();
+  }
+
+  /** Opens the result, if there is one, and of a dataset the form for exports. */
+  openFully(): void {
+    if (this.toggle.hidden) return;
     this.open(true);
     this.dataset?.openExport(true, false);
   }

@@ -118,6 +118,11 @@ export class Row {
     return this.result.isOpen;
   }
 
+  /** Opens its result, if it has one. */
+  open(): void {
+    this.result.openFully();
+  }
+
   /** Closes its result. */
   close(): void {
     this.result.close();
