@@ -41,6 +41,14 @@ func (d *downloading) wrote(request string, from, to int64, final bool) wire.Dow
 	return got
 }
 
+// cut reports the end of a request, with bytes of which nobody knows whether they were written.
+func (d *downloading) cut(request string, from, to, unsure int64) {
+	d.t.Helper()
+	w := runtime.Writing{Request: request, From: from, To: to, Final: true, Unsure: unsure}
+	_, _, err := d.e.Downloaded(d.ctx, d.ID, w, hour, hour)
+	must(d.t, err)
+}
+
 func (d *downloading) now() wire.Download {
 	d.t.Helper()
 	got, err := d.e.Download(d.ctx, d.ID, "alice")
@@ -181,6 +189,14 @@ func TestDownloadsOfLostGateways(t *testing.T) {
 			d.wrote("a", 0, 400, true)
 			d.wrote("b", 500, 1000, true)
 		}, wire.DownloadStateAborted, 900},
+		"a connection that was cut": {func(d *downloading) {
+			d.cut("a", 0, 400, 100)
+			d.wrote("b", 450, 1000, true)
+		}, wire.DownloadStateCompleted, 1000},
+		"a connection that was cut, and a range far behind": {func(d *downloading) {
+			d.cut("a", 0, 400, 100)
+			d.wrote("b", 501, 1000, true)
+		}, wire.DownloadStateAborted, 899},
 		"nothing behind it": {func(d *downloading) {
 			d.wrote("b", 500, 1000, true)
 			d.wrote("a", 0, 400, false)

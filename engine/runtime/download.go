@@ -86,6 +86,9 @@ type Writing struct {
 	// Final says that the request has ended. One that never says so was its gateway's that was lost:
 	// where another request began behind To, what is between was written.
 	Final bool
+	// Unsure is of a Final one, in bytes: how much behind To it may have written too. Where another
+	// request began no further than that behind To, what is between was written.
+	Unsure int64
 }
 
 // Downloaded adds what a request has written to a running download, and renews its lease. Any number of
@@ -93,7 +96,7 @@ type Writing struct {
 // most one tick an interval; pending says that what is new has no record yet. A download that has ended
 // stays as it is. Its error wraps ErrNotFound or ErrUnreachable.
 func (rt *Runtime) Downloaded(ctx context.Context, id string, w Writing, lease, interval time.Duration) (d wire.Download, pending bool, err error) {
-	reply, err := rt.download(ctx, "add", id, w.Request, w.From, w.To, w.Final, lease.Milliseconds(), interval.Milliseconds())
+	reply, err := rt.download(ctx, "add", id, w.Request, w.From, w.To, w.Final, w.Unsure, lease.Milliseconds(), interval.Milliseconds())
 	if err != nil {
 		return wire.Download{}, false, fmt.Errorf("count a download: %w", err)
 	}

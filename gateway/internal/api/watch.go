@@ -75,7 +75,7 @@ func (v *watch) run(ctx context.Context, stop func()) {
 		at := max(v.from, v.at.Load()-bufferedBytes)
 		// A reader that takes nothing for long is cut, so a request that lasts is one whose bytes move.
 		if at != v.last || time.Since(v.when) >= v.s.opts.DownloadLease/looksALease {
-			if d, err := v.report(ctx, at, false); err == nil && d.Reason == engine.ReasonCanceled {
+			if d, err := v.report(ctx, runtime.Writing{Request: v.request, From: v.from, To: at}); err == nil && d.Reason == engine.ReasonCanceled {
 				stop()
 			}
 		}
@@ -96,22 +96,23 @@ func (v *watch) finish(w http.ResponseWriter) {
 	if at < 0 || v.over {
 		return
 	}
+	last := runtime.Writing{Request: v.request, From: v.from, To: at, Final: true}
 	if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		at = max(v.from, at-bufferedBytes)
+		last.To, last.Unsure = max(v.from, at-bufferedBytes), bufferedBytes
 	}
 	if !v.away {
-		_, _ = v.report(context.Background(), at, true) // sets away
+		_, _ = v.report(context.Background(), last) // sets away
 	}
 	if v.away {
-		v.s.late.add(lateReport{v.download.ID, v.writing(at, true)})
+		v.s.late.add(lateReport{v.download.ID, last})
 	}
 }
 
-// report has Redis add what was written up to at. What it has no record of yet is reported again.
-func (v *watch) report(ctx context.Context, at int64, final bool) (engine.Download, error) {
+// report has Redis add what was written. What it has no record of yet is reported again.
+func (v *watch) report(ctx context.Context, w runtime.Writing) (engine.Download, error) {
 	within, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	d, pending, err := v.s.runtime.Downloaded(within, v.download.ID, v.writing(at, final), v.s.opts.DownloadLease, downloadTick)
+	d, pending, err := v.s.runtime.Downloaded(within, v.download.ID, w, v.s.opts.DownloadLease, downloadTick)
 	v.away = err != nil && !errors.Is(err, engine.ErrNotFound) && ctx.Err() == nil
 	switch {
 	case v.away, ctx.Err() != nil: // finish reports the same, and more
@@ -119,15 +120,11 @@ func (v *watch) report(ctx context.Context, at int64, final bool) (engine.Downlo
 		v.over = true
 	default:
 		v.over = d.State != engine.DownloadStateRunning
-		if v.last, v.when = at, time.Now(); pending {
+		if v.last, v.when = w.To, time.Now(); pending {
 			v.last = -1
 		}
 	}
 	return d, err
-}
-
-func (v *watch) writing(at int64, final bool) runtime.Writing {
-	return runtime.Writing{Request: v.request, From: v.from, To: at, Final: final}
 }
 
 // begin says that what is written from now on is of the file, from a byte on.

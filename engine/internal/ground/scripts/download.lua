@@ -1,7 +1,8 @@
 -- download keeps watched downloads, in keys that belong to no shard. ARGV[1] says what to do:
 --
 --   begin  id owner topic artifact size until lease_ms   until: Unix ms, 0 for none
---   add    id request from to final lease_ms interval_ms  to is excluded; final: "1" with a request's last
+--   add    id request from to final reach lease_ms interval_ms
+--          to is excluded; final: "1" with a request's last; reach: how much behind to it may have written
 --   abort  id reason
 --   lapse  most                                          the downloads whose lease or time is over
 --
@@ -47,24 +48,30 @@ local function merge(union, from, to)
   return table.concat(all, ","), bytes, #all
 end
 
--- A gateway that is killed has written more than it has reported, and the client goes on behind that. So
--- the field q has the requests that have not reported their end, "<request>:<at>:<next>;" each: what
--- a request reported last, and the lowest place behind that at which another one has begun since, 0 for
--- none. tracked notes a report, and returns the field.
-local function tracked(open, request, from, at, final)
-  local all, count, known = {}, 0, string.find(open, request .. ":", 1, true)
-  for name, place, next in string.gmatch(open, "(%w+):(%d+):(%d+);") do
+-- A gateway that is killed has written more than it has reported, and one whose connection was cut does not
+-- know how much of its buffers was sent. The client goes on behind that. So the field q has the requests whose
+-- end is not known, "<request>:<at>:<next>:<reach>;" each: what a request reported last; the lowest place
+-- behind that at which another one has begun since, 0 for none; and how far behind it that may be, 0
+-- for any distance. tracked notes a report, and returns the field.
+local function tracked(open, request, from, at, final, reach)
+  local all, known = {}, string.find(open, request .. ":", 1, true)
+  local function put(name, place, next, far)
+    all[#all + 1] = name .. ":" .. int(place) .. ":" .. int(next) .. ":" .. int(far) .. ";"
+  end
+  for name, place, next, far in string.gmatch(open, "(%w+):(%d+):(%d+):(%d+);") do
     if name ~= request then
-      place, next = tonumber(place), tonumber(next)
-      if not known and place < from and (next == 0 or from < next) then
+      place, next, far = tonumber(place), tonumber(next), tonumber(far)
+      if not known and place < from and (far == 0 or from <= place + far) and (next == 0 or from < next) then
         next = from
       end
-      count = count + 1
-      all[count] = name .. ":" .. int(place) .. ":" .. int(next) .. ";"
+      put(name, place, next, far)
     end
   end
-  if not final and count < DOWNLOAD_RANGES then
-    all[count + 1] = request .. ":" .. int(at) .. ":0;"
+  if not final or reach > 0 then
+    put(request, at, 0, final and reach or 0)
+    if #all > DOWNLOAD_RANGES then
+      table.remove(all, 1)
+    end
   end
   return table.concat(all)
 end
@@ -73,7 +80,7 @@ end
 -- client has gone on from there.
 local function bridged(union, open)
   local bytes
-  for place, next in string.gmatch(open, "%w+:(%d+):(%d+);") do
+  for place, next in string.gmatch(open, "%w+:(%d+):(%d+):") do
     union, bytes = merge(union, tonumber(place), tonumber(next))
   end
   return bytes or 0
@@ -163,15 +170,15 @@ if done >= size then
   call("HSET", key(id), "n", int(done))
   return conclude(id, f[2], "completed", "")
 end
-local open = tracked(f[9], ARGV[3], from, to, final)
+local open = tracked(f[9], ARGV[3], from, to, final, tonumber(ARGV[7]))
 call("HSET", key(id), "r", union, "n", int(done), "q", open)
-local lease = tonumber(ARGV[7])
+local lease = tonumber(ARGV[8])
 if final and bridged(union, open) >= size then
   lease = math.min(lease, 2000) -- a request that lives reports within that
 end
 renew(id, lease)
 local since = now - tonumber(f[6])
-local due = done > tonumber(f[7]) and (since >= tonumber(ARGV[8]) or since < 0)
+local due = done > tonumber(f[7]) and (since >= tonumber(ARGV[9]) or since < 0)
 if due then
   call("HSET", key(id), "tk", int(now), "tn", int(done))
   call("HINCRBY", key(id), "rev", 1)
