@@ -71,6 +71,9 @@ var arrows = []arrow{
 	},
 
 	{from: "config/...", never: []string{"internal/cli/..."}, why: "the command line reads the settings, never the reverse"},
+	{from: "internal/cli/screen", never: []string{"internal/cli/...", "config/...", "worker/..."}, why: "what is shown of jobs does not depend on commands"},
+	{from: "internal/cli/session", never: []string{"internal/cli/..."}, excepted: []string{"internal/cli/screen"}, why: "commands open sessions, never the reverse"},
+	{from: "internal/cli/files", never: []string{"internal/cli"}, why: "the command line has the commands about files, never the reverse"},
 	{from: "...", but: []string{"", "internal/cli/..."}, never: []string{"internal/cli/..."}, why: "only main imports the command line"},
 	{from: "internal/blobs", never: []string{"..."}, excepted: []string{"engine/wire"}, why: "the engine and all processors import it"},
 	{from: "examples/...", never: append([]string{"config/...", "gateway/internal/..."}, internals...), why: "examples import only what users may import"},
@@ -170,7 +173,7 @@ const mostFiles = 22
 
 func TestPackagesAreSmall(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"engine", "worker", "gateway"} {
+	for _, name := range []string{"engine", "worker", "gateway", "internal/cli", "internal/cli/files"} {
 		files, err := filepath.Glob(filepath.Join("..", "..", name, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +210,10 @@ func TestWrongArrowsAreFound(t *testing.T) {
 		{"gateway/internal/sse", "gateway/internal/stream"},
 		{"config", "internal/cli"},
 		{"internal/datadir", "internal/cli"},
-		{"worker", "internal/cli/bars"},
+		{"worker", "internal/cli/screen"},
+		{"internal/cli/screen", "internal/cli/session"},
+		{"internal/cli/session", "internal/cli/files"},
+		{"internal/cli/files", "internal/cli"},
 		{"internal/blobs", "worker"},
 		{"worker", "worker/workertest"},
 		{"internal/cli", "internal/leaktest"},
@@ -219,7 +225,9 @@ func TestWrongArrowsAreFound(t *testing.T) {
 	}
 	for _, c := range []struct{ from, to string }{
 		{"", "internal/cli"},
-		{"internal/cli", "internal/cli/bars"},
+		{"internal/cli", "internal/cli/files"},
+		{"internal/cli/files", "internal/cli/session"},
+		{"internal/cli/session", "internal/cli/screen"},
 		{"gateway", "gateway/internal/stream"},
 		{"gateway/internal/stream/window", "gateway/internal/stream/x"},
 		{"gateway/internal/ws", "gateway/internal/transport"},

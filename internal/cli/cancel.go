@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) cancelCommand() *cobra.Command {
@@ -18,7 +19,7 @@ had ended otherwise, or does so meanwhile.`,
 		Example: `  tidemark cancel 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
   tidemark cancel --no-wait 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
 	}, request{
-		ask: store.Cancel, done: "canceled", told: "told to stop",
+		ask: session.Store.Cancel, done: "canceled", told: "told to stop",
 		met: func(j engine.Job) bool { return j.State == engine.Canceled },
 	})
 }

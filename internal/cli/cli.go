@@ -4,17 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	// For schedules, on machines without a database of time zones.
 	_ "time/tzdata"
 
 	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/internal/cli/files"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 // An app is one run of the command line.
@@ -30,7 +31,7 @@ type app struct {
 // SIGINT and SIGTERM, and leaves the process at once on the second of them.
 func Main(args []string, in io.Reader, out, err io.Writer) int {
 	redis.SetLogger(silent{}) // until a command that lasts has its log
-	a := &app{in: in, out: plain{out}, err: plain{err}}
+	a := &app{in: in, out: screen.NewPlain(out), err: screen.NewPlain(err)}
 	ctx, stop := untilSignal(context.Background())
 	defer stop()
 	root := a.root()
@@ -53,7 +54,7 @@ Exit codes:
   0    done; with watch JOB: the job has succeeded
   1    an error that no other code stands for
   2    usage: arguments, settings or the configuration file
-  3    there is no such job or schedule
+  3    there is no such job, schedule or artifact
   4    the job has failed or was canceled
   5    Redis or the server cannot be reached, or there is no Redis that outlasts a command
   130  interrupted; the message says how to go on`
@@ -81,10 +82,11 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	config.AddFlags(root.PersistentFlags())
 	config.AddFlags(root.PersistentFlags(), "data", "topic", "redis", "log")
+	ofFiles := files.App{Out: a.out, Err: a.err}
 	root.AddCommand(
-		a.upCommand(), a.analyzeCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(),
+		a.upCommand(), ofFiles.AnalyzeCommand(), ofFiles.ExportCommand(), ofFiles.UploadCommand(), ofFiles.DownloadCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.retryCommand(), a.removeCommand(), a.enqueueCommand(),
-		a.schedulesCommand(), a.scheduleCommand(), a.queuesCommand(), a.datasetsCommand(), a.sourcesCommand(),
+		a.schedulesCommand(), a.scheduleCommand(), a.queuesCommand(), ofFiles.DatasetsCommand(), ofFiles.SourcesCommand(),
 		a.gatewayCommand(), a.workerCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root
@@ -100,35 +102,16 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return fmt.Errorf("there is no command %q%s", cut(args[0], 40), hint)
+	return fmt.Errorf("there is no command %q%s", screen.Cut(args[0], 40), hint)
 }
 
 // finish says what went wrong, and gives the exit code.
 func (a *app) finish(err error) int {
 	if err != nil && !a.running {
-		err = &usageError{err}
+		err = session.Usage("%w", err)
 	}
 	if text := message(err); text != "" {
 		fmt.Fprintln(a.err, "tidemark: "+text)
 	}
 	return exitCode(err)
-}
-
-// jsonFlag declares --json.
-func jsonFlag(cmd *cobra.Command, what string) *bool {
-	return cmd.Flags().Bool("json", false, what)
-}
-
-// leastColumns is what a terminal must have for bars; some say that they have none.
-const leastColumns = 40
-
-// onTerminal reports whether w is a terminal that can move its cursor and has room for
-// bars.
-func onTerminal(w io.Writer) bool {
-	f, ok := exact(w).(*os.File)
-	if !ok || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	columns, _, err := term.GetSize(int(f.Fd())) // an error: no terminal
-	return err == nil && columns >= leastColumns
 }

@@ -8,11 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 // A request is what a command asks of a job, and how the job shows that it holds.
 type request struct {
-	ask func(store, context.Context, engine.JobID) error
+	ask func(session.Store, context.Context, engine.JobID) error
 	// done is what the job is then: "canceled".
 	done string
 	// told is what it is to do when nobody waits for it any more: "told to stop".
@@ -32,27 +34,27 @@ func (a *app) controlCommand(cmd *cobra.Command, r request) *cobra.Command {
 	if r.met != nil {
 		noWait = cmd.Flags().Bool("no-wait", false, "return as soon as the request is kept, which is durable")
 	}
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print the job as JSON, as it is then")
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print the job as JSON, as it is then")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		s, err := a.openJob(cmd, args[0])
+		s, err := openJob(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
+		defer func() { err = errors.Join(err, s.Close()) }()
 		return a.control(cmd.Context(), s, engine.JobID(args[0]), r, *noWait, *asJSON)
 	}
 	return cmd
 }
 
-func (a *app) control(ctx context.Context, s *session, id engine.JobID, r request, noWait, asJSON bool) error {
-	if _, _, err := s.job(ctx, id); err != nil {
+func (a *app) control(ctx context.Context, s *session.Session, id engine.JobID, r request, noWait, asJSON bool) error {
+	if _, _, err := s.Job(ctx, id); err != nil {
 		return err
 	}
 	// Of one that has ended, how it ended decides below.
-	switch err := r.ask(s.store, ctx, id); {
+	switch err := r.ask(s.Store, ctx, id); {
 	case errors.Is(err, engine.ErrUnreplicated):
-		fmt.Fprintln(a.err, "tidemark: "+oneLine(err.Error())) // the request stands
+		fmt.Fprintln(a.err, "tidemark: "+screen.OneLine(err.Error())) // the request stands
 	case errors.Is(err, engine.ErrUnreachable):
 		return fmt.Errorf("%w; asking again does no harm", err)
 	case err != nil && !errors.Is(err, engine.ErrEnded):
@@ -63,14 +65,14 @@ func (a *app) control(ctx context.Context, s *session, id engine.JobID, r reques
 			return err
 		}
 	}
-	v, j, err := s.job(ctx, id)
+	v, j, err := s.Job(ctx, id)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
+		fmt.Fprintf(screen.Exact(a.out), "%s\n", v.JSON)
 	} else {
-		fmt.Fprintf(a.out, "%s is %s at %s\n", id, state(j), percent(j.Percent))
+		fmt.Fprintf(a.out, "%s is %s at %s\n", id, screen.State(j), screen.Percent(j.Percent))
 	}
 	return r.refused(j)
 }
@@ -79,10 +81,10 @@ func (a *app) control(ctx context.Context, s *session, id engine.JobID, r reques
 var errSettled = errors.New("settled")
 
 // await follows the job until it has done what was asked, or never will.
-func (r request) await(ctx context.Context, s *session, id engine.JobID) error {
+func (r request) await(ctx context.Context, s *session.Session, id engine.JobID) error {
 	var j engine.Job
-	_, err := s.follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: id}}, func(u engine.Update) (err error) {
-		if j, err = jobOf(u, j); err == nil && j.ID != "" && (r.met(j) || r.refused(j) != nil) {
+	_, err := s.Follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: id}}, func(u engine.Update) (err error) {
+		if j, err = session.JobOf(u, j); err == nil && j.ID != "" && (r.met(j) || r.refused(j) != nil) {
 			err = errSettled
 		}
 		return err
@@ -90,7 +92,7 @@ func (r request) await(ctx context.Context, s *session, id engine.JobID) error {
 	switch {
 	case errors.Is(err, errSettled):
 		return nil
-	case errors.Is(err, errInterrupted):
+	case errors.Is(err, session.ErrInterrupted):
 		return fmt.Errorf("%w; the job is %s all the same", err, r.told)
 	}
 	return err

@@ -19,15 +19,23 @@
 //
 // cursor is what --after takes to go on from there.
 //
-// analyze --json prints
+// analyze, export, upload and download --json print
 //
-//	{"type":"taking","file":"orders.csv","done":1048576,"total":31457280}
+//	{"type":"taking","file":"orders.csv","done":1048576,"total":31457280,"doing":"reading"}
 //	{"type":"job","file":"orders.csv","percent":61.4,"job":{…}}    the job's view, as in a record, and the percent to show
 //	{"type":"note","text":"…"}                                     a sentence for a person
-//	{"type":"profile","file":"orders.csv","job":"0701…","path":"…","profile":{…}}
 //
-// taking shows a file that is read before it has a job. With --server it is only hashed, the
-// job's own records show the upload, and path is the profile's address.
+// and of each file what has become of it:
+//
+//	{"type":"profile","file":"orders.csv","job":"0701…","path":"…","profile":{…}}
+//	{"type":"export","output":"orders.xlsx","job":"0701…","dataset":"0701…","artifact":"0701….export.xlsx",
+//	 "size":1234,"sha256":"…","rows":100,"columns":7}
+//	{"type":"upload","file":"orders.csv","job":"0701…","state":"succeeded"}
+//	{"type":"download","output":"orders.xlsx","artifact":"0701….export.xlsx","size":1234,"sha256":"…"}
+//
+// taking shows a file that is read before it has a job, or what is written here. With --server a
+// file is only hashed before it has a job, the job's own records show the upload, and the path of a
+// profile is its address.
 //
 // up --json and gateway --json print one line once they serve, in which addr has the
 // real port:
@@ -37,10 +45,7 @@
 //
 // # Where jobs are
 //
-// Commands about jobs have a store: an engine on Redis, or, with --server, a client of a
-// gateway, which gives the same answers and the same errors. analyze has a place besides,
-// which takes files and gives profiles: here or there.
-//
-// What is shown of a job's percent never falls: the engine keeps the highest, and a
-// board keeps what this process has shown.
+// Commands about jobs have a session.Store: an engine on Redis, or, with --server, a client of a
+// gateway, which gives the same answers and the same errors. Commands about files are in package
+// files; package screen shows how far jobs are.
 package cli

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) enqueueCommand() *cobra.Command {
@@ -38,8 +40,8 @@ and leave others to workers of yours.`,
 	delay := f.Duration("delay", 0, "how long the job waits before its first attempt")
 	deadline := f.String("deadline", "", "when the job is ended if it has not by itself: a `TIME`, as 2026-01-02T15:04:05Z, or a duration from now")
 	attempts := f.Int("max-attempts", engine.DefaultMaxAttempts, "how many attempts may fail before the job does, 1 to 1000")
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, madeAsJSON)
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, madeAsJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		spec := engine.Spec{
 			Type: args[0], Title: *caption, Key: *key, KeyLife: engine.KeyLife(*life), Queue: *queue, Delay: *delay,
@@ -60,7 +62,7 @@ and leave others to workers of yours.`,
 }
 
 func (a *app) enqueue(cmd *cobra.Command, spec engine.Spec, asJSON bool) (err error) {
-	c, err := settings(cmd)
+	c, err := session.Settings(cmd)
 	if err != nil {
 		return err
 	}
@@ -68,12 +70,12 @@ func (a *app) enqueue(cmd *cobra.Command, spec engine.Spec, asJSON bool) (err er
 	if err := spec.Validate(); err != nil {
 		return err // before a Redis is started for it
 	}
-	s, err := a.openStore(cmd)
+	s, err := session.OpenStore(cmd)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	made, err := s.store.Enqueue(cmd.Context(), spec)
+	defer func() { err = errors.Join(err, s.Close()) }()
+	made, err := s.Store.Enqueue(cmd.Context(), spec)
 	return a.made(made, err, "The key has this job already.", asJSON)
 }
 
@@ -82,21 +84,21 @@ const madeAsJSON = "print the job's ID, topic, and whether it existed already, a
 // made prints a job that was made, or found; existing says the latter in words.
 func (a *app) made(made engine.Enqueued, err error, existing string, asJSON bool) error {
 	if errors.Is(err, engine.ErrUnreplicated) {
-		fmt.Fprintln(a.err, "tidemark: "+oneLine(err.Error()))
+		fmt.Fprintln(a.err, "tidemark: "+screen.OneLine(err.Error()))
 		err = nil
 	}
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		writeLine(a.out, struct {
+		screen.WriteLine(a.out, struct {
 			Job      engine.JobID `json:"job"`
 			Topic    engine.Topic `json:"topic"`
 			Existing bool         `json:"existing"`
 		}{made.ID, made.Topic, made.Existing})
 		return nil
 	}
-	fmt.Fprintln(a.out, oneLine(string(made.ID)))
+	fmt.Fprintln(a.out, screen.OneLine(string(made.ID)))
 	if made.Existing {
 		fmt.Fprintln(a.err, existing)
 	}
@@ -126,7 +128,7 @@ func (a *app) payload(arg string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if len(b) <= engine.MaxPayloadBytes && !json.Valid(b) {
-		return nil, usage("%s: want JSON, such as '{\"year\":2025}' or '\"text\"'", what)
+		return nil, session.Usage("%s: want JSON, such as '{\"year\":2025}' or '\"text\"'", what)
 	}
 	return b, nil
 }
@@ -137,13 +139,13 @@ func deadlineAt(s string, delay time.Duration, now time.Time) (time.Time, error)
 	}
 	if d, err := time.ParseDuration(s); err == nil {
 		if d <= delay {
-			return time.Time{}, usage("--deadline %s: it is before the job could start, after %s", s, delay)
+			return time.Time{}, session.Usage("--deadline %s: it is before the job could start, after %s", s, delay)
 		}
 		return now.Add(d), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return time.Time{}, usage("--deadline %q: want a time, as 2026-01-02T15:04:05Z, or a duration, as 90m", s)
+		return time.Time{}, session.Usage("--deadline %q: want a time, as 2026-01-02T15:04:05Z, or a duration, as 90m", s)
 	}
 	return t, nil
 }

@@ -2,12 +2,12 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/client"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 )
 
@@ -22,44 +22,10 @@ const (
 	exitInterrupted = 130
 )
 
-// errInterrupted is the cause of the context of a process that a signal stops.
-var errInterrupted = errors.New("interrupted")
-
-// errTransient: the Redis at hand would end with the command.
-var errTransient = errors.New("there is no Redis that outlasts this command")
-
-// A usageError is about the arguments.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
-
-// A jobEndedError says that a job did not succeed.
-type jobEndedError struct{ job engine.Job }
-
-func (e *jobEndedError) Error() string {
-	j := e.job
-	text := fmt.Sprintf("job %s", j.ID)
-	if j.Title != "" {
-		text += fmt.Sprintf(" (%s)", oneLine(j.Title))
-	}
-	how := "has failed"
-	if j.State == engine.Canceled {
-		how = "was canceled"
-	}
-	text += fmt.Sprintf(" %s at %s", how, percent(j.Percent))
-	if j.Error != nil {
-		text += ": " + oneLine(j.Error.Message)
-	}
-	return text
-}
-
 func exitCode(err error) int {
 	var (
-		asked *usageError
-		ended *jobEndedError
+		asked *session.UsageError
+		ended *session.JobEndedError
 	)
 	is := func(targets ...error) bool {
 		for _, t := range targets {
@@ -72,7 +38,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case is(errInterrupted):
+	case is(session.ErrInterrupted):
 		return exitInterrupted
 	case errors.As(err, &asked),
 		is(config.ErrInvalid, engine.ErrInvalid, engine.ErrInvalidTopic, engine.ErrInvalidCursor, engine.ErrInvalidJobID):
@@ -81,7 +47,7 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.As(err, &ended):
 		return exitJobEnded
-	case is(engine.ErrUnreachable, errTransient, redisproc.ErrSilent):
+	case is(engine.ErrUnreachable, session.ErrTransient, redisproc.ErrSilent):
 		return exitUnreachable
 	}
 	return exitError
@@ -95,7 +61,7 @@ func message(err error) string {
 	}
 	var (
 		settings *config.Error
-		asked    *usageError
+		asked    *session.UsageError
 		answered *client.Error // the gateway that gave it knows its Redis, and the user does not
 	)
 	switch {
@@ -111,6 +77,8 @@ func message(err error) string {
 		text += `; "tidemark schedules" lists those of the topic`
 	case errors.Is(err, engine.ErrNoDataset):
 		text += `; "tidemark datasets" lists those of the topic`
+	case errors.Is(err, session.ErrNoArtifact):
+		text += `; "tidemark job JOB" shows those of a job`
 	case errors.Is(err, engine.ErrNotFound):
 		text += `; "tidemark jobs" lists those of the topic`
 	case errors.Is(err, client.ErrUnreachable):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 	"github.com/tidemark-dev/tidemark/internal/redisproc"
 )
 
@@ -17,11 +18,11 @@ func TestExitCodes(t *testing.T) {
 	for want, errs := range map[int][]error{
 		0:   {nil},
 		1:   {errors.New("anything"), engine.ErrSchema, engine.ErrEnded},
-		2:   {usage("no"), &config.Error{}, engine.ErrInvalidTopic, engine.ErrInvalid, engine.ErrInvalidJobID, engine.ErrInvalidCursor},
+		2:   {session.Usage("no"), &config.Error{}, engine.ErrInvalidTopic, engine.ErrInvalid, engine.ErrInvalidJobID, engine.ErrInvalidCursor},
 		3:   {engine.ErrNotFound},
-		4:   {&jobEndedError{}},
-		5:   {engine.ErrUnreachable, fmt.Errorf("jobs: %w: %w", errTransient, redisproc.ErrNotInstalled)},
-		130: {errInterrupted, errors.Join(errors.New("and more"), errInterrupted)},
+		4:   {&session.JobEndedError{}},
+		5:   {engine.ErrUnreachable, fmt.Errorf("jobs: %w: %w", session.ErrTransient, redisproc.ErrNotInstalled)},
+		130: {session.ErrInterrupted, errors.Join(errors.New("and more"), session.ErrInterrupted)},
 	} {
 		for _, err := range errs {
 			if err != nil {

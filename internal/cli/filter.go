@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/wire"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 // filterFlags adds the flags that select jobs, and returns what reads them.
@@ -32,13 +33,13 @@ func filterFlags(cmd *cobra.Command) func() (engine.Filter, error) {
 		for _, label := range *labels {
 			name, value, ok := strings.Cut(label, "=")
 			if !ok {
-				return engine.Filter{}, usage("--label %q: want NAME=VALUE", label)
+				return engine.Filter{}, session.Usage("--label %q: want NAME=VALUE", label)
 			}
 			q.Add("label", name+":"+value)
 		}
 		f, err := wire.ParseFilter(q)
 		if err != nil {
-			return f, usage("%w", err)
+			return f, session.Usage("%w", err)
 		}
 		return f, nil
 	}

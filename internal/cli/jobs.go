@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) jobsCommand() *cobra.Command {
@@ -28,11 +30,11 @@ ended first. Children are left out unless --children or --parent is given: their
 	limit := cmd.Flags().Int("limit", 50, "the most jobs to list")
 	children := cmd.Flags().Bool("children", false, "list children of jobs as well")
 	filter := filterFlags(cmd)
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print each job as a line of JSON")
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print each job as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if *limit < 1 {
-			return usage("--limit %d: want 1 or more", *limit)
+			return session.Usage("--limit %d: want 1 or more", *limit)
 		}
 		f, err := filter()
 		if err != nil {
@@ -42,26 +44,26 @@ ended first. Children are left out unless --children or --parent is given: their
 		if left {
 			f.Parent = engine.NoParent
 		}
-		s, err := a.openStore(cmd)
+		s, err := session.OpenStore(cmd)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
+		defer func() { err = errors.Join(err, s.Close()) }()
 		return a.list(cmd, s, f, *limit, left, *asJSON)
 	}
 	return cmd
 }
 
 // list prints jobs that a filter selects; left says that it leaves children out.
-func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, left, asJSON bool) error {
+func (a *app) list(cmd *cobra.Command, s *session.Session, f engine.Filter, limit int, left, asJSON bool) error {
 	var jobs []engine.Job
 	more, parents := false, false
-	topic, err := s.topicOf(cmd.Context(), f)
+	topic, err := s.TopicOf(cmd.Context(), f)
 	if err != nil {
 		return err
 	}
 	for q := (engine.JobsQuery{Filter: f, Limit: min(limit, 499) + 1}); !more; { // one more reports whether there are more
-		page, err := s.store.Jobs(cmd.Context(), topic, q)
+		page, err := s.Store.Jobs(cmd.Context(), topic, q)
 		if err != nil {
 			return err
 		}
@@ -74,7 +76,7 @@ func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, l
 				break
 			}
 			if asJSON {
-				fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
+				fmt.Fprintf(screen.Exact(a.out), "%s\n", v.JSON)
 			}
 			jobs, parents = append(jobs, j), parents || j.Children != nil
 		}
@@ -92,7 +94,7 @@ func (a *app) list(cmd *cobra.Command, s *session, f engine.Filter, limit int, l
 		fmt.Fprintf(a.out, "No jobs of %s. Make one with \"tidemark analyze FILE\" or \"tidemark enqueue TYPE\", or name another topic with --topic.\n", topic)
 		return nil
 	}
-	if err := writeJobs(a.out, jobs, s.queuesOf(cmd.Context(), jobs), time.Now()); err != nil {
+	if err := writeJobs(a.out, jobs, s.QueuesOf(cmd.Context(), jobs), time.Now()); err != nil {
 		return err
 	}
 	if more {
@@ -116,11 +118,11 @@ func writeJobs(w io.Writer, jobs []engine.Job, queues []engine.Queue, now time.T
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "JOB\tSTATE\tPERCENT\tTYPE\tCREATED\tTITLE")
 	for _, j := range jobs {
-		is := state(j) + wait(j, queues, now)
+		is := screen.State(j) + screen.Wait(j, queues, now)
 		if j.Children != nil && j.State == engine.Awaiting {
-			is += " " + children(*j.Children)
+			is += " " + screen.Children(*j.Children)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", oneLine(string(j.ID)), is, percent(j.Percent), oneLine(j.Type), spell(max(0, now.Sub(j.CreatedAt))), cut(j.Title, 60))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s ago\t%s\n", screen.OneLine(string(j.ID)), is, screen.Percent(j.Percent), screen.OneLine(j.Type), screen.Spell(max(0, now.Sub(j.CreatedAt))), screen.Cut(j.Title, 60))
 	}
 	return t.Flush()
 }
@@ -132,40 +134,40 @@ func (a *app) jobCommand() *cobra.Command {
 		Example: `  tidemark job 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
 		Args:    cobra.ExactArgs(1),
 	}
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print the job as JSON, as its records show it")
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print the job as JSON, as its records show it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		s, err := a.openJob(cmd, args[0])
+		s, err := openJob(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		v, j, err := s.job(cmd.Context(), engine.JobID(args[0]))
+		defer func() { err = errors.Join(err, s.Close()) }()
+		v, j, err := s.Job(cmd.Context(), engine.JobID(args[0]))
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			fmt.Fprintf(exact(a.out), "%s\n", v.JSON)
+			fmt.Fprintf(screen.Exact(a.out), "%s\n", v.JSON)
 			return nil
 		}
-		return writeJob(a.out, j, s.queuesOf(cmd.Context(), []engine.Job{j}), time.Now())
+		return writeJob(a.out, j, s.QueuesOf(cmd.Context(), []engine.Job{j}), time.Now())
 	}
 	return cmd
 }
 
 // openJob is openStore for a command about a job; a malformed ID needs no store.
-func (a *app) openJob(cmd *cobra.Command, id string) (*session, error) {
+func openJob(cmd *cobra.Command, id string) (*session.Session, error) {
 	if _, err := engine.ParseJobID(id); err != nil {
 		return nil, err
 	}
-	return a.openStore(cmd)
+	return session.OpenStore(cmd)
 }
 
 // writeJob shows what a job's view holds, a line each.
 func writeJob(w io.Writer, j engine.Job, queues []engine.Queue, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	say := func(name, format string, args ...any) {
-		fmt.Fprintf(t, "%s\t%s\n", name, oneLine(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(t, "%s\t%s\n", name, screen.OneLine(fmt.Sprintf(format, args...)))
 	}
 	say("Job", "%s", j.ID)
 	if j.Title != "" {
@@ -173,28 +175,28 @@ func writeJob(w io.Writer, j engine.Job, queues []engine.Queue, now time.Time) e
 	}
 	say("Type", "%s", j.Type)
 	say("Topic", "%s", j.Topic)
-	say("State", "%s, %s", state(j)+wait(j, queues, now), percent(j.Percent))
+	say("State", "%s, %s", screen.State(j)+screen.Wait(j, queues, now), screen.Percent(j.Percent))
 	if j.Queue != "" {
 		say("Queue", "%s", j.Queue)
 	}
 	if j.Stage != nil {
-		say("Stage", "%s", stage(*j.Stage))
+		say("Stage", "%s", screen.Stage(*j.Stage))
 	}
 	if j.Progress != nil {
-		say("Progress", "%s", amount(*j.Progress))
+		say("Progress", "%s", screen.Amount(*j.Progress))
 	}
 	if j.Message != "" {
 		say("Message", "%s", j.Message)
 	}
 	if j.Children != nil {
-		say("Children", "%s", children(*j.Children))
+		say("Children", "%s", screen.Children(*j.Children))
 	}
 	if j.Attempt > 0 {
 		resumed := ""
 		if j.ResumedFrom != nil && *j.ResumedFrom > 0 {
-			resumed = ", resumed from " + percent(*j.ResumedFrom)
+			resumed = ", resumed from " + screen.Percent(*j.ResumedFrom)
 		}
-		say("Attempt", "%d%s", attempt(j), resumed)
+		say("Attempt", "%d%s", screen.Attempt(j), resumed)
 	}
 	for _, m := range []struct {
 		name string
@@ -222,7 +224,7 @@ func writeJob(w io.Writer, j engine.Job, queues []engine.Queue, now time.Time) e
 		say("Labels", "%s", strings.Join(labels, " "))
 	}
 	if j.Result != nil {
-		say("Result", "%s", cut(string(j.Result), 500))
+		say("Result", "%s", screen.Cut(string(j.Result), 500))
 	}
 	return t.Flush()
 }

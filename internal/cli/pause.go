@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) pauseCommand() *cobra.Command {
@@ -20,7 +21,7 @@ ended, does so meanwhile, or is resumed by somebody while it is waited for.`,
 		Example: `  tidemark pause 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
   tidemark pause --no-wait 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
 	}, request{
-		ask: store.Pause, done: "paused", told: "told to pause",
+		ask: session.Store.Pause, done: "paused", told: "told to pause",
 		met: func(j engine.Job) bool { return j.State == engine.Paused },
 		dropped: func(j engine.Job) string {
 			switch {
@@ -46,5 +47,5 @@ paused changes nothing.
 The exit code is 0, and 1 when the job has ended: "tidemark retry" tries that again.`,
 		Example: `  tidemark resume 0701JDG5CW2QK3V9Y7H4N8R6ZTXB
   tidemark resume 0701JDG5CW2QK3V9Y7H4N8R6ZTXB && tidemark watch 0701JDG5CW2QK3V9Y7H4N8R6ZTXB`,
-	}, request{ask: store.Resume, done: "resumed"})
+	}, request{ask: session.Store.Resume, done: "resumed"})
 }

@@ -55,11 +55,11 @@ func TestSecondProcessorIsALineInAList(t *testing.T) {
 	case err := <-ended:
 		t.Fatalf("it ended with %v", err)
 	}
-	made, err := s.session.engine.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "echo", Queue: "echoes", Payload: "ho"})
+	made, err := s.session.Engine.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: "echo", Queue: "echoes", Payload: "ho"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if j, err := s.session.engine.Wait(ctx, made.ID); err != nil || string(j.Result) != `"hohohotrue"` {
+	if j, err := s.session.Engine.Wait(ctx, made.ID); err != nil || string(j.Result) != `"hohohotrue"` {
 		t.Errorf("its job ended as %s with %s: %v", j.State, j.Result, err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.listener.Addr().String()+"/", nil)

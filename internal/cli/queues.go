@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) queuesCommand() *cobra.Command {
@@ -28,22 +30,22 @@ Through a server it is for admins.`,
   tidemark queues --json | jq -r 'select(.workers == 0 and .counts.waiting > 0).name'`,
 		Args: cobra.NoArgs,
 	}
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print each queue as a line of JSON")
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print each queue as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		s, err := a.openStore(cmd)
+		s, err := session.OpenStore(cmd)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		all, err := s.store.Queues(cmd.Context())
+		defer func() { err = errors.Join(err, s.Close()) }()
+		all, err := s.Store.Queues(cmd.Context())
 		if err != nil {
 			return err
 		}
 		switch {
 		case *asJSON:
 			for _, q := range all {
-				writeLine(a.out, q)
+				screen.WriteLine(a.out, q)
 			}
 			return nil
 		case len(all) == 0:
@@ -65,20 +67,20 @@ func writeQueues(w io.Writer, all []engine.Queue) error {
 		}
 		oldest := "-"
 		if n.Waiting > 0 {
-			oldest = spell(time.Duration(n.OldestSeconds) * time.Second)
+			oldest = screen.Spell(time.Duration(n.OldestSeconds) * time.Second)
 		}
 		types := "-"
 		if len(q.Types) > 0 {
-			types = oneLine(strings.Join(q.Types, ","))
+			types = screen.OneLine(strings.Join(q.Types, ","))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", queueName(q), grouped(n.Waiting), grouped(n.Running), grouped(n.Delayed), oldest, workersOf(q), types)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", queueName(q), screen.Grouped(n.Waiting), screen.Grouped(n.Running), screen.Grouped(n.Delayed), oldest, workersOf(q), types)
 	}
 	return t.Flush()
 }
 
 // queueName is a queue's name and what it is beside that.
 func queueName(q engine.Queue) string {
-	name := oneLine(q.Name)
+	name := screen.OneLine(q.Name)
 	if q.Foreign {
 		name += " (another program's)"
 	}

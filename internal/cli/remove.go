@@ -10,6 +10,8 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/internal/artifacts"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) removeCommand() *cobra.Command {
@@ -27,35 +29,35 @@ the job or one of its children has not ended, or when it is a child of one that 
   tidemark jobs --state failed --json | jq -r .id | xargs -n 1 tidemark remove`,
 		Args: cobra.ExactArgs(1),
 	}
-	serverFlag(cmd)
+	session.ServerFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		s, err := a.openJob(cmd, args[0])
+		s, err := openJob(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
+		defer func() { err = errors.Join(err, s.Close()) }()
 		return a.remove(cmd.Context(), s, engine.JobID(args[0]))
 	}
 	return cmd
 }
 
-func (a *app) remove(ctx context.Context, s *session, id engine.JobID) error {
-	if _, _, err := s.job(ctx, id); err != nil {
+func (a *app) remove(ctx context.Context, s *session.Session, id engine.JobID) error {
+	if _, _, err := s.Job(ctx, id); err != nil {
 		return err
 	}
-	switch err := s.store.Remove(ctx, id); {
+	switch err := s.Store.Remove(ctx, id); {
 	case errors.Is(err, engine.ErrUnreplicated):
-		fmt.Fprintln(a.err, "tidemark: "+oneLine(err.Error())) // the job is removed
+		fmt.Fprintln(a.err, "tidemark: "+screen.OneLine(err.Error())) // the job is removed
 	case err != nil:
 		return err
 	}
 	fmt.Fprintf(a.out, "%s is removed\n", id)
-	if s.remote != nil {
+	if s.Remote != nil {
 		return nil // whose gateway has deleted the files
 	}
-	blobs, err := openBlobs(ctx, s.config)
+	blobs, err := session.OpenBlobs(ctx, s.Config)
 	if err != nil {
 		return fmt.Errorf("its artifacts are still there: %w", err)
 	}
-	return errors.Join(artifacts.Delete(ctx, blobs.Bucket, blobs.Dir, id, runtime.Of(s.engine).ArtifactsPinned), blobs.Close())
+	return errors.Join(artifacts.Delete(ctx, blobs.Bucket, blobs.Dir, id, runtime.Of(s.Engine).ArtifactsPinned), blobs.Close())
 }

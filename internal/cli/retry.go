@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) retryCommand() *cobra.Command {
@@ -25,19 +27,19 @@ a --key of its own, another one.`,
 	var q engine.RetryQuery
 	cmd.Flags().BoolVar(&q.FromStart, "from-start", false, "leave the old job's checkpoint behind")
 	cmd.Flags().StringVar(&q.Key, "key", "", "make another new job than without: the same JOB and `KEY` give the same one while that is kept")
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, madeAsJSON)
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, madeAsJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		s, err := a.openJob(cmd, args[0])
+		s, err := openJob(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
+		defer func() { err = errors.Join(err, s.Close()) }()
 		id := engine.JobID(args[0])
-		if _, _, err := s.job(cmd.Context(), id); err != nil {
+		if _, _, err := s.Job(cmd.Context(), id); err != nil {
 			return err
 		}
-		made, err := s.store.Retry(cmd.Context(), id, q)
+		made, err := s.Store.Retry(cmd.Context(), id, q)
 		return a.made(made, err, "It is tried again by this job already.", *asJSON)
 	}
 	return cmd

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) schedulesCommand() *cobra.Command {
@@ -25,26 +27,26 @@ in this machine's time. Without a server, those of the configuration are among t
   tidemark schedules --topic team:7 --json | jq -r 'select(.error).name'`,
 		Args: cobra.NoArgs,
 	}
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print each schedule as a line of JSON")
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print each schedule as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		s, err := a.openStore(cmd)
+		s, err := session.OpenStore(cmd)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		all, err := s.schedules(cmd.Context())
+		defer func() { err = errors.Join(err, s.Close()) }()
+		all, err := schedulesOf(cmd.Context(), s)
 		if err != nil {
 			return err
 		}
 		switch {
 		case *asJSON:
 			for _, at := range all {
-				writeLine(a.out, at)
+				screen.WriteLine(a.out, at)
 			}
 			return nil
 		case len(all) == 0:
-			fmt.Fprintf(a.out, "No schedules of %s. Make one with \"tidemark schedule put NAME --cron @daily --type TYPE\", or name another topic with --topic.\n", s.config.Topic)
+			fmt.Fprintf(a.out, "No schedules of %s. Make one with \"tidemark schedule put NAME --cron @daily --type TYPE\", or name another topic with --topic.\n", s.Config.Topic)
 			return nil
 		}
 		return writeSchedules(a.out, all, time.Now())
@@ -52,13 +54,13 @@ in this machine's time. Without a server, those of the configuration are among t
 	return cmd
 }
 
-// schedules are those of the topic that the server has, or that Redis and the
+// schedulesOf are those of the topic that the server has, or that Redis and the
 // configuration have.
-func (s *session) schedules(ctx context.Context) ([]engine.Scheduled, error) {
-	if s.remote != nil {
-		return s.remote.Schedules(ctx, s.config.Topic)
+func schedulesOf(ctx context.Context, s *session.Session) ([]engine.Scheduled, error) {
+	if s.Remote != nil {
+		return s.Remote.Schedules(ctx, s.Config.Topic)
 	}
-	return s.engine.Schedules(ctx, s.config.Topic, s.config.Worker.Schedules...)
+	return s.Engine.Schedules(ctx, s.Config.Topic, s.Config.Worker.Schedules...)
 }
 
 func writeSchedules(w io.Writer, all []engine.Scheduled, now time.Time) error {
@@ -68,7 +70,7 @@ func writeSchedules(w io.Writer, all []engine.Scheduled, now time.Time) error {
 		next, last := "never", "never"
 		switch {
 		case at.Err != nil:
-			next = "never: " + cut(at.Err.Error(), 100)
+			next = "never: " + screen.Cut(at.Err.Error(), 100)
 		case !at.NextAt.IsZero():
 			next = at.NextAt.Local().Format(time.DateTime)
 			// A worker is at a tick within seconds.
@@ -79,7 +81,7 @@ func writeSchedules(w io.Writer, all []engine.Scheduled, now time.Time) error {
 		if !at.LastAt.IsZero() {
 			last = at.LastAt.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(at.Name), oneLine(at.Type), oneLine(at.Cron), oneLine(at.TimeZone), next, last)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", screen.OneLine(at.Name), screen.OneLine(at.Type), screen.OneLine(at.Cron), screen.OneLine(at.TimeZone), next, last)
 	}
 	return t.Flush()
 }
@@ -121,16 +123,16 @@ comes twice.`,
 	labels := f.StringArray("label", nil, "a label of the jobs, as `NAME=VALUE`; may be repeated, at most 15 times")
 	queue := f.String("queue", "", "the jobs' `QUEUE` (default that of engine.default_queue)")
 	attempts := f.Int("max-attempts", engine.DefaultMaxAttempts, "how many attempts may fail before the job does, 1 to 1000")
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print the schedule as JSON")
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print the schedule as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		switch {
 		case *cron == "":
-			return usage("--cron is required, such as --cron '30 2 * * *' or --cron '@every 30s'")
+			return session.Usage("--cron is required, such as --cron '30 2 * * *' or --cron '@every 30s'")
 		case *jobType == "":
-			return usage("--type is required: which handler gets the jobs")
+			return session.Usage("--type is required: which handler gets the jobs")
 		case *missed == "":
-			return usage("--missed \"\": want skip, latest or all")
+			return session.Usage("--missed \"\": want skip, latest or all")
 		}
 		s := engine.Schedule{
 			Name: args[0], Cron: *cron, TimeZone: *zone, Missed: engine.MissedPolicy(*missed), Type: *jobType, Title: *caption, Queue: *queue,
@@ -148,7 +150,7 @@ comes twice.`,
 }
 
 func (a *app) putSchedule(cmd *cobra.Command, schedule engine.Schedule, asJSON bool) (err error) {
-	c, err := settings(cmd)
+	c, err := session.Settings(cmd)
 	if err != nil {
 		return err
 	}
@@ -156,27 +158,27 @@ func (a *app) putSchedule(cmd *cobra.Command, schedule engine.Schedule, asJSON b
 	if err := schedule.Validate(); err != nil {
 		return err // before a Redis is started for it
 	}
-	s, err := a.openStore(cmd)
+	s, err := session.OpenStore(cmd)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	at, created, err := s.store.PutSchedule(cmd.Context(), schedule)
+	defer func() { err = errors.Join(err, s.Close()) }()
+	at, created, err := s.Store.PutSchedule(cmd.Context(), schedule)
 	if err != nil {
 		return err
 	}
-	if s.configured(schedule.Name) {
-		fmt.Fprintf(a.err, "The configuration has a schedule of this name (%s), which goes before it for workers with that configuration.\n", s.config.Origin("schedules"))
+	if configured(s, schedule.Name) {
+		fmt.Fprintf(a.err, "The configuration has a schedule of this name (%s), which goes before it for workers with that configuration.\n", s.Config.Origin("schedules"))
 	}
 	if asJSON {
-		writeLine(a.out, at)
+		screen.WriteLine(a.out, at)
 		return nil
 	}
 	what := "replaced"
 	if created {
 		what = "made"
 	}
-	fmt.Fprintf(a.out, "%s is %s. Its next tick: %s\n", oneLine(at.Name), what, at.NextAt.Local().Format(time.DateTime))
+	fmt.Fprintf(a.out, "%s is %s. Its next tick: %s\n", screen.OneLine(at.Name), what, at.NextAt.Local().Format(time.DateTime))
 	return nil
 }
 
@@ -187,19 +189,19 @@ func (a *app) scheduleDeleteCommand() *cobra.Command {
 		Example: `  tidemark schedule delete nightly`,
 		Args:    cobra.ExactArgs(1),
 	}
-	serverFlag(cmd)
+	session.ServerFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if err := engine.CheckScheduleName(args[0]); err != nil {
 			return err
 		}
-		s, err := a.openStore(cmd)
+		s, err := session.OpenStore(cmd)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		err = s.store.DeleteSchedule(cmd.Context(), s.config.Topic, args[0])
-		if errors.Is(err, engine.ErrNoSchedule) && s.configured(args[0]) {
-			return fmt.Errorf("schedule %s is of the configuration (%s): take it out there", args[0], s.config.Origin("schedules"))
+		defer func() { err = errors.Join(err, s.Close()) }()
+		err = s.Store.DeleteSchedule(cmd.Context(), s.Config.Topic, args[0])
+		if errors.Is(err, engine.ErrNoSchedule) && configured(s, args[0]) {
+			return fmt.Errorf("schedule %s is of the configuration (%s): take it out there", args[0], s.Config.Origin("schedules"))
 		}
 		if err != nil {
 			return err
@@ -211,9 +213,9 @@ func (a *app) scheduleDeleteCommand() *cobra.Command {
 }
 
 // configured reports whether the configuration has a schedule of the topic by that name.
-func (s *session) configured(name string) bool {
-	return slices.ContainsFunc(s.config.Worker.Schedules, func(c engine.Schedule) bool {
-		return c.Topic == s.config.Topic && c.Name == name
+func configured(s *session.Session, name string) bool {
+	return slices.ContainsFunc(s.Config.Worker.Schedules, func(c engine.Schedule) bool {
+		return c.Topic == s.Config.Topic && c.Name == name
 	})
 }
 
@@ -223,7 +225,7 @@ func parseLabels(pairs []string) (map[string]string, error) {
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			return nil, usage("--label %q: want NAME=VALUE", pair)
+			return nil, session.Usage("--label %q: want NAME=VALUE", pair)
 		}
 		labels[name] = value
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -27,7 +28,7 @@ const lastRecords = 2 * time.Second
 // A service is the gateway of a process and, with up, its worker. Both are on one
 // engine, one bucket and one address.
 type service struct {
-	session  *session
+	session  *session.Session
 	auth     auth.Authenticator
 	listener *net.TCPListener
 	gateway  *gateway.Gateway
@@ -39,7 +40,7 @@ type service struct {
 // openService opens everything that a gateway needs, and the worker if there is to be
 // one. Nothing is started for an address that will not do. The caller closes it.
 func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err error) {
-	c, err := settings(cmd)
+	c, err := session.Settings(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -57,22 +58,22 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 	}
 	log := c.Log.Logger(a.err, slog.LevelDebug)
 	if working {
-		s.session, err = open(cmd.Context(), c, log)
+		s.session, err = session.Open(cmd.Context(), c, log)
 	} else {
-		s.session, err = a.openLasting(cmd)
+		s.session, err = session.OpenLasting(cmd)
 	}
 	if err != nil {
 		return s, err
 	}
-	s.session.log = log
-	if s.session.blobs, err = openBlobs(cmd.Context(), c); err != nil {
+	s.session.Log = log
+	if s.session.Blobs, err = session.OpenBlobs(cmd.Context(), c); err != nil {
 		return s, err
 	}
 	o := c.Gateway
 	o.Registry = prometheus.NewRegistry()
-	o.Engine, o.Auth, o.Site, o.Logger = s.session.engine, s.auth, c.Auth.Site(), log
-	o.Blobs, o.BlobDir, o.BlobBucket = s.session.blobs.Bucket, s.session.blobs.Dir, s.session.blobs.Name
-	o.BlobsReady, o.PageTopic = s.session.blobs.Ready, c.Topic
+	o.Engine, o.Auth, o.Site, o.Logger = s.session.Engine, s.auth, c.Auth.Site(), log
+	o.Blobs, o.BlobDir, o.BlobBucket = s.session.Blobs.Bucket, s.session.Blobs.Dir, s.session.Blobs.Name
+	o.BlobsReady, o.PageTopic = s.session.Blobs.Ready, c.Topic
 	for _, p := range c.Processors {
 		if len(p.Extensions) > 0 {
 			o.PageUploads = append(o.PageUploads, gateway.PageUpload{Type: p.Type, Extensions: p.Extensions})
@@ -83,7 +84,7 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 	}
 	if working {
 		s.queues = servedQueues(c)
-		s.worker, s.grace, err = newWorker(s.session, o.Registry, s.queues...)
+		s.worker, s.grace, err = session.NewWorker(s.session, o.Registry, s.queues...)
 	}
 	return s, err
 }
@@ -97,7 +98,7 @@ func (s *service) close() error {
 		}
 	}
 	if s.session != nil {
-		errs = append(errs, s.session.close())
+		errs = append(errs, s.session.Close())
 	}
 	if s.auth != nil {
 		errs = append(errs, s.auth.Close())
@@ -113,7 +114,7 @@ func listen(addr, flag string, site auth.Site) (*net.TCPListener, error) {
 		return nil, fmt.Errorf("listen on %s: %w; name another address with %s", addr, err, flag)
 	}
 	if err := site.Serves(resolved); err != nil {
-		return nil, usage("listen on %s: %w", addr, err)
+		return nil, session.Usage("listen on %s: %w", addr, err)
 	}
 	l, err := net.ListenTCP("tcp", resolved)
 	switch {
@@ -167,9 +168,9 @@ func (s *service) run(ctx context.Context, ready func()) error {
 	var failure error
 	select {
 	case <-accepting:
-		s.session.log.Info("serving", "addr", s.listener.Addr(), "redis", s.session.redis.Describe(), "data", s.session.config.Data.Dir)
+		s.session.Log.Info("serving", "addr", s.listener.Addr(), "redis", s.session.Redis.Describe(), "data", s.session.Config.Data.Dir)
 		if s.worker != nil {
-			s.session.log.Info("taking jobs", jobsTaken(s.session.config, s.queues)...)
+			s.session.Log.Info("taking jobs", jobsTaken(s.session.Config, s.queues)...)
 		}
 		ready()
 		select {
@@ -181,16 +182,16 @@ func (s *service) run(ctx context.Context, ready func()) error {
 		ended <- nil
 	}
 	if failure == nil {
-		s.session.log.Info("draining; a second signal ends the process at once")
+		s.session.Log.Info("draining; a second signal ends the process at once")
 	} else {
-		s.session.log.Error("the gateway has failed; draining", "error", failure)
+		s.session.Log.Error("the gateway has failed; draining", "error", failure)
 	}
 	err := errors.Join(s.drain(stopServing), s.cutShort(<-ended))
 	if failure != nil {
 		return errors.Join(failure, err)
 	}
 	if err == nil {
-		s.session.log.Info("drained")
+		s.session.Log.Info("drained")
 	}
 	return err
 }
@@ -220,7 +221,7 @@ func (s *service) cutShort(err error) error {
 	if !errors.Is(err, gateway.ErrAborted) {
 		return err
 	}
-	s.session.log.Warn("clients were cut off, and go on when they come back", "error", err)
+	s.session.Log.Warn("clients were cut off, and go on when they come back", "error", err)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 	"github.com/tidemark-dev/tidemark/worker"
 )
 
@@ -64,7 +65,7 @@ func TestFailedGatewayTakesTheWorkerAlong(t *testing.T) {
 func TestServiceToldToStopBeforeItBegan(t *testing.T) {
 	var log bytes.Buffer
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errInterrupted)
+	cancel(session.ErrInterrupted)
 	if err := opened(t, &log).run(ctx, func() {}); err != nil {
 		t.Errorf("it ends with %v", err)
 	}
@@ -109,24 +110,5 @@ func TestNextPort(t *testing.T) {
 		if got := beside(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); got != want {
 			t.Errorf("beside %d is %s, want %s", port, got, want)
 		}
-	}
-}
-
-// A file of other content is another source, and its upload another one.
-func TestSourceIsOfPlaceAndContent(t *testing.T) {
-	mark := func(path, sum string) string {
-		t.Helper()
-		s, err := sourceOf(path, sum)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	first := mark("a.csv", "01")
-	if again := mark("a.csv", "01"); again != first || len(first) != 32 {
-		t.Errorf("one file is %s and %s", first, again)
-	}
-	if mark("a.csv", "02") == first || mark("b/a.csv", "01") == first {
-		t.Error("two files have one mark")
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) configCommand() *cobra.Command {
@@ -36,7 +38,7 @@ user cannot write to. It starts nothing and connects to nothing.`,
 	}
 	config.AddFlags(cmd.Flags(), "gateway", "worker", "server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := settings(cmd)
+		c, err := session.Settings(cmd)
 		if err != nil {
 			return err
 		}
@@ -69,15 +71,15 @@ func (a *app) configPrintCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	config.AddFlags(cmd.Flags(), "gateway", "worker", "server")
-	asJSON := jsonFlag(cmd, "print each setting as a line of JSON")
+	asJSON := screen.JSONFlag(cmd, "print each setting as a line of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := settings(cmd)
+		c, err := session.Settings(cmd)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
 			for _, s := range c.Settings() {
-				writeLine(a.out, struct {
+				screen.WriteLine(a.out, struct {
 					Key      string `json:"key"`
 					Value    string `json:"value"`
 					Origin   string `json:"origin"`
@@ -89,7 +91,7 @@ func (a *app) configPrintCommand() *cobra.Command {
 		}
 		t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 		for _, s := range c.Settings() {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", s.Key, oneLine(s.Value), s.Origin)
+			fmt.Fprintf(t, "%s\t%s\t%s\n", s.Key, screen.OneLine(s.Value), s.Origin)
 		}
 		return t.Flush()
 	}

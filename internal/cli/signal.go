@@ -6,9 +6,11 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
-// untilSignal returns a context that ends, with errInterrupted, on the first SIGINT or
+// untilSignal returns a context that ends, with session.ErrInterrupted, on the first SIGINT or
 // SIGTERM. On the second the process leaves at once: what it was doing can be gone on
 // with, since that is what leases and checkpoints are for. stop ends the watch.
 func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
@@ -24,7 +26,7 @@ func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 				if again {
 					os.Exit(exitInterrupted)
 				}
-				cancel(errInterrupted)
+				cancel(session.ErrInterrupted)
 			case <-done:
 				return
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
 
@@ -30,7 +31,7 @@ their cursors.`,
 		Args: cobra.NoArgs,
 	}
 	config.AddFlags(cmd.Flags(), "gateway", "worker")
-	asJSON := jsonFlag(cmd, "print the addresses as one line of JSON, once it serves")
+	asJSON := screen.JSONFlag(cmd, "print the addresses as one line of JSON, once it serves")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, true, *asJSON) }
 	return cmd
 }
@@ -52,7 +53,7 @@ written there, and read there.`,
 		Args: cobra.NoArgs,
 	}
 	config.AddFlags(cmd.Flags(), "gateway")
-	asJSON := jsonFlag(cmd, "print the addresses as one line of JSON, once it serves")
+	asJSON := screen.JSONFlag(cmd, "print the addresses as one line of JSON, once it serves")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, false, *asJSON) }
 	return cmd
 }
@@ -63,11 +64,11 @@ func (a *app) serve(cmd *cobra.Command, working, asJSON bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	logRedis(s.session.log)
+	logRedis(s.session.Log)
 	return s.run(cmd.Context(), func() {
 		w := s.whereabouts()
 		if asJSON {
-			writeLine(a.out, w)
+			screen.WriteLine(a.out, w)
 			return
 		}
 		w.write(a.out)
@@ -94,15 +95,15 @@ type whereabouts struct {
 }
 
 func (s *service) whereabouts() whereabouts {
-	c, host := s.session.config, s.listener.Addr().String()
+	c, host := s.session.Config, s.listener.Addr().String()
 	url := ""
-	if s.session.redis.Kind() == datadir.Server {
-		url = s.session.redis.URL()
+	if s.session.Redis.Kind() == datadir.Server {
+		url = s.session.Redis.URL()
 	}
 	return whereabouts{
 		Type: "up", Addr: host, Page: "http://" + host + "/", Jobs: "http://" + host + "/v1/jobs",
 		Socket: "ws://" + host + "/v1/ws", Asynq: "http://" + host + "/admin/asynq",
-		Redis: s.session.redis.Describe(), Kind: s.session.redis.Kind(), RedisURL: url, Data: c.Data.Dir,
+		Redis: s.session.Redis.Describe(), Kind: s.session.Redis.Kind(), RedisURL: url, Data: c.Data.Dir,
 		Topic: string(c.Topic), Auth: c.Auth.Mode, Announce: s.auth.Announcement(), Working: s.worker != nil,
 	}
 }
@@ -110,7 +111,7 @@ func (s *service) whereabouts() whereabouts {
 // write says it to people.
 func (w whereabouts) write(out io.Writer) {
 	fmt.Fprintf(out, "Tidemark is up: %s\n\n", w.Page)
-	say := func(name, text string) { fmt.Fprintf(out, "  %-11s%s\n", name, oneLine(text)) }
+	say := func(name, text string) { fmt.Fprintf(out, "  %-11s%s\n", name, screen.OneLine(text)) }
 	say("producers", "POST "+w.Jobs)
 	if w.RedisURL != "" {
 		say("in Go", "engine.Options{URL: "+strconv.Quote(w.RedisURL)+"}")

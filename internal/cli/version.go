@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
 )
 
 // version is set by the linker, see Taskfile.yml.
@@ -13,11 +15,11 @@ var version = ""
 
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Show which Tidemark this is", Args: cobra.NoArgs}
-	asJSON := jsonFlag(cmd, "print it as JSON")
+	asJSON := screen.JSONFlag(cmd, "print it as JSON")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		v := versionOf(version, debug.ReadBuildInfo)
 		if *asJSON {
-			writeLine(a.out, struct {
+			screen.WriteLine(a.out, struct {
 				Version  string `json:"version"`
 				Go       string `json:"go"`
 				Platform string `json:"platform"`

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -37,8 +39,8 @@ The id of a record, or C, is what --after takes.`,
 	}
 	after := cmd.Flags().String("after", "", "begin behind the record with this `CURSOR`, 0-0 for all that there is, instead of with a snapshot")
 	filter := filterFlags(cmd)
-	serverFlag(cmd)
-	asJSON := jsonFlag(cmd, "print records as lines of JSON")
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print records as lines of JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		q := engine.FollowQuery{After: engine.Cursor(*after)}
 		if *after != "" {
@@ -49,21 +51,21 @@ The id of a record, or C, is what --after takes.`,
 		if q.Filter, err = filter(); err != nil {
 			return err
 		}
-		var s *session
+		var s *session.Session
 		if len(args) == 1 {
 			if !q.Filter.IsZero() {
-				return usage("flags that select jobs go without a JOB")
+				return session.Usage("flags that select jobs go without a JOB")
 			}
 			q.Filter.Job = engine.JobID(args[0])
-			s, err = a.openJob(cmd, args[0])
+			s, err = openJob(cmd, args[0])
 		} else {
-			s, err = a.openStore(cmd)
+			s, err = session.OpenStore(cmd)
 		}
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		if q.Topic, err = s.topicOf(cmd.Context(), q.Filter); err != nil {
+		defer func() { err = errors.Join(err, s.Close()) }()
+		if q.Topic, err = s.TopicOf(cmd.Context(), q.Filter); err != nil {
 			return err
 		}
 		if *asJSON {
@@ -75,16 +77,16 @@ The id of a record, or C, is what --after takes.`,
 }
 
 // watch paints jobs.
-func (a *app) watch(ctx context.Context, s *session, q engine.FollowQuery) error {
-	var p painter = newLines(a.out)
-	if onTerminal(a.out) {
-		p = newBars(a.out)
+func (a *app) watch(ctx context.Context, s *session.Session, q engine.FollowQuery) error {
+	var p screen.Painter = screen.NewLines(a.out)
+	if screen.OnTerminal(a.out) {
+		p = screen.NewBars(a.out)
 	}
-	b := newBoard(p)
-	defer b.close()
-	defer s.watchQueues(ctx, b)()
+	b := screen.NewBoard(p)
+	defer b.Close()
+	defer s.WatchQueues(ctx, b)()
 	cursor, jobs := q.After, census{}
-	last, err := s.follow(ctx, q, func(u engine.Update) error {
+	last, err := s.Follow(ctx, q, func(u engine.Update) error {
 		if u.Kind == engine.UpdateSnapshot && q.Filter.Job == "" {
 			var err error
 			if u.Jobs, err = jobs.living(u, b); err != nil {
@@ -92,9 +94,9 @@ func (a *app) watch(ctx context.Context, s *session, q engine.FollowQuery) error
 			}
 		}
 		cursor = u.Cursor
-		return b.update("", u, func(engine.Job) {})
+		return b.Update("", u, func(engine.Job) {})
 	})
-	if errors.Is(err, errInterrupted) {
+	if errors.Is(err, session.ErrInterrupted) {
 		return fmt.Errorf("%w; --after %s goes on from here", err, cursor)
 	}
 	if err != nil {
@@ -108,11 +110,11 @@ type census struct{ live, ended int }
 
 // living leaves the jobs of a part that have not ended: that others had ended before is no
 // news.
-func (c *census) living(u engine.Update, b *board) ([]engine.View, error) {
+func (c *census) living(u engine.Update, b *screen.Board) ([]engine.View, error) {
 	if u.Part == 1 {
 		*c = census{}
 		if u.Reason != engine.Fresh {
-			b.note(fmt.Sprintf("the stream was %s: what follows begins with the present state of all jobs", u.Reason))
+			b.Note(fmt.Sprintf("the stream was %s: what follows begins with the present state of all jobs", u.Reason))
 		}
 	}
 	var live []engine.View
@@ -121,7 +123,7 @@ func (c *census) living(u engine.Update, b *board) ([]engine.View, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !j.State.Ended() || b.knows(j.ID) {
+		if !j.State.Ended() || b.Knows(j.ID) {
 			c.live++
 			live = append(live, v)
 		} else {
@@ -129,17 +131,17 @@ func (c *census) living(u engine.Update, b *board) ([]engine.View, error) {
 		}
 	}
 	if u.Final && u.Reason == engine.Fresh {
-		b.note(fmt.Sprintf("%d live and %d ended jobs; \"tidemark jobs\" lists them", c.live, c.ended))
+		b.Note(fmt.Sprintf("%d live and %d ended jobs; \"tidemark jobs\" lists them", c.live, c.ended))
 	}
 	return live, nil
 }
 
 // watchJSON prints records as they are.
-func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) error {
-	last, err := s.follow(ctx, q, func(u engine.Update) error {
+func (a *app) watchJSON(ctx context.Context, s *session.Session, q engine.FollowQuery) error {
+	last, err := s.Follow(ctx, q, func(u engine.Update) error {
 		switch u.Kind {
 		case engine.UpdateRecord:
-			_, err := exact(a.out).Write(append(u.Entry.JSON[:len(u.Entry.JSON):len(u.Entry.JSON)], '\n'))
+			_, err := screen.Exact(a.out).Write(append(u.Entry.JSON[:len(u.Entry.JSON):len(u.Entry.JSON)], '\n'))
 			return err
 		case engine.UpdateSnapshot:
 			var cursor engine.Cursor // where to go on is known with the last part
@@ -150,7 +152,7 @@ func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) e
 			for i, v := range u.Jobs {
 				views[i] = v.JSON
 			}
-			writeLine(a.out, struct {
+			screen.WriteLine(a.out, struct {
 				Type   string            `json:"type"`
 				Reason engine.Verdict    `json:"reason"`
 				Part   int               `json:"part"`
@@ -159,12 +161,12 @@ func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) e
 				Jobs   []json.RawMessage `json:"jobs"`
 			}{"snapshot", u.Reason, u.Part, u.Final, cursor, views})
 		case engine.UpdateLive:
-			writeLine(a.out, struct {
+			screen.WriteLine(a.out, struct {
 				Type   string        `json:"type"`
 				Cursor engine.Cursor `json:"cursor"`
 			}{"live", u.Cursor})
 		case engine.UpdateInterrupted:
-			writeLine(a.out, struct {
+			screen.WriteLine(a.out, struct {
 				Type   string        `json:"type"`
 				Cursor engine.Cursor `json:"cursor"`
 				Error  string        `json:"error"`
@@ -178,53 +180,10 @@ func (a *app) watchJSON(ctx context.Context, s *session, q engine.FollowQuery) e
 	return ended(last)
 }
 
-// follow hands everything to take, and returns the followed job as it was last shown.
-func (s *session) follow(ctx context.Context, q engine.FollowQuery, take func(engine.Update) error) (last engine.Job, err error) {
-	if q.Filter.Job != "" {
-		if _, _, err := s.job(ctx, q.Filter.Job); err != nil {
-			return engine.Job{}, err
-		}
-	} else if s.remote != nil {
-		// A server that is not there at all is more likely a wrong address than an
-		// outage to wait out.
-		if _, err := s.store.Jobs(ctx, q.Topic, engine.JobsQuery{Limit: 1}); err != nil {
-			return engine.Job{}, err
-		}
-	}
-	for u, err := range s.store.Follow(ctx, q) {
-		if err == nil && q.Filter.Job != "" {
-			last, err = jobOf(u, last)
-		}
-		if err == nil {
-			err = take(u)
-		}
-		if err != nil {
-			return last, err
-		}
-	}
-	return last, nil
-}
-
-// jobOf is the followed job after an update. A record from before what a snapshot has
-// shown changes nothing.
-func jobOf(u engine.Update, before engine.Job) (engine.Job, error) {
-	switch {
-	case u.Kind == engine.UpdateSnapshot && len(u.Jobs) == 1:
-		return u.Jobs[0].Job()
-	case u.Kind == engine.UpdateRecord:
-		r, err := u.Entry.Record()
-		if err != nil || r.Job == nil || r.Job.Rev < before.Rev {
-			return before, err
-		}
-		return *r.Job, nil
-	}
-	return before, nil
-}
-
 // ended is nil for a job that succeeded.
 func ended(j engine.Job) error {
 	if j.State == engine.Succeeded {
 		return nil
 	}
-	return &jobEndedError{j}
+	return &session.JobEndedError{Job: j}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 )
 
 func (a *app) workerCommand() *cobra.Command {
@@ -45,7 +46,7 @@ With --health-addr it answers GET /healthz and /readyz, and shows its metrics un
 
 func (a *app) work(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
-	c, err := settings(cmd)
+	c, err := session.Settings(cmd)
 	if err != nil {
 		return err
 	}
@@ -60,37 +61,37 @@ func (a *app) work(cmd *cobra.Command) (err error) {
 		defer func() { err = errors.Join(err, h.close()) }()
 		metrics = h.registry
 	}
-	s, err := a.openLasting(cmd)
+	s, err := session.OpenLasting(cmd)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	s.log = log
-	if s.blobs, err = openBlobs(ctx, s.config); err != nil {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	s.Log = log
+	if s.Blobs, err = session.OpenBlobs(ctx, s.Config); err != nil {
 		return err
 	}
-	served := servedQueues(s.config)
-	w, grace, err := newWorker(s, metrics, served...)
+	served := servedQueues(s.Config)
+	w, grace, err := session.NewWorker(s, metrics, served...)
 	if err != nil {
 		return err
 	}
 	if h != nil {
-		h.serve(s.engine, w.Refused, s.blobs.Ready, s.log)
+		h.serve(s.Engine, w.Refused, s.Blobs.Ready, s.Log)
 	}
 	if err := w.Start(ctx); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	h.setWorking(true)
-	s.log.Info("taking jobs", append(jobsTaken(s.config, served), "redis", s.redis.Describe(), "data", s.config.Data.Dir)...)
+	s.Log.Info("taking jobs", append(jobsTaken(s.Config, served), "redis", s.Redis.Describe(), "data", s.Config.Data.Dir)...)
 	<-ctx.Done()
 	h.setWorking(false)
-	s.log.Info("draining: jobs that run go back to their queues; a second signal ends the process at once")
+	s.Log.Info("draining: jobs that run go back to their queues; a second signal ends the process at once")
 	drain, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	if err := w.Stop(drain); err != nil {
 		return fmt.Errorf("drain: %w", err)
 	}
-	s.log.Info("drained")
+	s.Log.Info("drained")
 	return nil
 }
 
@@ -101,4 +102,14 @@ func jobsTaken(c *config.Config, queues []string) []any {
 		types[i] = p.Type
 	}
 	return []any{"types", strings.Join(types, ","), "queues", strings.Join(queues, ","), "concurrency", c.Worker.Concurrency}
+}
+
+// processorList says what the processors do, a line each, for help.
+func processorList() string {
+	var b strings.Builder
+	for _, make := range config.Processors {
+		p := make()
+		fmt.Fprintf(&b, "  %-10s %s; queue %s\n", p.Type, p.Brief, p.Queue)
+	}
+	return b.String()
 }

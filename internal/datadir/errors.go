@@ -26,16 +26,16 @@ func folderError(doing, path string, err error) error {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%s: %s is %w: give this user write access, or name another data folder with --data: %w",
 			doing, path, ErrNotWritable, err)
-	case isFull(err):
+	case Full(err):
 		return fmt.Errorf("%s: %w at %s: free some, or name a data folder on another disk with --data: %w",
 			doing, ErrFull, path, err)
 	}
 	return fmt.Errorf("%s at %s: %w", doing, path, err)
 }
 
-// isFull takes the limit on one file's size (ulimit -f) for a full disk: the
+// Full reports whether an error says that there is no room. It takes the limit on one file's size (ulimit -f) for a full disk: the
 // remedy is the same.
-func isFull(err error) bool {
+func Full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 

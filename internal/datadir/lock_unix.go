@@ -29,13 +29,7 @@ func tryLock(path string, mode lockMode) (*lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), int(mode)|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err == nil {
+	if err = flock(f, mode); err == nil {
 		return &lock{file: f}, nil
 	}
 	_ = f.Close()
@@ -44,6 +38,18 @@ func tryLock(path string, mode lockMode) (*lock, error) {
 	}
 	return nil, fmt.Errorf("locking %s (the data folder must be on a local file system): %w", path, err)
 }
+
+func flock(f *os.File, mode lockMode) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), int(mode)|syscall.LOCK_NB); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// TryLock locks a file until it is closed, and reports false if another open file has the lock. On a file system
+// without locks there is none, and TryLock reports true.
+func TryLock(f *os.File) bool { return !errors.Is(flock(f, exclusive), syscall.EWOULDBLOCK) }
 
 // takeLock waits for the lock on path. A blocking flock could not be cancelled,
 // so it asks again, after 1 ms, then in growing steps up to 20 ms.

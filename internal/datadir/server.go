@@ -152,7 +152,7 @@ func (s *server) startError(err error) error {
 		return nil
 	case errors.As(err, &exit) && strings.Contains(exit.Log, "No space left on device"):
 		return folderError("starting the data folder's Redis", s.dir, errors.Join(syscall.ENOSPC, err))
-	case isFull(err):
+	case Full(err):
 		return folderError("starting the data folder's Redis", s.dir, err)
 	}
 	return fmt.Errorf("starting the data folder's Redis in %s: %w", s.shown, err)

@@ -55,7 +55,7 @@ func Take(ctx context.Context, bucket *blob.Bucket, path string, progress func(d
 	switch {
 	case err == nil:
 		return b, nil
-	case isFull(err):
+	case Full(err):
 		return Blob{}, fmt.Errorf("taking %s into the blob store: %w: free some, or name a data folder on another disk with --data: %w",
 			path, ErrFull, err)
 	}

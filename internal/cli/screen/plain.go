@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"io"
@@ -9,6 +9,9 @@ import (
 // what a server, a file or an error says cannot steer it, wherever it is printed. JSON and
 // bars are written past it, see exact.
 type plain struct{ to io.Writer }
+
+// NewPlain makes a writer whose texts are fit for a terminal.
+func NewPlain(to io.Writer) io.Writer { return plain{to} }
 
 // Write takes whole texts: a character must not be split over two calls.
 func (p plain) Write(b []byte) (int, error) {
@@ -24,17 +27,17 @@ func (p plain) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// exact is the writer behind plain.
-func exact(w io.Writer) io.Writer {
+// Exact is the writer behind plain.
+func Exact(w io.Writer) io.Writer {
 	if p, ok := w.(plain); ok {
 		return p.to
 	}
 	return w
 }
 
-// oneLine makes a text from anywhere fit to be shown in a line: it has no line breaks, so
+// OneLine makes a text from anywhere fit to be shown in a line: it has no line breaks, so
 // that nothing looks like a line of ours, and no controls.
-func oneLine(s string) string { return strings.Map(harmless, s) }
+func OneLine(s string) string { return strings.Map(harmless, s) }
 
 // harmless puts a space for what breaks a line, and a dot for what controls a terminal (C0,
 // DEL, C1) or the direction of the text around it.

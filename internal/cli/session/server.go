@@ -1,4 +1,4 @@
-package cli
+package session
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/client"
 )
 
-// A store is where a command's jobs are: in Redis, through an engine, or behind a
+// A Store is where a command's jobs are: in Redis, through an engine, or behind a
 // gateway.
-type store interface {
+type Store interface {
 	Enqueue(ctx context.Context, s engine.Spec) (engine.Enqueued, error)
 	Job(ctx context.Context, id engine.JobID) (engine.View, error)
 	Jobs(ctx context.Context, topic engine.Topic, q engine.JobsQuery) (engine.JobsPage, error)
@@ -31,17 +31,17 @@ type store interface {
 }
 
 var (
-	_ store = (*engine.Engine)(nil)
-	_ store = (*client.Client)(nil)
+	_ Store = (*engine.Engine)(nil)
+	_ Store = (*client.Client)(nil)
 )
 
-// serverFlag declares --server, for commands that a gateway can serve.
-func serverFlag(cmd *cobra.Command) { config.AddFlags(cmd.Flags(), "server") }
+// ServerFlag declares --server, for commands that a gateway can serve.
+func ServerFlag(cmd *cobra.Command) { config.AddFlags(cmd.Flags(), "server") }
 
-// byServer reports whether a command is to speak to a gateway. What the command line
+// ByServer reports whether a command is to speak to a gateway. What the command line
 // names goes before what a variable or the file does; on the command line the two
 // exclude each other.
-func byServer(c *config.Config) (bool, error) {
+func ByServer(c *config.Config) (bool, error) {
 	if c.Server == "" {
 		return false, nil
 	}
@@ -52,7 +52,7 @@ func byServer(c *config.Config) (bool, error) {
 			continue
 		}
 		if server.Kind == "flag" {
-			return false, usage("%s and %s: with a server, no data folder, Redis or worker of this machine is used; drop one of the two", server.Where, local.Where)
+			return false, Usage("%s and %s: with a server, no data folder, Redis or worker of this machine is used; drop one of the two", server.Where, local.Where)
 		}
 		if key != "worker.concurrency" {
 			return false, nil
@@ -61,28 +61,28 @@ func byServer(c *config.Config) (bool, error) {
 	return true, nil
 }
 
-// openServer makes the session of a command that speaks to a gateway. It does not
+// OpenServer makes the session of a command that speaks to a gateway. It does not
 // connect.
-func openServer(c *config.Config) (*session, error) {
+func OpenServer(c *config.Config) (*Session, error) {
 	client, err := client.New(client.Options{URL: c.Server, Token: os.Getenv(config.TokenVariable)})
 	if err != nil {
 		return nil, err
 	}
-	return &session{config: c, store: client, remote: client}, nil
+	return &Session{Config: c, Store: client, Remote: client}, nil
 }
 
-// openStore opens what a command is to use that is about jobs of other processes.
-func (a *app) openStore(cmd *cobra.Command) (*session, error) {
-	c, err := settings(cmd)
+// OpenStore opens what a command is to use that is about jobs of other processes.
+func OpenStore(cmd *cobra.Command) (*Session, error) {
+	c, err := Settings(cmd)
 	if err != nil {
 		return nil, err
 	}
-	remotely, err := byServer(c)
+	remotely, err := ByServer(c)
 	if err != nil {
 		return nil, err
 	}
 	if remotely {
-		return openServer(c)
+		return OpenServer(c)
 	}
-	return a.openLasting(cmd)
+	return OpenLasting(cmd)
 }

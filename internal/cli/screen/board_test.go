@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"encoding/json"
@@ -29,7 +29,7 @@ func at(rev uint64, percent float64) engine.Job {
 
 func TestBoardNeverShowsLessThanBefore(t *testing.T) {
 	p := &sights{}
-	b := newBoard(p)
+	b := NewBoard(p)
 	for _, j := range []engine.Job{at(1, 10), at(2, 42.5), at(3, 41), at(5, 0), at(6, 43)} {
 		b.show("", engine.View{}, j, nil)
 	}
@@ -47,10 +47,10 @@ func TestBoardNeverShowsLessThanBefore(t *testing.T) {
 // A removal is a note, and not another end; that of a child goes with its parent's.
 func TestBoardNotesARemoval(t *testing.T) {
 	p := &sights{}
-	b := newBoard(p)
+	b := NewBoard(p)
 	for _, j := range []string{`"id":"a","rev":1,"type":"export","title":"Orders"`, `"id":"b","rev":2,"type":"export","parent":"a"`} {
 		entry := engine.Entry{JSON: []byte(`{"id":"1-1","type":"job.removed","topic":"user:1","job":{` + j + `,"state":"succeeded","percent":100}}`)}
-		if err := b.update("", engine.Update{Kind: engine.UpdateRecord, Entry: entry}, func(engine.Job) { t.Error("a removed job is handed on") }); err != nil {
+		if err := b.Update("", engine.Update{Kind: engine.UpdateRecord, Entry: entry}, func(engine.Job) { t.Error("a removed job is handed on") }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestBoardNotesARemoval(t *testing.T) {
 
 func TestBoardPassesOverWhatIsOlderThanShown(t *testing.T) {
 	p := &sights{}
-	b := newBoard(p)
+	b := NewBoard(p)
 	b.show("", engine.View{}, at(7, 50), nil)
 	if b.show("", engine.View{}, at(6, 60), &engine.Record{Type: engine.JobProgress}) {
 		t.Error("a record from before the snapshot is shown")
@@ -76,7 +76,7 @@ func TestBoardPassesOverWhatIsOlderThanShown(t *testing.T) {
 
 func TestSpeedCountsThePresentAttemptAlone(t *testing.T) {
 	p := &sights{}
-	b := newBoard(p)
+	b := NewBoard(p)
 	now := time.Unix(1000, 0)
 	b.now = func() time.Time { return now }
 	count := func(rev uint64, attempt int, done int64, passed time.Duration) float64 {
@@ -219,13 +219,13 @@ func TestChildrenWaitForTheirParentsPart(t *testing.T) {
 		return engine.Job{ID: id, Rev: 2, Type: "part", State: engine.Running, Parent: parent}
 	}
 	p := &sights{}
-	b := newBoard(p)
+	b := NewBoard(p)
 	var held []engine.JobID
 	for _, u := range []engine.Update{
 		part(1, false, child("left behind by a snapshot that was cut off", "z")),
 		part(1, false, child("c", "a"), child("d", "gone")), part(2, false, at(1, 10)), part(3, true),
 	} {
-		if err := b.update("", u, func(j engine.Job) { held = append(held, j.ID) }); err != nil {
+		if err := b.Update("", u, func(j engine.Job) { held = append(held, j.ID) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -255,8 +255,8 @@ func TestChildrenAreToldByTheirParent(t *testing.T) {
 	}
 	ignore := func(engine.Job) {}
 	p := &sights{}
-	b := newBoard(p)
-	if err := b.update("", views(child(2, engine.Running), at(1, 10)), ignore); err != nil {
+	b := NewBoard(p)
+	if err := b.Update("", views(child(2, engine.Running), at(1, 10)), ignore); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.jobs) != 1 || p.jobs[0].job.ID != "a" || len(p.notes) != 0 {
@@ -269,14 +269,14 @@ func TestChildrenAreToldByTheirParent(t *testing.T) {
 		t.Errorf("of a part that fails it is said %q, want %q", p.notes, want)
 	}
 	alone := &sights{}
-	if err := newBoard(alone).update("", views(child(2, engine.Running)), ignore); err != nil || len(alone.jobs) != 1 {
+	if err := NewBoard(alone).Update("", views(child(2, engine.Running)), ignore); err != nil || len(alone.jobs) != 1 {
 		t.Errorf("followed alone, of a child is shown %+v, %v", alone.jobs, err)
 	}
 }
 
 func TestResumedIsToldFromBegunAgain(t *testing.T) {
 	p := &sights{}
-	b := newBoard(p)
+	b := NewBoard(p)
 	said := func(rev uint64, attempt int, from *float64) string {
 		j := at(rev, 50)
 		j.Attempt, j.ResumedFrom = attempt, from
@@ -303,22 +303,8 @@ func TestResumedIsToldFromBegunAgain(t *testing.T) {
 	}
 }
 
-func TestNobodyResumesFromNothing(t *testing.T) {
-	for from, want := range map[float64]string{0: "Attempt  2\n", 58.9: "Attempt  2, resumed from 58.9%\n"} {
-		j := at(1, 62)
-		j.Attempt, j.ResumedFrom = 2, &from
-		var out strings.Builder
-		if err := writeJob(&out, j, nil, time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("want %q:\n%s", want, out.String())
-		}
-	}
-}
-
 func TestTextsCannotSteerTheTerminal(t *testing.T) {
-	if got := oneLine("a\x1b[2Jb\r\nc\u202ed"); strings.ContainsAny(got, "\x1b\r\n\u202e") {
+	if got := OneLine("a\x1b[2Jb\r\nc\u202ed"); strings.ContainsAny(got, "\x1b\r\n\u202e") {
 		t.Errorf("shown as %q", got)
 	}
 }
@@ -326,14 +312,14 @@ func TestTextsCannotSteerTheTerminal(t *testing.T) {
 // A bar that has ended must not keep its painter from closing, and no goroutine may be
 // left; TestMain looks for those.
 func TestBarsClose(*testing.T) {
-	b := newBoard(newBars(io.Discard))
-	b.taking("f", "reading", 1, 2)
-	b.taking("f", "reading", 2, 2)
+	b := NewBoard(newBars(io.Discard))
+	b.Taking("f", "reading", 1, 2)
+	b.Taking("f", "reading", 2, 2)
 	for i, state := range []engine.State{engine.Running, engine.Succeeded, engine.Failed, engine.Canceled, engine.Queued} {
 		b.show("", engine.View{}, engine.Job{ID: engine.JobID(state), Rev: uint64(i + 1), State: state, Percent: 50}, nil)
 	}
-	b.note("beside them")
-	b.close()
+	b.Note("beside them")
+	b.Close()
 }
 
 // A bar shows no time left while the connection is lost: nothing measures it.
@@ -361,14 +347,14 @@ func TestBarsShowNoTimeLeftWhileCutOff(t *testing.T) {
 // said of them changes.
 func TestBoardSaysWhatAJobWaitsFor(t *testing.T) {
 	p := &sights{}
-	b := newBoard(p)
+	b := NewBoard(p)
 	waits := at(1, 0)
 	waits.State, waits.Type, waits.Queue = engine.Queued, "export", "exports"
 	b.show("", engine.View{}, waits, &engine.Record{Type: engine.JobQueued})
 	running := at(2, 10)
 	running.ID = "0001JD00000000000000000001"
 	b.show("", engine.View{}, running, &engine.Record{Type: engine.JobStarted})
-	if jobs := b.thatWait(); len(jobs) != 1 || jobs[0].ID != waits.ID {
+	if jobs := b.ThatWait(); len(jobs) != 1 || jobs[0].ID != waits.ID {
 		t.Fatalf("%+v wait", jobs)
 	}
 	served := engine.Queue{Name: "exports", Workers: 1, Types: []string{"export"}}
@@ -390,7 +376,7 @@ func TestBoardSaysWhatAJobWaitsFor(t *testing.T) {
 		{refused, "queued in exports: its workers take nothing from there, since it holds tasks of another program"},
 		{served, "queued in exports"},
 	} {
-		b.learn([]engine.Queue{c.queue})
+		b.Learn([]engine.Queue{c.queue})
 		got := ""
 		if len(p.jobs) > shown {
 			got = details(p.jobs[len(p.jobs)-1])
@@ -402,7 +388,7 @@ func TestBoardSaysWhatAJobWaitsFor(t *testing.T) {
 	began := at(3, 0)
 	began.State, began.Queue = engine.Running, "exports"
 	b.show("", engine.View{}, began, &engine.Record{Type: engine.JobStarted})
-	if jobs := b.thatWait(); len(jobs) != 0 {
+	if jobs := b.ThatWait(); len(jobs) != 0 {
 		t.Errorf("%+v wait", jobs)
 	}
 }
@@ -411,16 +397,16 @@ func TestADelayedJobWaitsForItsTime(t *testing.T) {
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.Local)
 	soon, later := now.Add(time.Hour), now.Add(48*time.Hour)
 	j := engine.Job{State: engine.Queued, Queue: "exports", StartAt: &soon}
-	if got := wait(j, nil, now); got != " until 13:00:00" {
+	if got := Wait(j, nil, now); got != " until 13:00:00" {
 		t.Errorf("it waits%s", got)
 	}
-	if j.StartAt = &later; wait(j, nil, now) != " until 2026-12-02 12:00:00" {
-		t.Errorf("it waits%s", wait(j, nil, now))
+	if j.StartAt = &later; Wait(j, nil, now) != " until 2026-12-02 12:00:00" {
+		t.Errorf("it waits%s", Wait(j, nil, now))
 	}
-	if j.StartAt = &now; wait(j, nil, now) != " in exports" {
-		t.Errorf("it waits%s", wait(j, nil, now))
+	if j.StartAt = &now; Wait(j, nil, now) != " in exports" {
+		t.Errorf("it waits%s", Wait(j, nil, now))
 	}
-	if j.State = engine.Paused; wait(j, nil, now) != "" {
-		t.Errorf("paused it waits%s", wait(j, nil, now))
+	if j.State = engine.Paused; Wait(j, nil, now) != "" {
+		t.Errorf("paused it waits%s", Wait(j, nil, now))
 	}
 }

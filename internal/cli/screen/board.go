@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"encoding/json"
@@ -13,10 +13,10 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/pace"
 )
 
-// A painter puts sights on a terminal, into lines or into JSON. Its methods are
+// A Painter puts sights on a terminal, into lines or into JSON. Its methods are
 // called one at a time.
-type painter interface {
-	// taking shows a file that is read before it has a job, in bytes, and what for.
+type Painter interface {
+	// taking shows a file that is read or written, in bytes, and what for.
 	taking(name, doing string, done, total int64)
 	// show shows a job as it is now.
 	show(s sight)
@@ -50,13 +50,13 @@ type sight struct {
 	goesOn bool
 }
 
-// A board is all that a command has shown of jobs. It decides what is news, keeps
+// A Board is all that a command has shown of jobs. It decides what is news, keeps
 // every percent at its highest, and measures speeds. Children of a job that it shows
 // show in their parent's counts: of them it notes those that fail. Its methods may be
 // called concurrently.
-type board struct {
+type Board struct {
 	mu      sync.Mutex
-	painter painter
+	painter Painter
 	held    map[engine.JobID]*holding
 	early   []engine.View          // children in a snapshot whose parent has not come
 	waiting map[engine.JobID]sight // jobs that wait, as they were shown last
@@ -76,13 +76,14 @@ type holding struct {
 	done    int64
 }
 
-func newBoard(p painter) *board {
-	return &board{painter: p, held: map[engine.JobID]*holding{}, waiting: map[engine.JobID]sight{}, now: time.Now}
+// NewBoard makes a board that a painter shows. Close ends it.
+func NewBoard(p Painter) *Board {
+	return &Board{painter: p, held: map[engine.JobID]*holding{}, waiting: map[engine.JobID]sight{}, now: time.Now}
 }
 
 // show takes a job's view and reports whether it is news. A record that is older than
 // what a snapshot has shown is none, except for its log line.
-func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record) bool {
+func (b *Board) show(name string, v engine.View, j engine.Job, r *engine.Record) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.hold(j.ID)
@@ -116,7 +117,7 @@ func (b *board) show(name string, v engine.View, j engine.Job, r *engine.Record)
 }
 
 // remove notes that a job was removed, unless it went with its parent.
-func (b *board) remove(name string, j engine.Job) {
+func (b *Board) remove(name string, j engine.Job) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.held, j.ID)
@@ -130,7 +131,7 @@ func (b *board) remove(name string, j engine.Job) {
 }
 
 // hold gives what is held of a job.
-func (b *board) hold(id engine.JobID) *holding {
+func (b *Board) hold(id engine.JobID) *holding {
 	h := b.held[id]
 	if h == nil {
 		h = &holding{}
@@ -147,9 +148,9 @@ func reason(j engine.Job) string {
 	return j.Error.Message
 }
 
-// update shows what Follow gave of jobs, and hands each job's view to held. name is
+// Update shows what Follow gave of jobs, and hands each job's view to held. name is
 // what to call the job; "" for its title.
-func (b *board) update(name string, u engine.Update, held func(engine.Job)) error {
+func (b *Board) Update(name string, u engine.Update, held func(engine.Job)) error {
 	switch u.Kind {
 	case engine.UpdateRecord:
 		r, err := u.Entry.Record()
@@ -173,7 +174,7 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 		if errors.Is(u.Err, client.ErrUnreachable) {
 			what = "the server"
 		}
-		b.note(what + " is away, waiting for it: " + u.Err.Error())
+		b.Note(what + " is away, waiting for it: " + u.Err.Error())
 		b.away()
 	}
 	return nil
@@ -181,7 +182,7 @@ func (b *board) update(name string, u engine.Update, held func(engine.Job)) erro
 
 // snapshot shows a part of a snapshot. Children whose parent has not come wait for the last
 // part, since it may stand behind them.
-func (b *board) snapshot(name string, u engine.Update, held func(engine.Job)) error {
+func (b *Board) snapshot(name string, u engine.Update, held func(engine.Job)) error {
 	for _, v := range u.Jobs {
 		b.expect(v.ID) // parents may stand behind their children
 	}
@@ -190,7 +191,7 @@ func (b *board) snapshot(name string, u engine.Update, held func(engine.Job)) er
 		if err != nil {
 			return err
 		}
-		if !u.Final && j.Parent != "" && !b.knows(j.Parent) {
+		if !u.Final && j.Parent != "" && !b.Knows(j.Parent) {
 			b.wait(v)
 			continue
 		}
@@ -202,7 +203,7 @@ func (b *board) snapshot(name string, u engine.Update, held func(engine.Job)) er
 
 // waited gives the children that waited, with the last part of their snapshot, and forgets
 // those of one that did not come to its end.
-func (b *board) waited(u engine.Update) (children []engine.View) {
+func (b *Board) waited(u engine.Update) (children []engine.View) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if u.Final && u.Part > 1 {
@@ -214,7 +215,7 @@ func (b *board) waited(u engine.Update) (children []engine.View) {
 	return children
 }
 
-func (b *board) wait(child engine.View) {
+func (b *Board) wait(child engine.View) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.early = append(b.early, child)
@@ -229,22 +230,22 @@ func viewOf(e engine.Entry) (engine.View, error) {
 	return engine.View{ID: e.JobID(), Topic: e.Topic, JSON: r.Job}, err
 }
 
-// knows reports whether the job has been shown.
-func (b *board) knows(id engine.JobID) bool {
+// Knows reports whether the job has been shown.
+func (b *Board) Knows(id engine.JobID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.held[id] != nil
 }
 
 // expect says that the job is about to be shown.
-func (b *board) expect(id engine.JobID) {
+func (b *Board) expect(id engine.JobID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.hold(id)
 }
 
 // speed measures from the attempt's first count in its present stage: what a resumed
-// attempt did not read again is not speed.
+// Attempt did not read again is not speed.
 func (h *holding) speed(j engine.Job, at time.Time) float64 {
 	p := j.Progress
 	if p == nil || (j.State != engine.Running && j.State != engine.Receiving) {
@@ -263,13 +264,14 @@ func (h *holding) speed(j engine.Job, at time.Time) float64 {
 	return h.pace.Rate()
 }
 
-func (b *board) taking(name, doing string, done, total int64) {
+// Taking shows a file that is read or written, in bytes, and what for.
+func (b *Board) Taking(name, doing string, done, total int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.painter.taking(name, doing, done, total)
 }
 
-func (b *board) away() {
+func (b *Board) away() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, h := range b.held {
@@ -278,21 +280,23 @@ func (b *board) away() {
 	b.painter.away()
 }
 
-func (b *board) note(text string) {
+// Note tells the user something beside the jobs.
+func (b *Board) Note(text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.painter.note(text)
 }
 
-func (b *board) close() {
+// Close leaves the last of everything on the screen.
+func (b *Board) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.painter.close()
 }
 
 // Write makes a note of each line, so that a logger does not write into the bars.
-func (b *board) Write(line []byte) (int, error) {
-	b.note(string(line[:max(0, len(line)-1)]))
+func (b *Board) Write(line []byte) (int, error) {
+	b.Note(string(line[:max(0, len(line)-1)]))
 	return len(line), nil
 }
 

@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"fmt"
@@ -9,29 +9,29 @@ import (
 	"github.com/tidemark-dev/tidemark/engine"
 )
 
-// percent writes tenths, which is what there is.
-func percent(p float64) string { return strconv.FormatFloat(p, 'f', 1, 64) + "%" }
+// Percent writes tenths, which is what there is.
+func Percent(p float64) string { return strconv.FormatFloat(p, 'f', 1, 64) + "%" }
 
-// state is the job's state in a word or two.
-func state(j engine.Job) string {
+// State is the job's state in a word or two.
+func State(j engine.Job) string {
 	switch {
 	case j.Canceling:
 		return "canceling"
 	case j.Pausing:
 		return "pausing"
 	}
-	return oneLine(string(j.State))
+	return OneLine(string(j.State))
 }
 
-// children says how many of a job's children have ended: "4 of 10 parts done, 1 failed".
-func children(c engine.Children) string {
+// Children says how many of a job's children have ended: "4 of 10 parts done, 1 failed".
+func Children(c engine.Children) string {
 	parts := " parts done"
 	if c.Count == 1 {
 		parts = " part done"
 	}
-	text := grouped(int64(c.Ended)) + " of " + grouped(int64(c.Count)) + parts
+	text := Grouped(int64(c.Ended)) + " of " + Grouped(int64(c.Count)) + parts
 	if c.Failed > 0 {
-		text += ", " + grouped(int64(c.Failed)) + " failed"
+		text += ", " + Grouped(int64(c.Failed)) + " failed"
 	}
 	return text
 }
@@ -44,27 +44,27 @@ func details(s sight) string {
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	if j.State == engine.Receiving && j.Progress != nil {
 		if j.Canceling || j.Pausing {
-			say("%s", state(j))
+			say("%s", State(j))
 		}
 		say("%s", uploading(s))
 	} else {
-		say("%s", state(j)+s.wait)
+		say("%s", State(j)+s.wait)
 	}
 	if j.State == engine.Running {
 		if j.Stage != nil {
-			say("%s", stage(*j.Stage))
+			say("%s", Stage(*j.Stage))
 		}
 		if j.Progress != nil {
-			say("%s", amount(*j.Progress))
+			say("%s", Amount(*j.Progress))
 		}
 	}
 	if j.Children != nil {
-		say("%s", children(*j.Children))
+		say("%s", Children(*j.Children))
 	}
 	if left := left(s); left != "" && j.State != engine.Receiving {
 		say("%s", left)
 	}
-	if n := attempt(j); n > 1 || j.State == engine.Retrying {
+	if n := Attempt(j); n > 1 || j.State == engine.Retrying {
 		say("attempt %d", n)
 	}
 	if j.State == engine.Retrying && j.RetryAt != nil {
@@ -72,7 +72,7 @@ func details(s sight) string {
 	}
 	switch {
 	case j.Error != nil:
-		say("%s", oneLine(j.Error.Message))
+		say("%s", OneLine(j.Error.Message))
 	case j.State == engine.Canceled:
 		say("on request")
 	}
@@ -82,11 +82,11 @@ func details(s sight) string {
 // uploading says what the bytes mean while a job's file arrives, and that the bar has a part for
 // what follows: "uploading 1.8 of 1.9 MiB, 3s left; then analysis".
 func uploading(s sight) string {
-	text := "uploading " + amount(*s.job.Progress)
+	text := "uploading " + Amount(*s.job.Progress)
 	if left := left(s); left != "" {
 		text += ", " + left
 	}
-	return text + "; then " + oneLine(s.job.Type)
+	return text + "; then " + OneLine(s.job.Type)
 }
 
 // left is the time to go, or else the speed; "" while neither is known, and while the connection
@@ -96,16 +96,16 @@ func left(s sight) string {
 	switch {
 	case s.cutOff || j.State != engine.Running && j.State != engine.Receiving && j.State != engine.Awaiting:
 	case j.ETASeconds != nil:
-		return spell(time.Duration(*j.ETASeconds)*time.Second) + " left"
+		return Spell(time.Duration(*j.ETASeconds)*time.Second) + " left"
 	case s.rate > 0 && j.Progress != nil:
 		return quantity(int64(s.rate), j.Progress.Unit) + "/s"
 	}
 	return ""
 }
 
-// attempt is the number of a job's attempt as a person counts: a fan-out, after which the handler
+// Attempt is the number of a job's attempt as a person counts: a fan-out, after which the handler
 // begins again, is none.
-func attempt(j engine.Job) int {
+func Attempt(j engine.Job) int {
 	if j.Children == nil {
 		return j.Attempt
 	}
@@ -117,7 +117,7 @@ func attempt(j engine.Job) int {
 func milestone(s sight) string {
 	switch s.kind {
 	case engine.JobLog:
-		text := oneLine(s.log.Level) + ": " + oneLine(s.log.Text)
+		text := OneLine(s.log.Level) + ": " + OneLine(s.log.Text)
 		if s.log.Suppressed > 0 {
 			text += fmt.Sprintf(" (%d lines left out)", s.log.Suppressed)
 		}
@@ -126,17 +126,17 @@ func milestone(s sight) string {
 		return "its worker went silent; another takes over"
 	case engine.JobQueued:
 		if s.job.RetryOf != "" && s.job.Attempt == 0 {
-			return "tries job " + oneLine(string(s.job.RetryOf)) + " again"
+			return "tries job " + OneLine(string(s.job.RetryOf)) + " again"
 		}
 	case engine.JobResumed:
 		if s.goesOn {
 			return "is not to pause any more"
 		}
-		if s.job.Children != nil && attempt(s.job) == 1 {
+		if s.job.Children != nil && Attempt(s.job) == 1 {
 			return "" // its children have ended
 		}
 		if s.job.ResumedFrom != nil && *s.job.ResumedFrom > 0 {
-			return "goes on from the checkpoint at " + percent(*s.job.ResumedFrom)
+			return "goes on from the checkpoint at " + Percent(*s.job.ResumedFrom)
 		}
 		if s.job.Children != nil {
 			return "" // its handler begins again, and its children do not
@@ -146,30 +146,30 @@ func milestone(s sight) string {
 	return ""
 }
 
-// amount is a count and its total, with one unit.
-func amount(p engine.Progress) string {
+// Amount is a count and its total, with one unit.
+func Amount(p engine.Progress) string {
 	if p.Total <= 0 {
 		return quantity(p.Done, p.Unit)
 	}
 	if p.Unit == "bytes" {
 		return bytesOfTotal(p.Done, p.Total)
 	}
-	return grouped(p.Done) + " of " + quantity(p.Total, p.Unit)
+	return Grouped(p.Done) + " of " + quantity(p.Total, p.Unit)
 }
 
 func quantity(n int64, unit string) string {
 	switch unit {
 	case "bytes":
-		return bytesOf(n)
+		return BytesOf(n)
 	case "":
-		return grouped(n)
+		return Grouped(n)
 	}
-	return grouped(n) + " " + oneLine(unit)
+	return Grouped(n) + " " + OneLine(unit)
 }
 
-// bytesOf writes a size in the largest unit that leaves a whole number before the
+// BytesOf writes a size in the largest unit that leaves a whole number before the
 // point.
-func bytesOf(n int64) string {
+func BytesOf(n int64) string {
 	scale, unit := unitOf(n)
 	return scaled(n, scale) + " " + unit
 }
@@ -198,8 +198,8 @@ func scaled(n int64, scale float64) string {
 	return strconv.FormatFloat(float64(n)/scale, 'f', 1, 64)
 }
 
-// grouped writes 1234567 as 1,234,567.
-func grouped(n int64) string {
+// Grouped writes 1234567 as 1,234,567.
+func Grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	first := 0
 	if n < 0 {
@@ -211,8 +211,8 @@ func grouped(n int64) string {
 	return s
 }
 
-// spell writes a duration in its two largest units.
-func spell(d time.Duration) string {
+// Spell writes a duration in its two largest units.
+func Spell(d time.Duration) string {
 	d = d.Round(time.Second)
 	switch {
 	case d < time.Minute:
@@ -225,19 +225,19 @@ func spell(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// cut shortens s to n characters on one line.
-func cut(s string, n int) string {
-	r := []rune(oneLine(s))
+// Cut shortens s to n characters on one line.
+func Cut(s string, n int) string {
+	r := []rune(OneLine(s))
 	if len(r) <= n {
 		return string(r)
 	}
 	return string(r[:n-1]) + "…"
 }
 
-// stage says which one of how many, where that is known.
-func stage(g engine.Stage) string {
+// Stage says which one of how many, where that is known.
+func Stage(g engine.Stage) string {
 	if g.Count == 0 {
-		return oneLine(g.Name)
+		return OneLine(g.Name)
 	}
-	return fmt.Sprintf("%s %d/%d", oneLine(g.Name), g.Index+1, g.Count)
+	return fmt.Sprintf("%s %d/%d", OneLine(g.Name), g.Index+1, g.Count)
 }

@@ -1,4 +1,4 @@
-package cli
+package files
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,8 +14,9 @@ import (
 	"github.com/tidemark-dev/tidemark/config"
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/client"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
-	"github.com/tidemark-dev/tidemark/worker/analysis"
 )
 
 // sourceLabel is the label by which the upload of a file is found again.
@@ -25,12 +27,12 @@ const maxProfileBytes = 64 << 20
 
 // there is the place of a command that speaks to a server.
 type there struct {
-	session *session
-	board   *board
+	session *session.Session
+	board   *screen.Board
 }
 
-func openThere(_ context.Context, c *config.Config, b *board) (*session, place, func() error, error) {
-	s, err := openServer(c)
+func openThere(_ context.Context, c *config.Config, b *screen.Board, _ []string) (*session.Session, place, func() error, error) {
+	s, err := session.OpenServer(c)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -38,16 +40,16 @@ func openThere(_ context.Context, c *config.Config, b *board) (*session, place, 
 }
 
 // submit announces a file's upload, or finds one that the same file has begun.
-func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send func(context.Context) error, err error) {
-	fail := func(err error) (engine.JobID, func(context.Context) error, error) {
-		return "", nil, fmt.Errorf("sending %s to the server: %w", file, err)
+func (t *there) submit(ctx context.Context, file string, k kind) (found submitted, err error) {
+	fail := func(err error) (submitted, error) {
+		return submitted{}, fmt.Errorf("sending %s to the server: %w", file, err)
 	}
 	f, size, err := datadir.OpenRegular(file)
 	if err != nil {
 		return fail(err)
 	}
 	defer func() {
-		if send == nil {
+		if found.send == nil {
 			f.Close()
 		}
 	}()
@@ -55,7 +57,7 @@ func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send f
 	if err != nil {
 		return fail(err)
 	}
-	sum, err := datadir.Sum(ctx, f, size, func(done, total int64) { t.board.taking(file, "reading", done, total) })
+	sum, err := datadir.Sum(ctx, f, size, func(done, total int64) { t.board.Taking(file, "reading", done, total) })
 	if err != nil {
 		return fail(err)
 	}
@@ -64,12 +66,12 @@ func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send f
 		return fail(err)
 	}
 	s := t.session
-	live, err := s.liveAnalysis(ctx, sourceLabel, source, func(j engine.Job) bool {
+	live, err := liveJob(ctx, s, k.jobType, sourceLabel, source, func(j engine.Job) bool {
 		if j.State != engine.Receiving {
 			return true
 		}
 		// Only who has begun an upload can go on with it.
-		_, err := s.remote.Received(ctx, j.ID)
+		_, err := s.Remote.Received(ctx, j.ID)
 		return err == nil
 	})
 	if err != nil {
@@ -78,35 +80,35 @@ func (t *there) submit(ctx context.Context, file string) (_ engine.JobID, send f
 	id := live.ID
 	switch {
 	case id == "":
-		id, err = s.remote.Announce(ctx, client.Upload{
-			Topic: s.config.Topic, Type: analysis.JobType, Name: filepath.Base(file), SizeBytes: size,
+		id, err = s.Remote.Announce(ctx, client.Upload{
+			Topic: s.Config.Topic, Type: k.jobType, Name: filepath.Base(file), SizeBytes: size,
 			Labels: map[string]string{sourceLabel: source},
 		})
 		if err != nil {
 			return fail(err)
 		}
 	case live.State == engine.Receiving:
-		t.board.note(fmt.Sprintf("%s: going on with the upload of job %s", file, id))
+		t.board.Note(fmt.Sprintf("%s: going on with the upload of job %s", file, id))
 	default:
-		t.board.note(fmt.Sprintf("%s: going on with job %s", file, id))
-		return id, nil, nil
+		t.board.Note(fmt.Sprintf("%s: going on with job %s", file, id))
+		return submitted{job: id}, nil
 	}
-	return id, func(ctx context.Context) error {
+	return submitted{job: id, send: func(ctx context.Context) error {
 		defer f.Close()
 		return t.send(ctx, file, f, info, id)
-	}, nil
+	}}, nil
 }
 
 // send brings a file to its job, over cuts, which are shown.
 func (t *there) send(ctx context.Context, file string, f *os.File, before fs.FileInfo, id engine.JobID) error {
-	err := t.session.remote.Send(ctx, id, unchanged{f, before}, before.Size(), func(why error) {
-		t.board.note(fmt.Sprintf("%s: the upload is interrupted and will go on: %v", file, why))
+	err := t.session.Remote.Send(ctx, id, unchanged{f, before}, before.Size(), func(why error) {
+		t.board.Note(fmt.Sprintf("%s: the upload is interrupted and will go on: %v", file, why))
 	})
 	if !errors.Is(err, datadir.ErrChanged) {
 		return err
 	}
 	// What the server has is a part of no state of the file.
-	if canceled := t.session.remote.Cancel(ctx, id); !errors.Is(canceled, engine.ErrEnded) {
+	if canceled := t.session.Remote.Cancel(ctx, id); !errors.Is(canceled, engine.ErrEnded) {
 		err = errors.Join(err, canceled)
 	}
 	return err
@@ -146,13 +148,32 @@ func sourceOf(file, sum string) (string, error) {
 	return hex.EncodeToString(mark[:16]), nil
 }
 
-func (t *there) profile(ctx context.Context, f *analyzed) ([]byte, string, error) {
-	id := string(f.id) + ".profile.json"
-	text, err := t.session.remote.Artifact(ctx, id, maxProfileBytes)
+func (t *there) profile(ctx context.Context, i *item) ([]byte, string, error) {
+	id := string(i.id) + ".profile.json"
+	text, err := t.session.Remote.Artifact(ctx, id, maxProfileBytes)
 	if err != nil {
-		return nil, "", fmt.Errorf("read the profile of %s: %w", f.file, err)
+		return nil, "", fmt.Errorf("read the profile of %s: %w", i.name, err)
 	}
-	return text, t.session.remote.ArtifactURL(id), nil
+	return text, t.session.Remote.ArtifactURL(id), nil
+}
+
+func (t *there) artifact(ctx context.Context, id string) (content, error) {
+	f, err := t.session.Remote.StatArtifact(ctx, id)
+	if errors.Is(err, engine.ErrNotFound) {
+		err = fmt.Errorf("artifact %s: %w", id, session.ErrNoArtifact)
+	}
+	if err != nil {
+		return content{}, err
+	}
+	return content{id: id, doing: "downloading", size: f.Size, sha256: f.SHA256, open: func(ctx context.Context, from int64) (io.ReadCloser, error) {
+		return t.session.Remote.OpenArtifact(ctx, f, from, func(why error) {
+			t.board.Note(fmt.Sprintf("%s: the download is interrupted and will go on: %v", id, why))
+		}), nil
+	}}, nil
+}
+
+func (t *there) datasets(ctx context.Context, after string) ([]dataset, string, error) {
+	return datasetsThere(ctx, t.session.Remote, t.session.Config.Topic, after)
 }
 
 func (t *there) goOn(j engine.Job) string {

@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"fmt"
@@ -29,9 +29,9 @@ func newLines(w io.Writer) *lines {
 }
 
 func (l *lines) show(s sight) {
-	text := fmt.Sprintf("%s  %s  %s", oneLine(s.name), percent(s.percent), details(s))
+	text := fmt.Sprintf("%s  %s  %s", OneLine(s.name), Percent(s.percent), details(s))
 	if s.kind == engine.JobLog {
-		text = fmt.Sprintf("%s  %s", oneLine(s.name), milestone(s))
+		text = fmt.Sprintf("%s  %s", OneLine(s.name), milestone(s))
 	} else if m := milestone(s); m != "" {
 		text += " · " + m
 	}
@@ -42,7 +42,7 @@ func (l *lines) show(s sight) {
 }
 
 func (l *lines) taking(name, doing string, done, total int64) {
-	text := fmt.Sprintf("%s  %s: %s", oneLine(name), doing, bytesOfTotal(done, total))
+	text := fmt.Sprintf("%s  %s: %s", OneLine(name), doing, bytesOfTotal(done, total))
 	l.print("\x00"+name, text, done < total, false)
 }
 
@@ -57,7 +57,7 @@ func (l *lines) print(key, text string, mayWait, stands bool) {
 	fmt.Fprintln(l.w, text)
 }
 
-func (l *lines) note(text string) { fmt.Fprintln(l.w, oneLine(text)) }
+func (l *lines) note(text string) { fmt.Fprintln(l.w, OneLine(text)) }
 
 func (l *lines) away() {} // a line is of its moment
 

@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ func FuzzPlain(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		line := oneLine(s)
+		line := OneLine(s)
 		var b bytes.Buffer
 		if n, err := (plain{&b}).Write([]byte(s)); n != len(s) || err != nil {
 			t.Fatal(n, err)
@@ -24,10 +24,10 @@ func FuzzPlain(f *testing.F) {
 				t.Errorf("%q shows %U", s, r)
 			}
 		}
-		if !utf8.ValidString(b.String()) || oneLine(strings.NewReplacer("\n", "", "\t", "").Replace(b.String())) != strings.NewReplacer("\n", "", "\t", "").Replace(b.String()) {
+		if !utf8.ValidString(b.String()) || OneLine(strings.NewReplacer("\n", "", "\t", "").Replace(b.String())) != strings.NewReplacer("\n", "", "\t", "").Replace(b.String()) {
 			t.Errorf("%q is written as %q", s, b.String())
 		}
-		if again := oneLine(line); again != line {
+		if again := OneLine(line); again != line {
 			t.Errorf("%q becomes %q, then %q", s, line, again)
 		}
 	})

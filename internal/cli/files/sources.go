@@ -1,4 +1,4 @@
-package cli
+package files
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/internal/cli/screen"
+	"github.com/tidemark-dev/tidemark/internal/cli/session"
 	"github.com/tidemark-dev/tidemark/worker/export"
 	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 )
@@ -19,7 +21,8 @@ import (
 // inspectTimeout bounds how long a source may take to tell its columns.
 const inspectTimeout = 15 * time.Second
 
-func (a *app) sourcesCommand() *cobra.Command {
+// SourcesCommand makes the command that lists SQL sources.
+func (a App) SourcesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sources",
 		Short: "List the SQL sources that exports may name",
@@ -30,9 +33,9 @@ view or a query is checked by an export.`,
   tidemark sources --json | jq -r 'select(.error).name'`,
 		Args: cobra.NoArgs,
 	}
-	asJSON := jsonFlag(cmd, "print each source as a line of JSON, with its columns")
+	asJSON := screen.JSONFlag(cmd, "print each source as a line of JSON, with its columns")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := settings(cmd)
+		c, err := session.Settings(cmd)
 		if err != nil {
 			return err
 		}
@@ -40,14 +43,14 @@ view or a query is checked by an export.`,
 		switch {
 		case *asJSON:
 			for _, s := range all {
-				writeLine(a.out, s)
+				screen.WriteLine(a.Out, s)
 			}
 			return nil
 		case len(all) == 0:
-			fmt.Fprintf(a.out, "No sources are configured. Name one under \"sources\" in %s, with a name, url, table and key; docs/configuration.md tells more.\n", config.DefaultFile)
+			fmt.Fprintf(a.Out, "No sources are configured. Name one under \"sources\" in %s, with a name, url, table and key; docs/configuration.md tells more.\n", config.DefaultFile)
 			return nil
 		}
-		return writeSources(a.out, all)
+		return writeSources(a.Out, all)
 	}
 	return cmd
 }
@@ -89,7 +92,7 @@ func writeSources(w io.Writer, all []sourceLine) error {
 		if s.Error != "" {
 			state, columns = s.Error, "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, dash(s.Driver), oneLine(strings.Join(s.Key, ",")), dash(strings.Join(s.Params, ",")), columns, oneLine(state))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, dash(s.Driver), screen.OneLine(strings.Join(s.Key, ",")), dash(strings.Join(s.Params, ",")), columns, screen.OneLine(state))
 	}
 	return t.Flush()
 }

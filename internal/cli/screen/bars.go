@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"fmt"
@@ -35,14 +35,14 @@ type bar struct {
 }
 
 func newBars(w io.Writer) *bars {
-	screen := mpb.New(mpb.WithOutput(exact(w)), mpb.WithRefreshRate(barRefresh), mpb.PopCompletedMode())
+	screen := mpb.New(mpb.WithOutput(Exact(w)), mpb.WithRefreshRate(barRefresh), mpb.PopCompletedMode())
 	return &bars{screen: screen, jobs: map[engine.JobID]*bar{}, files: map[string]*bar{}}
 }
 
 // add puts a bar of a thousand tenths on the screen.
 func (b *bars) add(name string) *bar {
 	added := &bar{text: make(chan string, 1)}
-	label, text := fmt.Sprintf("%-*s ", nameWidth, cut(name, nameWidth)), ""
+	label, text := fmt.Sprintf("%-*s ", nameWidth, Cut(name, nameWidth)), ""
 	added.drawn = b.screen.New(1000, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
 		mpb.BarWidth(barWidth),
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return label })),
@@ -97,7 +97,7 @@ func (b *bars) show(s sight) {
 
 // behind is the text behind a job's bar.
 func behind(s sight) string {
-	return fmt.Sprintf("%6s  %s", percent(s.percent), cut(details(s), detailWidth))
+	return fmt.Sprintf("%6s  %s", Percent(s.percent), Cut(details(s), detailWidth))
 }
 
 func (b *bars) away() {
@@ -114,7 +114,7 @@ func (b *bars) taking(name, doing string, done, total int64) {
 		b.files[name] = shown
 	}
 	tenths := 1000 * done / max(total, 1)
-	shown.set(min(tenths, 999), fmt.Sprintf("%6s  %s · %s", percent(float64(tenths)/10), doing, bytesOfTotal(done, total)))
+	shown.set(min(tenths, 999), fmt.Sprintf("%6s  %s · %s", Percent(float64(tenths)/10), doing, bytesOfTotal(done, total)))
 	if done >= total {
 		shown.drawn.Abort(true) // its job's bar takes over
 		shown.drawn.Wait()
@@ -122,7 +122,7 @@ func (b *bars) taking(name, doing string, done, total int64) {
 	}
 }
 
-func (b *bars) note(text string) { _, _ = fmt.Fprintln(b.screen, oneLine(text)) }
+func (b *bars) note(text string) { _, _ = fmt.Fprintln(b.screen, OneLine(text)) }
 
 func (b *bars) close() {
 	for _, shown := range b.jobs {

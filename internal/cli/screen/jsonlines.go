@@ -1,4 +1,4 @@
-package cli
+package screen
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"io"
 )
 
-// jsonLines is the painter of programs, see the package page.
+// jsonLines is the painter of programs, see the page of package cli.
 type jsonLines struct{ w io.Writer }
 
 func (l jsonLines) show(s sight) {
-	writeLine(l.w, struct {
+	WriteLine(l.w, struct {
 		Type    string          `json:"type"`
 		File    string          `json:"file"`
 		Percent float64         `json:"percent"`
@@ -18,17 +18,18 @@ func (l jsonLines) show(s sight) {
 	}{"job", s.name, s.percent, s.view.JSON})
 }
 
-func (l jsonLines) taking(name, _ string, done, total int64) {
-	writeLine(l.w, struct {
+func (l jsonLines) taking(name, doing string, done, total int64) {
+	WriteLine(l.w, struct {
 		Type  string `json:"type"`
 		File  string `json:"file"`
 		Done  int64  `json:"done"`
 		Total int64  `json:"total"`
-	}{"taking", name, done, total})
+		Doing string `json:"doing"`
+	}{"taking", name, done, total, doing})
 }
 
 func (l jsonLines) note(text string) {
-	writeLine(l.w, struct {
+	WriteLine(l.w, struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
 	}{"note", text})
@@ -38,14 +39,14 @@ func (jsonLines) away() {} // the note tells
 
 func (jsonLines) close() {}
 
-// writeLine writes v as a line, in one write, so that lines of several writers do not
+// WriteLine writes v as a line, in one write, so that lines of several writers do not
 // mix.
-func writeLine(w io.Writer, v any) {
+func WriteLine(w io.Writer, v any) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // a view keeps the bytes of its record
 	if err := e.Encode(v); err != nil {
 		panic(err) // structs of texts, numbers and valid JSON
 	}
-	_, _ = exact(w).Write(b.Bytes()) // without a reader there is nothing to report to
+	_, _ = Exact(w).Write(b.Bytes()) // without a reader there is nothing to report to
 }
