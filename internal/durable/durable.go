@@ -11,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
+
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 )
 
 // S3 takes at most 10,000 parts, of at least minPart bytes.
@@ -130,24 +130,8 @@ func syncFolders(dir, key string) error {
 // Bare is a store's error without its text, which quotes keys: they tell topics, and what tokens an
 // attempt had. It still wraps err. Bare(nil) is nil.
 func Bare(err error) error {
-	if err == nil || errors.As(err, new(*bareError)) {
+	if errors.As(err, new(*storefault.Error)) {
 		return err
 	}
-	return &bareError{err}
+	return storefault.Of(err)
 }
-
-type bareError struct{ err error }
-
-func (e *bareError) Error() string {
-	if errno := syscall.Errno(0); errors.As(e.err, &errno) {
-		return errno.Error()
-	}
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF} {
-		if errors.Is(e.err, known) {
-			return known.Error()
-		}
-	}
-	return "the blob store says " + gcerrors.Code(e.err).String()
-}
-
-func (e *bareError) Unwrap() error { return e.err }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -198,7 +199,7 @@ func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State,
 		}
 		defer func() {
 			if closed := r.Close(); closed != nil {
-				err = errors.Join(err, fmt.Errorf("close the blob: %w", table.StoreError(closed)))
+				err = errors.Join(err, fmt.Errorf("close the blob: %w", storefault.Of(closed)))
 			}
 		}()
 		src = table.Wordless{Reader: r}

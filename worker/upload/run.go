@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/datasets"
 	"github.com/tidemark-dev/tidemark/internal/durable"
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 	"github.com/tidemark-dev/tidemark/worker/internal/dataset"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
@@ -172,14 +173,14 @@ func (u *upload) keep(ctx context.Context, m *datasets.Manifest) error {
 	if key != u.p.Blob {
 		// A run that was killed may have left half of it.
 		if err := datasets.Tidy(ctx, u.bucket, m.Topic, m.ID); err != nil {
-			return fmt.Errorf("keep the file: %w", table.StoreError(err))
+			return fmt.Errorf("keep the file: %w", storefault.Of(err))
 		}
 		if err := u.copy(ctx, key, m.MediaType); err != nil {
 			return err
 		}
 	}
 	if err := datasets.Write(ctx, u.bucket, m); err != nil {
-		return fmt.Errorf("keep the dataset: %w", table.StoreError(err))
+		return fmt.Errorf("keep the dataset: %w", storefault.Of(err))
 	}
 	u.run.Progress(u.size, u.size)
 	return nil
@@ -193,7 +194,7 @@ func (u *upload) copy(ctx context.Context, key, mediaType string) (err error) {
 	case gcerrors.Code(err) == gcerrors.NotFound:
 		return table.Missing(err)
 	case err != nil:
-		return fmt.Errorf("keep the file: %w", table.StoreError(err))
+		return fmt.Errorf("keep the file: %w", storefault.Of(err))
 	}
 	from, err := u.bucket.NewReader(ctx, u.p.Blob, nil)
 	if err != nil {
@@ -201,7 +202,7 @@ func (u *upload) copy(ctx context.Context, key, mediaType string) (err error) {
 	}
 	defer func() {
 		if closed := from.Close(); closed != nil && err == nil {
-			err = fmt.Errorf("close the blob: %w", table.StoreError(closed))
+			err = fmt.Errorf("close the blob: %w", storefault.Of(closed))
 		}
 	}()
 	var poured error // has its words, and those of the store quote the key
@@ -210,7 +211,7 @@ func (u *upload) copy(ctx context.Context, key, mediaType string) (err error) {
 		return poured
 	})
 	if poured == nil && err != nil {
-		return fmt.Errorf("keep the file: %w", table.StoreError(err))
+		return fmt.Errorf("keep the file: %w", storefault.Of(err))
 	}
 	return poured
 }
@@ -224,7 +225,7 @@ func (u *upload) pour(ctx context.Context, to io.Writer, from io.Reader) error {
 		}
 		k, err := from.Read(buf)
 		if _, failed := to.Write(buf[:k]); failed != nil {
-			return fmt.Errorf("keep the file: %w", table.StoreError(failed))
+			return fmt.Errorf("keep the file: %w", storefault.Of(failed))
 		}
 		n += int64(k)
 		u.run.Progress(n, u.size)

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"gocloud.dev/gcerrors"
+
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 )
 
 // Missing tells a blob that is not there, or whose name the store does not take, which is
@@ -17,26 +19,10 @@ func Missing(err error) error {
 		return Refuse("The file is no longer there: it may have expired. Upload it again.")
 	case gcerrors.Code(err) == gcerrors.InvalidArgument, errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG),
 		errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
-		return Refuse("The blob that the job's payload names cannot be read: the store does not take this name: %w.", &storeError{err})
+		return Refuse("The blob that the job's payload names cannot be read: the store does not take this name: %w.", storefault.Of(err))
 	}
-	return fmt.Errorf("open the blob: %w", &storeError{err})
+	return fmt.Errorf("open the blob: %w", storefault.Of(err))
 }
-
-// StoreError is err without its text, which quotes the blob's key.
-func StoreError(err error) error { return &storeError{err} }
-
-// A storeError is a store's error without its text, which quotes the blob's key, and the
-// key is the payload's.
-type storeError struct{ err error }
-
-func (e *storeError) Error() string {
-	if errno := syscall.Errno(0); errors.As(e.err, &errno) {
-		return errno.Error()
-	}
-	return gcerrors.Code(e.err).String()
-}
-
-func (e *storeError) Unwrap() error { return e.err }
 
 // Wordless is a blob whose errors do not quote its key.
 type Wordless struct{ io.Reader }
@@ -45,7 +31,7 @@ type Wordless struct{ io.Reader }
 func (w Wordless) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = &storeError{err}
+		err = storefault.Of(err)
 	}
 	return n, err
 }

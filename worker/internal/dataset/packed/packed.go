@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"gocloud.dev/blob"
 
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -44,7 +45,7 @@ func Detect(ctx context.Context, bucket *blob.Bucket, key string) (_ Packing, me
 	}
 	defer func() {
 		if closed := r.Close(); closed != nil && err == nil {
-			err = fmt.Errorf("close the blob: %w", table.StoreError(closed))
+			err = fmt.Errorf("close the blob: %w", storefault.Of(closed))
 		}
 	}()
 	head, err := io.ReadAll(table.Wordless{Reader: r})
@@ -280,7 +281,7 @@ func (r *raw) Read(p []byte) (int, error) {
 
 func (r *raw) close() error {
 	if err := r.blob.Close(); err != nil {
-		return fmt.Errorf("close the blob: %w", table.StoreError(err))
+		return fmt.Errorf("close the blob: %w", storefault.Of(err))
 	}
 	return nil
 }
