@@ -143,7 +143,7 @@ func TestExportInABrowser(t *testing.T) {
 	s.stop()
 }
 
-// What was dropped to be analyzed is exported all the same, and its dataset analyzed. Whatever the file has in it is
+// What was dropped to be analyzed is exported all the same, and its dataset analyzed, then deleted. Whatever the file has in it is
 // text to the page.
 func TestAnalysisIsExportedInABrowser(t *testing.T) {
 	t.Parallel()
@@ -187,6 +187,14 @@ func TestAnalysisIsExportedInABrowser(t *testing.T) {
 	if n := b.do("count", line{"selector": "#ended :is(i, s)"}).number("n"); n != 0 {
 		t.Errorf("the page made %v elements of the file's cells", n)
 	}
+
+	b.do("click", line{"selector": "#views a:has-text('Datasets')"})
+	b.do("click", line{"selector": "#datasets .opener"})
+	b.do("click", line{"selector": "#datasets .actions button:text-is('Delete')"})
+	b.do("focused", line{"selector": "#datasets .question .quiet"})
+	b.do("click", line{"selector": "#datasets .question .danger"})
+	b.do("shows", line{"selector": "#datasets-empty", "text": "No datasets yet"})
+	b.do("focused", line{"selector": "#datasets-view"})
 	b.checkQuiet()
 	b.close()
 	s.stop()

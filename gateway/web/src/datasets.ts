@@ -64,6 +64,15 @@ export async function hasDataset(topic: string, id: string): Promise<boolean> {
   }
 }
 
+/** Deletes a dataset. That it is gone already is no error. */
+export async function deleteDataset(topic: string, id: string): Promise<void> {
+  try {
+    await request('DELETE', datasetPath(topic, id));
+  } catch (error) {
+    if (!(error instanceof Problem && error.status === 404)) throw error;
+  }
+}
+
 function datasetPath(topic: string, id: string): string {
   return `/v1/datasets/${encodeURIComponent(id)}?${new URLSearchParams({ topic })}`;
 }

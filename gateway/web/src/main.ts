@@ -3,7 +3,7 @@ import {
   accepted, clock, isTopic, localStorageOrNone, makesDatasets, maxUploadBytes, onLeave, onWake, openSocket, ownTopic, pageTopic, socketURL, uploadType, wantedOf,
 } from './browser';
 import { Connection, hasEnded, LocalStore, TopicFollower } from './client';
-import { datasetOf, datasetType, enqueue, fetchDatasets, hasDataset, type Spec } from './datasets';
+import { datasetOf, datasetType, deleteDataset, enqueue, fetchDatasets, hasDataset, type Spec } from './datasets';
 import { randomKey } from './key';
 import { Queues } from './queues';
 import { refusalOf } from './refusal';
@@ -73,6 +73,11 @@ async function exportFile(id: string): Promise<void> {
   if (follower.jobs.get(made)?.view.state === 'succeeded' && !await hasDataset(topic, made)) await make({ ...spec, key: randomKey() });
 }
 
+async function remove(id: string): Promise<void> {
+  await deleteDataset(topic, id);
+  if (!byID('datasets-view').hidden) void datasets.load();
+}
+
 /** The job for which a job's file was uploaded: a retry reads the file of the job that it tries again. */
 async function uploadOf(id: string): Promise<string> {
   const view = follower.jobs.get(id)?.view ?? await fetchJob(id);
@@ -122,12 +127,12 @@ const list = new JobList(follower.jobs, {
   isLive: () => follower.state.name === 'live',
   queueOf: (view) => queues.of(view),
   hasFile: ({ id, result }) => makesDatasets() && ((result as { readonly uploaded?: unknown } | undefined)?.uploaded === true || uploaded.has(id)),
-  datasets: { topic, make },
+  datasets: { topic, make, remove },
 });
 
 const datasets = new DatasetList({
   list: byID('datasets'), count: byID('datasets-count'), note: byID('datasets-note'), empty: byID('datasets-empty'), more: byID('datasets-more'),
-}, { topic, make, fetch: (after) => fetchDatasets(topic, 100, after) });
+}, { topic, make, remove, fetch: (after) => fetchDatasets(topic, 100, after) });
 
 /** Shows the jobs or the datasets, as the address says. */
 function paintView(): void {

@@ -11,6 +11,7 @@ export interface DatasetActions {
   readonly topic: string;
   /** Makes a job, and shows it. */
   make(spec: Spec): Promise<unknown>;
+  remove(id: string): Promise<void>;
 }
 
 /** Tables of thousands of columns are shown in parts of this many. */
@@ -18,6 +19,7 @@ const columnsPart = 30;
 /** So many rejected rows are shown at first. */
 const rejectionsPart = 5;
 
+const deleted = 'This dataset has been deleted.';
 const packings: Readonly<Record<string, string>> = { gzip: 'gzip', zstd: 'Zstandard', zip: 'zip' };
 const encodings: Readonly<Record<string, string>> = { 'utf-16le': 'UTF-16', 'utf-16be': 'UTF-16', 'windows-1252': 'Windows-1252' };
 
@@ -77,7 +79,7 @@ export class DatasetPanel {
   }
 
   private failed(error: Error): HTMLElement {
-    if (error instanceof Problem && error.status === 404) return element('p', { class: 'note' }, 'This dataset has been deleted.');
+    if (error instanceof Problem && error.status === 404) return element('p', { class: 'note' }, deleted);
     const again = element('button', { type: 'button', class: 'quiet', 'aria-label': `Try again to load ${this.title}` }, 'Try again');
     again.addEventListener('click', () => void this.load());
     return element('p', { class: 'error', role: 'alert' }, `The dataset could not be loaded: ${error.message} `, again);
@@ -85,14 +87,47 @@ export class DatasetPanel {
 
   private show(dataset: Dataset): void {
     const analysis = analysisOf(dataset);
-    const buttons = [this.exporter];
+    const buttons: HTMLElement[] = [this.exporter];
     if (analysis) {
       const analyze = element('button', { type: 'button', 'aria-label': `Analyze ${this.title}` }, 'Analyze');
       analyze.addEventListener('click', () => void this.ask(analyze, 'It could not be analyzed', () => this.actions.make(analysis)));
       buttons.push(analyze);
     }
+    buttons.push(...this.deletion());
     this.node.replaceChildren(facts(dataset), element('div', { class: 'actions' }, ...buttons), this.trouble, this.place,
       preview(dataset, this.title), ...rejections(dataset));
+  }
+
+  /** A button that asks before it deletes. */
+  private deletion(): HTMLElement[] {
+    const begin = element('button', { type: 'button', 'aria-label': `Delete ${this.title}` }, 'Delete');
+    const sure = element('button', { type: 'button', class: 'danger', 'aria-label': `Delete it: ${this.title}` }, 'Delete it');
+    const keep = element('button', { type: 'button', class: 'quiet', 'aria-label': `Keep it: ${this.title}` }, 'Keep it');
+    const question = element('div', { class: 'question', role: 'group', 'aria-label': `Delete ${this.title}?` }, 'Delete this dataset?', sure, keep);
+    const ask = (is: boolean): void => {
+      setHidden(begin, is);
+      setHidden(question, !is);
+      (is ? keep : begin).focus();
+    };
+    question.hidden = true;
+    begin.addEventListener('click', () => ask(true));
+    keep.addEventListener('click', () => ask(false));
+    question.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') ask(false);
+    });
+    sure.addEventListener('click', (event) => {
+      if (event.detail <= 1) void this.remove(sure); // the second click of a double one is not meant
+    });
+    return [begin, question];
+  }
+
+  private async remove(button: HTMLElement): Promise<void> {
+    await this.ask(button, 'It could not be deleted', async () => {
+      await this.actions.remove(this.id);
+      const row = this.node.closest<HTMLElement>('.job');
+      this.node.replaceChildren(element('p', { class: 'note' }, deleted));
+      row?.focus({ preventScroll: true });
+    });
   }
 
   /** Does what a button asks, once at a time, and says why it could not be done. */
