@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
@@ -203,9 +205,10 @@ func TestSweepOfABucket(t *testing.T) {
 	store, server := newBucketDepot(t)
 	one := store.serve(t, e, inBucket(func(o *gateway.Options) { o.SweepInterval = time.Hour }))
 	file := csv(10 << 10)
-	idle, whole, canceled := one.announce(t, len(file)), one.announce(t, len(file)), one.announce(t, len(file))
+	big := csv(9 << 20)
+	idle, whole, canceled := one.announce(t, len(file)), one.announce(t, len(file)), one.announce(t, len(big))
 	one.patch(t, idle, 0, file[:100])
-	one.patch(t, canceled, 0, file[:100])
+	one.patch(t, canceled, 0, big[:len(big)-1]) // a part, and a tail
 	refuse := server.Fail(s3test.Fault{Op: "CompleteMultipartUpload", Status: http.StatusForbidden, Code: "AccessDenied"})
 	one.patch(t, whole, 0, file).is(t, "patch", http.StatusServiceUnavailable, "storage_unavailable")
 	if n := one.offset(t, whole); n != len(file) {
@@ -216,6 +219,13 @@ func TestSweepOfABucket(t *testing.T) {
 		t.Errorf("delete: %+v", a)
 	}
 	one.tus(t, http.MethodHead, "/v1/uploads/"+string(canceled), nil).is(t, "head of a deleted one", http.StatusGone, "upload_gone")
+	client, name := (*s3.Client)(nil), s3test.Bucket
+	if !store.blobs.As(&client) {
+		t.Fatal("the bucket has no client")
+	}
+	if out, err := client.ListMultipartUploads(soon(t), &s3.ListMultipartUploadsInput{Bucket: &name}); err != nil || len(out.Uploads) != 1 {
+		t.Errorf("there are %d multipart uploads, want that of %s alone: %v", len(out.Uploads), whole, err)
+	}
 	other := store.serve(t, e, inBucket(func(o *gateway.Options) { o.UploadIdle = time.Second }))
 	inState(t, e, whole, engine.Queued)
 	inState(t, e, idle, engine.Failed)

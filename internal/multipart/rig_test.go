@@ -2,6 +2,7 @@ package multipart
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -63,7 +65,9 @@ func create(t *testing.T, s *Store, size int) {
 
 func lock(t *testing.T, s *Store) *Hold {
 	t.Helper()
-	h, err := s.Lock(t.Context(), "one")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	h, err := s.Lock(ctx, "one")
 	if err != nil {
 		t.Fatal(err)
 	}
