@@ -104,8 +104,7 @@ export function datasetOf(topic: string, job: string, title: string): Spec {
   return { type: datasetType, title, payload: { blob: `incoming/${topic}/${job}`, name: title }, key: `dataset-of-${job}`, key_life: 'until_failed' };
 }
 
-/** The job that analyzes a dataset; undefined of one that is packed, which analyses do not read. */
-export function analysisOf({ id, topic, name, packing, size, format }: Dataset): Spec | undefined {
-  if (packing) return undefined;
-  return { type: 'analysis', title: nameOf({ id, name }), payload: { blob: `datasets/${topic}/${id}/data`, name, size, format } };
+/** The job that analyzes a dataset. */
+export function analysisOf({ id, name }: Pick<Dataset, 'id' | 'name'>): Spec {
+  return { type: 'analysis', title: nameOf({ id, name }), payload: { dataset: id } };
 }

@@ -63,11 +63,9 @@ test('a file has a name that exports take', () => {
   }
 });
 
-test('a dataset is analyzed, unless it is packed; an upload becomes one dataset', () => {
-  assert.equal(analysisOf(dataset), undefined);
+test('a dataset is analyzed, packed or not; an upload becomes one dataset', () => {
   const plain = { ...dataset, name: 'orders.csv' };
-  assert.deepEqual(analysisOf({ ...plain, packing: '' })?.payload,
-    { blob: `datasets/user:42/${dataset.id}/data`, name: 'orders.csv', size: 12, format: 'csv' });
+  assert.deepEqual(analysisOf(plain), { type: 'analysis', title: 'orders.csv', payload: { dataset: dataset.id } });
   const made = datasetOf('user:42', dataset.id, 'orders.csv');
   assert.deepEqual([made.type, made.payload, made.key_life], ['upload', { blob: `incoming/user:42/${dataset.id}`, name: 'orders.csv' }, 'until_failed']);
   assert.equal(made.key, datasetOf('user:42', dataset.id, 'orders.csv').key);

@@ -87,14 +87,9 @@ export class DatasetPanel {
 
   private show(dataset: Dataset): void {
     const analysis = analysisOf(dataset);
-    const buttons: HTMLElement[] = [this.exporter];
-    if (analysis) {
-      const analyze = element('button', { type: 'button', 'aria-label': `Analyze ${this.title}` }, 'Analyze');
-      analyze.addEventListener('click', () => void this.ask(analyze, 'It could not be analyzed', () => this.actions.make(analysis)));
-      buttons.push(analyze);
-    }
-    buttons.push(...this.deletion());
-    this.node.replaceChildren(facts(dataset), element('div', { class: 'actions' }, ...buttons), this.trouble, this.place,
+    const analyze = element('button', { type: 'button', 'aria-label': `Analyze ${this.title}` }, 'Analyze');
+    analyze.addEventListener('click', () => void this.ask(analyze, 'It could not be analyzed', () => this.actions.make(analysis)));
+    this.node.replaceChildren(facts(dataset), element('div', { class: 'actions' }, this.exporter, analyze, ...this.deletion()), this.trouble, this.place,
       preview(dataset, this.title), ...rejections(dataset));
   }
 
