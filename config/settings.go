@@ -71,8 +71,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "redis.embedded", field: "Embedded",
-		Doc: "When to take the embedded Redis: auto, where no server is installed; always; or never, which makes " +
-			"a missing server an error.",
+		Doc:   "When to take the embedded Redis: auto, where no server is installed; always; or never, which makes a missing server an error.",
 		codec: fallback(),
 	},
 
@@ -98,8 +97,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "engine.default_queue", field: "DefaultQueue",
-		Doc: "The queue of jobs and workers that name none. Processes of one namespace should agree on it, and no " +
-			"other program that uses asynq on this Redis may use it.",
+		Doc:   "The queue of jobs and workers that name none. Processes of one namespace should agree on it, and no other program that uses asynq on this Redis may use it.",
 		codec: word("a name", func(c *Config) *string { return &c.Engine.DefaultQueue }),
 	},
 	{
@@ -114,8 +112,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "engine.retry_failed", field: "RetryFailed",
-		Doc: "How long a job that failed or was canceled can be tried again: its payload and checkpoint are kept for that " +
-			"long, and no longer than engine.retention.",
+		Doc:   "How long a job that failed or was canceled can be tried again: its payload and checkpoint are kept for that long, and no longer than engine.retention.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Engine.RetryFailed }),
 	},
 	{
@@ -125,8 +122,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "engine.topic_entries", field: "TopicEntries",
-		Doc: "The most records that a topic's stream keeps. A reader whose cursor is older " +
-			"gets a snapshot, and the reason.",
+		Doc:   "The most records that a topic's stream keeps. A reader whose cursor is older gets a snapshot, and the reason.",
 		codec: count(func(c *Config) *int { return &c.Engine.TopicEntries }),
 	},
 	{
@@ -156,8 +152,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "engine.outbox_entries", field: "OutboxEntries",
-		Doc: "The most records that a shard's outbox keeps for its consumer groups. At the cap the oldest go, " +
-			"counted, although a group has not read them.",
+		Doc:   "The most records that a shard's outbox keeps for its consumer groups. At the cap the oldest go, counted, although a group has not read them.",
 		codec: count(func(c *Config) *int { return &c.Engine.OutboxEntries }),
 	},
 	{
@@ -177,8 +172,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "engine.schedule_jobs", field: "ScheduleJobs",
-		Doc: "How many jobs a schedule may leave waiting: while so many of them are queued, retrying or paused, its ticks make none, " +
-			"and it says so.",
+		Doc:   "How many jobs a schedule may leave waiting: while so many of them are queued, retrying or paused, its ticks make none, and it says so.",
 		codec: count(func(c *Config) *int { return &c.Engine.ScheduleJobs }),
 	},
 	{
@@ -213,8 +207,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.rescue_slots", field: "RescueSlots",
-		Doc: "How many further jobs it runs at once that lost their worker or were handed back, so that these do " +
-			"not wait behind a queue.",
+		Doc:   "How many further jobs it runs at once that lost their worker or were handed back, so that these do not wait behind a queue.",
 		codec: count(func(c *Config) *int { return &c.Worker.RescueSlots }),
 	},
 	{
@@ -254,8 +247,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.unknown_type_wait", field: "UnknownTypeWait",
-		Doc: "How long a job waits for a worker that knows its type, when one that does not has taken it. If none " +
-			"comes by then, the job fails with code no_handler.",
+		Doc:   "How long a job waits for a worker that knows its type, when one that does not has taken it. If none comes by then, the job fails with code no_handler.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Worker.UnknownTypeWait }),
 	},
 	{
@@ -290,8 +282,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.artifact_quota_bytes", field: "ArtifactQuotaBytes",
-		Doc: "What the artifacts of a topic may take together; 0 is any. Once an hour one of the workers deletes the oldest " +
-			"beyond it, and those that have expired.",
+		Doc:   "What the artifacts of a topic may take together; 0 is any. Once an hour one of the workers deletes the oldest beyond it, and those that have expired.",
 		codec: size(func(c *Config) *int64 { return &c.Worker.ArtifactQuotaBytes }),
 	},
 	{
@@ -312,8 +303,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker.schedule_grace", field: "ScheduleGrace",
-		Doc: "How late a tick of a schedule may make its job in any case. Later ones were missed, " +
-			"and the schedule says what happens to them.",
+		Doc:   "How late a tick of a schedule may make its job in any case. Later ones were missed, and the schedule says what happens to them.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Worker.ScheduleGrace }),
 	},
 
@@ -355,8 +345,7 @@ var settings = []Setting{
 	{
 		Key: "gateway.addr", Flag: "addr", field: "Addr",
 		Brief: "`HOST:PORT` to listen on; port 0 takes a free one",
-		Doc: "Where the gateway listens, as host:port; port 0 takes a free one. In auth mode dev the host must be " +
-			"this machine's loopback.",
+		Doc:   "Where the gateway listens, as host:port; port 0 takes a free one. In auth mode dev the host must be this machine's loopback.",
 		codec: word("host:port, such as 127.0.0.1:8080", func(c *Config) *string { return &c.Listen.Addr }),
 	},
 	{
@@ -386,8 +375,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.window_frames", field: "WindowFrames",
-		Doc: "How many frames wait in memory for one WebSocket. What does not fit stays in its topic's stream " +
-			"and is read from there.",
+		Doc:   "How many frames wait in memory for one WebSocket. What does not fit stays in its topic's stream and is read from there.",
 		codec: count(func(c *Config) *int { return &c.Gateway.WindowFrames }),
 	},
 	{
@@ -422,8 +410,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.filter_lag", field: "FilterLag",
-		Doc: "How far behind the cursor of a subscription to one job may be while only other jobs' records " +
-			"come.",
+		Doc:   "How far behind the cursor of a subscription to one job may be while only other jobs' records come.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.FilterLag }),
 	},
 	{
@@ -468,8 +455,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.sweep_interval", field: "SweepInterval",
-		Doc: "The time between two searches for uploads that are finished and not queued, idle, or of jobs " +
-			"that are gone.",
+		Doc:   "The time between two searches for uploads that are finished and not queued, idle, or of jobs that are gone.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.SweepInterval }),
 	},
 	{

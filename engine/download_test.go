@@ -21,7 +21,7 @@ const hour = time.Hour
 // downloading is a watched download of alice's, and how its requests report.
 type downloading struct {
 	t   testing.TB
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // of the test, as t is
 	e   *engine.Rig
 	wire.Download
 }

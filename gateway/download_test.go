@@ -79,7 +79,7 @@ func (s *server) taking(t testing.TB, url string, header ...string) *taking {
 	if _, err := io.WriteString(conn, "GET "+url+" HTTP/1.1\r\nHost: "+s.addr+"\r\nConnection: close\r\n"+strings.Join(header, "")+"\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil) //nolint:bodyclose // it ends with the connection
 	if err != nil || resp.StatusCode >= 300 {
 		t.Fatalf("get: %+v, %v", resp, err)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// ErrChanged: what an address has is not what was read of it before.
+// ErrChanged says that what an address has is not what was read of it before.
 var ErrChanged = errors.New("the artifact is another one than before")
 
 // An ArtifactInfo is an artifact as the gateway has it.

@@ -78,7 +78,7 @@ The id of a record, or C, is what --after takes.`,
 
 // watch paints jobs.
 func (a *app) watch(ctx context.Context, s *session.Session, q engine.FollowQuery) error {
-	var p screen.Painter = screen.NewLines(a.out)
+	p := screen.NewLines(a.out)
 	if screen.OnTerminal(a.out) {
 		p = screen.NewBars(a.out)
 	}

@@ -27,7 +27,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	shop := filepath.Join(dir, "shop.db")
 	db, err := sql.Open("sqlite", shop)
 	if err != nil {

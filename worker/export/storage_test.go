@@ -31,7 +31,7 @@ import (
 // A rig has a worker with the three processors of files, on one store.
 type rig struct {
 	t      *testing.T
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of the test, as t is
 	e      *engine.Engine
 	bucket *blob.Bucket
 }

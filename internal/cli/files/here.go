@@ -173,7 +173,7 @@ func (h *here) manifest(ctx context.Context, job engine.JobID, name string) (*ar
 // artifact finds an artifact, also where Redis has forgotten its job, as a gateway does.
 func (h *here) artifact(ctx context.Context, id string) (content, error) {
 	job, name, ok := blobs.ParseArtifactID(id)
-	err := error(session.ErrNoArtifact)
+	err := session.ErrNoArtifact
 	var m *artifacts.Manifest
 	if ok {
 		if m, err = h.manifest(ctx, job, name); errors.Is(err, engine.ErrNotFound) {

@@ -11,10 +11,10 @@ import (
 // ErrInterrupted is the cause of the context of a process that a signal stops.
 var ErrInterrupted = errors.New("interrupted")
 
-// ErrTransient: the Redis at hand would end with the command.
+// ErrTransient says that the Redis at hand would end with the command.
 var ErrTransient = errors.New("there is no Redis that outlasts this command")
 
-// ErrNoArtifact: there is no artifact of an ID, or the user may not know of it.
+// ErrNoArtifact says that there is no artifact of an ID, or the user may not know of it.
 var ErrNoArtifact error = noArtifact{}
 
 type noArtifact struct{}

@@ -103,8 +103,8 @@ func (s *Set) request(name string, params map[string]string) (*entry, *dialect.R
 }
 
 // locate reads where the database is.
-func (e *entry) locate(r *dialect.Request) (driver string, err error) {
-	if r.URL, err = e.url(); err != nil {
+func (c *entry) locate(r *dialect.Request) (driver string, err error) {
+	if r.URL, err = c.url(); err != nil {
 		return "", err
 	}
 	if driver, err = driverOf(r.URL); err != nil {

@@ -85,9 +85,9 @@ func (c *Correlations) flush() {
 			p := &c.pairs[at]
 			at++
 			both := c.there[i] & c.there[j]
-			switch {
-			case both == 0:
-			case both == full:
+			switch both {
+			case 0:
+			case full:
 				p.merge(pair{uint64(n), means[j], means[i], squares[j], squares[i], product(&apart[j], &apart[i], n)})
 			default:
 				p.merge(some(&c.values[j], &c.values[i], both))
