@@ -1,88 +1,227 @@
 package cli_test
 
 import (
-	"context"
+	"bytes"
+	"cmp"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
 	"path/filepath"
-	"syscall"
 	"testing"
 
+	_ "modernc.org/sqlite"
+
 	"github.com/tidemark-dev/tidemark/engine"
-	"github.com/tidemark-dev/tidemark/internal/datadir"
-	"github.com/tidemark-dev/tidemark/internal/redistest"
+	"github.com/tidemark-dev/tidemark/internal/pgtest"
+	"github.com/tidemark-dev/tidemark/internal/s3test"
+	"github.com/tidemark-dev/tidemark/internal/storage"
 	"github.com/tidemark-dev/tidemark/worker/export"
 	"github.com/tidemark-dev/tidemark/worker/upload"
 )
 
-// A worker that is killed twice while it exports shows no half file, and the next one ends with the bytes of
-// an undisturbed run.
-func TestKilledExportEndsWithTheSameBytes(t *testing.T) {
-	dir := t.TempDir()
-	bucket, err := datadir.Blobs(t.Context(), filepath.Join(dir, "tidemark-data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := bucket.Close(); err != nil {
-		t.Fatal(err)
-	}
-	writeTable(t, filepath.Join(dir, "tidemark-data", "blobs", "table.csv"), tableBytes)
-	server := redistest.Server(t)
-	e, err := engine.Open(t.Context(), engine.Options{URL: server.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	work := func() *process {
-		return spawn(t, dir, append([]string{"worker", "--redis", server.URL()}, brisk...)...)
-	}
-	enqueue := func(jobType, queue string, payload any) engine.JobID {
-		job, err := e.Enqueue(ctx, engine.Spec{Topic: "user:42", Type: jobType, Queue: queue, Payload: payload})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return job.ID
-	}
-	end := func(id engine.JobID) engine.Job {
-		job, err := e.Wait(ctx, id)
-		if err != nil || job.State != engine.Succeeded {
-			t.Fatalf("the %s is %s: %+v, %v", job.Type, job.State, job.Error, err)
-		}
-		return job
-	}
+// A file of Parquet has its first boundary after 50,000 rows, others after a MiB.
+const (
+	shopRows    = 110_000
+	limitedRows = 35_000
+	shopNote    = "a note that is long enough for a row to have a hundred bytes, of which most are the same"
+)
 
-	worker := work()
-	dataset := enqueue(upload.JobType, upload.Queue, upload.Payload{Blob: "table.csv", Name: "table.csv"})
-	end(dataset)
-	p := export.Payload{Dataset: dataset, Request: export.Request{Format: "xlsx"}}
-	want := end(enqueue(export.JobType, export.Queue, p))
-	killed := enqueue(export.JobType, export.Queue, p)
-	for _, at := range []float64{20, 60} {
-		reach(ctx, t, e, killed, at)
-		worker.signal(syscall.SIGKILL)
-		worker.wait()
-		v, err := e.Job(ctx, killed)
+// shop makes the same table in SQLite, in Postgres and as CSV, and returns the sources.
+func shop(t *testing.T) (sources string, table []byte) {
+	t.Helper()
+	const columns, notes = "SELECT n, 'name ' || (n %% 997), CASE WHEN n %% 10 > 0 THEN '=\"' || (n * 31) || '\", " + shopNote + "' END ", "(id INTEGER PRIMARY KEY, name TEXT, note TEXT); INSERT INTO orders "
+	path := filepath.Join(t.TempDir(), "shop.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), fmt.Sprintf("CREATE TABLE orders "+notes+
+		"WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < %d) "+columns+"FROM s", shopRows)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	address, session := pgtest.Server(t).Database(t)
+	session.Exec(fmt.Sprintf("CREATE TABLE orders "+notes+columns+"FROM generate_series(1, %d) n", shopRows))
+	list, err := json.Marshal([]map[string]any{
+		{"name": "sqlite", "url": (&url.URL{Scheme: "sqlite", Path: path}).String(), "table": "orders", "key": []string{"id"}, "connections": 10},
+		{"name": "postgres", "url": address, "table": "orders", "key": []string{"id"}, "connections": 10},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	b.WriteString("id,name,note\n")
+	for n := 1; n <= shopRows; n++ {
+		fmt.Fprintf(&b, "%d,name %d,", n, n%997)
+		if n%10 > 0 {
+			fmt.Fprintf(&b, `"=""%d"", %s"`, n*31, shopNote)
+		}
+		b.WriteByte('\n')
+	}
+	return string(list), b.Bytes()
+}
+
+var exportForms = []export.Request{
+	{Format: "parquet"},
+	{Format: "xlsx", Limit: limitedRows},
+	{Format: "csv", Compression: "gzip", Limit: limitedRows},
+	{Format: "csv", Compression: "zstd", Limit: limitedRows},
+	{Format: "ndjson", Limit: limitedRows},
+	{Format: "csv", Limit: limitedRows},
+}
+
+// An exporting is an export while its worker is killed.
+type exporting struct {
+	payload export.Payload
+	id      engine.JobID
+	want    string
+	// running is false from a kill on until another worker has the job. durable: there is a checkpoint.
+	running, durable, ended bool
+	// resumed is how often an attempt went on from a checkpoint.
+	resumed int
+}
+
+func form(r export.Request) string { return r.Format + r.Compression }
+
+func (x *exporting) String() string {
+	return cmp.Or(x.payload.Source, "dataset") + " " + form(x.payload.Request)
+}
+
+// Exports of each source in each format, whose worker is killed while all are under way, show no half file,
+// and end with the bytes of an undisturbed run: wherever the same rows are from, and wherever the file is.
+func TestKilledExportsEndWithTheSameBytes(t *testing.T) {
+	sources, table := shop(t)
+	want := map[string]string{} // the files' SHA-256, by their form
+	for n, place := range []string{"folder", "s3"} {
+		t.Run(place, func(t *testing.T) {
+			var o storage.Options
+			if place == "s3" {
+				s := s3test.Start(t)
+				o = storage.Options{URL: s.URL(), CredentialsFile: s.CredentialsFile()}
+			}
+			d := disturb(t, o, "--set", "sources="+sources, "--set", "worker.concurrency=30")
+			d.put("table.csv", table)
+			dataset := d.enqueue(upload.JobType, upload.Queue, upload.Payload{Blob: "table.csv", Name: "table.csv"})
+			d.end(dataset)
+			var undisturbed []engine.JobID
+			for _, r := range exportForms {
+				if len(want) < len(exportForms) {
+					undisturbed = append(undisturbed, d.enqueue(export.JobType, export.Queue, export.Payload{Source: "postgres", Request: r}))
+				}
+			}
+			for i, id := range undisturbed {
+				want[form(exportForms[i])] = d.end(id).Artifacts[0].SHA256
+			}
+			all := map[engine.JobID]*exporting{}
+			for f, r := range exportForms {
+				for s, p := range []export.Payload{{Dataset: dataset, Request: r}, {Source: "sqlite", Request: r}, {Source: "postgres", Request: r}} {
+					if !soak && (f%3 != s || f%2 != n) {
+						continue // one place has a format, and both have a source
+					}
+					x := &exporting{payload: p, id: d.enqueue(export.JobType, export.Queue, p), want: want[form(r)]}
+					all[x.id] = x
+				}
+			}
+			d.killAll(all)
+			for _, x := range all {
+				s := d.check(x)
+				// What a checkpoint has of a snapshot, the result has.
+				if n := len(s.Snapshots); x.payload.Source != "" && (n < 2 || s.Snapshots[n-1].Rows == 0) {
+					t.Errorf("%s: the file began anew: %+v", x, s)
+				}
+			}
+			d.stop()
+		})
+	}
+}
+
+// killAll kills the worker at random moments at which most exports can go on from a checkpoint, until each was
+// resumed from one as often as kills says, and returns when all have ended. One that ends too soon is repeated.
+func (d *disturbed) killAll(all map[engine.JobID]*exporting) {
+	d.t.Helper()
+	left, killed, repeated, wait := len(all), 0, 0, 0
+	for r := range d.records(engine.Filter{Type: export.JobType}) {
+		x := all[r.Job.ID]
+		if x == nil {
+			continue
+		}
+		switch r.Type {
+		case engine.JobStarted:
+			x.running = true
+		case engine.JobResumed:
+			x.running = true
+			if *r.Job.ResumedFrom > 0 {
+				x.resumed++
+			}
+		case engine.JobCheckpoint:
+			x.durable = true
+		}
+		if !x.ended && r.Job.State.Ended() {
+			if x.resumed >= kills {
+				x.ended = true
+				left--
+			} else {
+				d.check(x)
+				repeated++
+				delete(all, x.id)
+				*x = exporting{payload: x.payload, want: x.want, id: d.enqueue(export.JobType, export.Queue, x.payload)}
+				all[x.id] = x
+			}
+		}
+		if left == 0 {
+			break
+		}
+		ripe, unripe := 0, 0
+		for _, x := range all {
+			switch {
+			case x.ended || x.resumed >= kills:
+			case x.running && x.durable:
+				ripe++
+			default:
+				unripe++
+			}
+		}
+		if wait--; ripe == 0 || ripe < unripe || wait > 0 {
+			continue
+		}
+		killed, wait = killed+1, rand.IntN(2*len(all))
+		d.kill(func() { d.wholeOnly(all) })
+		for _, x := range all {
+			x.running = false
+		}
+	}
+	d.t.Logf("%d exports, %d kills, %d were repeated", len(all), killed, repeated)
+}
+
+// check checks the file of an export that has ended.
+func (d *disturbed) check(x *exporting) export.Summary {
+	d.t.Helper()
+	job := d.end(x.id)
+	if len(job.Artifacts) != 1 || job.Artifacts[0].SHA256 != x.want {
+		d.t.Errorf("%s: after %d attempts the artifacts are %+v, want SHA-256 %s", x, job.Attempt, job.Artifacts, x.want)
+	}
+	var s export.Summary
+	if err := json.Unmarshal(job.Result, &s); err != nil || s.Rows != cmp.Or(x.payload.Limit, shopRows) {
+		d.t.Errorf("%s: the result is %s, %v", x, job.Result, err)
+	}
+	return s
+}
+
+// wholeOnly checks that no file is seen that is not whole.
+func (d *disturbed) wholeOnly(all map[engine.JobID]*exporting) {
+	d.t.Helper()
+	for _, x := range all {
+		v, err := d.engine.Job(d.ctx, x.id)
 		if err != nil {
-			t.Fatal(err)
+			d.t.Fatal(err)
 		}
-		if job, err := v.Job(); err != nil || len(job.Artifacts) > 0 {
-			t.Errorf("killed at %v%%, the job shows %+v, %v", at, job.Artifacts, err)
+		job, err := v.Job()
+		if err != nil || len(job.Artifacts) > 0 && job.Artifacts[0].SHA256 != x.want {
+			d.t.Errorf("after a kill the %s shows %+v, %v", x, job.Artifacts, err)
 		}
-		worker = work()
-	}
-	got := end(killed)
-	worker.signal(syscall.SIGTERM)
-	if code := worker.wait(); code != 0 {
-		t.Errorf("the last worker exits with %d: %s", code, worker.stderr.String())
-	}
-	if got.Attempt < 3 || len(want.Artifacts) != 1 || len(got.Artifacts) != 1 || got.Artifacts[0].SHA256 != want.Artifacts[0].SHA256 || want.Artifacts[0].Size == 0 {
-		t.Errorf("after %d attempts the artifacts are %+v, want those of %+v", got.Attempt, got.Artifacts, want.Artifacts)
-	}
-	if string(got.Result) != string(want.Result) {
-		t.Errorf("the result is %s, want %s", got.Result, want.Result)
 	}
 }

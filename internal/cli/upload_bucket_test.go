@@ -90,7 +90,7 @@ func TestUploadBetweenGatewaysOfABucketOutlivesKills(t *testing.T) {
 	}
 
 	first := work()
-	reach(ctx, t, e, job, 55)
+	(&disturbed{t: t, ctx: ctx, engine: e}).reach(job, 55)
 	second := work()
 	first.signal(syscall.SIGKILL)
 	first.wait()
