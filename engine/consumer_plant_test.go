@@ -99,7 +99,7 @@ func TestChecksOfAConsumerSeeMistakes(t *testing.T) {
 		"a reader that has no gaps":               func(_ *engine.Rig, s *table) int { s.deaf = true; return 1 },
 		"acknowledged before it is stored":        rewriting(`"SETID", out, group, id)`, `"SETID", out, group, newest(out) or id)`),
 		"a position is not looked for":            rewriting(`if not first or first[1] ~= id or`, `if false and`),
-		"after a flush the log is not read whole": rewriting(`id ~= from and kind`, `id ~= from and i > 3 and kind`),
+		"after a flush the log is not read whole": rewriting(`id ~= from and f[4]`, `id ~= from and i > 3 and f[4]`),
 		"the cap says nothing":                    rewriting(`call("HSET", prefix .. "head", "lost", lost)`, ``),
 	} {
 		t.Run(name, func(t *testing.T) {
