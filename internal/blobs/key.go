@@ -107,6 +107,13 @@ func Check(key string) error {
 	return nil
 }
 
+// Settled reports whether nobody writes to the blob any more, once a job may read it: Tidemark itself has made it.
+// Other programs may write to what has another key.
+func Settled(key string) bool {
+	folder, _, _ := strings.Cut(key, "/")
+	return folder == Incoming || folder == Datasets
+}
+
 // Readable refuses blobs that a job of the topic may not read, and keys that Check
 // refuses. Every processor asks it about each key that it takes from a payload, since
 // the client that enqueues a job chooses its payload. Uploads and datasets belong to the topic that their key names. What

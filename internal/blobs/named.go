@@ -27,9 +27,9 @@ func NamedBy(topic wire.Topic, payload []byte) (named Named) {
 	if id, ok := strings.CutPrefix(key, Upload(topic, "")); ok {
 		named.Upload = idOrNone(id)
 	}
-	if dataset, ok := p.Dataset.(string); ok {
-		named.Dataset = idOrNone(dataset)
-	} else if rest, ok := strings.CutPrefix(key, DatasetsOf(topic)); ok {
+	dataset, _ := p.Dataset.(string)
+	named.Dataset = idOrNone(dataset)
+	if rest, ok := strings.CutPrefix(key, DatasetsOf(topic)); ok && named.Dataset == "" {
 		id, _, _ := strings.Cut(rest, "/")
 		named.Dataset = idOrNone(id)
 	}

@@ -21,6 +21,9 @@ import (
 // ErrNotFound says that the topic has no such dataset. It is wire.ErrNoDataset.
 var ErrNotFound = wire.ErrNoDataset
 
+// ErrDamaged says that a dataset's manifest is none, or another dataset's.
+var ErrDamaged = errors.New("the manifest is damaged")
+
 // MaxManifestBytes bounds a manifest as JSON.
 const MaxManifestBytes = 2 << 20
 
@@ -85,10 +88,10 @@ func read(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.Jo
 	}
 	m := new(Manifest)
 	if err := json.Unmarshal(text, m); err != nil || len(text) > MaxManifestBytes {
-		return nil, fmt.Errorf("the manifest of dataset %s is damaged", id)
+		return nil, fmt.Errorf("dataset %s: %w", id, ErrDamaged)
 	}
 	if m.Topic != topic || m.ID != id {
-		return nil, fmt.Errorf("the manifest of dataset %s is of another one", id)
+		return nil, fmt.Errorf("dataset %s: %w: it is of another dataset", id, ErrDamaged)
 	}
 	return m, nil
 }
@@ -128,7 +131,7 @@ func List(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, after stri
 	}
 	for _, f := range folders {
 		switch m, err := Get(ctx, bucket, topic, wire.JobID(path.Base(f.Key))); {
-		case errors.Is(err, ErrNotFound): // its bytes are there and its manifest not yet, or no more
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrDamaged): // its bytes are there and its manifest not yet, or no more
 		case err != nil:
 			return page, err
 		default:

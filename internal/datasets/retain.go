@@ -46,6 +46,9 @@ type Removed struct {
 	Unused int
 	// Bytes are those of the datasets.
 	Bytes int64
+	// Damaged are datasets whose manifest cannot be read. They stay, for an admin to look at. Fault names one.
+	Damaged int
+	Fault   string
 }
 
 // Retain deletes the datasets that Delete has marked and that no job pins any more, and those beyond age or
@@ -99,6 +102,10 @@ func (r Retention) topic(ctx context.Context, bucket *blob.Bucket, topic wire.To
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return r.unused(ctx, bucket, topic, id, now, done)
+		case errors.Is(err, ErrDamaged):
+			done.Damaged++
+			done.Fault = err.Error()
+			return nil
 		case err != nil:
 			return err
 		case m.Deleting:
@@ -122,10 +129,16 @@ func (r Retention) topic(ctx context.Context, bucket *blob.Bucket, topic wire.To
 				return err
 			}
 		}
-		// One that is in use is not marked: its users would miss it.
-		if used, err := r.Pins.DatasetPinned(ctx, topic, d.id); err != nil {
+		// One that is in use is not marked: its users would miss it. The job that makes it would write its
+		// manifest anew.
+		used, err := r.Pins.DatasetPinned(ctx, topic, d.id)
+		if err == nil && !used {
+			used, err = r.InUse(ctx, d.id)
+		}
+		if err != nil {
 			return err
-		} else if used || scheduled[d.id] {
+		}
+		if used || scheduled[d.id] {
 			continue
 		}
 		count := &done.Expired

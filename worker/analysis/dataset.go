@@ -19,9 +19,9 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
-// findDataset finds a dataset of topic by its ID.
+// findDataset finds a dataset of topic by its ID. The job pins it, so it may be one that is being deleted.
 func findDataset(ctx context.Context, bucket *blob.Bucket, topic wire.Topic, id wire.JobID) (*datasets.Manifest, error) {
-	m, err := datasets.Get(ctx, bucket, topic, id)
+	m, err := datasets.Held(ctx, bucket, topic, id)
 	if errors.Is(err, datasets.ErrNotFound) {
 		return nil, table.Refuse("The topic has no such dataset; it may have been deleted.")
 	}

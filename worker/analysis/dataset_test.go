@@ -99,6 +99,15 @@ func TestDatasetHasTheProfileOfItsFile(t *testing.T) {
 				t.Errorf("%+v\nwant\n%+v", got, want)
 			}
 
+			// The job holds the dataset, so its attempts go on while somebody deletes it.
+			m, err := datasets.Get(t.Context(), bucket, "user:42", datasetID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Deleting = true
+			if err := datasets.Write(t.Context(), bucket, m); err != nil {
+				t.Fatal(err)
+			}
 			killed := errors.New("killed")
 			j := &job{t: t, every: 3, stopAfter: 1}
 			for attempt := 1; ; attempt++ {

@@ -188,13 +188,15 @@ func (u *upload) keep(ctx context.Context, m *datasets.Manifest) error {
 
 // copy gives the dataset the file's bytes: on a disk as a second name of them, elsewhere as a copy.
 func (u *upload) copy(ctx context.Context, key, mediaType string) (err error) {
-	switch linked, err := durable.Link(ctx, u.bucket, key, u.p.Blob); {
-	case linked:
-		return nil
-	case gcerrors.Code(err) == gcerrors.NotFound:
-		return table.Missing(err)
-	case err != nil:
-		return fmt.Errorf("keep the file: %w", storefault.Of(err))
+	if blobs.Settled(u.p.Blob) {
+		switch linked, err := durable.Link(ctx, u.bucket, key, u.p.Blob); {
+		case gcerrors.Code(err) == gcerrors.NotFound:
+			return table.Missing(err)
+		case err != nil:
+			return fmt.Errorf("keep the file: %w", storefault.Of(err))
+		case linked:
+			return nil
+		}
 	}
 	from, err := u.bucket.NewReader(ctx, u.p.Blob, nil)
 	if err != nil {

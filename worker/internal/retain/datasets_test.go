@@ -50,6 +50,13 @@ func TestDatasetsGoByAgeAndQuota(t *testing.T) {
 	}
 	_, err = datasets.Delete(ctx, bucket, rt, topic, names["deleted and held"])
 	must(t, err)
+	// Deleted, its job would make it anew.
+	making, err := e.Enqueue(ctx, engine.Spec{Topic: topic, Type: "upload"})
+	must(t, err, bucket.WriteAll(ctx, blobs.Dataset(topic, making.ID, blobs.DatasetBytes), []byte("a"), nil),
+		datasets.Write(ctx, bucket, &datasets.Manifest{ID: making.ID, Topic: topic, Size: 1, CreatedAt: now.Add(-2 * time.Hour)}))
+	names["expired and made anew"] = making.ID
+	damaged, err := rt.NewJobID(topic)
+	must(t, err, bucket.WriteAll(ctx, blobs.Dataset(topic, damaged, blobs.DatasetManifest), []byte("{"), nil))
 	put("expired", 1, 2*time.Hour, false)
 	_, _, err = e.PutSchedule(ctx, engine.Schedule{Topic: topic, Name: "nightly", Cron: "@daily", Type: "export", Payload: naming(put("expired and scheduled", 1, 2*time.Hour, false))})
 	must(t, err)
@@ -82,7 +89,7 @@ func TestDatasetsGoByAgeAndQuota(t *testing.T) {
 	// A job that wrote bytes and never a manifest.
 	late := retention(o, rt)
 	done, err := late.Retain(ctx, bucket, now.Add(48*time.Hour))
-	if err != nil || done.Unused != 1 {
+	if err != nil || done.Unused != 1 || done.Damaged != 1 {
 		t.Errorf("two days later: %+v, %v", done, err)
 	}
 	all = append(all, "being made", "within the quota")
@@ -98,7 +105,7 @@ func TestDatasetsGoByAgeAndQuota(t *testing.T) {
 		wants("after Redis was emptied", all...)
 	}
 	done, err = late.Retain(ctx, bucket, now.Add(100*24*time.Hour))
-	if err != nil || done.Deleted != 1 || done.Expired != 2 {
+	if err != nil || done.Deleted != 1 || done.Expired != 3 {
 		t.Errorf("long after Redis was emptied: %+v, %v", done, err)
 	}
 	if _, err := datasets.Get(ctx, bucket, topic, names["expired and held"]); !errors.Is(err, datasets.ErrNotFound) {

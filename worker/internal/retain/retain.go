@@ -102,6 +102,10 @@ func retention(o Options, rt *runtime.Runtime) datasets.Retention {
 
 func retainDatasets(ctx context.Context, o Options, rt *runtime.Runtime) {
 	done, err := retention(o, rt).Retain(ctx, o.Blobs, rt.Now())
+	if done.Damaged > 0 {
+		o.Logger.Warn("datasets have a damaged manifest and are not looked after; delete their folders", "datasets", done.Damaged, "error", done.Fault)
+	}
+	done.Damaged, done.Fault = 0, ""
 	if done != (datasets.Removed{}) {
 		o.Logger.Info("datasets are deleted", "asked_for", done.Deleted, "expired", done.Expired, "over_quota", done.OverQuota,
 			"bytes", done.Bytes, "never_whole", done.Unused)
