@@ -135,6 +135,15 @@ func (rt *Runtime) LapseDownloads(ctx context.Context) error {
 	}
 }
 
+// PingDownloads asks the node that has the downloads, which in a Cluster is one of several, whether it is there. Its
+// error wraps ErrUnreachable.
+func (rt *Runtime) PingDownloads(ctx context.Context) error {
+	if _, err := rt.download(ctx, "lapse", 0); err != nil {
+		return fmt.Errorf("ask for downloads: %w", err)
+	}
+	return nil
+}
+
 func (rt *Runtime) download(ctx context.Context, args ...any) (any, error) {
 	reply, err := rt.g.Scripts.Download.Run(ctx, rt.g.Redis, rt.g.Keys.DownloadScript(), args...).Result()
 	return reply, ground.Failure("ask Redis", err)

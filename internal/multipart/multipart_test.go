@@ -99,6 +99,48 @@ func TestLateTailOfALostHolderChangesNothing(t *testing.T) {
 	complete(t, server, next, want)
 }
 
+// The answer to the write that names a tail is lost, and the next holder has the object before the write is repeated.
+// The lost holder leaves the tail alone, since the next one goes on behind it.
+func TestTailWhoseNamingHasNoAnswerStays(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	first, next := process(t, server), process(t, server)
+	next.patience = 0
+	want := noise(1, 3*mib)
+	create(t, first, len(want))
+	h := lock(t, first)
+	w := writer(t, h)
+	if _, err := w.Write(want[:mib]); err != nil {
+		t.Fatal(err)
+	}
+	repeated, goOn := make(chan struct{}), make(chan struct{})
+	server.Fail(s3test.Fault{Op: "PutObject", Key: "/open/", Times: 1, Lost: true})
+	server.Fail(s3test.Fault{Op: "PutObject", Key: "/open/", Times: 1, Hold: func(*http.Request) {
+		close(repeated)
+		<-goOn
+	}})
+	closed := make(chan error, 1)
+	go func() {
+		_, err := w.Close()
+		closed <- err
+	}()
+	<-repeated
+	h = lock(t, next)
+	close(goOn)
+	if err := <-closed; !errors.Is(err, ErrLost) {
+		t.Errorf("the lost holder closed: %v", err)
+	}
+	w = writer(t, h)
+	if _, err := w.Write(want[mib:]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.Close(); n != 2*mib || err != nil {
+		t.Errorf("the next holder has kept %d bytes: %v", n, err)
+	}
+	release(t, h)
+	complete(t, server, next, want)
+}
+
 // A holder that lives makes durable what has come, and gives way.
 func TestHolderGivesWay(t *testing.T) {
 	t.Parallel()

@@ -58,16 +58,21 @@ func (s *Store) sweepTails(ctx context.Context, before time.Time) error {
 			if !aws.ToTime(o.LastModified).Before(before) {
 				continue
 			}
-			st, err := s.Read(ctx, name)
-			if errors.Is(err, fs.ErrNotExist) || err == nil && !st.names(key) {
-				err = s.remove(ctx, key)
-			}
-			if err != nil {
+			if err := s.removeUnnamed(ctx, name, key); err != nil {
 				errs = append(errs, err)
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// removeUnnamed removes a tail that the state does not name.
+func (s *Store) removeUnnamed(ctx context.Context, name, tail string) error {
+	st, err := s.Read(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.names(tail) {
+		return s.remove(ctx, tail)
+	}
+	return err
 }
 
 func (st *State) names(tail string) bool {

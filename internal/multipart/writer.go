@@ -122,7 +122,7 @@ func (w *Writer) part() error {
 		w.h.spent = true
 		return err
 	}
-	w.buf.empty()
+	w.buf.free() // so that those who wait for memory have their turn
 	w.fresh = false
 	return nil
 }
@@ -183,7 +183,8 @@ func (w *Writer) save() error {
 		w.h.letGo(st)
 	})
 	if errors.Is(err, ErrLost) {
-		_ = s.remove(w.ctx, tail.Key) // or the sweep does
+		// The answer of the write may be lost, so that the next holder has the tail.
+		_ = s.removeUnnamed(w.ctx, st.name, tail.Key) // or the sweep does
 	}
 	return err
 }

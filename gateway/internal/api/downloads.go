@@ -158,7 +158,7 @@ func (s *Server) look(ctx context.Context, lapse bool) error {
 		return err
 	}
 	if !lapse {
-		return s.opts.Engine.Redis().Ping(ctx).Err()
+		return s.runtime.PingDownloads(ctx)
 	}
 	return s.runtime.LapseDownloads(ctx)
 }

@@ -73,8 +73,9 @@ func (v *watch) run(ctx context.Context, stop func()) {
 	defer ticker.Stop()
 	for {
 		at := max(v.from, v.at.Load()-bufferedBytes)
-		// A reader that takes nothing for long is cut, so a request that lasts is one whose bytes move.
-		if at != v.last || time.Since(v.when) >= v.s.opts.DownloadLease/looksALease {
+		// A reader that takes nothing for long is cut, so a request that lasts is one whose bytes move. The
+		// script takes a request that says nothing for 2 s for one whose gateway is gone.
+		if at != v.last || time.Since(v.when) >= min(v.s.opts.DownloadLease/looksALease, time.Second) {
 			if d, err := v.report(ctx, runtime.Writing{Request: v.request, From: v.from, To: at}); err == nil && d.Reason == engine.ReasonCanceled {
 				stop()
 			}
