@@ -3,15 +3,17 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// checkQuiet checks that the browser had nothing to complain of.
-func (b *browser) checkQuiet() {
+// checkQuiet checks that the browser had nothing to complain of, but of what begins like one of but.
+func (b *browser) checkQuiet(but ...string) {
 	b.t.Helper()
 	for _, l := range b.process.all() {
-		if event := l.text("event"); event == "console" || event == "violation" || event == "error" {
+		told := slices.ContainsFunc(but, func(s string) bool { return strings.HasPrefix(l.text("text"), s) })
+		if event := l.text("event"); !told && (event == "console" || event == "violation" || event == "error") {
 			b.t.Errorf("%s: %s %s", event, l.text("text"), l.text("where"))
 		}
 	}
