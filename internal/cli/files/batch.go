@@ -178,32 +178,39 @@ func (r *batch) one(ctx context.Context, i *item, following *sync.WaitGroup) {
 	}
 	i.id = s.job
 	followed, giveUp := context.WithCancelCause(ctx)
+	seen := make(chan struct{}) // closed once there is a view of the job
 	following.Go(func() {
 		defer giveUp(nil)
-		if i.err = r.follow(followed, i); errors.Is(i.err, errSent) {
+		if i.err = r.follow(followed, i, sync.OnceFunc(func() { close(seen) })); errors.Is(i.err, errSent) {
 			i.err, i.sent = nil, true
 		}
 	})
 	if s.send != nil {
-		// The records of a job that has ended meanwhile tell more than the upload's error.
-		if err := s.send(followed); err != nil && !errors.Is(err, engine.ErrEnded) {
+		switch err := s.send(followed); {
+		case errors.Is(err, engine.ErrEnded):
+			return // the records of the job tell more than the upload's error, and follow waits for them
+		case err != nil:
 			i.unsent = err
 			giveUp(err)
 			return
 		}
 	}
 	if r.sendOnly {
+		select {
+		case <-seen:
+		case <-followed.Done():
+		}
 		giveUp(errSent)
 	}
 }
 
-// follow shows a job to its end.
-func (r *batch) follow(ctx context.Context, i *item) error {
+// follow shows a job to its end, and calls seen with each view of it.
+func (r *batch) follow(ctx context.Context, i *item, seen func()) error {
 	for u, err := range r.session.Store.Follow(ctx, engine.FollowQuery{Filter: engine.Filter{Job: i.id}}) {
 		if err != nil {
 			return err
 		}
-		if err := r.board.Update(i.name, u, func(j engine.Job) { i.job = j }); err != nil {
+		if err := r.board.Update(i.name, u, func(j engine.Job) { i.job = j; seen() }); err != nil {
 			return err
 		}
 	}

@@ -187,7 +187,7 @@ func (x *exporting) export(ctx context.Context) (engine.Job, error) {
 	}
 	i := &item{name: x.output, id: made.ID}
 	x.items = append(x.items, i)
-	if i.err = x.follow(ctx, i); ctx.Err() != nil {
+	if i.err = x.follow(ctx, i, func() {}); ctx.Err() != nil {
 		return engine.Job{}, context.Cause(ctx)
 	}
 	return i.job, i.failure()
