@@ -27,14 +27,18 @@ type content struct {
 }
 
 // An output is a file that a command writes for the user. Its bytes gather in path + ".part", which only one
-// process has open, and get their name when their SHA-256 is the content's.
+// process has open, and get their name when their SHA-256 is the content's. An empty file beside it, the mark, tells
+// it from a file of the user's that has such a name.
 type output struct {
 	path  string
 	force bool
 	part  *os.File
 }
 
-const partSuffix = ".part"
+const (
+	partSuffix = ".part"
+	markSuffix = partSuffix + ".tidemark"
+)
 
 // openOutput makes sure that a file can be written. What an earlier run has left of it stays for fill. The
 // caller closes it.
@@ -60,6 +64,9 @@ func openOutput(path string, force bool) (*output, error) {
 		case err == nil && !named.Mode().IsRegular():
 			return nil, errors.Join(fmt.Errorf("%s%s is no file; remove it, or name another file with --output", path, partSuffix), part.Close())
 		case err == nil && os.SameFile(opened, named):
+			if err := o.mark(opened.Size() == 0); err != nil {
+				return nil, errors.Join(err, part.Close())
+			}
 			o.part = part
 			return o, nil
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -74,15 +81,47 @@ func openOutput(path string, force bool) (*output, error) {
 
 // free refuses a path at which something is that may not be replaced.
 func (o *output) free() error {
-	switch info, err := os.Lstat(o.path); {
+	info, err := os.Lstat(o.path)
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		if target, err := os.Stat(o.path); err == nil {
+			info = target
+		}
+	}
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return fmt.Errorf("write %s: %w; name another file with --output", o.path, err)
 	case info.IsDir():
 		return fmt.Errorf("%s is a folder; name a file with --output", o.path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file; name another one with --output", o.path)
 	case !o.force:
 		return fmt.Errorf("%s exists; --force replaces it, or name another file with --output", o.path)
+	}
+	return nil
+}
+
+// mark marks a part that is new, and refuses one that has no mark: it is the user's.
+func (o *output) mark(isNew bool) error {
+	if !isNew {
+		_, err := os.Lstat(o.path + markSuffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s%s is a file that no earlier run has left; move it, or name another file with --output", o.path, partSuffix)
+		}
+		return err
+	}
+	mark, err := os.OpenFile(o.path+markSuffix, os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return fmt.Errorf("write %s: %w; name another file with --output", o.path, err)
+	}
+	return mark.Close()
+}
+
+// unmark removes the mark of a part that is no more.
+func (o *output) unmark() error {
+	if err := os.Remove(o.path + markSuffix); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -94,7 +133,7 @@ func (o *output) close() error {
 	}
 	var err error
 	if info, failed := o.part.Stat(); failed == nil && info.Size() == 0 {
-		err = os.Remove(o.part.Name())
+		err = errors.Join(os.Remove(o.part.Name()), o.unmark())
 	}
 	err = errors.Join(err, o.part.Close())
 	o.part = nil
@@ -217,7 +256,7 @@ func (o *output) name() error {
 	if err := os.Rename(o.part.Name(), o.path); err != nil {
 		return o.failed(err)
 	}
-	err := o.part.Close()
+	err := errors.Join(o.unmark(), o.part.Close())
 	o.part = nil
 	if folder, failed := os.Open(filepath.Dir(o.path)); failed == nil {
 		_ = folder.Sync() // some systems cannot; the name is there

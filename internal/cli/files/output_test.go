@@ -94,10 +94,75 @@ func TestOutputOfOtherBytes(t *testing.T) {
 	if err := out.close(); err != nil {
 		t.Error(err)
 	}
-	for _, left := range []string{path, path + partSuffix} {
+	for _, left := range []string{path, path + partSuffix, path + markSuffix} {
 		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is left: %v", filepath.Base(left), err)
 		}
+	}
+}
+
+// A file of the user's at the part's place stays as it is, and the bytes of an earlier run are gone on with.
+func TestOutputLeavesAForeignPart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.csv")
+	if err := os.WriteFile(path+partSuffix, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := openOutput(path, true)
+	if err == nil || !strings.Contains(err.Error(), "is a file that no earlier run has left") {
+		t.Errorf("it is taken: %+v, %v", out, err)
+	}
+	if got, err := os.ReadFile(path + partSuffix); err != nil || string(got) != "mine" {
+		t.Errorf("the file is %q, %v", got, err)
+	}
+	if err := os.Remove(path + partSuffix); err != nil {
+		t.Fatal(err)
+	}
+	if out, err = openOutput(path, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.part.Write(text[:5]); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.close(); err != nil {
+		t.Error(err)
+	}
+	if out, err = openOutput(path, false); err != nil || out.kept() != 5 {
+		t.Fatalf("what an earlier run has left is refused: %v", err)
+	}
+	if err := errors.Join(fill(out, of(text)), out.close()); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) != 1 || left[0].Name() != "out.csv" {
+		t.Errorf("beside OUT there is %v, %v", left, err)
+	}
+}
+
+// Force replaces files, and nothing else: neither what a link leads to nor the link.
+func TestOutputReplacesFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	for name, target := range map[string]string{"folder": dir, "nothing": filepath.Join(dir, "none"), "device": os.DevNull} {
+		path := filepath.Join(dir, name)
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := openOutput(path, true); err == nil || strings.Contains(err.Error(), "--force") {
+			t.Errorf("%s: %+v, %v", name, out, err)
+		}
+	}
+	if _, err := openOutput(os.DevNull, false); err == nil || !strings.Contains(err.Error(), "is no regular file; name another one") {
+		t.Errorf("a device: %v", err)
+	}
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := openOutput(link, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package files
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -94,10 +95,25 @@ func (x *exporting) complete(args []string) (err error) {
 	if x.output == "" {
 		x.output = x.named()
 	}
-	if x.file != "" && filepath.Clean(x.output) == filepath.Clean(x.file) {
-		return session.Usage("%s would replace FILE; name another one with --output", x.output)
+	for _, written := range []string{x.output, x.output + partSuffix} {
+		if x.file != "" && sameFile(written, x.file) {
+			return session.Usage("%s would be written over FILE; name another one with --output", written)
+		}
 	}
 	return nil
+}
+
+// sameFile reports whether two names are of one file, which may have several.
+func sameFile(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	is, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(is, other)
 }
 
 // endingOf is the ending of a name that tells the format, and the one behind it that tells how it is packed.
