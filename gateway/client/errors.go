@@ -48,8 +48,11 @@ func (e *Error) Error() string {
 // Unwrap gives the error to branch on; nil for one that has none.
 func (e *Error) Unwrap() error { return e.kind }
 
-// codeState is of the one conflict that is not about an end: the job goes on.
-const codeState = "state"
+// Codes of the conflicts that are not about an end: the job goes on.
+const (
+	codeState = "state"
+	codeSpent = "upload_spent" // and takes no more of its upload
+)
 
 // maxProblemBytes is more than a problem has.
 const maxProblemBytes = 64 << 10
@@ -75,14 +78,14 @@ func problemOf(r *http.Response) error {
 	case e.Code == "" && r.StatusCode != http.StatusUnauthorized && r.StatusCode != http.StatusGone:
 		return fmt.Errorf("%w: %s; check the address", ErrProtocol, r.Status)
 	}
-	if e.kind = kindOf(r.StatusCode); e.Code == codeState {
+	if e.kind = kindOf(r.StatusCode); e.Code == codeState || e.Code == codeSpent {
 		e.kind = wire.ErrState
 	}
 	return e
 }
 
 // kindOf is what a status means to a program. The codes say more, to people, but for
-// codeState.
+// codeState and codeSpent.
 func kindOf(status int) error {
 	switch status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:

@@ -81,7 +81,8 @@ func (c *Client) Announce(ctx context.Context, u Upload) (wire.JobID, error) {
 // or another.
 //
 // Errors to branch on: wire.ErrNotFound: there is no such upload, or it is another
-// user's; wire.ErrEnded: its job was canceled or has failed; wire.ErrInvalid,
+// user's; wire.ErrEnded: its job was canceled or has failed; wire.ErrState: it was cut
+// so often that it cannot go on; wire.ErrInvalid,
 // ErrRefused, ErrProtocol; io.ErrUnexpectedEOF: the content is shorter than sizeBytes.
 func (c *Client) Send(ctx context.Context, job wire.JobID, content io.ReaderAt, sizeBytes int64, away func(error)) error {
 	var delay time.Duration
@@ -124,7 +125,7 @@ func (c *Client) Send(ctx context.Context, job wire.JobID, content io.ReaderAt, 
 // passing reports whether another try of an upload may do.
 func passing(err error) bool {
 	var p *Error
-	if errors.As(err, &p) {
+	if errors.As(err, &p) && p.Code != codeSpent {
 		switch p.Status {
 		case http.StatusConflict, http.StatusLocked, http.StatusTooManyRequests:
 			// Another request of the same upload is at work, or has just been.

@@ -207,6 +207,23 @@ func TestUploadsThatCannotGoOn(t *testing.T) {
 	}
 }
 
+// An upload that was cut too often cannot go on, and the job has not ended.
+func TestSpentUploadIsNotTriedAgain(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPatch {
+			problem(409, "upload_spent", "delete it")(w, r)
+		}
+		w.Header().Set("Upload-Offset", "0")
+	}))
+	defer s.Close()
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	err := dial(t, s.Listener.Addr().String()).Send(ctx, "0701JDG5CW2QK3V9Y7H4N8R6ZTXB", bytes.NewReader(noise(10)), 10, func(error) { cancel() })
+	if !errors.Is(err, engine.ErrState) || errors.Is(err, engine.ErrEnded) {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
 // Another request of the same upload that is at work is waited for.
 func TestLockedUploadIsTriedAgain(t *testing.T) {
 	var tries atomic.Int32

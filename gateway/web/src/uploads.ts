@@ -37,6 +37,8 @@ const unwanted = 'nothing here takes files';
 const unreadable = 'the file cannot be read; if it has changed since it was chosen, choose it again';
 /** What a server refuses a file for that no second try can change. */
 const lasting = [400, 413];
+/** The conflict that no wait ends: the upload was interrupted too often. */
+const spent = 'upload_spent';
 
 /**
  * Sends files with tus. A transfer that is cut off tries again until it gets through; a
@@ -274,8 +276,8 @@ class Sending implements Transfer {
       void this.file.slice(0, 1).arrayBuffer().then(() => this.retryLater('the server cannot be reached'), () => this.giveUpFile());
       return;
     }
-    const refused = status >= 400 && status < 500 && ![408, 409, 423, 429].includes(status);
     const { code, message: trouble } = problemOf(status, response?.getBody() ?? '');
+    const refused = code === spent || (status >= 400 && status < 500 && ![408, 409, 423, 429].includes(status));
     // The gateway gives a code. Without one it is a proxy on the way, which takes smaller parts.
     if (status === 413 && code === '' && this.parts.refused()) {
       this.bound.learned(this.parts.bytes);
