@@ -46,6 +46,31 @@ func (c *Client) StatArtifact(ctx context.Context, id string) (ArtifactInfo, err
 	return f, nil
 }
 
+// AwaitArtifact is StatArtifact that tries again while the gateway cannot be reached or has no room, for as long as
+// ctx lasts; away is called once, with the reason. It returns the cause of ctx when that ends.
+func (c *Client) AwaitArtifact(ctx context.Context, id string, away func(error)) (ArtifactInfo, error) {
+	delay := time.Duration(0)
+	for {
+		f, err := c.StatArtifact(ctx, id)
+		switch {
+		case err == nil:
+			return f, nil
+		case ctx.Err() != nil:
+			return ArtifactInfo{}, context.Cause(ctx)
+		case !passing(err):
+			return ArtifactInfo{}, err
+		}
+		if delay == 0 {
+			delay = c.opts.BackoffMin
+			away(err)
+		}
+		if err := pause(ctx, rand.N(delay)); err != nil {
+			return ArtifactInfo{}, err
+		}
+		delay = min(2*delay, c.opts.BackoffMax)
+	}
+}
+
 // OpenArtifact reads an artifact from a byte on. The reader goes on over cuts, for as long as ctx lasts; away is
 // called once for each time that nothing could be read, with the reason. It never gives bytes of another
 // artifact, and no byte twice. The reader is for one goroutine, and the caller closes it. Errors to branch on

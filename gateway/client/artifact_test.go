@@ -135,6 +135,28 @@ func TestArtifactThatIsRefused(t *testing.T) {
 	}
 }
 
+// An artifact that is known to be written is asked for until the gateway answers, and no longer than it can.
+func TestAwaitArtifact(t *testing.T) {
+	s, tries, told := &shelf{text: []byte("a")}, 0, 0
+	c := shelve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch tries++; {
+		case tries < 3:
+			problem(503, "unavailable", "busy")(w, r)
+		case tries == 3:
+			s.ServeHTTP(w, r)
+		default:
+			problem(404, "not_found", "there is none")(w, r)
+		}
+	}))
+	f, err := c.AwaitArtifact(soon(t), artifactID, func(error) { told++ })
+	if err != nil || f.Size != 1 || tries != 3 || told != 1 {
+		t.Errorf("%+v after %d tries, %d told, %v", f, tries, told, err)
+	}
+	if _, err := c.AwaitArtifact(soon(t), artifactID, func(error) { told++ }); !errors.Is(err, wire.ErrNotFound) || told != 1 {
+		t.Errorf("one that is unknown: %d told, %v", told, err)
+	}
+}
+
 func problem(status int, code, detail string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")

@@ -54,8 +54,9 @@ type place interface {
 	submit(ctx context.Context, file string, k kind) (submitted, error)
 	// profile reads what an analysis has left, and says where it stands.
 	profile(ctx context.Context, i *item) (text []byte, where string, err error)
-	// artifact finds a file that a job has written.
-	artifact(ctx context.Context, id string) (content, error)
+	// artifact finds a file that a job has written. While it cannot be reached, one that is known to be written is
+	// waited for.
+	artifact(ctx context.Context, id string, written bool) (content, error)
 	// datasets gives a page of the topic's datasets, and what to give for the next; "" at the end.
 	datasets(ctx context.Context, after string) (page []dataset, next string, err error)
 	// goOn says how a job goes on that is left as it is.

@@ -63,7 +63,7 @@ func (a App) download(cmd *cobra.Command, id, path string, force, asJSON bool) (
 		}
 		r.place = &here{session: r.session, board: r.board}
 	}
-	from, err := r.place.artifact(ctx, id)
+	from, err := r.place.artifact(ctx, id, false)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,11 @@ func (a App) download(cmd *cobra.Command, id, path string, force, asJSON bool) (
 	if err != nil {
 		return err
 	}
-	err = errors.Join(r.fill(ctx, out, from), out.close())
+	err = r.fill(ctx, out, from)
+	if kept := out.kept(); ctx.Err() != nil && kept > 0 {
+		r.board.Note(fmt.Sprintf("%s: %s are in %s%s; run the same command again to go on", path, screen.BytesOf(kept), path, partSuffix))
+	}
+	err = errors.Join(err, out.close())
 	r.close()
 	if err != nil {
 		return err
@@ -95,11 +99,7 @@ func (r *batch) fill(ctx context.Context, out *output, from content) error {
 	if kept := out.kept(); kept > 0 {
 		r.board.Note(fmt.Sprintf("%s: going on with the %s of %s%s", out.path, screen.BytesOf(kept), out.path, partSuffix))
 	}
-	err := out.fill(ctx, from, func(done, total int64) { r.board.Taking(out.path, from.doing, done, total) }, func() {
+	return out.fill(ctx, from, func(done, total int64) { r.board.Taking(out.path, from.doing, done, total) }, func() {
 		r.board.Note(fmt.Sprintf("%s: what an earlier run had left was of another file; beginning anew", out.path))
 	})
-	if ctx.Err() != nil && out.kept() > 0 {
-		r.board.Note(fmt.Sprintf("%s: %s are in %s%s; run the same command again to go on", out.path, screen.BytesOf(out.kept()), out.path, partSuffix))
-	}
-	return err
 }

@@ -32,7 +32,8 @@ name in this folder. What is in the files, and which rows a filter selects, docs
 FILE is first made a dataset, which is used again when the same content is exported again. Then a
 job writes the file, and OUT appears once all its bytes are there and have the job's SHA-256. Until
 then they gather in OUT.part. A worker runs in this process, beside whatever others there are.
-Interrupted or killed, the command goes on where it was when it is run again. That needs a Redis
+Interrupted or killed, the command goes on with its jobs when it is run again. Once the export's job
+has ended, "tidemark download" goes on with OUT.part; an interrupted command says how. That needs a Redis
 that outlasts the process: redis-server or valkey-server on this machine, or --redis.
 
 With --server the file is sent to that gateway, whose workers export it, and downloaded.`,
@@ -54,13 +55,7 @@ With --server the file is sent to that gateway, whose workers export it, and dow
 		}
 		return a.run(cmd, uploads, *asJSON, func(ctx context.Context, r *batch) error {
 			x.batch = r
-			err := x.do(ctx)
-			if ctx.Err() != nil {
-				if errors.Is(err, session.ErrInterrupted) {
-					err = nil // it is said once
-				}
-				err = errors.Join(r.left(x.items...), err)
-			}
+			err := x.run(ctx)
 			r.close()
 			if err != nil {
 				return err
@@ -83,6 +78,22 @@ type exporting struct {
 
 	items []*item // the dataset's job, if there is one, and the export's
 	from  content // what the export has written
+	// written is the artifact's ID, once its job has ended.
+	written string
+}
+
+// run does it, and says how to go on if it is interrupted before OUT is there.
+func (x *exporting) run(ctx context.Context) error {
+	err := x.do(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if errors.Is(err, session.ErrInterrupted) {
+		err = nil // it is said once
+	}
+	err = errors.Join(x.left(x.items...), err)
+	x.leftFile()
+	return err
 }
 
 // do makes a dataset of the file, exports it, and brings what was written here.
@@ -105,10 +116,24 @@ func (x *exporting) do(ctx context.Context) (err error) {
 	if err := json.Unmarshal(written.Result, &summary); err != nil {
 		return fmt.Errorf("read the result of job %s: %w", written.ID, err)
 	}
-	if x.from, err = x.place.artifact(ctx, blobs.ArtifactID(written.ID, summary.Artifact)); err != nil {
+	x.written = blobs.ArtifactID(written.ID, summary.Artifact)
+	if x.from, err = x.place.artifact(ctx, x.written, true); err != nil {
 		return err
 	}
 	return x.fill(ctx, out, x.from)
+}
+
+// leftFile says how to go on with a file that is written, and not yet here. The job has ended, so the same command
+// would make another one.
+func (x *exporting) leftFile() {
+	if x.written == "" {
+		return
+	}
+	how := fmt.Sprintf("tidemark download %s --output %s", x.written, x.output)
+	if x.session.Redis != nil && x.session.Redis.Kind() == datadir.Embedded {
+		how = "the same command" // no other one can see its job
+	}
+	x.board.Note(fmt.Sprintf("%s: the file is written, and not yet here; to go on, run %s", x.output, how))
 }
 
 // dataset gives the ID of a dataset of the file, and makes it if there is none.

@@ -171,7 +171,7 @@ func (h *here) manifest(ctx context.Context, job engine.JobID, name string) (*ar
 }
 
 // artifact finds an artifact, also where Redis has forgotten its job, as a gateway does.
-func (h *here) artifact(ctx context.Context, id string) (content, error) {
+func (h *here) artifact(ctx context.Context, id string, _ bool) (content, error) {
 	job, name, ok := blobs.ParseArtifactID(id)
 	err := session.ErrNoArtifact
 	var m *artifacts.Manifest

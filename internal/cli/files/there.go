@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/cli/screen"
 	"github.com/tidemark-dev/tidemark/internal/cli/session"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/worker/export"
 )
 
 // sourceLabel is the label by which the upload of a file is found again.
@@ -157,8 +158,17 @@ func (t *there) profile(ctx context.Context, i *item) ([]byte, string, error) {
 	return text, t.session.Remote.ArtifactURL(id), nil
 }
 
-func (t *there) artifact(ctx context.Context, id string) (content, error) {
-	f, err := t.session.Remote.StatArtifact(ctx, id)
+func (t *there) artifact(ctx context.Context, id string, written bool) (content, error) {
+	away := func(why error) {
+		t.board.Note(fmt.Sprintf("%s: the download is interrupted and will go on: %v", id, why))
+	}
+	stat := t.session.Remote.StatArtifact
+	if written {
+		stat = func(ctx context.Context, id string) (client.ArtifactInfo, error) {
+			return t.session.Remote.AwaitArtifact(ctx, id, away)
+		}
+	}
+	f, err := stat(ctx, id)
 	if errors.Is(err, engine.ErrNotFound) {
 		err = fmt.Errorf("artifact %s: %w", id, session.ErrNoArtifact)
 	}
@@ -166,9 +176,7 @@ func (t *there) artifact(ctx context.Context, id string) (content, error) {
 		return content{}, err
 	}
 	return content{id: id, doing: "downloading", size: f.Size, sha256: f.SHA256, open: func(ctx context.Context, from int64) (io.ReadCloser, error) {
-		return t.session.Remote.OpenArtifact(ctx, f, from, func(why error) {
-			t.board.Note(fmt.Sprintf("%s: the download is interrupted and will go on: %v", id, why))
-		}), nil
+		return t.session.Remote.OpenArtifact(ctx, f, from, away), nil
 	}}, nil
 }
 
@@ -179,6 +187,9 @@ func (t *there) datasets(ctx context.Context, after string) ([]dataset, string, 
 func (t *there) goOn(j engine.Job) string {
 	if j.State == engine.Receiving || j.ID == "" {
 		return "what has arrived is kept: run the same command again to send the rest"
+	}
+	if j.Type == export.JobType {
+		return fmt.Sprintf("it goes on at the server; run the same command again before it ends, or see \"tidemark job %s\" for what to download", j.ID)
 	}
 	return "it goes on at the server; run the same command again to see it"
 }
