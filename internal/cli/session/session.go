@@ -75,7 +75,7 @@ func OpenLasting(cmd *cobra.Command) (*Session, error) {
 	c.Data.Embedded, c.Data.NeverEmbedded = false, true
 	s, err := Open(cmd.Context(), c, log)
 	if errors.Is(err, redisproc.ErrNotInstalled) {
-		return nil, fmt.Errorf("%s: %w: %w; or name one with --redis URL; analyze works without", cmd.Name(), ErrTransient, err)
+		return nil, fmt.Errorf("%s: %w: %w; or name one with --redis URL; analyze, upload and export work without", cmd.Name(), ErrTransient, err)
 	}
 	return s, err
 }
