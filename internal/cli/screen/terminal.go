@@ -34,4 +34,4 @@ func NewBars(w io.Writer) Painter { return newBars(w) }
 func NewLines(w io.Writer) Painter { return newLines(w) }
 
 // NewJSONLines makes the painter of programs; the page of package cli has the lines.
-func NewJSONLines(w io.Writer) Painter { return jsonLines{w} }
+func NewJSONLines(w io.Writer) Painter { return newJSONLines(w) }
