@@ -62,12 +62,16 @@ file has the same content. To tell, the file is read once before it is sent.`,
 // checkedBytes is how much of a file shows whether it may be a table.
 const checkedBytes = 4 << 10
 
-// check refuses a file that is no table before it is taken or sent. What cannot be opened is for
+// checkWith makes what refuses a file that is no table before it is taken or sent. What cannot be opened is for
 // those who take or send it to say.
-func check(file string) error {
+func checkWith(refuse func(name string, head []byte) error) func(file string) error {
+	return func(file string) error { return check(file, refuse) }
+}
+
+func check(file string, refuse func(name string, head []byte) error) error {
 	f, _, err := datadir.OpenRegular(file)
 	if errors.Is(err, datadir.ErrEmpty) {
-		return fmt.Errorf("%s: %w", file, analysis.Check("", nil))
+		return fmt.Errorf("%s: %w", file, refuse("", nil))
 	}
 	if err != nil {
 		return nil
@@ -77,7 +81,7 @@ func check(file string) error {
 	if err != nil {
 		return nil
 	}
-	if err := analysis.Check(filepath.Base(file), head); err != nil {
+	if err := refuse(filepath.Base(file), head); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil

@@ -35,13 +35,13 @@ type kind struct {
 
 var (
 	analyses = kind{
-		jobType: analysis.JobType, queue: analysis.Queue, check: check, queues: []string{analysis.Queue},
+		jobType: analysis.JobType, queue: analysis.Queue, check: checkWith(analysis.Check), queues: []string{analysis.Queue},
 		payload: func(b datadir.Blob) any {
 			return analysis.Payload{Blob: b.Key, Name: b.Name, Size: b.Size, SHA256: b.SHA256}
 		},
 	}
 	uploads = kind{
-		jobType: upload.JobType, queue: upload.Queue, queues: []string{upload.Queue, export.Queue},
+		jobType: upload.JobType, queue: upload.Queue, check: checkWith(upload.Check), queues: []string{upload.Queue, export.Queue},
 		payload: func(b datadir.Blob) any {
 			return upload.Payload{Blob: b.Key, Name: b.Name, Size: b.Size, SHA256: b.SHA256}
 		},

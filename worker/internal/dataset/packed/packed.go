@@ -52,15 +52,21 @@ func Detect(ctx context.Context, bucket *blob.Bucket, key string) (_ Packing, me
 	if err != nil {
 		return None, "", fmt.Errorf("read the start of the blob: %w", err)
 	}
+	packing, mediaType := Of(head)
+	return packing, mediaType, nil
+}
+
+// Of tells from the first 4 KiB of a file how it is packed, and the media type of its bytes.
+func Of(head []byte) (_ Packing, mediaType string) {
 	switch kind := mimetype.Detect(head); {
 	case kind.Is("application/gzip"):
-		return Gzip, "application/gzip", nil
+		return Gzip, "application/gzip"
 	case kind.Is("application/zstd"):
-		return Zstd, "application/zstd", nil
+		return Zstd, "application/zstd"
 	case kind.Is("application/zip"):
-		return Zip, "application/zip", nil
+		return Zip, "application/zip"
 	default: // Office's documents are zip archives of a type of their own
-		return None, kind.String(), nil
+		return None, kind.String()
 	}
 }
 
