@@ -21,7 +21,7 @@ var kills = map[bool]int{false: 2, true: 30}[soak]
 // A disturbed is a worker that a test kills, with a Redis and a store that outlive it.
 type disturbed struct {
 	t      *testing.T
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of the test, as t is
 	engine *engine.Engine
 	store  *storage.Store
 	dir    string
