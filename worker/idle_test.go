@@ -98,10 +98,10 @@ func idle(t *testing.T, nodes []*redistest.Redis) (calls map[string]int, sweeps 
 			ticks++
 		}
 		switch {
-		case ticks > 1+clockTicks:
+		case ticks > 2+clockTicks:
 			cancel()
 			return false
-		case ticks < 2: // the first may come while the worker still starts
+		case ticks < 3: // the first two may come while the worker still starts, on a busy machine
 		case c.InScript && c.Command == "ZRANGE" && strings.HasSuffix(c.Key, ":{00}:beats"):
 			sweeps++
 		case !c.InScript:
