@@ -102,6 +102,13 @@ func (w *Writer) part() error {
 	out, err := s.client.UploadPart(w.ctx, &s3.UploadPartInput{
 		Bucket: &s.bucket, Key: &st.Target, UploadId: &upload, PartNumber: &number, Body: w.buf.reader(), ContentLength: &size,
 	})
+	if err != nil && codeOf(err) == "" {
+		// The store may have refused the part at once and hung up while its bytes were sent, so the answer is lost.
+		one := int32(1)
+		if _, asked := s.client.ListParts(w.ctx, &s3.ListPartsInput{Bucket: &s.bucket, Key: &st.Target, UploadId: &upload, MaxParts: &one}); codeOf(asked) == noSuchUpload {
+			return w.h.reset(w.ctx)
+		}
+	}
 	if codeOf(err) == noSuchUpload {
 		return w.h.reset(w.ctx)
 	}
