@@ -113,7 +113,7 @@ func TestArtifactOfAChangedArtifact(t *testing.T) {
 	}
 }
 
-// What a gateway refuses is told from what another try may mend, and from what is no gateway.
+// The client tells what a gateway refuses from what another try may mend, and from what is no gateway.
 func TestArtifactThatIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc

@@ -161,7 +161,7 @@ func TestDatasetsThatAnAnalysisMayNotRead(t *testing.T) {
 		texts = append(texts, err.Error())
 	}
 	if len(texts) != 3 || texts[0] != texts[1] || texts[1] != texts[2] {
-		t.Errorf("another topic's, an unknown one and none are told apart: %q", texts)
+		t.Errorf("the texts tell another topic's dataset, an unknown one and none apart: %q", texts)
 	}
 	err := Run(t.Context(), &job{t: t}, "j", bucket, Payload{Dataset: datasetID, Format: "csv"}, Options{})
 	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "says more") {

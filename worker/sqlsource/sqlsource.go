@@ -29,7 +29,7 @@ type Source struct {
 	Params []string
 	// Topics are those whose jobs may export the source, at most 1,000: one topic ("user:42"), all of a
 	// kind ("team:*") or all ("*"). To the jobs of others there is no such source. Defaults to all topics:
-	// whoever may enqueue jobs, on any topic, can then export it.
+	// each user who may enqueue jobs, on any topic, can then export it.
 	Topics []string
 	// Connections is how many of this process read it at a time, 1 to 100. Further ones wait. Defaults to 4.
 	Connections int

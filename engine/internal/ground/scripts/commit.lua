@@ -426,7 +426,7 @@ local function decide(at, last)
       end
       answer = "+"
     elseif id == "" and with["@passing"] then
-      -- Whoever listens now gets it: it is in no stream, and has no ID.
+      -- Those who listen now get it: it is in no stream, and has no ID.
       local topic = with["@topic"]
       appends[#appends + 1] = { topic, "", "", '{"id":"","type":"' .. kind .. '","time":"' .. time .. '","topic":"' .. topic ..
         '"' .. with["@extra"] .. "}", true, count }
