@@ -85,7 +85,7 @@ type tusAnswer struct {
 }
 
 func (a *tusAnswer) WriteHeader(status int) {
-	// The store may have been slow since the last byte came.
+	// The store may have been slow since the last byte came. An error says that the connection has no deadlines.
 	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(2 * a.t.u.opts.StallTimeout))
 	h := a.Header()
 	if h.Get("Location") != "" {

@@ -260,7 +260,7 @@ func (o *output) name() error {
 	o.part = nil
 	if folder, failed := os.Open(filepath.Dir(o.path)); failed == nil {
 		_ = folder.Sync() // some systems cannot; the name is there
-		_ = folder.Close()
+		_ = folder.Close() // it was read
 	}
 	return err
 }
