@@ -259,7 +259,7 @@ func (o *output) name() error {
 	err := errors.Join(o.unmark(), o.part.Close())
 	o.part = nil
 	if folder, failed := os.Open(filepath.Dir(o.path)); failed == nil {
-		_ = folder.Sync() // some systems cannot; the name is there
+		_ = folder.Sync()  // some systems cannot; the name is there
 		_ = folder.Close() // it was read
 	}
 	return err
