@@ -66,17 +66,16 @@ func topicsOf(kind string) []engine.Topic {
 // testEngine is what an engine does on every Redis that it supports.
 func testEngine(t *testing.T, open opener) {
 	e := open(t, sharing(spacious))
-	ctx := minutes(t)
 	for name, test := range map[string]func(*testing.T, context.Context, *engine.Rig){
 		"life": testLife, "stall": testStall, "cancel": testCancel, "jobs": testJobs, "notify": testNotify,
 		"outbox": testOutbox, "consumer": testConsumer, "checkpoint and resume": testCheckpoint, "heartbeat flags": testHeartbeat, "idempotent batch": testBatch,
 		"schedules": testSchedules, "children": testChildren, "queues": testQueues, "remove": testRemove, "downloads": testDownloads,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, ctx, e) })
+		t.Run(name, func(t *testing.T) { test(t, minutes(t), e) })
 	}
-	t.Run("verdict", func(t *testing.T) { testVerdict(t, ctx, open) })
-	t.Run("follow", func(t *testing.T) { testFollow(t, ctx, open) })
-	t.Run("filters", func(t *testing.T) { testFilters(t, ctx, open(t, sharing(spacious))) })
+	t.Run("verdict", func(t *testing.T) { testVerdict(t, minutes(t), open) })
+	t.Run("follow", func(t *testing.T) { testFollow(t, minutes(t), open) })
+	t.Run("filters", func(t *testing.T) { testFilters(t, minutes(t), open(t, sharing(spacious))) })
 }
 
 // must ends a test at the first error.

@@ -23,7 +23,8 @@ type ledger struct {
 	types   []engine.RecordType
 	tries   [][]uint64 // sequence numbers of every batch
 	answers []func(reports []runtime.Report) ([]runtime.Ack, error)
-	refuse  error // by Submit itself
+	refuse  error         // by Submit itself
+	hold    chan struct{} // if any, answers wait until it is closed
 }
 
 func (l *ledger) submit(reports []runtime.Report, done func([]runtime.Ack, error)) error {
@@ -40,7 +41,12 @@ func (l *ledger) submit(reports []runtime.Report, done func([]runtime.Ack, error
 		answer, l.answers = l.answers[0], l.answers[1:]
 	}
 	acks, err := answer(reports)
-	go done(acks, err)
+	go func(hold chan struct{}) {
+		if hold != nil {
+			<-hold
+		}
+		done(acks, err)
+	}(l.hold)
 	return nil
 }
 
@@ -154,8 +160,13 @@ func TestReporterGoesOnFromWhatRedisHas(t *testing.T) {
 		}
 		l.have, l.types = 3, nil // a failover
 		r.Progress(7, 10)
+		l.hold = make(chan struct{}) // the checkpoint waits when the loss is known
 		r.Log("info", "six")
-		if err := r.Ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}}); err != nil {
+		asked := make(chan error, 1)
+		go func() { asked <- r.Ask(runtime.Report{Type: engine.JobCheckpoint, Checkpoint: []byte{1}}) }()
+		synctest.Wait()
+		close(l.hold)
+		if err := <-asked; err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
