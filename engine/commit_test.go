@@ -20,7 +20,7 @@ import (
 func onEachRedis(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) { test(t, redistest.Server(t).URL()) })
-	t.Run("miniredis", func(t *testing.T) { test(t, "redis://"+redistest.Miniredis(t).Addr()+"/0") })
+	t.Run("miniredis", func(t *testing.T) { test(t, "redis://"+redistest.Miniredis(t)+"/0") })
 }
 
 // A desk is one job in a topic of its own, and a worker's hand on it.

@@ -33,7 +33,7 @@ func TestModel(t *testing.T) {
 
 // TestModelOnMiniredis is the same on the embedded Redis.
 func TestModelOnMiniredis(t *testing.T) {
-	b := newModelBackend(t, redistest.Miniredis(t).Addr())
+	b := newModelBackend(t, redistest.Miniredis(t))
 	runModel(t, b, scale(1_000, 50_000))
 }
 

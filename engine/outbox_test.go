@@ -39,7 +39,7 @@ func outbox(t *testing.T, e *engine.Rig, group string, count int64, ack bool) []
 }
 
 func TestOutboxHoldsMilestonesFromDeclarationUntilEveryGroupHasAcknowledged(t *testing.T) {
-	for name, url := range map[string]string{"redis": redistest.Server(t).URL(), "miniredis": "redis://" + redistest.Miniredis(t).Addr()} {
+	for name, url := range map[string]string{"redis": redistest.Server(t).URL(), "miniredis": "redis://" + redistest.Miniredis(t)} {
 		t.Run(name, func(t *testing.T) {
 			e := open(t, url, nil)
 			job := enqueue(t, e)

@@ -22,7 +22,7 @@ import (
 func onEach(t *testing.T, test func(t *testing.T, e *engine.Engine)) {
 	for name, url := range map[string]func(t *testing.T) string{
 		"one Redis": func(t *testing.T) string { return redistest.Server(t).URL() },
-		"embedded":  func(t *testing.T) string { return "redis://" + redistest.Miniredis(t).Addr() },
+		"embedded":  func(t *testing.T) string { return "redis://" + redistest.Miniredis(t) },
 		"cluster":   func(t *testing.T) string { return redistest.Cluster(t).URL() },
 	} {
 		t.Run(name, func(t *testing.T) {

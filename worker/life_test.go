@@ -26,7 +26,7 @@ func backends(t *testing.T, test func(t *testing.T, e *engine.Engine)) {
 	})
 	t.Run("miniredis", func(t *testing.T) {
 		t.Parallel()
-		test(t, open(t, "redis://"+redistest.Miniredis(t).Addr()))
+		test(t, open(t, "redis://"+redistest.Miniredis(t)))
 	})
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()

@@ -61,7 +61,7 @@ func kill(cmd *exec.Cmd) {
 // Ten workers are killed at random moments while they write a report. It has the bytes of an undisturbed
 // one, and nobody ever sees anything else of it.
 func TestAReportSurvivesTenKills(t *testing.T) {
-	const lines, kills = 6_000_000, 10
+	const lines, kills = 2_000_000, 10
 	leaktest.Check(t)
 	url, folder := redistest.Server(t).URL(), t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

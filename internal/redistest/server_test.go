@@ -159,7 +159,7 @@ func TestAPowerCutLeavesNoHalfOfAScript(t *testing.T) {
 }
 
 func TestMiniredisAnswers(t *testing.T) {
-	c := Dial(t, Miniredis(t).Addr())
+	c := Dial(t, Miniredis(t))
 	set(t, c, "k", "v")
 	wantValue(t, c, "k", "v")
 }
