@@ -35,7 +35,7 @@ func TestEngineOnAUnixSocket(t *testing.T) {
 
 func TestEngineOnMiniredis(t *testing.T) {
 	t.Parallel()
-	testEngine(t, at("redis://" + redistest.Miniredis(t)))
+	testEngine(t, at("redis://"+redistest.Miniredis(t)))
 }
 
 func TestEngineOnCluster(t *testing.T) {
