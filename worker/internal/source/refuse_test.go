@@ -89,6 +89,24 @@ func TestKeysThatSQLiteRefuses(t *testing.T) {
 	}
 }
 
+// A database that does not take a value says so in words that quote it; the source's error does not.
+func TestRefusedValuesAreNotQuoted(t *testing.T) {
+	t.Parallel()
+	pg, _ := postgres(t, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+	lite, _ := sqlite(t, "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
+	for address, query := range map[string]string{
+		pg: "SELECT id, CAST(CAST(:who AS text) AS regclass)::text AS c FROM t", lite: "SELECT id, json_extract('{}', :who) AS c FROM t",
+	} {
+		c := config(address, query, "id")
+		c.Params = []string{"who"}
+		src, err := attempt(t, c, map[string]string{"who": "canary"}, nil)
+		if err == nil {
+			_, err = next(t, src)
+		}
+		refused(t, err, "refuses its query") // and does not say canary
+	}
+}
+
 // What a user gives is a value, whatever it looks like.
 func TestHostileParameters(t *testing.T) {
 	t.Parallel()

@@ -17,8 +17,17 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/source/dialect"
 )
 
-// wrong is what an error of the driver means for a source. The server's own words are shown where they
-// are about names in the query; others may quote a value.
+// wrongQuery is wrong of a statement that is prepared. It has no values yet that the server's own words could
+// quote, so they are shown where they are about names and syntax.
+func wrongQuery(r *dialect.Request, err error) error {
+	said := (*pgconn.PgError)(nil)
+	if errors.As(err, &said) && (strings.HasPrefix(said.Code, "42") || strings.HasPrefix(said.Code, "0A") || strings.HasPrefix(said.Code, "3F")) {
+		return r.Permanent("the server refuses its query: %s (%s)", excerpt.Of(strings.ReplaceAll(said.Message, "\n", " "), 200), sqlState(said.Code))
+	}
+	return wrong(r, err)
+}
+
+// wrong is what an error of the driver means for a source.
 func wrong(r *dialect.Request, err error) error {
 	if said := (*pgconn.PgError)(nil); errors.As(err, &said) {
 		return refused(r, said)
@@ -87,9 +96,6 @@ func refused(r *dialect.Request, e *pgconn.PgError) error {
 		if s, ok := sentences[key]; ok {
 			return r.Permanent("%s (%s)", s, sqlState(e.Code))
 		}
-	}
-	if class == "42" || class == "0A" || class == "3F" { // about names and syntax
-		return r.Permanent("the server refuses its query: %s (%s)", excerpt.Of(strings.ReplaceAll(e.Message, "\n", " "), 200), sqlState(e.Code))
 	}
 	return r.Permanent("the server refuses its query (%s)", sqlState(e.Code))
 }

@@ -152,7 +152,7 @@ func (s *session) describe(ctx context.Context) (*Reader, dialect.Statements, er
 	statements := s.r.Statements(sql, dialect.Dollar, "*")
 	all, err := s.conn.Prepare(ctx, "", statements.All, nil)
 	if err != nil {
-		return nil, statements, wrong(s.r, err)
+		return nil, statements, wrongQuery(s.r, err)
 	}
 	out := &Reader{r: s.r, session: s, foreign: s.conn.ParameterStatus("server_encoding") == "SQL_ASCII"}
 	out.describe(all.Fields)

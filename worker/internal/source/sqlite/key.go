@@ -10,9 +10,18 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/internal/source/dialect"
 )
 
-// words are SQLite's own about a query, without its code.
+// texts begin what SQLite says of a query's text, as its parser does, which knows no values.
+var texts = []string{
+	"no such ", "near ", "too many ", "ambiguous column name", "wrong number of arguments to function", "incomplete input", "unrecognized token",
+	"misuse of ", "SELECTs to the left and right of", "a GROUP BY clause is required", "aggregate functions are not allowed", "row value misused",
+}
+
+// words are SQLite's own about a query's text, without its code; "" if they are about something else.
 func words(text string) string {
 	text = strings.TrimPrefix(text, "SQL logic error: ")
+	if !slices.ContainsFunc(texts, func(begin string) bool { return strings.HasPrefix(text, begin) }) {
+		return ""
+	}
 	if at := strings.LastIndex(text, " ("); at > 0 {
 		text = text[:at]
 	}

@@ -80,7 +80,7 @@ func file(r *dialect.Request) (path string, err error) {
 	case errors.Is(err, os.ErrPermission):
 		return "", r.Permanent("this user may not read the file that its URL names")
 	case err != nil:
-		return "", r.Permanent("the file that its URL names cannot be read")
+		return "", r.Temporary("the file that its URL names cannot be read now")
 	case !info.Mode().IsRegular():
 		return "", r.Permanent("what its URL names is no file")
 	}
@@ -209,7 +209,7 @@ func (s *session) close() {
 }
 
 // wrong is what an error of the driver means for a source. SQLite's own words are shown where they are
-// about the query.
+// about the query's text; others may quote a value.
 func wrong(ctx context.Context, r *dialect.Request, err error) error {
 	if ctx.Err() != nil {
 		return r.Temporary("the reading was ended")
@@ -230,11 +230,14 @@ func wrong(ctx context.Context, r *dialect.Request, err error) error {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 		return r.Permanent("its file is no SQLite database, or a damaged one")
 	case sqlite3.SQLITE_CANTOPEN:
-		return r.Permanent("its file cannot be opened: is it readable, and is its folder writable or not in WAL mode?")
+		return r.Temporary("its file cannot be opened: is it readable, and is its folder writable or not in WAL mode?")
 	case sqlite3.SQLITE_READONLY:
 		return r.Permanent("its query writes, or its folder is read-only and its WAL was not closed")
 	case sqlite3.SQLITE_ERROR:
-		return r.Permanent("SQLite refuses its query: %s", words(said.Error()))
+		if text := words(said.Error()); text != "" {
+			return r.Permanent("SQLite refuses its query: %s", text)
+		}
+		return r.Permanent("SQLite refuses its query at one of its values: a function or an operator does not take it")
 	default:
 		return r.Permanent("SQLite refuses its query (code %d)", said.Code())
 	}
