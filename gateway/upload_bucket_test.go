@@ -134,6 +134,9 @@ func TestTakingABucketUploadOver(t *testing.T) {
 	for what, ask := range map[string]func() answer{
 		"head":  func() answer { return other.tus(t, http.MethodHead, "/v1/uploads/"+string(job), nil) },
 		"patch": func() answer { return one.patch(t, job, 2000, file[2000:]) },
+		"list of datasets": func() answer {
+			return one.tus(t, http.MethodGet, "/v1/datasets?topic="+string(topic), nil)
+		},
 		"announcement": func() answer {
 			return one.tus(t, http.MethodPost, "/v1/uploads", nil, "Upload-Length", "4", "Upload-Metadata", metadata("topic", string(topic), "type", "analysis"))
 		},

@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/storefault"
 )
 
 // Errors of requests, for Fail.
@@ -126,6 +127,10 @@ func (p *Writer) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, engine.ErrOutOfMemory):
 		w.Header().Set("Retry-After", "30")
 		p.Write(w, http.StatusInsufficientStorage, "out_of_memory", "the storage is full; nothing was changed")
+	case errors.As(err, new(*storefault.Error)):
+		p.log.Warn("the store of files failed a request", "method", r.Method, "path", r.URL.Path, "error", err)
+		w.Header().Set("Retry-After", "5")
+		p.Write(w, http.StatusServiceUnavailable, "storage_unavailable", "the store of files does not answer at the moment; try again later")
 	case r.Context().Err() != nil:
 		p.Write(w, http.StatusServiceUnavailable, "timeout", "the request took too long; it is not known whether a change was made")
 	default:
