@@ -149,6 +149,7 @@ func newDeskIn(t testing.TB, e *engine.Rig, queue string) *desk {
 // A schedule whose jobs are left waiting skips its ticks and says so, until fewer wait. Whoever
 // handles the same ticks as well does not take the jobs that the first has made for a backlog.
 func TestAScheduleSkipsTicksWhileItsJobsWait(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e, ctx := with(t, url, engine.Options{ScheduleJobs: 5}), minutes(t)
 		s := engine.Schedule{Topic: "user:42", Name: "often", Cron: "@every 1s", Type: "export", Queue: "unserved", Missed: engine.MissedAll}

@@ -99,6 +99,7 @@ func (c *crowd) all(state engine.State, tasks int) {
 // Whatever is asked of a parent reaches all of its children, and none of their tasks is left or
 // missing, nor is another job's.
 func TestManyChildrenFollowTheirParent(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)
 		c := newCrowd(t, e, 1200)
@@ -121,6 +122,7 @@ func TestManyChildrenFollowTheirParent(t *testing.T) {
 // Where the process that was asked dies on the way, a reconciler that comes by the parent goes on: the parent shows
 // that its children have not all followed, until they have.
 func TestChildrenFollowAfterACrash(t *testing.T) {
+	t.Parallel()
 	s := redistest.Server(t)
 	e := open(t, s.URL(), nil)
 	c := newCrowd(t, e, 1200)
@@ -194,6 +196,7 @@ func (c *crowd) settles(state engine.State) {
 // The cost of a cancel, a pause and an end grows with the children, not with their square: asynq's
 // pending list is searched a few times for hundreds of tasks.
 func TestTasksOfManyChildrenAreTakenAwayTogether(t *testing.T) {
+	t.Parallel()
 	s := redistest.Server(t)
 	for name, end := range map[string]func(*crowd) error{
 		"cancel": func(c *crowd) error { return c.e.Cancel(minutes(c.t), c.job) },

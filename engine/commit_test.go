@@ -339,6 +339,7 @@ func TestEnqueueWithAKeyGivesTheSameJobAfterItsEnd(t *testing.T) {
 }
 
 func TestPercentIsPrintedInTenths(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)
 		for tenths := range 1001 {

@@ -47,6 +47,7 @@ func oneGap(t testing.TB, s *table, reason engine.GapReason) toldGap {
 
 // The consumer reports what the cap drops, from the last record that was stored to the last that is gone.
 func TestTheCapIsAGap(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]func(*engine.Options){
 		"entries": func(o *engine.Options) { o.OutboxEntries = 1000 },
 		"bytes":   func(o *engine.Options) { o.OutboxBytes = 1 << 20 },
@@ -116,6 +117,7 @@ func TestConsumerHearsOfARestoredStore(t *testing.T) {
 // After FLUSHALL the group is declared again from the beginning of what there is: what was not
 // read before is a gap, what was written since is not.
 func TestAFlushedRedisIsAGapAndNoMore(t *testing.T) {
+	t.Parallel()
 	for _, running := range []bool{true, false} {
 		onEachRedis(t, func(t *testing.T, url string) {
 			e := open(t, url, oneShard)

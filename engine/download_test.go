@@ -216,6 +216,7 @@ func TestDownloadsOfLostGateways(t *testing.T) {
 
 // No user fills Redis with downloads, and nothing of one is kept longer than a day.
 func TestBoundsOfDownloads(t *testing.T) {
+	t.Parallel()
 	e, ctx := open(t, redistest.Server(t).URL(), nil), minutes(t)
 	begin := func(subject string, until time.Time) (wire.Download, error) {
 		return e.BeginDownload(ctx, "user:42", wire.Artifact{ID: "0701.a.csv", Size: 1 << 40}, subject, until, hour)

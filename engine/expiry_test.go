@@ -163,6 +163,7 @@ func TestTheLogIsTrimmedByAge(t *testing.T) {
 }
 
 func TestTheOutboxIsCappedAndSaysWhatWent(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*engine.Options)
 		body   string

@@ -346,6 +346,7 @@ func familyCase(t testing.TB, e *engine.Rig, seed uint64, steps int) (err error)
 }
 
 func TestFamiliesAddUp(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e, seed := open(t, url, nil), modelSeed(t)
 		for i := range scale(20, 4000) {
@@ -358,6 +359,7 @@ func TestFamiliesAddUp(t *testing.T) {
 
 // Each mistake in what children are to their parents turns the test above red.
 func TestFamiliesSeeMistakes(t *testing.T) {
+	t.Parallel()
 	for _, m := range []struct{ promise, from, to string }{
 		{"an ended child counts whole", `return live(j.state) and j.tenths or 1000`, `return j.tenths`},
 		{"the bar keeps its highest place", `if place > tenths then`, `if place ~= tenths then`},

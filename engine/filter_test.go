@@ -345,6 +345,7 @@ func testFilters(t *testing.T, ctx context.Context, e *engine.Rig) {
 
 // The same where a call looks at four jobs.
 func TestFiltersInSmallPages(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, spacious)
 		if e.Rewrite(smallPages...) == 0 {

@@ -151,6 +151,7 @@ var jobStates = []jobState{
 }
 
 func TestAJobMovesOnlyAsItsLifeAllows(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)
 		n := 0

@@ -12,8 +12,10 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/redistest"
 )
 
-// mutations are mistakes planted in the scripts, each of which breaks a promise.
-var mutations = []struct{ promise, from, to string }{
+// A mutation is a mistake planted in the scripts, which breaks a promise.
+type mutation struct{ promise, from, to string }
+
+var mutations = []mutation{
 	{"percent is the highest reported", `tenths > j.tenths then`, `tenths ~= j.tenths then`},
 	{"percent is at most 99.9 before success", `tenths < 999 and tenths or 999`, `tenths`},
 	{"a success is 100 percent", `j.tenths = 1000`, `j.tenths = 999`},
@@ -66,7 +68,6 @@ var mutations = []struct{ promise, from, to string }{
 // TestModelSeesMistakes proves that the model test bites: each mistake turns it red.
 func TestModelSeesMistakes(t *testing.T) {
 	const most = 20_000 // steps, by which a mistake must show
-	b := newModelBackend(t, redistest.Server(t).Addr())
 	// The same draws each time, unless others are asked for: the rarest mistakes show after
 	// some 2,500 steps in the mean, and in one of a few thousand runs not in all of them.
 	// With these, all have shown after 9,097.
@@ -77,29 +78,45 @@ func TestModelSeesMistakes(t *testing.T) {
 	settings(t, map[string]string{
 		"steps": strconv.Itoa(caseSteps), "checks": strconv.Itoa(most / caseSteps), "nofailfile": "true", "shrinktime": "0s", "seed": seed,
 	})
-	for _, m := range mutations {
-		for _, side := range b.sides {
-			if n := side.e.Rewrite(m.from, m.to); n != 1 {
-				t.Errorf("%s: the scripts have %d times %q, want once", m.promise, n, m.from)
+	// Each waits for its Redis most of the time.
+	for group := range modelGroups {
+		t.Run(strconv.Itoa(group), func(t *testing.T) {
+			t.Parallel()
+			b := newModelBackend(t, redistest.Server(t).Addr())
+			for i := group; i < len(mutations); i += modelGroups {
+				seesMistake(t, b, mutations[i])
 			}
-		}
-		var counts modelCounts
-		// The first failure stops the count: what follows only reports it again.
-		p, steps := &probe{}, 0
-		p.check(func(rt *rapid.T) {
-			defer func() {
-				if steps == 0 && rt.Failed() {
-					steps = counts.steps
-				}
-			}()
-			modelCase(rt, b, &counts)
 		})
-		if !p.failed {
-			t.Errorf("%s: %q in place of %q went unseen over %d steps", m.promise, m.to, m.from, counts.steps)
-			continue
-		}
-		t.Logf("%s: seen after %d steps: %s", m.promise, steps, p.first)
 	}
+}
+
+// modelGroups is how many models run at a time.
+const modelGroups = 4
+
+// seesMistake wants the model to fail with a mutation.
+func seesMistake(t *testing.T, b *modelBackend, m mutation) {
+	t.Helper()
+	for _, side := range b.sides {
+		if n := side.e.Rewrite(m.from, m.to); n != 1 {
+			t.Errorf("%s: the scripts have %d times %q, want once", m.promise, n, m.from)
+		}
+	}
+	var counts modelCounts
+	// The first failure stops the count: what follows only reports it again.
+	p, steps := &probe{}, 0
+	p.check(func(rt *rapid.T) {
+		defer func() {
+			if steps == 0 && rt.Failed() {
+				steps = counts.steps
+			}
+		}()
+		modelCase(rt, b, &counts)
+	})
+	if !p.failed {
+		t.Errorf("%s: %q in place of %q went unseen over %d steps", m.promise, m.to, m.from, counts.steps)
+		return
+	}
+	t.Logf("%s: seen after %d steps: %s", m.promise, steps, p.first)
 }
 
 // A probe is a test that is meant to fail.

@@ -316,6 +316,7 @@ func (w *pagingWorld) run() (rounds int, err error) {
 // Jobs begin, move and end between any two pages, and the cursor is trimmed: the client
 // ends with each live job, and each that ended since its cursor, as it is.
 func TestASnapshotInPagesMissesNothing(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := pagingEngine(t, url)
 		more := 0
@@ -339,6 +340,7 @@ func TestASnapshotInPagesMissesNothing(t *testing.T) {
 // The same with filters: the client ends with each job that its filter selects, as it is,
 // and holds none as selected that has left.
 func TestAFilteredSnapshotInPagesMissesNothing(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := pagingEngine(t, url)
 		filters := []engine.Filter{{State: engine.Running}, {State: engine.Queued}, {State: engine.Canceled}, {Parent: engine.NoParent, State: engine.Running}, {Parent: engine.NoParent}}
@@ -362,6 +364,7 @@ func TestAFilteredSnapshotInPagesMissesNothing(t *testing.T) {
 
 // TestASnapshotInPagesSeesMistakes is the plant of the test above.
 func TestASnapshotInPagesSeesMistakes(t *testing.T) {
+	t.Parallel()
 	url := redistest.Server(t).URL()
 	for _, m := range []struct{ name, from, to string }{
 		{"a page begins behind the one before", `or rank(place, count)`, `or rank(place, count) + 1`},

@@ -15,6 +15,7 @@ import (
 // Of a large fan-out that has ended a snapshot holds the newest children, and beside them
 // what else has ended. Lists have those behind all others.
 func TestChildrenDoNotCrowdOthersOutOfASnapshot(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		e := open(t, url, nil)
 		ctx := soon(t)

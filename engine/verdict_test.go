@@ -89,6 +89,7 @@ func (s *shelf) tick(c engine.Cursor) {
 }
 
 func TestVerdictOnACursor(t *testing.T) {
+	t.Parallel()
 	at := func(i int) func(*shelf) engine.Cursor { return func(s *shelf) engine.Cursor { return s.ids[i] } }
 	beginning := func(*shelf) engine.Cursor { return engine.Beginning }
 	cases := []struct {
@@ -156,6 +157,7 @@ func TestVerdictOnACursor(t *testing.T) {
 }
 
 func TestAPageIsBoundedAndTheNextGoesOn(t *testing.T) {
+	t.Parallel()
 	onEachRedis(t, func(t *testing.T, url string) {
 		for _, c := range []struct {
 			name    string
