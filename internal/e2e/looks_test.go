@@ -122,7 +122,7 @@ func TestPageOfTheReadme(t *testing.T) {
 	b.do("drop", line{"files": files})
 	b.do("shows", line{"selector": "#ended > .job:nth-child(3) .state", "text": "Done"})
 	s.pauseWorker()
-	file, _ := writeTable(t, "orders.csv", 160<<20)
+	file, _ := writeTable(t, "orders.csv", tableBytes)
 	b.drop(file)
 	b.awaitState("queued")
 	for _, percent := range []float64{53, 57, 63} {
