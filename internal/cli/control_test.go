@@ -18,6 +18,7 @@ import (
 // What becomes of a running job that somebody waits to see paused. The run is the test's:
 // it does on the request what a worker might.
 func TestPauseWaitsForTheRun(t *testing.T) {
+	t.Parallel()
 	server := redistest.Server(t)
 	e := openEngine(t, server.URL())
 	for _, c := range []struct {

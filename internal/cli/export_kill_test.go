@@ -94,6 +94,7 @@ func (x *exporting) String() string {
 // Exports of each source in each format, whose worker is killed while all are under way, show no half file,
 // and end with the bytes of an undisturbed run: wherever the same rows are from, and wherever the file is.
 func TestKilledExportsEndWithTheSameBytes(t *testing.T) {
+	t.Parallel()
 	sources, table := shop(t)
 	want := map[string]string{} // the files' SHA-256, by their form
 	for n, place := range []string{"folder", "s3"} {

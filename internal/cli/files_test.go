@@ -37,6 +37,7 @@ func downloading(t *testing.T, dir string, proxy *redistest.Proxy, args []string
 // A download goes on where it was: by itself after its server was killed, and, once it was interrupted, when the
 // command is run again. OUT has the artifact's bytes, or is not there.
 func TestCutDownloadIsGoneOnWith(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeLong(t, filepath.Join(dir, "long.csv"), 40)
 	redis := redistest.Server(t).URL()
@@ -109,6 +110,7 @@ func TestCutDownloadIsGoneOnWith(t *testing.T) {
 
 // What an export writes is read by programs that are none of ours.
 func TestExportsAreReadByOthers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "orders.csv"), []byte("id,name\n1,ada\n2,\"=1+1\"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -132,6 +134,7 @@ func TestExportsAreReadByOthers(t *testing.T) {
 // An upload that was interrupted is gone on with by the same content, and never by another file of one name, size
 // and time.
 func TestInterruptedUploadOfAFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "long.csv")
 	writeLong(t, path, 60)
@@ -193,6 +196,7 @@ func TestInterruptedUploadOfAFile(t *testing.T) {
 
 // The README's first example for producers, as it stands there.
 func TestREADMEsExport(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

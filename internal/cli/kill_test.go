@@ -287,6 +287,7 @@ func killed(t *testing.T, program, dir string, analyze ...string) (first, second
 }
 
 func TestKilledAnalysisGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), tableBytes)
 	analyze := append([]string{"analyze", "--json", "table.csv"}, brisk...)
@@ -323,6 +324,7 @@ func TestKilledAnalysisGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestInterruptedAnalysisHandsItsJobBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), tableBytes/2)
 	analyze := append([]string{"analyze", "--json", "table.csv"}, brisk...)

@@ -83,6 +83,7 @@ func repeatRows(t *testing.T, path string, times int) {
 // it comes, and the run that goes on from the checkpoint shows less than was shown. The
 // interval keeps the last checkpoint well behind the cut.
 func TestKilledAnalysisShowsALostHighWaterMark(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "table.csv")
 	writeTable(t, path, 2<<20)

@@ -22,6 +22,7 @@ import (
 // jobs' payloads and nowhere else: in no record, answer or log line, and not in what asynq
 // keeps. Nor does one cost more than a short one would.
 func TestPayloadsStayPrivate(t *testing.T) {
+	t.Parallel()
 	canary := "canary" + rand.Text()
 	big := strings.Repeat(canary, 250<<10/len(canary))
 	digits := strings.Repeat("7040917", 250<<10/7)

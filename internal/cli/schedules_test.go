@@ -17,6 +17,7 @@ import (
 // The worker of an up makes the jobs of schedules: those of its configuration, and those
 // that are put while it runs.
 func TestUpSeesToSchedules(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	const file = `schedules: [{name: configured, topic: "user:demo", type: x, queue: nobody, cron: "@every 1s"}]`
 	if err := os.WriteFile(filepath.Join(dir, "tidemark.yaml"), []byte(file), 0o600); err != nil {

@@ -35,6 +35,7 @@ func uploading(t *testing.T, dir string, proxy *redistest.Proxy, args []string) 
 
 // Another file that looks the same, of one name, size and time, is another upload.
 func TestUploadIsGoneOnWithForTheSameContentAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "long.csv")
 	writeLong(t, path, 60)
@@ -86,6 +87,7 @@ func TestUploadIsGoneOnWithForTheSameContentAlone(t *testing.T) {
 
 // What was sent of a file that becomes another one is never analyzed.
 func TestFileThatChangesWhileItIsSent(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "long.csv")
 	s := serve(t, dir, "up")

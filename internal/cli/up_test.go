@@ -119,6 +119,7 @@ func TestUpSaysWhereEverythingIs(t *testing.T) {
 }
 
 func TestUpWithTheEmbeddedRedis(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), 1<<16)
 	s := serve(t, dir, "up", "--set", "redis.embedded=always")
@@ -133,6 +134,7 @@ func TestUpWithTheEmbeddedRedis(t *testing.T) {
 }
 
 func TestGatewayBesideAWorker(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), 1<<16)
 	redis := redistest.Server(t).URL()
@@ -161,6 +163,7 @@ func TestGatewayBesideAWorker(t *testing.T) {
 // When up gets SIGTERM, it hands back the job that runs, and its watchers still see that. The next
 // up on the same data continues the job; the client that follows it comes back by itself.
 func TestUpHandsItsJobsToTheNext(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeTable(t, filepath.Join(dir, "table.csv"), tableBytes)
 	first := serve(t, dir, "up", "--addr", lasting(t))
@@ -204,6 +207,7 @@ func TestUpHandsItsJobsToTheNext(t *testing.T) {
 // Whoever watches over a gateway that is killed and comes back has every record once,
 // those that were written meanwhile included.
 func TestWatchGoesOnOverAKilledGateway(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Server(t).URL()
 	e := openEngine(t, redis)
 	dir := t.TempDir()
@@ -261,6 +265,7 @@ func writeLong(t *testing.T, path string, records int) {
 }
 
 func TestInterruptedUploadIsGoneOnWith(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	const records = 120
 	writeLong(t, filepath.Join(dir, "long.csv"), records)
@@ -374,6 +379,7 @@ func TestUpStopsWithAnUploadUnderWay(t *testing.T) {
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, "up", "--set", "gateway.drain_timeout=10m")
 	// A request that does not end keeps the drain waiting.

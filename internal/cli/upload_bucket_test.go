@@ -26,6 +26,7 @@ import (
 // A file goes by turns to two gateways whose files are in a bucket. One of them is killed while it
 // receives, and later a worker while it makes the dataset. The dataset has the file's SHA-256.
 func TestUploadBetweenGatewaysOfABucketOutlivesKills(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	table := filepath.Join(dir, "table.csv")
 	writeTable(t, table, 20<<20)

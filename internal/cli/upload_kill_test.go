@@ -16,6 +16,7 @@ import (
 // A worker that is killed twice while it makes a dataset leaves nothing half made, and the next one ends with
 // the bytes of an undisturbed run: of the manifest, of the kept file, and of the artifact with the rejected rows.
 func TestKilledUploadEndsWithTheSameBytes(t *testing.T) {
+	t.Parallel()
 	table := filepath.Join(t.TempDir(), "table.csv")
 	writeTable(t, table, tableBytes)
 	text, err := os.ReadFile(table)

@@ -115,6 +115,7 @@ func TestWatchTellsHowToGoOn(t *testing.T) {
 }
 
 func TestWorkerTakesJobsAndDrains(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeTable(t, dir+"/table.csv", 1<<20)
 	server := redistest.Server(t)
