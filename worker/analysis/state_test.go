@@ -53,11 +53,11 @@ func analyseInPieces(data []byte, p Payload, o Options, cuts []int) ([]byte, err
 
 func TestResumedProfileEqualsUndisturbed(t *testing.T) {
 	files := map[string][]byte{
-		"orders":          orders(120 << 10),
+		"orders":          orders(40 << 10),
 		"wide":            wideCSV(40, 60),
 		"very wide":       wideCSV(520, 3),
-		"growing objects": growingNDJSON(60, 700),
-		"messy":           messyCSV(600),
+		"growing objects": growingNDJSON(40, 500),
+		"messy":           messyCSV(300),
 	}
 	for name, data := range files {
 		t.Run(name, func(t *testing.T) {
