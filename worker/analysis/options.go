@@ -69,21 +69,24 @@ type Options struct {
 	// over before the analysis fails. At most 1,000,000; defaults to 100; -1
 	// means none.
 	MaxMalformed int
+	// MaxUnpackedBytes is the largest text that a packed file may have. Between 1 MiB and 1 PiB; defaults
+	// to 64 GiB.
+	MaxUnpackedBytes int64
+	// MaxRatio is how many times as large as what it was unpacked from a text beyond 32 MiB may be.
+	// Between 2 and 100,000; defaults to 200.
+	MaxRatio int
 	// Permanent wraps errors that no retry can mend, those that wrap ErrInput,
 	// on their way out of Run. Defaults to leaving them as they are.
 	Permanent func(error) error
 }
-
-const (
-	defaultMaxRecordBytes = 1 << 20
-	defaultMaxMalformed   = 100
-)
 
 func (o Options) withDefaults() (Options, error) {
 	o = o.Defaults()
 	err := errors.Join(
 		option.Within("MaxRecordBytes", o.MaxRecordBytes, 1<<10, 256<<20),
 		option.Within("MaxMalformed", o.MaxMalformed, -1, 1_000_000),
+		option.Within("MaxUnpackedBytes", o.MaxUnpackedBytes, 1<<20, 1<<50),
+		option.Within("MaxRatio", o.MaxRatio, 2, 100_000),
 	)
 	o.MaxMalformed = max(o.MaxMalformed, 0)
 	if o.Permanent == nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -26,7 +27,7 @@ func Analyze(ctx context.Context, r io.Reader, p Payload, opts Options) (*Profil
 		return nil, err
 	}
 	st := new(State)
-	if err := st.read(ctx, r, p, opts, nil); err != nil {
+	if err := st.read(ctx, r, p, packed.None, opts, nil); err != nil {
 		return nil, err
 	}
 	if err := st.checkSize(p.Size); err != nil {
@@ -36,14 +37,19 @@ func Analyze(ctx context.Context, r io.Reader, p Payload, opts Options) (*Profil
 }
 
 // Check refuses a file by its first bytes, of which 4 KiB are enough, as an analysis would: before
-// it is taken anywhere. name, which may be empty, is the file's own. Nil is no promise. Its error
-// wraps ErrInput.
-func Check(name string, head []byte) error { return table.Look(name, head) }
+// it is taken anywhere. What is packed passes. name, which may be empty, is the file's own. Nil is no promise. Its
+// error wraps ErrInput.
+func Check(name string, head []byte) error {
+	if packing, _ := packed.Of(head); packing != packed.None {
+		return nil
+	}
+	return table.Look(name, head)
+}
 
 // read carries the analysis on to the end of src, which begins at st.offset.
 // hook is called between records, at least hookBytes apart.
-func (st *State) read(ctx context.Context, src io.Reader, p Payload, opts Options, hook func() error) error {
-	r, err := st.open(ctx, src, p, opts)
+func (st *State) read(ctx context.Context, src io.Reader, p Payload, packing packed.Packing, opts Options, hook func() error) error {
+	r, err := st.open(ctx, src, p, packing, opts)
 	if err != nil {
 		return err
 	}
@@ -79,14 +85,15 @@ func (st *State) read(ctx context.Context, src io.Reader, p Payload, opts Option
 }
 
 // open begins to read, once: on resumption the dialect and the columns come from the state.
-func (st *State) open(ctx context.Context, src io.Reader, p Payload, opts Options) (*table.Reader, error) {
+func (st *State) open(ctx context.Context, src io.Reader, p Payload, packing packed.Packing, opts Options) (*table.Reader, error) {
 	o := table.Options{
-		Name: p.Name, Format: p.Format, NoHeader: p.NoHeader, MaxRecordBytes: int(opts.MaxRecordBytes),
+		Format: p.Format, NoHeader: p.NoHeader, MaxRecordBytes: int(opts.MaxRecordBytes),
 		Longer: "Check that the file has lines, or raise the setting analysis.max_record_bytes (MaxRecordBytes) and analyze it again",
 	}
 	if p.Delimiter != "" {
 		o.Delimiter = p.Delimiter[0]
 	}
+	packing.Describe(&o, p.Name)
 	if st.offset > 0 {
 		return table.Resume(ctx, src, st.dialect, st.offset, st.records, o), nil
 	}

@@ -6,6 +6,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/tidemark-dev/tidemark/internal/blobs"
+	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 	"github.com/tidemark-dev/tidemark/worker/processor"
@@ -53,12 +54,10 @@ func (r reporter) WriteFile(ctx context.Context, name string, data []byte) error
 
 // Defaults returns o with every zero field set to its default.
 func (o Options) Defaults() Options {
-	if o.MaxRecordBytes == 0 {
-		o.MaxRecordBytes = defaultMaxRecordBytes
-	}
-	if o.MaxMalformed == 0 {
-		o.MaxMalformed = defaultMaxMalformed
-	}
+	option.Default(&o.MaxRecordBytes, 1<<20)
+	option.Default(&o.MaxMalformed, 100)
+	option.Default(&o.MaxUnpackedBytes, 64<<30)
+	option.Default(&o.MaxRatio, 200)
 	return o
 }
 
@@ -76,8 +75,8 @@ const Queue = "analysis"
 func Processor() processor.Processor {
 	o := &Options{}
 	return processor.Processor{
-		Type: JobType, Queue: Queue, Brief: "profiles CSV and NDJSON files",
-		Extensions: []string{".csv", ".tsv", ".tab", ".psv", ".txt", ".ndjson", ".jsonl"},
+		Type: JobType, Queue: Queue, Brief: "profiles CSV, NDJSON, XLSX and Parquet files",
+		Extensions: []string{".csv", ".tsv", ".tab", ".psv", ".txt", ".ndjson", ".jsonl", ".xlsx", ".parquet", ".gz", ".zst", ".zip"},
 		Settings: []processor.Setting{
 			{
 				Name: "max_record_bytes", Field: "MaxRecordBytes", Bytes: &o.MaxRecordBytes,
@@ -86,6 +85,14 @@ func Processor() processor.Processor {
 			{
 				Name: "max_malformed", Field: "MaxMalformed", Count: &o.MaxMalformed,
 				Doc: "How many lines of NDJSON that are no JSON object are passed over before an analysis fails; -1 for none.",
+			},
+			{
+				Name: "max_unpacked_bytes", Field: "MaxUnpackedBytes", Bytes: &o.MaxUnpackedBytes,
+				Doc: "The largest text that a file packed with gzip, Zstandard or zip, or a workbook or Parquet file, may have.",
+			},
+			{
+				Name: "max_ratio", Field: "MaxRatio", Count: &o.MaxRatio,
+				Doc: "How many times as large as the file its text may be, beyond 32 MiB.",
 			},
 		},
 		Defaults: func() { *o = o.Defaults() },

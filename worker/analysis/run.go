@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -12,7 +11,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
-	"github.com/tidemark-dev/tidemark/internal/storefault"
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -141,10 +140,7 @@ func readAll(ctx context.Context, run Reporter, bucket *blob.Bucket, p Payload, 
 	if err := readBlob(ctx, run, bucket, st, size, p, opts); err != nil {
 		return nil, err
 	}
-	run.Progress(st.offset, size)
-	if err := st.checkSize(size); err != nil {
-		return nil, err
-	}
+	run.Progress(size, size)
 	return st.profile(), nil
 }
 
@@ -190,23 +186,33 @@ func blobSize(ctx context.Context, bucket *blob.Bucket, p Payload) (int64, error
 	return attrs.Size, nil
 }
 
+// readBlob reads the blob's text on, which may be packed, from the state's offset in it.
 func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State, size int64, p Payload, opts Options) (err error) {
-	var src io.Reader = strings.NewReader("")
-	if st.offset < size { // some stores refuse a range that begins at the end
-		r, err := bucket.NewRangeReader(ctx, p.Blob, st.offset, -1, nil)
-		if err != nil {
-			return table.Missing(err)
-		}
-		defer func() {
-			if closed := r.Close(); closed != nil {
-				err = errors.Join(err, fmt.Errorf("close the blob: %w", storefault.Of(closed)))
-			}
-		}()
-		src = table.Wordless{Reader: r}
+	packing, _, err := packed.Detect(ctx, bucket, p.Blob)
+	if err != nil {
+		return err
 	}
-	run.Progress(st.offset, size)
-	return st.read(ctx, src, p, opts, func() error {
-		run.Progress(st.offset, size)
+	src, err := packed.Open(ctx, bucket, p.Blob, size, packing, packed.Options{
+		Offset: st.offset, MaxUnpackedBytes: opts.MaxUnpackedBytes, MaxRatio: opts.MaxRatio, Settings: JobType,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := src.Close(); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}()
+	progress := func() {
+		if packing == packed.None {
+			run.Progress(st.offset, size)
+		} else {
+			run.Progress(src.BlobOffset(), size)
+		}
+	}
+	progress()
+	err = st.read(ctx, src, p, packing, opts, func() error {
+		progress()
 		if !run.CheckpointDue() {
 			return nil
 		}
@@ -215,4 +221,11 @@ func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State,
 		}
 		return nil
 	})
+	if err != nil {
+		return src.Within(err)
+	}
+	if packing == packed.None {
+		return st.checkSize(size)
+	}
+	return nil
 }

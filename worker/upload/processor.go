@@ -12,8 +12,8 @@ const Queue = "upload"
 func Processor() processor.Processor {
 	o := &Options{}
 	return processor.Processor{
-		Type: JobType, Queue: Queue, Brief: "makes datasets of CSV and NDJSON files",
-		Extensions: []string{".csv", ".tsv", ".tab", ".psv", ".txt", ".ndjson", ".jsonl", ".gz", ".zst", ".zip"},
+		Type: JobType, Queue: Queue, Brief: "makes datasets of CSV, NDJSON, XLSX and Parquet files",
+		Extensions: []string{".csv", ".tsv", ".tab", ".psv", ".txt", ".ndjson", ".jsonl", ".xlsx", ".parquet", ".gz", ".zst", ".zip"},
 		Settings: []processor.Setting{
 			{
 				Name: "max_record_bytes", Field: "MaxRecordBytes", Bytes: &o.MaxRecordBytes,

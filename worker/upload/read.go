@@ -52,7 +52,7 @@ func (u *upload) read(ctx context.Context) (_ *datasets.Manifest, err error) {
 		u.sum.begin(p.Offset)
 	}
 	if stream, err = packed.Open(ctx, u.bucket, u.p.Blob, u.size, u.st.Packing, packed.Options{
-		Offset: p.Offset, Tee: u.sum, MaxUnpackedBytes: u.o.MaxUnpackedBytes, MaxRatio: u.o.MaxRatio,
+		Offset: p.Offset, Tee: u.sum, MaxUnpackedBytes: u.o.MaxUnpackedBytes, MaxRatio: u.o.MaxRatio, Settings: JobType,
 	}); err != nil {
 		return nil, err
 	}
@@ -65,11 +65,8 @@ func (u *upload) read(ctx context.Context) (_ *datasets.Manifest, err error) {
 	if err == nil {
 		err = u.rows(ctx, scan, stream)
 	}
-	if refusal := (*table.Refusal)(nil); u.st.Packing != packed.None && errors.As(err, &refusal) && !stream.Refused() {
-		err = table.Refuse("In the %s file: %w", u.st.Packing, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, stream.Within(err)
 	}
 	u.run.Progress(u.size, u.size)
 	if got := stream.BlobOffset(); got != u.size {
@@ -80,16 +77,14 @@ func (u *upload) read(ctx context.Context) (_ *datasets.Manifest, err error) {
 
 // scanner begins to read, once: on resumption all comes from the state.
 func (u *upload) scanner(ctx context.Context, src io.Reader, p dataset.Position) (*dataset.Scanner, error) {
-	o := table.Options{Name: u.p.Name, Format: u.p.Format, NoHeader: u.p.NoHeader, MaxRecordBytes: int(u.o.MaxRecordBytes)}
+	o := table.Options{Format: u.p.Format, NoHeader: u.p.NoHeader, MaxRecordBytes: int(u.o.MaxRecordBytes)}
 	if u.p.Delimiter != "" {
 		o.Delimiter = u.p.Delimiter[0]
 	}
 	if u.st.Position != nil {
 		return dataset.Resume(ctx, src, p, o), nil
 	}
-	if u.st.Packing != packed.None {
-		o.Name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(o.Name, ".gz"), ".zst"), ".zip")
-	}
+	u.st.Packing.Describe(&o, u.p.Name)
 	scan, names, err := dataset.Start(ctx, src, o)
 	if err != nil {
 		return nil, err

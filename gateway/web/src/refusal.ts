@@ -15,14 +15,14 @@ export interface Wanted {
   readonly maxBytes: number;
   /** Only tables as text are of use. */
   readonly tables: boolean;
-  /** Tables in gzip, Zstandard or a zip archive are of use too. */
+  /** Excel workbooks, Parquet files, and tables in gzip, Zstandard or a zip archive are of use too. */
   readonly packed?: boolean;
 }
 
 const headBytes = 4096;
 const tableNames = ['.csv', '.tsv', '.tab', '.psv', '.txt', '.json', '.ndjson', '.jsonl', '.ldjson'];
 
-const packedNames = ['.gz', '.zst', '.zip'];
+const packedNames = ['.xlsx', '.parquet', '.gz', '.zst', '.zip'];
 
 /** Whether files with these extensions are tables as text, and packed ones. */
 export function areTables(extensions: readonly string[]): Pick<Wanted, 'tables' | 'packed'> {
@@ -68,8 +68,8 @@ const contents: readonly (readonly [prefix: string, what: string, advice: string
   ['BM', 'an image', onlyText],
 ];
 
-/** The first bytes of gzip and Zstandard. */
-const packings = ['\x1f\x8b', '(\xb5/\xfd'];
+/** The first bytes of gzip, Zstandard and Parquet. */
+const packings = ['\x1f\x8b', '(\xb5/\xfd', 'PAR1'];
 
 /** Prefixes that text may begin with too. */
 const textual = new Set(['PAR1', 'BZh', 'ORC', 'FEA1', 'MZ', 'GIF87a', 'GIF89a', 'BM']);
@@ -93,7 +93,7 @@ function tooLarge(size: number, most: number): string {
 /** Head has a byte in each character. */
 function ofContent(name: string, head: string, packed: boolean): string | undefined {
   const text = isText(head);
-  if (packed && packings.some((prefix) => head.startsWith(prefix))) return undefined;
+  if (packed && packings.some((prefix) => head.startsWith(prefix) && !(text && textual.has(prefix)))) return undefined;
   for (const [prefix, what, advice] of contents) {
     if (head.startsWith(prefix) && !(text && textual.has(prefix))) return `This is ${what}. ${advice}`;
   }
@@ -117,7 +117,9 @@ function ofArchive(name: string, head: string, packed: boolean): string | undefi
   if (head.includes('opendocument.spreadsheet') || ends('.ods')) return `This is an OpenDocument sheet. ${saveSheet}`;
   if (head.includes('word/') || ends('.docx')) return `This is a Word document. ${onlyText}`;
   if (head.includes('ppt/') || ends('.pptx')) return `This is a PowerPoint presentation. ${onlyText}`;
-  if (head.includes('[Content_Types].xml') || head.includes('xl/') || /\.xls[a-z]*$/.test(name)) return `This is an Excel workbook. ${saveSheet}`;
+  if (head.includes('[Content_Types].xml') || head.includes('xl/') || /\.xls[a-z]*$/.test(name)) {
+    return packed ? undefined : `This is an Excel workbook. ${saveSheet}`;
+  }
   if (head.includes('Index/Document.iwa') || ends('.numbers')) return `This is a Numbers sheet. ${saveSheet}`;
   return packed ? undefined : `This is a zip archive. ${unpack}`;
 }

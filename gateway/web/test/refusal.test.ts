@@ -45,16 +45,16 @@ test('a file that is too large is refused, and where other files are of use only
   assert.equal(await large(3 << 20, 0), undefined, 'the server does not say');
   assert.equal(await refusalOf(file('a.png', '\x89PNG\r\n\x1a\n'), { maxBytes: 0, tables: false }), undefined);
   const cases: [string[], boolean, boolean][] = [
-    [['.csv', '.jsonl'], true, false], [['.csv', '.png'], false, false], [[], false, false], [['.csv', '.gz'], true, true], [['.zip'], false, true],
+    [['.csv', '.jsonl'], true, false], [['.csv', '.png'], false, false], [[], false, false], [['.csv', '.gz'], true, true], [['.zip'], false, true], [['.csv', '.xlsx'], true, true],
   ];
   for (const [extensions, tables, packed] of cases) assert.deepEqual(areTables(extensions), { tables, packed }, extensions.join());
 });
 
 test('where packed tables are of use they pass, and other archives do not', async () => {
   const refused = (head: string, packed: boolean) => refusalOf(file('a', head), { maxBytes: 0, tables: true, packed });
-  for (const head of ['\x1f\x8b\x08', '(\xb5/\xfd', 'PK\x03\x04\x14orders.csv']) {
+  for (const head of ['\x1f\x8b\x08', '(\xb5/\xfd', 'PK\x03\x04\x14orders.csv', 'PK\x03\x04\x14[Content_Types].xml', 'PAR1\x15\x04']) {
     assert.equal(await refused(head, true), undefined);
     assert.ok(await refused(head, false));
   }
-  for (const head of ['PK\x03\x04\x14[Content_Types].xml', 'BZh91AY&SY\x00', '\x89PNG\r\n\x1a\n']) assert.ok(await refused(head, true), head);
+  for (const head of ['PK\x03\x04\x14[Content_Types].xml word/', 'BZh91AY&SY\x00', '\x89PNG\r\n\x1a\n']) assert.ok(await refused(head, true), head);
 });

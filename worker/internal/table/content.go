@@ -17,6 +17,11 @@ const (
 	saveUTF8  = "Save it as UTF-8, and take that"
 )
 
+const (
+	zipHead  = "PK\x03\x04"
+	workbook = "an Excel workbook"
+)
+
 // contents are the first bytes of what people have in place of a table of text, what it is and
 // what to do. Prefixes that text could begin with are for files with bytes that no text has.
 var contents = []struct{ prefix, what, advice string }{
@@ -64,7 +69,7 @@ func Look(name string, head []byte) error {
 			return Refuse("This is %s. %s.", c.what, c.advice)
 		}
 	}
-	if bytes.HasPrefix(head, []byte("PK\x03\x04")) {
+	if bytes.HasPrefix(head, []byte(zipHead)) {
 		what, advice := zipped(name, head)
 		return Refuse("This is %s. %s.", what, advice)
 	}
@@ -96,6 +101,17 @@ func zeroByte(at int64) error {
 	return Refuse("This is binary data and no text: there is a zero byte at offset %d. %s.", at, onlyText)
 }
 
+// Workbook reports whether a file that begins with head is a workbook of Excel's.
+func Workbook(head []byte) bool {
+	what, _ := zipped("", head)
+	return bytes.HasPrefix(head, []byte(zipHead)) && what == workbook
+}
+
+// Parquet reports whether a file that begins with head is one of Parquet.
+func Parquet(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("PAR1")) && !printable(head)
+}
+
 // zipped tells what lies in a zip archive from its first entries, else from its name.
 func zipped(name string, head []byte) (what, advice string) {
 	has := func(part string) bool { return bytes.Contains(head, []byte(part)) }
@@ -108,7 +124,7 @@ func zipped(name string, head []byte) (what, advice string) {
 	case has("ppt/"), ext == ".pptx":
 		return "a PowerPoint presentation", onlyText
 	case has("[Content_Types].xml"), has("xl/"), strings.HasPrefix(ext, ".xls"):
-		return "an Excel workbook", saveSheet
+		return workbook, saveSheet
 	case has("Index/Document.iwa"), ext == ".numbers":
 		return "a Numbers sheet", saveSheet
 	}

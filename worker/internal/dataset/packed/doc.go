@@ -1,9 +1,10 @@
-// Package packed reads the text of a blob that may be compressed: with gzip, with Zstandard, or as the one
-// file of a zip archive.
+// Package packed reads the text of a blob that may be compressed, with gzip, with Zstandard or as the one
+// file of a zip archive, or that is no text: an XLSX workbook and a Parquet file have one that their packages,
+// workbook and columnar, say.
 //
-// [Detect] decides by the blob's first bytes, [Open] unpacks as a stream. Nothing is written anywhere, and
-// memory is bounded: 256 KiB of buffers, the 32 KiB window of deflate or up to 32 MiB of Zstandard's, and the
-// last 128 KiB of a zip archive, where its directory is.
+// [Detect] decides by the blob's first bytes, [Open] unpacks as a stream. Memory is bounded: 256 KiB of
+// buffers, the 32 KiB window of deflate or up to 32 MiB of Zstandard's, the last 128 KiB of a zip archive,
+// where its directory is, and what workbook and columnar say.
 //
 // # Going on
 //

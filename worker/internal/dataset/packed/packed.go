@@ -26,7 +26,29 @@ const (
 	Gzip Packing = "gzip"
 	Zstd Packing = "zstd"
 	Zip  Packing = "zip"
+	// XLSX is a workbook, whose first sheet is the text, as CSV.
+	XLSX Packing = "xlsx"
+	// Parquet is a file of columns, whose rows are the text, as NDJSON.
+	Parquet Packing = "parquet"
 )
+
+// Describe completes the options that the text of a file of this name is read with: what a packing decides,
+// options cannot change.
+func (p Packing) Describe(o *table.Options, name string) {
+	switch p {
+	case XLSX:
+		o.Format, o.Delimiter = table.CSV, ','
+	case Parquet:
+		o.Format, o.Delimiter, o.NoHeader = table.NDJSON, 0, false
+	case None:
+		o.Name = name
+	default:
+		for _, end := range []string{".gz", ".zst", ".zip"} {
+			name = strings.TrimSuffix(name, end)
+		}
+		o.Name = name
+	}
+}
 
 const (
 	headBytes  = 4 << 10
@@ -63,9 +85,13 @@ func Of(head []byte) (_ Packing, mediaType string) {
 		return Gzip, "application/gzip"
 	case kind.Is("application/zstd"):
 		return Zstd, "application/zstd"
+	case table.Workbook(head):
+		return XLSX, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+	case table.Parquet(head):
+		return Parquet, "application/vnd.apache.parquet"
 	case kind.Is("application/zip"):
 		return Zip, "application/zip"
-	default: // Office's documents are zip archives of a type of their own
+	default: // Office's other documents are zip archives of a type of their own
 		return None, kind.String()
 	}
 }
@@ -77,73 +103,84 @@ type Options struct {
 	// Tee, which may be nil, gets every byte of the blob that is read: from the offset on where the text
 	// is not packed, else all. Its errors are the Stream's.
 	Tee io.Writer
-	// MaxUnpackedBytes and MaxRatio bound a packed text.
+	// MaxUnpackedBytes and MaxRatio bound a packed text. Settings begins the names of the settings that do,
+	// such as "upload".
 	MaxUnpackedBytes int64
 	MaxRatio         int
+	Settings         string
 }
 
 // A Stream is the text of a blob. It is not safe for concurrent use. It ends within one read of the
 // blob when its context does, with the context's cause.
 type Stream struct {
 	ctx     context.Context //nolint:containedctx // of the one stream, which does not outlive it
-	raw     *raw
+	blob    source
 	packing Packing
 	text    io.Reader
 	finish  func() error // verifies what follows the text
-	stop    func()
+	stop    func() error
 	at      int64 // offset in the text
 	o       Options
 	err     error
 }
 
+// A source is what a Stream has of its blob.
+type source interface {
+	consumed() int64 // how far the blob was read
+	fault() error    // of the store or the context
+	close() error
+}
+
 // Open opens the text of a blob of size bytes at an offset. Close it.
 func Open(ctx context.Context, bucket *blob.Bucket, key string, size int64, packing Packing, o Options) (*Stream, error) {
-	s := &Stream{ctx: ctx, packing: packing, o: o, finish: func() error { return nil }, stop: func() {}}
-	var entry *entry
-	if packing == Zip {
-		var err error
-		if entry, err = lookUp(ctx, bucket, key, size); err != nil {
-			return nil, err
-		}
-	}
-	from := int64(0)
-	if packing == None {
-		from = o.Offset
-		s.at = o.Offset
-	}
+	s := &Stream{ctx: ctx, packing: packing, o: o, finish: func() error { return nil }, stop: func() error { return nil }}
 	var err error
-	if s.raw, err = openRaw(ctx, bucket, key, from, size, o.Tee); err != nil {
-		return nil, err
+	if packing == XLSX || packing == Parquet {
+		err = s.convert(&random{ctx: ctx, bucket: bucket, key: key, size: size})
+	} else {
+		err = s.unpack(bucket, key, size)
 	}
-	if err := s.unpack(entry); err != nil {
-		return nil, errors.Join(s.refusal(err), s.Close())
+	if err == nil {
+		err = s.skip()
 	}
-	if err := s.skip(); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// unpack sets what the text is read from.
-func (s *Stream) unpack(e *entry) error {
-	switch s.packing {
-	case Gzip:
-		z, err := gzip.NewReader(bufio.NewReaderSize(s.raw, chunkBytes))
-		s.text = z
-		return err
-	case Zstd:
-		z, err := zstd.NewReader(s.raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
+// unpack reads the blob from its start to its end, or of one that is not packed from the offset on.
+func (s *Stream) unpack(bucket *blob.Bucket, key string, size int64) error {
+	var entry *entry
+	if s.packing == Zip {
+		var err error
+		if entry, err = lookUp(s.ctx, bucket, key, size); err != nil {
 			return err
 		}
-		s.text, s.stop = z, z.Close
-		return nil
-	case Zip:
-		var err error
-		s.text, s.finish, err = e.open(s.raw)
+	}
+	if s.packing == None {
+		s.at = s.o.Offset
+	}
+	raw, err := openRaw(s.ctx, bucket, key, s.at, size, s.o.Tee)
+	if err != nil {
 		return err
 	}
-	s.text = s.raw
+	s.blob, s.text = raw, raw
+	switch s.packing {
+	case Gzip:
+		s.text, err = gzip.NewReader(bufio.NewReaderSize(raw, chunkBytes))
+	case Zstd:
+		var z *zstd.Decoder
+		z, err = zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err == nil {
+			s.text, s.stop = z, func() error { z.Close(); return nil }
+		}
+	case Zip:
+		s.text, s.finish, err = entry.open(raw)
+	}
+	if err != nil {
+		return s.refusal(err)
+	}
 	return nil
 }
 
@@ -166,10 +203,17 @@ func (s *Stream) skip() error {
 }
 
 // BlobOffset is how far the blob was read.
-func (s *Stream) BlobOffset() int64 { return s.raw.from + s.raw.n }
+func (s *Stream) BlobOffset() int64 { return s.blob.consumed() }
 
-// Refused reports whether a Read has refused how the text is packed.
-func (s *Stream) Refused() bool { return errors.Is(s.err, table.ErrRefused) }
+// Within says of an error of the text's reader that refuses the text in which file that is. Other errors, and
+// those of how the text is packed, stay what they are.
+func (s *Stream) Within(err error) error {
+	refusal := (*table.Refusal)(nil)
+	if s.packing == None || errors.Is(s.err, table.ErrRefused) || !errors.As(err, &refusal) {
+		return err
+	}
+	return table.Refuse("In the %s file: %w", s.packing, err)
+}
 
 // Read implements io.Reader. At the end of the text the whole blob was read and verified.
 func (s *Stream) Read(p []byte) (int, error) {
@@ -203,20 +247,20 @@ func (s *Stream) bound() error {
 	case s.packing == None:
 	case s.at > s.o.MaxUnpackedBytes:
 		return table.Refuse("Unpacked, this file has more than %d bytes, the most that is unpacked. "+
-			"Split it, or raise the setting upload.max_unpacked_bytes (MaxUnpackedBytes).", s.o.MaxUnpackedBytes)
-	case s.at > ratioFrom && s.at/int64(s.o.MaxRatio) > s.raw.n:
+			"Split it, or raise the setting %s.max_unpacked_bytes (MaxUnpackedBytes).", s.o.MaxUnpackedBytes, s.o.Settings)
+	case s.at > ratioFrom && s.at/int64(s.o.MaxRatio) > s.blob.consumed():
 		return table.Refuse("Unpacked, this file is more than %d times as large, the most that is unpacked. "+
-			"Upload it without packing, or raise the setting upload.max_ratio (MaxRatio).", s.o.MaxRatio)
+			"Take it without packing, or raise the setting %s.max_ratio (MaxRatio).", s.o.MaxRatio, s.o.Settings)
 	}
 	return nil
 }
 
 // refusal words an error of a decoder. Those of the store and of the context stay what they are.
 func (s *Stream) refusal(err error) error {
-	name := map[Packing]string{Gzip: "gzip", Zstd: "Zstandard", Zip: "zip"}[s.packing]
-	switch {
-	case s.raw.err != nil:
-		return s.raw.err
+	name := map[Packing]string{Gzip: "gzip", Zstd: "Zstandard", Zip: "zip", XLSX: "XLSX", Parquet: "Parquet"}[s.packing]
+	switch fault := s.blob.fault(); {
+	case fault != nil:
+		return fault
 	case s.packing == None, errors.Is(err, table.ErrRefused):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -226,15 +270,18 @@ func (s *Stream) refusal(err error) error {
 	case errors.Is(err, zstd.ErrUnknownDictionary):
 		return table.Refuse("This file is packed with a dictionary, which is not in it. Pack it without one.")
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
-		return table.Refuse("Behind the %s data, at about byte %d, there are other bytes. Pack the file again, and upload it again.", name, s.raw.n)
+		return table.Refuse("Behind the %s data, at about byte %d, there are other bytes. Pack the file again, and upload it again.", name, s.blob.consumed())
 	}
-	return table.Refuse("The %s data is damaged before byte %d. Pack the file again, and upload it again.", name, s.raw.n)
+	return table.Refuse("The %s data is damaged before byte %d. Pack the file again, and upload it again.", name, s.blob.consumed())
 }
 
 // Close lets go of the blob.
 func (s *Stream) Close() error {
-	s.stop()
-	return s.raw.close()
+	err := s.stop()
+	if s.blob != nil {
+		err = errors.Join(err, s.blob.close())
+	}
+	return err
 }
 
 // raw is a blob's bytes from an offset on.
@@ -284,6 +331,9 @@ func (r *raw) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+func (r *raw) consumed() int64 { return r.from + r.n }
+func (r *raw) fault() error    { return r.err }
 
 func (r *raw) close() error {
 	if err := r.blob.Close(); err != nil {
