@@ -1,5 +1,5 @@
-// Package filetest reads files by programs that are none of ours, for tests of what writes them: SheetJS,
-// DuckDB, the DecompressionStream of Node.js, and zstd.
+// Package filetest reads and writes files by programs that are none of ours, for tests of what writes and reads
+// them: SheetJS, DuckDB, the DecompressionStream of Node.js, and zstd.
 package filetest
 
 import (
@@ -17,18 +17,25 @@ import (
 // node runs one of this package's scripts and returns what it printed.
 func node(tb testing.TB, script string, args ...string) []byte {
 	tb.Helper()
+	return nodeOn(tb, nil, script, args...)
+}
+
+// nodeOn is node with a standard input.
+func nodeOn(tb testing.TB, stdin []byte, script string, args ...string) []byte {
+	tb.Helper()
 	_, self, _, _ := runtime.Caller(0)
 	dir := filepath.Join(filepath.Dir(self), "node")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); errors.Is(err, fs.ErrNotExist) {
 		tb.Fatal("the packages of the readers are not installed: run `npm ci --prefix internal/filetest/node`")
 	}
-	return output(tb, "node", append([]string{filepath.Join(dir, script)}, args...)...)
+	return output(tb, stdin, "node", append([]string{filepath.Join(dir, script)}, args...)...)
 }
 
 // output runs a program, which `task setup` installs.
-func output(tb testing.TB, name string, args ...string) []byte {
+func output(tb testing.TB, stdin []byte, name string, args ...string) []byte {
 	tb.Helper()
 	cmd := exec.CommandContext(tb.Context(), name, args...)
+	cmd.Stdin = bytes.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -47,7 +54,7 @@ func Gunzip(tb testing.TB, file string) []byte {
 // Unzstd returns what is in a zstd file.
 func Unzstd(tb testing.TB, file string) []byte {
 	tb.Helper()
-	return output(tb, "zstd", "-dcq", file)
+	return output(tb, nil, "zstd", "-dcq", file)
 }
 
 // A Sheet is one of an XLSX file.
@@ -71,6 +78,30 @@ func XLSX(tb testing.TB, file string) []Sheet {
 	var sheets []Sheet
 	decode(tb, node(tb, "xlsx.mjs", file), &sheets)
 	return sheets
+}
+
+// A Book is what SheetJS writes as a workbook. Its rows have strings, numbers, booleans, nil, and SheetJS's cells.
+type Book struct {
+	Sheets   []BookSheet `json:"sheets"`
+	Print    int         `json:"print"`
+	Date1904 bool        `json:"date1904"`
+}
+
+// A BookSheet is one of a Book.
+type BookSheet struct {
+	Name   string  `json:"name"`
+	Hidden bool    `json:"hidden"`
+	Rows   [][]any `json:"rows"`
+}
+
+// WriteXLSX writes a workbook with SheetJS, and returns what SheetJS saves as the CSV of the sheet to print.
+func WriteXLSX(tb testing.TB, file string, book Book) []byte {
+	tb.Helper()
+	in, err := json.Marshal(book)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return nodeOn(tb, in, "xlsx-write.mjs", file)
 }
 
 // SQL has DuckDB answer a query, and returns its rows. Values are DuckDB's own text of them, and nil for
