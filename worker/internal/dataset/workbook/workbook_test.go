@@ -26,6 +26,7 @@ func TestCells(t *testing.T) {
 		{"CDATA and comments", `<row><c t="str"><v>a<!-- > --><![CDATA[<b>]]]]><![CDATA[>]]>c<?pi ?></v></c></row>`, "a<b>]]>c\n"},
 		{"prefixes", `<x:row><x:c t="str"><x:v>p</x:v></x:c></x:row>`, "p\n"},
 		{"byte-order mark", `<row><c t="str"><v>` + "\ufeffa" + `</v></c></row>`, "\"\ufeffa\"\n"},
+		{"elements in a value", `<row><c><v>1<x>2</x></v></c><c t="inlineStr"><is><t>a<b>b</b></t>c</is></c></row>`, "1,a\n"},
 		{"not cells", `<row><c><v>1</v><extLst><ext><v>9</v><c><v>8</v></c></ext></extLst></c><d><c><v>7</v></c></d></row><c><v>6</v></c>`, "1\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
