@@ -45,10 +45,14 @@ func TestCraftedFilesAreText(t *testing.T) {
 		Type: format.DataPageV2, UncompressedPageSize: 12, CompressedPageSize: 12,
 		DataPageHeaderV2: thrift.New(format.DataPageHeaderV2{NumValues: 3, NumRows: 3, Encoding: format.Plain}),
 	}, numbers(4, 5, 6)}}}
+	index := plain(0, format.Plain, numbers(1, 2))
+	index.header = format.PageHeader{Type: format.IndexPage, UncompressedPageSize: 8, CompressedPageSize: 8}
+	passed := paged(index, plain(3, format.Plain, numbers(1, -2, 3)))
 	for name, c := range map[string]struct {
 		crafted
 		want string
 	}{
+		"a page of an index":           {passed, "{\"a\":1}\n{\"a\":-2}\n{\"a\":3}\n"},
 		"numbers":                      {simple(), "{\"a\":1}\n{\"a\":-2}\n{\"a\":3}\n"},
 		"an old list":                  {listed(), "{\"a\":[1,2]}\n{\"a\":null}\n"},
 		"a list":                       {nested, "{\"a\":[1,2]}\n{\"a\":null}\n"},
@@ -410,6 +414,16 @@ func TestErrorsOfTheStoreComeOut(t *testing.T) {
 		if n < 4 || n == 1000 {
 			t.Errorf("%d calls read the file", n)
 		}
+	}
+}
+
+func TestEachColumnIsOneRequest(t *testing.T) {
+	t.Parallel()
+	file := wide(50).file(t)
+	const most = 100
+	f := &failing{ReaderAt: bytes.NewReader(file), left: most}
+	if _, err := io.Copy(io.Discard, open(t, f, int64(len(file)))); err != nil || most-f.left != 52 {
+		t.Errorf("%d requests, want two for the footer and 50; %v", most-f.left, err)
 	}
 }
 
