@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 )
 
 // orders writes a CSV as a shop would export it, at least size bytes, the same
@@ -72,7 +74,7 @@ func BenchmarkAnalysis(b *testing.B) {
 // BenchmarkMarshal is the cost of one checkpoint's state.
 func BenchmarkMarshal(b *testing.B) {
 	st := new(State)
-	if err := st.read(b.Context(), bytes.NewReader(orders(4<<20)), Payload{}, mustOptions(b), nil); err != nil {
+	if err := st.read(b.Context(), bytes.NewReader(orders(4<<20)), Payload{}, packed.None, mustOptions(b), nil); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

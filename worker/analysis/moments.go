@@ -32,7 +32,7 @@ func hasMany(d figures.Decimal) bool {
 
 // closer compares two decimals of which a float64 says that they are equal.
 func closer(a, b figures.Decimal) int {
-	if a == b || !hasMany(a) || !hasMany(b) {
+	if a == b || a.Scale > figures.MaxScale || b.Scale > figures.MaxScale || !hasMany(a) && !hasMany(b) {
 		return 0
 	}
 	return a.Compare(b)

@@ -69,11 +69,12 @@ type Options struct {
 	// over before the analysis fails. At most 1,000,000; defaults to 100; -1
 	// means none.
 	MaxMalformed int
-	// MaxUnpackedBytes is the largest text that a packed file may have. Between 1 MiB and 1 PiB; defaults
+	// MaxUnpackedBytes is the largest text that a packed file, a workbook or a Parquet file may have. Between 1 MiB and 1 PiB; defaults
 	// to 64 GiB.
 	MaxUnpackedBytes int64
 	// MaxRatio is how many times as large as what it was unpacked from a text beyond 32 MiB may be.
-	// Between 2 and 100,000; defaults to 200.
+	// Between 2 and 100,000; defaults to 200. Of Parquet, whose text repeats the names of its columns, it is fifty
+	// times as many.
 	MaxRatio int
 	// Permanent wraps errors that no retry can mend, those that wrap ErrInput,
 	// on their way out of Run. Defaults to leaving them as they are.

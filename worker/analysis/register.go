@@ -88,11 +88,11 @@ func Processor() processor.Processor {
 			},
 			{
 				Name: "max_unpacked_bytes", Field: "MaxUnpackedBytes", Bytes: &o.MaxUnpackedBytes,
-				Doc: "The largest text that a file packed with gzip, Zstandard or zip, or a workbook or Parquet file, may have.",
+				Doc: "The largest text that a packed file, a workbook or a Parquet file may have.",
 			},
 			{
 				Name: "max_ratio", Field: "MaxRatio", Count: &o.MaxRatio,
-				Doc: "How many times as large as the file its text may be, beyond 32 MiB.",
+				Doc: "How many times as large as its packed file a text beyond 32 MiB may be; of Parquet fifty times as many.",
 			},
 		},
 		Defaults: func() { *o = o.Defaults() },

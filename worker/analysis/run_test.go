@@ -19,6 +19,7 @@ import (
 	"gocloud.dev/blob/memblob"
 
 	"github.com/tidemark-dev/tidemark/engine/wire"
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -206,7 +207,7 @@ func TestRunResumesAtTheVeryEnd(t *testing.T) {
 	data := orders(100 << 10)
 	p := put(t, bucket, "o", data)
 	st := &State{file: fingerprint(p)}
-	if err := st.read(t.Context(), bytes.NewReader(data), p, mustOptions(t), nil); err != nil {
+	if err := st.read(t.Context(), bytes.NewReader(data), p, packed.None, mustOptions(t), nil); err != nil {
 		t.Fatal(err)
 	}
 	saved, err := st.MarshalBinary()

@@ -30,6 +30,7 @@ func TestProfileAgreesWithSQLite(t *testing.T) {
 	rng := rand.New(rand.NewPCG(12, 1))
 	var csv, ndjson strings.Builder
 	csv.WriteString("big,small,price,long,word\n")
+	book, columns := newSheet(t), newColumns()
 	for i := range 3000 {
 		var row [5]any
 		signs := rng.Int64N(2)*2 - 1
@@ -66,6 +67,8 @@ func TestProfileAgreesWithSQLite(t *testing.T) {
 				members = append(members, fmt.Sprintf(`"%s": %v`, name, v))
 			}
 		}
+		book.write(t, row)
+		columns.write(t, row)
 		csv.WriteString(strings.Join(cells, ",") + "\n")
 		ndjson.WriteString("{" + strings.Join(members, ", ") + "}\n")
 	}
@@ -85,8 +88,10 @@ func TestProfileAgreesWithSQLite(t *testing.T) {
 		b, too := new(big.Rat).SetString(want)
 		return ok && too && a.Cmp(b) == 0
 	}
-	for format, text := range map[string]string{"csv": csv.String(), "ndjson": ndjson.String()} {
-		p := analyze(t, text, Payload{Format: format})
+	for format, file := range map[string][]byte{
+		"csv": []byte(csv.String()), "ndjson": []byte(ndjson.String()), "xlsx": book.file(t), "parquet": columns.file(t),
+	} {
+		p := profileOf(t, file)
 		if got := fmt.Sprint(p.Rows); got != ask("SELECT count(*) FROM t") {
 			t.Errorf("%s: %s rows", format, got)
 		}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 )
 
 // analyseInPieces breaks off between two records at or after each of the cuts,
@@ -21,7 +23,7 @@ import (
 func analyseInPieces(data []byte, p Payload, o Options, cuts []int) ([]byte, error) {
 	st := new(State)
 	for {
-		r, err := st.open(context.Background(), bytes.NewReader(data[st.offset:]), p, o)
+		r, err := st.open(context.Background(), bytes.NewReader(data[st.offset:]), p, packed.None, o)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +157,7 @@ func TestStateStaysWithinItsBoundAtEveryWidth(t *testing.T) {
 		}
 		st := new(State)
 		data := wideCSV(s.columns, 40+64_000/s.columns)
-		if err := st.read(t.Context(), bytes.NewReader(data), Payload{}, mustOptions(t), nil); err != nil {
+		if err := st.read(t.Context(), bytes.NewReader(data), Payload{}, packed.None, mustOptions(t), nil); err != nil {
 			t.Fatal(err)
 		}
 		b, err := st.MarshalBinary()
@@ -231,7 +233,7 @@ func TestUnknownStateVersionIsSaid(t *testing.T) {
 
 func TestDamagedStateIsAnErrorAndChangesNothing(t *testing.T) {
 	st := new(State)
-	if err := st.read(t.Context(), bytes.NewReader(orders(8<<10)), Payload{}, mustOptions(t), nil); err != nil {
+	if err := st.read(t.Context(), bytes.NewReader(orders(8<<10)), Payload{}, packed.None, mustOptions(t), nil); err != nil {
 		t.Fatal(err)
 	}
 	good, err := st.MarshalBinary()

@@ -64,11 +64,12 @@ type Options struct {
 	// MaxRejectedPercent is the share of rejected rows, in percent of all, beyond which an upload
 	// fails. At most 100, which is never; defaults to 10; -1 means that no row may be rejected.
 	MaxRejectedPercent int
-	// MaxUnpackedBytes is the largest text that a packed file may have. Between 1 MiB and 1 PiB; defaults
+	// MaxUnpackedBytes is the largest text that a packed file, a workbook or a Parquet file may have. Between 1 MiB and 1 PiB; defaults
 	// to 64 GiB.
 	MaxUnpackedBytes int64
 	// MaxRatio is how many times as large as what it was unpacked from a text beyond 32 MiB may be.
-	// Between 2 and 100,000; defaults to 200.
+	// Between 2 and 100,000; defaults to 200. Of Parquet, whose text repeats the names of its columns, it is fifty
+	// times as many.
 	MaxRatio int
 	// Permanent wraps errors that no retry can mend, those that wrap ErrInput, on their way out of
 	// Run. Defaults to leaving them as they are.

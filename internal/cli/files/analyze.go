@@ -23,8 +23,8 @@ import (
 func (a App) AnalyzeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "analyze FILE…",
-		Short: "Profile CSV or NDJSON files",
-		Long: `Profile CSV or NDJSON files: rows, and of each column its type, nulls, distinct
+		Short: "Profile CSV, NDJSON, XLSX or Parquet files",
+		Long: `Profile CSV, NDJSON, XLSX or Parquet files: rows, and of each column its type, nulls, distinct
 values, range, mean, quantiles and most frequent values.
 
 A file is first taken into the data folder, then analyzed by a job. A worker runs in

@@ -24,10 +24,12 @@ func TestFilesAreCheckedBeforeTheyAreSent(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ head, upload, analysis string }{
 		"a.csv":     {"id\n1\n", "", ""},
-		"a.csv.gz":  {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff", "", "compressed with gzip"},
-		"a.csv.zst": {"(\xb5/\xfd\x04\x00\x01\x00\x00", "", "compressed with Zstandard"},
-		"a.zip":     {archive("a.csv"), "", "a zip archive"},
-		"a.xlsx":    {archive("xl/workbook.xml"), "an Excel workbook", "an Excel workbook"},
+		"a.csv.gz":  {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff", "", ""},
+		"a.csv.zst": {"(\xb5/\xfd\x04\x00\x01\x00\x00", "", ""},
+		"a.zip":     {archive("a.csv"), "", ""},
+		"a.xlsx":    {archive("xl/workbook.xml"), "", ""},
+		"a.parquet": {"PAR1\x15\x04", "", ""},
+		"a.docx":    {archive("word/document.xml"), "a Word document", "a Word document"},
 		"b.csv":     {"a\x00b\x00c", "binary data and no text", "binary data and no text"},
 		"c.csv":     {"", "This file is empty", "This file is empty"},
 	} {

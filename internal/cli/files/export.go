@@ -25,7 +25,7 @@ func (a App) ExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Write a table as a CSV, NDJSON, XLSX or Parquet file",
-		Long: `Write a table as a CSV, NDJSON, XLSX or Parquet file: a CSV or NDJSON FILE, packed or not, or
+		Long: `Write a table as a CSV, NDJSON, XLSX or Parquet file: a FILE of one of those, packed or not, or
 a dataset, or a SQL source of the configuration. The format is that of --output's ending, or --format; without --output the file gets a
 name in this folder. What is in the files, and which rows a filter selects, docs/files.md says.
 

@@ -20,8 +20,8 @@ const sentAtOnce = 3
 func (a App) UploadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upload FILE…",
-		Short: "Make datasets of CSV or NDJSON files",
-		Long: `Make datasets of CSV or NDJSON files, packed or not: tables that exports name by the job's ID,
+		Short: "Make datasets of CSV, NDJSON, XLSX or Parquet files",
+		Long: `Make datasets of CSV, NDJSON, XLSX or Parquet files, packed or not: tables that exports name by the job's ID,
 which is printed. docs/files.md says how they are read.
 
 With --server the files are sent to that gateway, up to 3 at a time, and the command ends once they

@@ -20,6 +20,7 @@ const (
 const (
 	zipHead  = "PK\x03\x04"
 	workbook = "an Excel workbook"
+	archive  = "a zip archive"
 )
 
 // contents are the first bytes of what people have in place of a table of text, what it is and
@@ -101,10 +102,14 @@ func zeroByte(at int64) error {
 	return Refuse("This is binary data and no text: there is a zero byte at offset %d. %s.", at, onlyText)
 }
 
-// Workbook reports whether a file that begins with head is a workbook of Excel's.
-func Workbook(head []byte) bool {
+// Zip tells of a file that begins with head whether it is a workbook of Excel's, or a zip archive of no kind of its own, which
+// documents of Office are not.
+func Zip(head []byte) (book, plain bool) {
+	if !bytes.HasPrefix(head, []byte(zipHead)) {
+		return false, bytes.HasPrefix(head, []byte("PK\x05\x06")) // an archive of nothing
+	}
 	what, _ := zipped("", head)
-	return bytes.HasPrefix(head, []byte(zipHead)) && what == workbook
+	return what == workbook, what == archive
 }
 
 // Parquet reports whether a file that begins with head is one of Parquet.
@@ -128,7 +133,7 @@ func zipped(name string, head []byte) (what, advice string) {
 	case has("Index/Document.iwa"), ext == ".numbers":
 		return "a Numbers sheet", saveSheet
 	}
-	return "a zip archive", unpack
+	return archive, unpack
 }
 
 // printable: the first bytes are text.

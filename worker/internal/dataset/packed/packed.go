@@ -80,16 +80,17 @@ func Detect(ctx context.Context, bucket *blob.Bucket, key string) (_ Packing, me
 
 // Of tells from the first 4 KiB of a file how it is packed, and the media type of its bytes.
 func Of(head []byte) (_ Packing, mediaType string) {
+	book, plain := table.Zip(head)
 	switch kind := mimetype.Detect(head); {
 	case kind.Is("application/gzip"):
 		return Gzip, "application/gzip"
 	case kind.Is("application/zstd"):
 		return Zstd, "application/zstd"
-	case table.Workbook(head):
+	case book:
 		return XLSX, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 	case table.Parquet(head):
 		return Parquet, "application/vnd.apache.parquet"
-	case kind.Is("application/zip"):
+	case plain:
 		return Zip, "application/zip"
 	default: // Office's other documents are zip archives of a type of their own
 		return None, kind.String()
@@ -241,16 +242,24 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, s.err
 }
 
+// columnRatio is how many times more than MaxRatio a text of columns may be larger: each row repeats their names, and
+// a few bytes say what a column of equal values has.
+const columnRatio = 50
+
 // bound refuses a packed text that has become too large.
 func (s *Stream) bound() error {
+	ratio := int64(s.o.MaxRatio)
+	if s.packing == Parquet {
+		ratio *= columnRatio
+	}
 	switch {
 	case s.packing == None:
 	case s.at > s.o.MaxUnpackedBytes:
 		return table.Refuse("Unpacked, this file has more than %d bytes, the most that is unpacked. "+
 			"Split it, or raise the setting %s.max_unpacked_bytes (MaxUnpackedBytes).", s.o.MaxUnpackedBytes, s.o.Settings)
-	case s.at > ratioFrom && s.at/int64(s.o.MaxRatio) > s.blob.consumed():
+	case s.at > ratioFrom && s.at/ratio > s.blob.consumed():
 		return table.Refuse("Unpacked, this file is more than %d times as large, the most that is unpacked. "+
-			"Take it without packing, or raise the setting %s.max_ratio (MaxRatio).", s.o.MaxRatio, s.o.Settings)
+			"Take it without packing, or raise the setting %s.max_ratio (MaxRatio).", ratio, s.o.Settings)
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func zstandard(t *testing.T, text string, o ...zstd.EOption) []byte {
 func TestTextsAreUnpackedFromEachOffset(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	for i := range 60_000 {
+	for i := range 30_000 {
 		fmt.Fprintf(&b, "%d,%x\n", i, i*i)
 	}
 	text := b.String()
@@ -125,7 +125,7 @@ func TestTextsAreUnpackedFromEachOffset(t *testing.T) {
 		"zip":             {archive(t, deflated("reports/2026/a.csv", text)), packed.Zip},
 		"zip, stored":     {archive(t, stored), packed.Zip},
 	} {
-		for _, at := range []int{0, 1, 300_000, len(text) - 1, len(text)} {
+		for _, at := range []int{0, 1, 200_000, len(text) - 1, len(text)} {
 			got, how, tee, err := unpack(t.Context(), t, c.file, packed.Options{Offset: int64(at)})
 			if err != nil || how != c.how || string(got) != text[at:] {
 				t.Errorf("%s: from byte %d on %d bytes are read as %q, want %d as %q; %v", name, at, len(got), how, len(text)-at, c.how, err)
@@ -215,9 +215,6 @@ func TestHostileFilesAreRefused(t *testing.T) {
 	}
 	if _, _, _, err := unpack(t.Context(), t, gzipped(t, text), packed.Options{MaxRatio: 500, MaxUnpackedBytes: 5999}); !errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), "more than 5999 bytes") {
 		t.Errorf("a text of 6000 bytes: %v", err)
-	}
-	if text, how, _, err := unpack(t.Context(), t, archive(t, deflated("xl/workbook.xml", "x"), deflated("[Content_Types].xml", "x")), packed.Options{}); err == nil && how != packed.None || len(text) == 0 && err == nil {
-		t.Errorf("a workbook is read as %q: %v", how, err)
 	}
 }
 

@@ -9,12 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/internal/filetest"
-	"github.com/tidemark-dev/tidemark/worker/internal/dataset"
 	"github.com/tidemark-dev/tidemark/worker/internal/format"
 	"github.com/tidemark-dev/tidemark/worker/internal/rows"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
@@ -126,39 +124,6 @@ func TestOwnWorkbooksReadBack(t *testing.T) {
 	}
 	if len(got) != len(all) {
 		t.Errorf("%d rows, want %d", len(got), len(all))
-	}
-	// And a dataset has each row, and the columns' kinds.
-	s, found, err := dataset.Start(t.Context(), strings.NewReader(text), table.Options{Format: table.CSV, Delimiter: ','})
-	if err != nil || !slices.Equal(found, names) {
-		t.Fatalf("the columns are %q, %v", found, err)
-	}
-	schema := dataset.NewSchema(found, nil, 0)
-	for {
-		what, err := s.Next()
-		if err != nil {
-			break
-		}
-		if what == dataset.Rejected {
-			t.Fatalf("line %d is rejected: %s", s.Line, s.Reason)
-		}
-		if what == dataset.Row {
-			schema.Fields(s.Fields)
-		}
-	}
-	if n := schema.Rows(); n != int64(len(all)-1) {
-		t.Errorf("a dataset has %d rows, want %d", n, len(all)-1)
-	}
-	for i, c := range schema.Columns(table.CSV) {
-		want := kinds[i]
-		switch want {
-		case rows.Float: // which has no exponent here
-			want = rows.Decimal
-		case rows.JSON:
-			want = rows.Text
-		}
-		if c.Kind != want.String() {
-			t.Errorf("%s is a column of %s", c.Name, c.Kind)
-		}
 	}
 }
 
