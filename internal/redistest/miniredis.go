@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -39,7 +40,7 @@ func askInMemory(addr string) (string, error) {
 	inMemory.Lock()
 	defer inMemory.Unlock()
 	if inMemory.in == nil {
-		cmd := exec.Command("go", "run", "github.com/tidemark-dev/tidemark/internal/redistest/miniredisd")
+		cmd := exec.CommandContext(context.Background(), "go", "run", "github.com/tidemark-dev/tidemark/internal/redistest/miniredisd")
 		cmd.Stderr = os.Stderr
 		in, err := cmd.StdinPipe()
 		if err != nil {

@@ -63,8 +63,11 @@ func newSheet(t *testing.T) *sheet {
 	s := new(sheet)
 	var err error
 	if s.w, err = format.New(s, []rows.Column{
-		{Name: "big", Kind: rows.Int}, {Name: "small", Kind: rows.Int}, {Name: "price", Kind: rows.Decimal},
-		{Name: "long", Kind: rows.Decimal}, {Name: "word", Kind: rows.Text},
+		{Name: "big", Kind: rows.Int},
+		{Name: "small", Kind: rows.Int},
+		{Name: "price", Kind: rows.Decimal},
+		{Name: "long", Kind: rows.Decimal},
+		{Name: "word", Kind: rows.Text},
 	}, format.Options{Format: format.XLSX}); err != nil {
 		t.Fatal(err)
 	}

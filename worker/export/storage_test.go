@@ -25,20 +25,25 @@ import (
 	"github.com/tidemark-dev/tidemark/worker"
 	"github.com/tidemark-dev/tidemark/worker/analysis"
 	"github.com/tidemark-dev/tidemark/worker/export"
+	"github.com/tidemark-dev/tidemark/worker/sqlsource"
 	"github.com/tidemark-dev/tidemark/worker/upload"
 )
 
 // A rig has a worker with the three processors of files, on one store.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context //nolint:containedctx // of the test, as t is
 	e      *engine.Engine
 	bucket *blob.Bucket
 }
 
-func newRig(t *testing.T, o storage.Options) *rig {
+func newRig(t testing.TB, o storage.Options, sources ...sqlsource.Source) *rig {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	patience := 2 * time.Minute
+	if _, bench := t.(*testing.B); bench {
+		patience = time.Hour
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	p := &rig{t: t, ctx: ctx}
 	redis := redistest.Server(t).URL() // its end looks for goroutines that are left
@@ -56,7 +61,7 @@ func newRig(t *testing.T, o storage.Options) *rig {
 	p.must(err)
 	analysis.Register(w, p.bucket, analysis.Options{})
 	upload.Register(w, p.bucket, upload.Options{})
-	export.Register(w, p.bucket)
+	export.Register(w, p.bucket, sources...)
 	p.must(w.Start(ctx))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -90,7 +95,7 @@ func table(size int) []byte {
 }
 
 // put keeps a file as an upload of a topic.
-func (p *rig) put(t *testing.T, topic engine.Topic, file []byte) string {
+func (p *rig) put(t testing.TB, topic engine.Topic, file []byte) string {
 	t.Helper()
 	id, err := runtime.Of(p.e).NewJobID(topic)
 	if err == nil {
@@ -102,7 +107,7 @@ func (p *rig) put(t *testing.T, topic engine.Topic, file []byte) string {
 	return blobs.Upload(topic, id)
 }
 
-func (p *rig) enqueue(t *testing.T, topic engine.Topic, kind string, attempts int, payload map[string]any) engine.JobID {
+func (p *rig) enqueue(t testing.TB, topic engine.Topic, kind string, attempts int, payload map[string]any) engine.JobID {
 	t.Helper()
 	body, err := json.Marshal(payload)
 	if err != nil {
@@ -115,7 +120,7 @@ func (p *rig) enqueue(t *testing.T, topic engine.Topic, kind string, attempts in
 	return made.ID
 }
 
-func (p *rig) wait(t *testing.T, id engine.JobID, want engine.State) engine.Job {
+func (p *rig) wait(t testing.TB, id engine.JobID, want engine.State) engine.Job {
 	t.Helper()
 	j, err := p.e.Wait(p.ctx, id)
 	if err != nil {
