@@ -136,12 +136,16 @@ func (r *Reader) Pass() (bool, error) {
 	return past, nil
 }
 
-// took notes that n bytes at the start of data are taken.
-func (r *Reader) took(data []byte, n int) {
+// took notes that n bytes at the start of data are taken, whose first line ends at an offset, or below 0 nowhere.
+func (r *Reader) took(data []byte, n, lineEnd int) {
 	r.length = n
-	r.lines += uint64(bytes.Count(data[:n], []byte("\n")))
-	if data[n-1] != '\n' {
-		r.lines++ // the last of the file
+	r.lines++ // also of the last one, which may have no end
+	if 0 <= lineEnd && lineEnd < n-1 {
+		rest := data[lineEnd+1 : n]
+		r.lines += uint64(bytes.Count(rest, []byte("\n")))
+		if rest[len(rest)-1] != '\n' {
+			r.lines++
+		}
 	}
 }
 
@@ -166,7 +170,7 @@ func (r *Reader) Record() ([][]byte, bool, error) {
 		}
 		if n > 0 {
 			r.damaged = in.damagedRecord(n)
-			r.took(data, n)
+			r.took(data, n, r.sp.lineEnd)
 			in.take(n)
 			if len(r.sp.fields) > 0 {
 				r.records++
@@ -200,7 +204,7 @@ func (r *Reader) Line() ([]byte, bool, error) {
 			return nil, false, r.tooLong()
 		case i >= 0, in.eof && n > 0:
 			r.damaged = in.damagedRecord(n)
-			r.took(data, n)
+			r.took(data, n, n-1)
 			in.take(n)
 			r.records++
 			return withoutReturns(bytes.TrimSuffix(data[:n], []byte("\n"))), true, nil

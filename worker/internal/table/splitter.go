@@ -18,6 +18,7 @@ type splitter struct {
 	badQuotes bool     // the last record broke the quoting rules
 	scratch   []byte   // fields whose doubled quotes were undone
 	openQuote int      // where an unfinished quoted field begins in the window, or -1
+	lineEnd   int      // where the record's first line ends in the window, or -1
 }
 
 // record takes the first record of data and returns its length with its line
@@ -27,16 +28,16 @@ type splitter struct {
 func (s *splitter) record(data []byte, eof bool) int {
 	s.fields, s.badQuotes, s.openQuote = s.fields[:0], false, -1
 	line, n := data, len(data)
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		line, n = data[:i], i+1
-	} else if !eof {
-		if !s.literal && bytes.IndexByte(data, '"') >= 0 {
-			return s.quoted(data, false)
-		}
-		return 0
+	if s.lineEnd = bytes.IndexByte(data, '\n'); s.lineEnd >= 0 {
+		line, n = data[:s.lineEnd], s.lineEnd+1
 	}
-	if !s.literal && bytes.IndexByte(line, '"') >= 0 {
-		return s.quoted(data, eof)
+	if !s.literal {
+		if quote := bytes.IndexByte(line, '"'); quote >= 0 {
+			return s.quoted(data, quote, eof)
+		}
+	}
+	if s.lineEnd < 0 && !eof {
+		return 0
 	}
 	if line = withoutReturns(line); len(line) > 0 {
 		s.plain(line)
@@ -84,12 +85,12 @@ func (s *splitter) plain(line []byte) {
 	s.fields = append(fields, line[start:])
 }
 
-// quoted takes a record that has a quote in it somewhere: the fields before the one with the quote as plain
-// ones, the others one by one. Its first line end, if it has one, is behind the quote.
-func (s *splitter) quoted(data []byte, eof bool) int {
+// quoted takes a record with its first quote at an offset, which is in its first line: the fields before the one with the
+// quote as plain ones, the others one by one.
+func (s *splitter) quoted(data []byte, quote int, eof bool) int {
 	s.scratch = s.scratch[:0]
 	pos := 0
-	if i := bytes.LastIndexByte(data[:bytes.IndexByte(data, '"')], s.delimiter); i >= 0 {
+	if i := bytes.LastIndexByte(data[:quote], s.delimiter); i >= 0 {
 		s.plain(data[:i])
 		pos = i + 1
 	}
