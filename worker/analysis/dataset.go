@@ -116,6 +116,7 @@ func (st *State) hookDataset(ctx context.Context, run Reporter, src *dataset.Sou
 
 // of says how the dataset's file is written.
 func (p *Profile) of(m *datasets.Manifest) *Profile {
+	p.Packing = m.Packing
 	p.Format, p.Encoding, p.Delimiter = m.Format, m.Dialect.Encoding, m.Dialect.Delimiter
 	p.Header, p.Skipped = m.Dialect.Header, m.Dialect.Skipped
 	return p

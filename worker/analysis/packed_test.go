@@ -180,7 +180,12 @@ func TestPackedFileHasTheProfileOfItsText(t *testing.T) {
 		if err := pack(&b); err != nil {
 			t.Fatal(err)
 		}
-		got, err := profileOf(t, b.Bytes()).encode()
+		p := profileOf(t, b.Bytes())
+		if p.Packing != name || p.form() != "CSV in "+name {
+			t.Errorf("%s is %q, for people %q", name, p.Packing, p.form())
+		}
+		p.Packing = ""
+		got, err := p.encode()
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %v, the profile is another:\n%s", name, err, got)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-dev/tidemark/worker/analysis/internal/figures"
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -20,7 +21,8 @@ const ProfileSchema = 1
 // its analysis was interrupted.
 type Profile struct {
 	Schema    int    `json:"schema"`
-	Format    string `json:"format"`              // csv or ndjson
+	Format    string `json:"format"`              // csv or ndjson; of a packed file what its text is
+	Packing   string `json:"packing,omitempty"`   // gzip, zstd, zip, xlsx or parquet; bytes are those of the text then
 	Encoding  string `json:"encoding"`            // utf-8, utf-16le, utf-16be or windows-1252
 	Delimiter string `json:"delimiter,omitempty"` // CSV alone
 	Header    bool   `json:"header,omitempty"`    // a record gave the column names
@@ -44,6 +46,19 @@ type Profile struct {
 	Columns  []ColumnProfile `json:"columns"`
 	// Correlations are those of the numeric columns, of the first figures.MaxCorrelated that have a number.
 	Correlations []Correlation `json:"correlations,omitempty"`
+}
+
+// form is what the file is, for people.
+func (p *Profile) form() string {
+	switch packed.Packing(p.Packing) {
+	case packed.None:
+		return strings.ToUpper(p.Format)
+	case packed.XLSX:
+		return "XLSX"
+	case packed.Parquet:
+		return "Parquet"
+	}
+	return strings.ToUpper(p.Format) + " in " + p.Packing
 }
 
 // Duplicates counts rows whose cells are all spelled as those of an earlier row. A null and a member that is

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 )
 
 // ReportName is the report's name among the artifacts of its job.
@@ -114,7 +116,10 @@ func (p *Profile) view(name string) reportView {
 }
 
 func (p *Profile) kind() string {
-	text := strings.ToUpper(p.Format) + ", " + strings.ToUpper(p.Encoding)
+	if how := packed.Packing(p.Packing); how == packed.XLSX || how == packed.Parquet {
+		return p.form()
+	}
+	text := p.form() + ", " + strings.ToUpper(p.Encoding)
 	if p.Delimiter == "" {
 		return text
 	}

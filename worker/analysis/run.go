@@ -137,11 +137,14 @@ func readAll(ctx context.Context, run Reporter, bucket *blob.Bucket, p Payload, 
 	if err != nil {
 		return nil, err
 	}
-	if err := readBlob(ctx, run, bucket, st, size, p, opts); err != nil {
+	packing, err := readBlob(ctx, run, bucket, st, size, p, opts)
+	if err != nil {
 		return nil, err
 	}
 	run.Progress(size, size)
-	return st.profile(), nil
+	profile := st.profile()
+	profile.Packing = string(packing)
+	return profile, nil
 }
 
 // resume takes up the run's checkpoint if it belongs to this file.
@@ -187,16 +190,16 @@ func blobSize(ctx context.Context, bucket *blob.Bucket, p Payload) (int64, error
 }
 
 // readBlob reads the blob's text on, which may be packed, from the state's offset in it.
-func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State, size int64, p Payload, opts Options) (err error) {
-	packing, _, err := packed.Detect(ctx, bucket, p.Blob)
+func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State, size int64, p Payload, opts Options) (packing packed.Packing, err error) {
+	packing, _, err = packed.Detect(ctx, bucket, p.Blob)
 	if err != nil {
-		return err
+		return packing, err
 	}
 	src, err := packed.Open(ctx, bucket, p.Blob, size, packing, packed.Options{
 		Offset: st.offset, MaxUnpackedBytes: opts.MaxUnpackedBytes, MaxRatio: opts.MaxRatio, Settings: JobType,
 	})
 	if err != nil {
-		return err
+		return packing, err
 	}
 	defer func() {
 		if closed := src.Close(); closed != nil {
@@ -222,10 +225,10 @@ func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State,
 		return nil
 	})
 	if err != nil {
-		return src.Within(err)
+		return packing, src.Within(err)
 	}
 	if packing == packed.None {
-		return st.checkSize(size)
+		return packing, st.checkSize(size)
 	}
-	return nil
+	return packing, nil
 }

@@ -22,7 +22,7 @@ const (
 // can steer the terminal.
 func (p *Profile) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s · %s rows · %s columns · %s bytes", strings.ToUpper(p.Format),
+	fmt.Fprintf(&b, "%s · %s rows · %s columns · %s bytes", p.form(),
 		grouped(p.Rows), grouped(int64(len(p.Columns))), grouped(p.Bytes))
 	if p.Ragged > 0 {
 		fmt.Fprintf(&b, " · %s ragged", grouped(p.Ragged))
