@@ -51,7 +51,7 @@ func TestPageInAllItsLooks(t *testing.T) {
 	b := newBrowser(t, nil)
 	b.open("http://" + s.addr + "/")
 	b.await("badge", "live", 0)
-	b.do("shows", line{"selector": "#drop", "text": "CSV or NDJSON, up to 5 GiB. If"})
+	b.do("shows", line{"selector": "#drop", "text": "CSV, Excel, NDJSON or Parquet, up to 5 GiB. If"})
 	b.process.await("the empty page", 0, func(l line) bool { return l.text("event") == "empty" && l["is"] == true })
 	b.look("empty")
 

@@ -202,7 +202,6 @@ takeFiles(byID('drop'), picker, (files) => void send(files), say);
 
 function paintChoice(): void {
   setText(byID('drop-title'), `Drop a file to ${isExporting() ? 'export' : 'analyze'} it`);
-  setText(byID('packed'), isExporting() ? ', also in gzip, Zstandard or zip' : '');
 }
 for (const choice of byID('then').querySelectorAll('input')) {
   choice.addEventListener('change', paintChoice);

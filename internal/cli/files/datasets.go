@@ -29,7 +29,7 @@ func (a App) DatasetsCommand() *cobra.Command {
 		Use:   "datasets",
 		Short: "List the topic's datasets",
 		Long: `List the datasets of the topic, the oldest first: those of the data folder, or, with --server, those
-of that gateway. "tidemark upload" makes one of a CSV or NDJSON file; its ID is the job's, and exports
+of that gateway. "tidemark upload" makes one of a file; its ID is the job's, and exports
 name it.`,
 		Example: `  tidemark datasets
   tidemark datasets --topic team:7 --json | jq -r 'select(.rejected > 0).id'`,
