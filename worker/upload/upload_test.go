@@ -282,7 +282,7 @@ func TestAStoppedUploadEndsWithTheSameBytes(t *testing.T) {
 		for name, file := range map[string][]byte{
 			"plain": orders(3 << 19), "gzip": pack(t, "gzip", orders(3<<19)), "zstd": pack(t, "zstd", orders(3<<19)),
 			"zip": pack(t, "zip", orders(3<<19)), "endless": endless,
-			"ndjson": []byte(strings.Repeat("{\"a\":1,\"b\":\"x\"}\n{\"b\":\"ü\",\"c\":[1]}\n{\"a\":\n", 30_000)),
+			"ndjson": []byte(strings.Repeat("{\"a\":1,\"b\":\"x\"}\n{\"b\":\"ü\",\"c\":[1]}\n{\"a\":\n", 60_000)),
 		} {
 			p := put(t, bucket, name, file)
 			undisturbed := &job{t: t, id: jobID}
