@@ -109,6 +109,29 @@ func TestConvertedFilesOfAStoreThatFails(t *testing.T) {
 			t.Error(err)
 		}
 		back()
+		// The request for the tee's bytes is the last one.
+		before := server.Counts()["GetObject"]
+		if s, err = open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, s); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		back = server.Fail(s3test.Fault{Op: "GetObject", Status: 403, Code: "AccessDenied", After: server.Counts()["GetObject"] - before - 1})
+		if s, err = open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, s)
+		if err == nil || errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), "s3:GetObject") {
+			t.Errorf("%s, of which the tee's read fails: %v", how, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		back()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		if s, err = open(ctx); err != nil {
 			t.Fatal(err)
@@ -121,5 +144,80 @@ func TestConvertedFilesOfAStoreThatFails(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+		if s, err := open(ctx); err == nil {
+			t.Errorf("%s opens when its context has ended: %v", how, s.Close())
+		} else if !errors.Is(err, stopped) || errors.Is(err, table.ErrRefused) {
+			t.Errorf("%s is opened when its context has ended: %v", how, err)
+		}
+	}
+}
+
+// A context that ends between the reads of the store is no word about the file either.
+func TestConvertedFilesWhoseContextEndsWithinARead(t *testing.T) {
+	t.Parallel()
+	bucket, stopped := memory(t), errors.New("stopped")
+	for how, f := range map[packed.Packing]format.Format{packed.XLSX: format.XLSX, packed.Parquet: format.Parquet} {
+		file := written(t, f, 5000)
+		if err := bucket.WriteAll(t.Context(), string(how), file, nil); err != nil {
+			t.Fatal(err)
+		}
+		ends := 0
+		for n := 0; ; n++ { // looks at the context before it ends
+			ctx, cancel := context.WithCancelCause(t.Context())
+			late := &ending{Context: ctx, left: n, end: func() { cancel(stopped) }}
+			s, err := packed.Open(late, bucket, string(how), int64(len(file)), how, packed.Options{MaxRatio: 500, MaxUnpackedBytes: 1 << 30})
+			if err == nil {
+				_, err = io.Copy(io.Discard, s)
+				err = errors.Join(err, s.Close())
+			}
+			if cancel(nil); err == nil {
+				break
+			}
+			if ends++; !errors.Is(err, stopped) || errors.Is(err, table.ErrRefused) {
+				t.Fatalf("%s, of which the context ends after %d looks: %v", how, n, err)
+			}
+		}
+		if ends < 5 {
+			t.Errorf("%s looks %d times", how, ends)
+		}
+	}
+}
+
+// ending is a context that ends once it was looked at some times.
+type ending struct {
+	context.Context
+	left int
+	end  func()
+}
+
+func (e *ending) Err() error {
+	if e.left--; e.left == -1 {
+		e.end()
+	}
+	return e.Context.Err()
+}
+
+// A blob that has become shorter when the tee gets it would have a wrong checksum.
+func TestABlobThatBecomesShorterIsNotAtItsEnd(t *testing.T) {
+	t.Parallel()
+	bucket, file, text := memory(t), written(t, format.Parquet, 100), written(t, format.NDJSON, 100)
+	if err := bucket.WriteAll(t.Context(), "f", file, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := packed.Open(t.Context(), bucket, "f", int64(len(file)), packed.Parquet, packed.Options{MaxRatio: 500, MaxUnpackedBytes: 1 << 30, Tee: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(s, make([]byte, len(text))); err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.WriteAll(t.Context(), "f", file[:len(file)-1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), "ends at byte") {
+		t.Errorf("a blob of %d bytes less one: %v", len(file), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

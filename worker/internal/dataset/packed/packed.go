@@ -264,13 +264,16 @@ func (s *Stream) bound() error {
 	return nil
 }
 
-// refusal words an error of a decoder. Those of the store and of the context stay what they are.
+// refusal words an error of a decoder. Those of the store and of the context stay what they are, and so do
+// workbook's and columnar's, which word their own: others of theirs are of temporary files.
 func (s *Stream) refusal(err error) error {
-	name := map[Packing]string{Gzip: "gzip", Zstd: "Zstandard", Zip: "zip", XLSX: "XLSX", Parquet: "Parquet"}[s.packing]
+	name := map[Packing]string{Gzip: "gzip", Zstd: "Zstandard", Zip: "zip"}[s.packing]
 	switch fault := s.blob.fault(); {
 	case fault != nil:
 		return fault
-	case s.packing == None, errors.Is(err, table.ErrRefused):
+	case s.ctx.Err() != nil:
+		return context.Cause(s.ctx)
+	case s.packing == None, s.packing == XLSX, s.packing == Parquet, errors.Is(err, table.ErrRefused):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return table.Refuse("The %s data ends before its end: the file is cut off. Pack it again, and upload it again.", name)

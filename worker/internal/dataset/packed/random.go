@@ -38,15 +38,24 @@ func (s *Stream) convert(r *random) (err error) {
 		if s.o.Tee == nil {
 			return nil
 		}
-		raw, err := openRaw(s.ctx, r.bucket, r.key, 0, r.size, s.o.Tee)
-		if err != nil {
-			return err
-		}
-		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{raw}, make([]byte, chunkBytes))
+		err := r.tee(s.o.Tee)
 		r.note(err)
-		return errors.Join(err, raw.close())
+		return err
 	}
 	return nil
+}
+
+// tee writes the blob's bytes in order.
+func (r *random) tee(w io.Writer) error {
+	raw, err := openRaw(r.ctx, r.bucket, r.key, 0, r.size, w)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{raw}, make([]byte, chunkBytes))
+	if err == nil && raw.n != r.size {
+		err = fmt.Errorf("the blob ends at byte %d, and has %d", raw.n, r.size)
+	}
+	return errors.Join(err, raw.close())
 }
 
 // random is a blob's bytes in any order. It is safe for concurrent use, as an io.ReaderAt has to be.
