@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
@@ -51,6 +52,8 @@ type footer struct {
 	bytes  []byte
 	schema []element
 	groups []span
+	rows   int64 // of the file
+	sum    int64 // of its groups' rows
 }
 
 // A span is where in the footer a row group is described. It is read when the group's turn comes.
@@ -118,6 +121,8 @@ func (f *footer) parse() error {
 		switch id {
 		case 2:
 			err = f.elements(&c, kind)
+		case 3:
+			f.rows = c.int(kind)
 		case 4:
 			err = f.rowGroups(&c, kind)
 		case 8: // EncryptionAlgorithm
@@ -128,10 +133,15 @@ func (f *footer) parse() error {
 		}
 		c.bad = c.bad || err != nil
 	})
-	if err == nil && (c.bad || len(f.schema) == 0) {
-		err = errFooter
+	switch {
+	case err != nil:
+		return err
+	case c.bad || len(f.schema) == 0:
+		return errFooter
+	case f.rows != f.sum:
+		return damaged("its row groups have other rows than the file")
 	}
-	return err
+	return nil
 }
 
 func (f *footer) elements(c *compact, kind byte) error {
@@ -201,7 +211,15 @@ func (f *footer) rowGroups(c *compact, kind byte) error {
 	f.groups = make([]span, n)
 	for i := range f.groups {
 		from := c.at
-		c.structure(item, func(_ int16, kind byte) { c.skip(kind) })
+		c.structure(item, func(id int16, kind byte) {
+			if id != 3 {
+				c.skip(kind)
+				return
+			}
+			rows := c.int(kind)
+			c.bad = c.bad || rows < 0 || rows > math.MaxInt64-f.sum
+			f.sum += rows
+		})
 		f.groups[i] = span{int32(from), int32(c.at)}
 	}
 	return nil

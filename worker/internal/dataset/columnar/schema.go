@@ -7,7 +7,7 @@ import (
 const (
 	// maxColumns is dataset.MaxColumns; nested ones count as well.
 	maxColumns = 2000
-	// maxNameBytes bounds all names, nested ones too, since each row repeats them.
+	// maxNameBytes bounds all names as JSON has them, nested ones too, since each row repeats them.
 	maxNameBytes = 128 << 10
 	// maxSchemaDepth is how deep groups and lists are within one another.
 	maxSchemaDepth = 32
@@ -45,6 +45,7 @@ const (
 // least the definition level def where the node is there, and the repetition level rep where a repeated node
 // goes on.
 type node struct {
+	element    *element
 	key        []byte // its name, a colon, and a comma before where it is not the first
 	repetition int32
 	shape      shape
@@ -72,15 +73,20 @@ func readSchema(elements []element) (*node, []*leaf, error) {
 	if s.next != len(elements) || root.shape == aValue {
 		return nil, nil, errFooter
 	}
-	seen := make(map[string]bool, len(root.children))
-	for _, n := range root.children {
+	return root, s.leaves, nil
+}
+
+// distinct refuses names that an object would have twice.
+func distinct(nodes []*node) error {
+	seen := make(map[string]bool, len(nodes))
+	for _, n := range nodes {
 		name := string(trimComma(n.key))
 		if seen[name] {
-			return nil, nil, table.Refuse("Two columns of this Parquet file have the same name. Rename one, and write the file again.")
+			return table.Refuse("Two columns of this Parquet file have the same name. Rename one, and write the file again.")
 		}
 		seen[name] = true
 	}
-	return root, s.leaves, nil
+	return nil
 }
 
 func trimComma(key []byte) []byte {
@@ -100,14 +106,14 @@ func (s *schemaReader) node(depth, place, def, rep int, root bool) (*node, error
 	}
 	e := &s.elements[s.next]
 	s.next++
-	if s.names += len(e.name); s.names > maxNameBytes {
-		return nil, table.Refuse("The names of the columns of this Parquet file have more than %d bytes together. Write shorter ones.", maxNameBytes)
-	}
-	n := &node{repetition: e.repetition}
+	n := &node{element: e, repetition: e.repetition}
 	if place > 0 {
 		n.key = append(n.key, ',')
 	}
 	n.key = append(appendString(n.key, e.name), ':')
+	if s.names += len(n.key); s.names > maxNameBytes {
+		return nil, table.Refuse("The names of the columns of this Parquet file have more than %d bytes together. Write shorter ones.", maxNameBytes)
+	}
 	switch e.repetition {
 	case required:
 	case optional:
@@ -139,7 +145,10 @@ func (s *schemaReader) node(depth, place, def, rep int, root bool) (*node, error
 		}
 		return nil, table.Refuse("This Parquet file has a group without columns in it. Leave it out, or write it as text of JSON.")
 	}
-	return n, n.arrange(e)
+	if err := distinct(n.children); err != nil || root {
+		return n, err // the root is no list and no map, whatever it says
+	}
+	return n, n.arrange()
 }
 
 // column ends a node that is a column.
@@ -147,9 +156,12 @@ func (s *schemaReader) column(n *node, e *element) error {
 	if len(s.leaves) == maxColumns {
 		return table.Refuse("This Parquet file has more than %d columns, nested ones included. Write fewer.", maxColumns)
 	}
-	l := &leaf{physical: e.physical, length: int(e.length), maxDef: n.def, maxRep: n.rep}
-	if l.physical == typeFixed && (e.length < 1 || e.length > maxFixedBytes) {
-		return table.Refuse("A column of this Parquet file has values of a fixed length of %d bytes; 1 to %d are read. Write it as another type.", e.length, maxFixedBytes)
+	l := &leaf{physical: e.physical, maxDef: n.def, maxRep: n.rep}
+	if l.physical == typeFixed {
+		if e.length < 1 || e.length > maxFixedBytes {
+			return table.Refuse("A column of this Parquet file has values of a fixed length of %d bytes; 1 to %d are read. Write it as another type.", e.length, maxFixedBytes)
+		}
+		l.length = int(e.length)
 	}
 	if l.write = writerOf(e); l.write == nil {
 		return table.Refuse("A column of this Parquet file has a type that cannot be read. Write it as text, a number or a time.")
@@ -161,14 +173,22 @@ func (s *schemaReader) column(n *node, e *element) error {
 
 // arrange finds the groups that stand for a list or a map: LogicalTypes.md of the Parquet format, with its rules
 // for older writers.
-func (n *node) arrange(e *element) error {
-	switch {
-	case e.logical == logicalVariant:
+func (n *node) arrange() error {
+	if n.element.logical == logicalVariant {
 		return table.Refuse("A column of this Parquet file is a VARIANT, which cannot be read. Write it as text of JSON.")
-	case n.repetition == repeated || len(n.children) != 1 || n.children[0].repetition != repeated:
-		return nil // no list and no map, or none of the form that the format has
 	}
-	in := n.children[0]
+	if n.repetition != repeated {
+		n.stand()
+	}
+	return nil
+}
+
+// stand makes a group the list or the map that it is annotated as.
+func (n *node) stand() {
+	if len(n.children) != 1 || n.children[0].repetition != repeated {
+		return // none of the form that the format has
+	}
+	e, in := n.element, n.children[0]
 	switch {
 	case e.logical == logicalMap, e.logical == 0 && (e.converted == convertedMap || e.converted == convertedMapKeyValue):
 		if in.shape == anObject && len(in.children) == 2 && in.children[0].repetition != repeated {
@@ -176,12 +196,16 @@ func (n *node) arrange(e *element) error {
 		}
 	case e.logical == logicalList, e.logical == 0 && e.converted == convertedList:
 		n.shape = itsOnly
-		// The repeated group is the item itself where it has several children or one of these names.
-		if in.shape == anObject && len(in.children) == 1 && !in.is("array") && !in.is(string(e.name)+"_tuple") {
+		// The repeated group is the item itself where it has several children, one that repeats, or one of
+		// these names. Such an item may be a list or a map.
+		switch {
+		case in.shape != anObject || len(in.children) != 1:
+		case in.children[0].repetition == repeated:
+			in.stand()
+		case !in.is("array") && !in.is(string(e.name)+"_tuple"):
 			in.shape = itsOnly
 		}
 	}
-	return nil
 }
 
 func (n *node) is(name string) bool {
