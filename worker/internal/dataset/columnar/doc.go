@@ -25,17 +25,25 @@
 // # What is refused
 //
 // Encrypted files, columns in other files, types, encodings and codecs that cannot be read (the deprecated LZ4, LZO
-// and BIT_PACKED, and VARIANT), columns of the same name, groups without columns, and data that is damaged. The
-// bounds: 16 MiB of footer, 2,000 columns, 32 levels of groups, 128 KiB of names, 100,000 row groups, 128 MiB of a
-// page and 8 MiB of a row's text. Every refusal wraps [table.ErrRefused]. An error of the io.ReaderAt is
-// returned as it is, wrapped.
+// and BIT_PACKED, and VARIANT), two columns of the same name in one group, groups without columns, row groups that
+// have other rows than the file, or columns with more bytes than the file, and data that is damaged. The bounds:
+// 16 MiB of footer, 10,000 elements of the schema, 2,000 columns, 32 levels of groups, 128 KiB of names as JSON has
+// them, 100,000 row groups, 1 MiB of a page's header, 128 MiB of a page, 1 MiB of values of a fixed length, and
+// 8 MiB of a row's text. Every refusal wraps [table.ErrRefused]. An error of the io.ReaderAt is returned as it is,
+// wrapped, and the cause of the context's end as well, which is looked at within a row too.
 //
 // # Memory
 //
-// The pages of a row group that are being read, one of each column, and the columns' dictionaries are in memory,
-// 256 MiB at most, and 16 MiB that are read ahead. Values are decoded from a page one by one, so that what a page
-// says of itself makes no memory. Pages' headers are checked, and pages are decompressed to their stated size and
-// no further, before a value is read.
+// The pages of a row group that are being read, one of each column, are in memory, and the columns' dictionaries,
+// values that are put together from parts of a page, one page before it is decompressed, and what decompressing it
+// takes: 16 MiB with Brotli, and with Zstandard its size and a quarter, so that a page of more than about 110 MiB
+// is refused there. All that is 256 MiB at most. Not counted are 16 MiB that are read ahead and 1 MiB of the
+// header that is being read, the footer with its schema, and the text of 64 KiB and a row, which may have twice
+// its 8 MiB, and a copy, before it is refused.
+//
+// Values are decoded from a page one by one, so that what a page says of itself makes no memory. Pages' headers
+// are checked, and pages are decompressed to their stated size and no further, before a value is read. What a page
+// had is let go before the next one of its column is made, and all pages of a row group before those of the next.
 //
 // # Requests
 //

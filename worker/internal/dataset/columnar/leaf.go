@@ -25,6 +25,7 @@ type leaf struct {
 	dictionary    dictionary
 	dictRoom      []byte
 	pageRoom      []byte
+	valueRoom     []byte // of decoders that put values together
 	reps, defs    hybrid
 	values        decoder
 
@@ -67,16 +68,28 @@ func (l *leaf) begin(r *Reader, c *column, rows int64) error {
 	l.src.begin(r.r, from, c.bytes, r.ahead)
 	l.codec, l.entries, l.inPage = c.codec, c.values, 0
 	l.begun, l.hasDictionary, l.dictionary = false, false, dictionary{}
-	l.dictRoom, l.pageRoom, l.values = nil, nil, nil
+	l.dictRoom, l.pageRoom, l.valueRoom = nil, nil, nil
+	l.letGo()
 	l.ended = false
+	// Chunks that overlap would make a small file endless.
+	if r.chunks += c.bytes; r.chunks > r.size {
+		return damaged("its columns have more bytes than the file")
+	}
 	return nil
 }
 
+// letGo forgets what refers to a page.
+func (l *leaf) letGo() {
+	l.value, l.values, l.reps, l.defs = value{}, nil, hybrid{}, hybrid{}
+}
+
 // decode begins with the values of a page, behind its levels.
-func (l *leaf) decode(encoding int32, b []byte) error {
+func (r *Reader) decode(l *leaf, encoding int32, b []byte) error {
 	w, ok := width(l.physical, l.length), true
 	number := l.physical == typeInt32 || l.physical == typeInt64
 	switch {
+	case len(b) == 0: // a page of nulls, in any encoding
+		l.values = &lengths{}
 	case encoding == encodingPlain && l.physical == typeBoolean:
 		l.values = &bitmap{b: b}
 	case encoding == encodingPlain && l.physical == typeBytes:
@@ -87,31 +100,34 @@ func (l *leaf) decode(encoding int32, b []byte) error {
 		if !l.hasDictionary {
 			return damaged("a page refers to a dictionary that is not there")
 		}
-		d := &indexed{dictionary: &l.dictionary}
-		if len(b) > 0 {
-			d.b, d.width = b[1:], uint(b[0])
-		}
-		ok = d.width <= 32
-		l.values = d
+		l.values, ok = &indexed{hybrid{b: b[1:], width: uint(b[0])}, &l.dictionary}, b[0] <= 32
 	case encoding == encodingRLE && l.physical == typeBoolean:
 		ok = len(b) >= 4 && uint64(binary.LittleEndian.Uint32(b)) <= uint64(len(b)-4)
 		if ok {
 			l.values = &hybrid{b: b[4:][:binary.LittleEndian.Uint32(b)], width: 1}
 		}
 	case encoding == encodingDeltaPacked && number:
-		// A page of nulls may have no head.
-		d, headed := newDelta(b)
-		ok = headed || len(b) == 0
+		var d delta
+		d, ok = newDelta(b)
 		d.narrow = l.physical == typeInt32
 		l.values = &d
 	case encoding == encodingDeltaLength && l.physical == typeBytes:
 		l.values, ok = newDeltaLengths(b)
-		ok = ok || len(b) == 0
 	case encoding == encodingDeltaBytes && (l.physical == typeBytes || l.physical == typeFixed):
-		l.values, ok = newDeltaBytes(b, l.length)
-		ok = ok || len(b) == 0
+		var d *deltaBytes
+		if d, ok = newDeltaBytes(b, l.length); ok {
+			// No value has more bytes than all suffixes.
+			if err := r.grow(&l.valueRoom, min(maxRowBytes, len(d.suffixes.b))); err != nil {
+				return err
+			}
+			d.last = l.valueRoom[:0]
+			l.values = d
+		}
 	case encoding == encodingSplit && w > 0 && l.physical != typeInt96:
-		l.values = &split{b: b, physical: l.physical, width: w}
+		if err := r.grow(&l.valueRoom, min(w, len(b))); err != nil {
+			return err
+		}
+		l.values = &split{b: b, physical: l.physical, width: w, one: l.valueRoom[:0]}
 	default:
 		return errEncoding(encoding)
 	}
@@ -129,6 +145,11 @@ func (r *Reader) load(l *leaf) error {
 			return nil
 		}
 		if err := r.page(l); err != nil {
+			return err
+		}
+	}
+	if r.loads++; r.loads%loadsAlive == 0 {
+		if err := r.alive(); err != nil {
 			return err
 		}
 	}

@@ -124,6 +124,7 @@ func (l *leaf) header() (h header, err error) {
 		switch {
 		case ok:
 			l.src.skip(h.bytes)
+			l.src.shrink()
 			return h, h.check(l.src.rest(), l.entries)
 		case len(b) < n || n >= maxHeaderBytes:
 			return h, damaged("the header of a page cannot be read")
@@ -148,7 +149,7 @@ func (r *Reader) page(l *leaf) error {
 				return damaged("a column has two dictionaries, or one behind its values")
 			}
 			l.hasDictionary = true
-			if l.dictRoom, err = r.body(l, &h, l.dictRoom, 0); err != nil {
+			if err := r.body(l, &h, &l.dictRoom, 0); err != nil {
 				return err
 			}
 			switch {
@@ -156,7 +157,7 @@ func (r *Reader) page(l *leaf) error {
 				return errEncoding(h.encoding)
 			case l.physical == typeBytes:
 				// A value has four bytes or more, so that this is at most as much as the page.
-				if err := r.hold(4 * min(int(h.values), len(l.dictRoom)/4)); err != nil {
+				if err := r.hold(4 * (1 + min(int(h.values), len(l.dictRoom)/4))); err != nil {
 					return err
 				}
 			}
@@ -172,10 +173,11 @@ func (r *Reader) page(l *leaf) error {
 			if levels > int(min(h.packed, h.unpacked)) {
 				return damaged("the levels of a page go on behind its end")
 			}
-			if l.pageRoom, err = r.body(l, &h, l.pageRoom, levels); err != nil {
+			l.letGo()
+			if err := r.body(l, &h, &l.pageRoom, levels); err != nil {
 				return err
 			}
-			if err := l.open(&h, l.pageRoom); err != nil {
+			if err := r.openPage(l, &h, l.pageRoom); err != nil {
 				return err
 			}
 		default: // an index, or what a later version of the format has
@@ -189,50 +191,59 @@ func (r *Reader) page(l *leaf) error {
 }
 
 // body reads a page into room, which grows, and decompresses what is behind its levels.
-func (r *Reader) body(l *leaf, h *header, room []byte, levels int) (_ []byte, err error) {
+func (r *Reader) body(l *leaf, h *header, room *[]byte, levels int) error {
 	codec := l.codec
 	if h.notPacked {
 		codec = codecNone
 	}
 	if codec == codecNone && h.packed != h.unpacked {
-		return nil, errUnpack
+		return errUnpack
 	}
-	if room, err = r.grow(room, h.unpacked); err != nil {
-		return nil, err
+	if err := r.grow(room, int(h.unpacked)); err != nil {
+		return err
 	}
-	packed := room
+	packed := *room
 	if codec != codecNone {
-		if r.packed, err = r.grow(r.packed, h.packed); err != nil {
-			return nil, err
+		if err := r.grow(&r.packed, int(h.packed)); err != nil {
+			return err
 		}
 		packed = r.packed
 	}
 	if err := l.src.read(packed); err != nil {
-		return nil, err
+		return err
 	}
 	if h.hasCRC && crc32.ChecksumIEEE(packed) != uint32(h.crc) {
-		return nil, damaged("the checksum of a page is wrong")
+		return damaged("the checksum of a page is wrong")
 	}
 	if codec == codecNone {
-		return room, nil
+		return nil
 	}
-	copy(room, packed[:levels])
-	return room, r.unpack.unpack(codec, room[levels:], packed[levels:])
+	copy(*room, packed[:levels])
+	dst := (*room)[levels:]
+	beside := besides(codec, len(dst))
+	if err := r.hold(beside); err != nil {
+		return err
+	}
+	r.held -= int64(beside)
+	return r.unpack.unpack(codec, dst, packed[levels:])
 }
 
-// grow returns n bytes, which are room's if it has as many.
-func (r *Reader) grow(room []byte, n int32) ([]byte, error) {
-	if more := int(n) - cap(room); more > 0 {
-		if err := r.hold(more); err != nil {
-			return nil, err
+// grow makes room have n bytes. It lets go of what room was before it makes more, so that nothing else may refer
+// to that.
+func (r *Reader) grow(room *[]byte, n int) error {
+	if had := cap(*room); n > had {
+		*room = nil
+		if err := r.hold(n - had); err != nil {
+			return err
 		}
-		room = make([]byte, n)
+		*room = make([]byte, n)
 	}
-	return room[:n], nil
+	*room = (*room)[:n]
+	return nil
 }
 
-// open begins with the values of a page.
-func (l *leaf) open(h *header, b []byte) error {
+// openPage begins with the values of a page.
+func (r *Reader) openPage(l *leaf, h *header, b []byte) error {
 	var reps, defs []byte
 	if h.kind == pageDataV2 {
 		reps, b = b[:h.repBytes], b[h.repBytes:]
@@ -249,7 +260,7 @@ func (l *leaf) open(h *header, b []byte) error {
 	l.defs = hybrid{b: defs, width: bitsFor(l.maxDef)}
 	l.inPage = int(h.values)
 	l.entries -= int64(h.values)
-	return l.decode(h.encoding, b)
+	return r.decode(l, h.encoding, b)
 }
 
 // levelsOf cuts the levels from a page of the first version, where their length is before them.

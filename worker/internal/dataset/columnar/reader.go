@@ -17,6 +17,8 @@ const (
 	// batchRows and batchBytes of text are from how many on what was read is handed out.
 	batchRows  = 128
 	batchBytes = 64 << 10
+	// loadsAlive is after how many values of a row the context is looked at.
+	loadsAlive = 64 << 10
 )
 
 // A Reader reads a Parquet file's rows as NDJSON. It is for one goroutine.
@@ -34,6 +36,9 @@ type Reader struct {
 	rows    int64    // of the present one that were not read yet
 	open    bool
 	held    int64
+	most    int64  // that may be held
+	loads   uint64 // entries that were read
+	chunks  int64  // bytes of the columns of all groups so far
 	packed  []byte // the page that is decompressed
 	unpack  unpacker
 
@@ -62,6 +67,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64) (*Reader, error) {
 		ctx: ctx, r: r, size: size, footer: f, root: root, leaves: leaves,
 		ahead:   min(aheadBytes, allAheadBytes/len(leaves)),
 		columns: make([]column, len(leaves)),
+		most:    maxHeldBytes,
 	}, nil
 }
 
@@ -152,7 +158,7 @@ func (r *Reader) nextGroup() (err error) {
 
 // hold counts memory that is about to be made.
 func (r *Reader) hold(bytes int) error {
-	if r.held += int64(bytes); r.held > maxHeldBytes {
+	if r.held += int64(bytes); r.held > r.most {
 		return table.Refuse("The columns of this Parquet file need more than %d MiB of memory at once. Write smaller pages, smaller row groups or fewer columns.", maxHeldBytes>>20)
 	}
 	return nil

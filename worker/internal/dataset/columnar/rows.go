@@ -22,7 +22,18 @@ func (r *Reader) row(dst []byte) ([]byte, error) {
 	}
 	r.rowFrom = len(dst)
 	dst, err := r.content(dst, r.root)
+	if err == nil {
+		err = r.bound(dst)
+	}
 	return append(dst, '\n'), err
+}
+
+// bound refuses a row of which there is too much text.
+func (r *Reader) bound(dst []byte) error {
+	if len(dst)-r.rowFrom > maxRowBytes {
+		return errRow
+	}
+	return nil
 }
 
 // node appends one node, which may be null, or all of a node that repeats.
@@ -80,11 +91,11 @@ func (r *Reader) repeat(dst []byte, n *node) (_ []byte, err error) {
 				return dst, errLevels
 			}
 		}
+		if err := r.bound(dst); err != nil {
+			return dst, err
+		}
 		if !more {
 			return append(dst, end), nil
-		}
-		if len(dst)-r.rowFrom > maxRowBytes {
-			return dst, errRow
 		}
 	}
 }
@@ -100,8 +111,9 @@ func (r *Reader) content(dst []byte, n *node) (_ []byte, err error) {
 		if len(l.value.b) > maxRowBytes {
 			return dst, errRow
 		}
-		if dst = l.write(dst, &l.value); len(dst)-r.rowFrom > maxRowBytes {
-			return dst, errRow
+		dst = l.write(dst, &l.value)
+		if err := r.bound(dst); err != nil {
+			return dst, err
 		}
 		return dst, r.used(l)
 	case itsOnly:
@@ -112,6 +124,9 @@ func (r *Reader) content(dst []byte, n *node) (_ []byte, err error) {
 			return dst, err
 		}
 		dst = append(asKey(dst, from), ':')
+		if err := r.bound(dst); err != nil { // each key in a key has about twice its text
+			return dst, err
+		}
 		return r.node(dst, n.children[1])
 	}
 	dst = append(dst, '{')

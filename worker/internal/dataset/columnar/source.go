@@ -39,6 +39,18 @@ func (s *source) peek(n int) ([]byte, error) {
 	return s.buf, nil
 }
 
+// shrink lets go of room that a long header took, and of what was read ahead of it that does not fit.
+func (s *source) shrink() {
+	if cap(s.room) <= s.ahead {
+		return
+	}
+	keep := min(len(s.buf), s.ahead)
+	back := int64(len(s.buf) - keep)
+	s.at, s.left = s.at-back, s.left+back
+	s.room = append(make([]byte, 0, s.ahead), s.buf[:keep]...)
+	s.buf = s.room
+}
+
 // skip passes over n bytes, of which there are as many.
 func (s *source) skip(n int) {
 	ahead := min(n, len(s.buf))

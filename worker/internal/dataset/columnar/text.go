@@ -77,11 +77,13 @@ func depthOf(b []byte) int {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends text as a string of JSON, with U+FFFD for each byte that is no UTF-8.
+// appendString appends text as a string of JSON, with U+FFFD for each byte that is no UTF-8. It ends early behind
+// maxRowBytes, which no row may have.
 func appendString(dst, text []byte) []byte {
+	most := len(dst) + maxRowBytes
 	dst = append(dst, '"')
 	valid, from := utf8.Valid(text), 0
-	for i := 0; i < len(text); {
+	for i := 0; i < len(text) && len(dst) <= most; {
 		c, n := text[i], 1
 		if c >= 0x80 && !valid {
 			var r rune

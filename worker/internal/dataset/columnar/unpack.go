@@ -87,8 +87,21 @@ func fills(dst []byte, r io.Reader) bool {
 	if _, err := io.ReadFull(r, dst); err != nil {
 		return false
 	}
-	n, err := r.Read(make([]byte, 1))
+	var one [1]byte
+	n, err := io.ReadFull(r, one[:]) // a Read may return nothing before the end
 	return n == 0 && err == io.EOF
+}
+
+// besides is the memory that decompressing n bytes takes for a while: Brotli's largest window, and the copy that
+// zstd makes of what it has when a block does not fit.
+func besides(codec int32, n int) int {
+	switch codec {
+	case codecBrotli:
+		return 16 << 20
+	case codecZstd:
+		return n + n/4 + 128<<10
+	}
+	return 0
 }
 
 func (u *unpacker) close() {
