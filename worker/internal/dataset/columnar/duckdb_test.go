@@ -66,7 +66,7 @@ const manyRows = `SELECT i AS id, i * 7919 % 1000003 AS random, i // 100 AS slow
 	'long text of row ' || i AS unique, i / 7 AS share, (i % 8 / 8)::FLOAT AS small, i % 5 = 0 AS fifth,
 	CASE WHEN i % 11 > 0 THEN range(i % 4) END AS list, {'a': i, 'b': CASE WHEN i % 2 = 0 THEN ['x', NULL, 'y' || i] END} AS nested,
 	MAP {'k' || i % 3: i} AS map, repeat('z', (i % 700)::INTEGER) AS wide, 'abcdefghijkl' || i AS prefix
-	FROM range(3000) t(i)`
+	FROM range(2100) t(i)`
 
 func TestDuckDBsFilesAreText(t *testing.T) {
 	t.Parallel()

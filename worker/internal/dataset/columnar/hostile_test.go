@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/andybalholm/brotli"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
@@ -36,7 +37,7 @@ func TestCraftedFilesAreText(t *testing.T) {
 	none := simple()
 	none.rows, none.pages = 0, [][]page{{}}
 	without := simple()
-	without.meta = func(m *format.FileMetaData) { m.RowGroups = nil }
+	without.meta = func(m *format.FileMetaData) { m.NumRows, m.RowGroups = 0, nil }
 	odd := simple()
 	odd.schema[0].Name = "a\"\\\n\xff\u2028"
 	second := simple()
@@ -47,6 +48,34 @@ func TestCraftedFilesAreText(t *testing.T) {
 	index := plain(0, format.Plain, numbers(1, 2))
 	index.header = format.PageHeader{Type: format.IndexPage, UncompressedPageSize: 8, CompressedPageSize: 8}
 	passed := paged(index, plain(3, format.Plain, numbers(1, -2, 3)))
+	nulls := func(encoding format.Encoding) crafted {
+		c := paged(plain(3, encoding, leveled(nil, run(3, 0))))
+		c.schema = []format.SchemaElement{leaf("a", format.ByteArray, format.Optional)}
+		return c
+	}
+	// LogicalTypes.md, backward-compatibility rules of lists.
+	inLists := func(of format.LogicalType, schema ...format.SchemaElement) crafted {
+		c := listed()
+		c.rows, c.schema = 1, append(c.schema[:1], schema...)
+		c.schema[1].LogicalType = of
+		c.pages = [][]page{{plain(2, format.Plain, leveled(numbers(1, 2), append(run(1, 0), run(1, 2)...), run(2, 3)))}}
+		return c
+	}
+	aList, aMap := format.LogicalType{Value: &format.ListType{}}, format.LogicalType{Value: &format.MapType{}}
+	maps := inLists(aMap, group("array", 1, format.Repeated), group("key_value", 2, format.Repeated), leaf("key", format.Int32, format.Required), leaf("value", format.Int32, format.Required))
+	maps.pages = [][]page{{plain(1, format.Plain, leveled(numbers(1), run(1, 0), run(1, 3)))}, {plain(1, format.Plain, leveled(numbers(2), run(1, 0), run(1, 3)))}}
+	root := crafted{
+		rows: 1, schema: []format.SchemaElement{leaf("a", format.Int32, format.Repeated)}, meta: func(m *format.FileMetaData) { m.Schema[0].LogicalType = aList },
+		pages: [][]page{{plain(2, format.Plain, leveled(numbers(1, 2), append(run(1, 0), run(1, 1)...), run(2, 1)))}},
+	}
+	fixed := simple()
+	fixed.rows, fixed.schema = 1, []format.SchemaElement{leaf("a", format.ByteArray, format.Required)}
+	fixed.schema[0].TypeLength = thrift.New[int32](3)
+	fixed.pages = [][]page{{plain(1, format.DeltaByteArray, append([]byte{0x80, 1, 1, 1, 0, 0x80, 1, 1, 1, 10}, "hello"...))}}
+	flushed := paged(sized(12, 12))
+	flushed.meta = func(m *format.FileMetaData) { m.RowGroups[0].Columns[0].MetaData.Codec = format.Brotli }
+	flushed.pages[0][0].body = brotlied(t, numbers(1, -2, 3))
+	flushed.pages[0][0].header.CompressedPageSize = int32(len(flushed.pages[0][0].body))
 	for name, c := range map[string]struct {
 		crafted
 		want string
@@ -62,11 +91,54 @@ func TestCraftedFilesAreText(t *testing.T) {
 		"a page of the second version": {second, "{\"a\":4}\n{\"a\":5}\n{\"a\":6}\n"},
 		"no row":                       {none, ""},
 		"no row group":                 {without, ""},
+		"nulls in deltas":              {nulls(format.DeltaBinaryPacked), "{\"a\":null}\n{\"a\":null}\n{\"a\":null}\n"},
+		"nulls in lengths":             {nulls(format.DeltaLengthByteArray), "{\"a\":null}\n{\"a\":null}\n{\"a\":null}\n"},
+		"an old list of lists":         {inLists(aList, group("array", 1, format.Repeated), leaf("array", format.Int32, format.Repeated)), "{\"a\":[[1,2]]}\n"},
+		"an old list of maps":          {maps, "{\"a\":[{\"1\":2}]}\n"},
+		"a list of groups with a list": {inLists(format.LogicalType{}, group("x", 1, format.Repeated), leaf("y", format.Int32, format.Repeated)), "{\"a\":[{\"y\":[1,2]}]}\n"},
+		"a root that is a list":        {root, "{\"a\":[1,2]}\n"},
+		"a length of no fixed length":  {fixed, "{\"a\":\"hello\"}\n"},
+		"a page of Brotli's":           {flushed, "{\"a\":1}\n{\"a\":-2}\n{\"a\":3}\n"},
+		"a key that is a map":          {keyed([]byte("x")), "{\"m\":{\"{\\\"x\\\":null}\":null}}\n"},
 		"an odd name":                  {odd, strings.ReplaceAll("{\"a\\\"\\\\\\n\ufffd\u2028\":?1}\n{\"a\\\"\\\\\\n\ufffd\u2028\":?-2}\n{\"a\\\"\\\\\\n\ufffd\u2028\":?3}\n", "?", "")},
 	} {
 		if got, err := readAll(t, c.file(t)); err != nil || got != c.want {
 			t.Errorf("%s: %v, %q, want %q", name, err, got, c.want)
 		}
+	}
+}
+
+// brotlied ends with a block without bytes.
+func brotlied(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	w := brotli.NewWriter(&packed)
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Flush(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return packed.Bytes()
+}
+
+// keyed has a row of a map whose one key is a map with the key; all values are null.
+func keyed(key []byte) crafted {
+	aMap := func(name string) format.SchemaElement {
+		e := group(name, 1, format.Required)
+		e.LogicalType.Value = &format.MapType{}
+		return e
+	}
+	return crafted{
+		rows: 1,
+		schema: []format.SchemaElement{
+			aMap("m"), group("key_value", 2, format.Repeated), aMap("key"), group("key_value", 2, format.Repeated),
+			leaf("key", format.ByteArray, format.Required), leaf("value", format.Int32, format.Optional), leaf("value", format.Int32, format.Optional),
+		},
+		pages: [][]page{
+			{plain(1, format.Plain, leveled(append(binary.LittleEndian.AppendUint32(nil, uint32(len(key))), key...), run(1, 0), run(1, 2)))},
+			{plain(1, format.Plain, leveled(nil, run(1, 0), run(1, 2)))}, {plain(1, format.Plain, leveled(nil, run(1, 0), run(1, 1)))},
+		},
 	}
 }
 
@@ -147,23 +219,26 @@ func TestHostileFilesAreRefused(t *testing.T) {
 	wrongNull := crafted{rows: 1, schema: []format.SchemaElement{group("g", 2, format.Optional), leaf("a", format.Int32, format.Required), leaf("b", format.Int32, format.Required)}, pages: [][]page{
 		{plain(1, format.Plain, leveled(nil, run(1, 0)))}, {plain(1, format.Plain, leveled(numbers(1), run(1, 1)))},
 	}}
-	memory := wide(3)
-	for i := range memory.pages {
-		p := &memory.pages[i][0]
-		p.header.UncompressedPageSize = 127 << 20
-	}
+	memory, window := wide(2), paged(sized(12, 12))
+	window.meta = func(m *format.FileMetaData) { m.RowGroups[0].Columns[0].MetaData.Codec = format.Brotli }
 	memory.meta = func(m *format.FileMetaData) {
 		for i := range m.RowGroups[0].Columns {
 			m.RowGroups[0].Columns[i].MetaData.Codec = format.Zstd
 		}
 	}
-	for i := range memory.pages { // zeros of 127 MiB, as blocks that repeat a byte
-		memory.pages[i][0].body = zeros(127 << 20)
+	for i := range memory.pages { // one needs 15 MiB, with what decompressing takes, and two do not fit
+		memory.pages[i][0].body = zeros(6 << 20)
+		memory.pages[i][0].header.UncompressedPageSize = 6 << 20
 		memory.pages[i][0].header.CompressedPageSize = int32(len(memory.pages[i][0].body))
 	}
+	copied := wide(1)
+	copied.meta = memory.meta
+	copied.pages[0][0].body = zeros(8 << 20)
+	copied.pages[0][0].header.UncompressedPageSize = 8 << 20
+	copied.pages[0][0].header.CompressedPageSize = int32(len(copied.pages[0][0].body))
 	bomb := paged(sized(12, 12))
 	bomb.meta = memory.meta
-	bomb.pages[0][0].body = zeros(64 << 20)
+	bomb.pages[0][0].body = zeros(1 << 20)
 	bomb.pages[0][0].header.CompressedPageSize = int32(len(bomb.pages[0][0].body))
 	snappy := paged(sized(12, 12))
 	snappy.meta = func(m *format.FileMetaData) { m.RowGroups[0].Columns[0].MetaData.Codec = format.Snappy }
@@ -181,22 +256,37 @@ func TestHostileFilesAreRefused(t *testing.T) {
 	offsets := func(from, n int64) crafted {
 		return column(func(c *format.ColumnChunk) { c.MetaData.DataPageOffset, c.MetaData.TotalCompressedSize = from, n })
 	}
+	text := func(p ...page) crafted {
+		c := paged(p...)
+		c.schema = []format.SchemaElement{leaf("a", format.ByteArray, format.Required)}
+		return c
+	}
+	same := wide(2)
+	same.schema = []format.SchemaElement{group("g", 2, format.Optional), leaf("a", format.Int32, format.Required), leaf("a", format.Int32, format.Required)}
 	for name, c := range map[string]struct {
 		crafted
 		want string
 	}{
+		"a name twice in a group": {same, "the same name"},
+		"names with escapes":      {change(func(m *format.FileMetaData) { m.Schema[1].Name = strings.Repeat("\x01", 30_000) }), "131072 bytes"},
+		"other rows":              {change(func(m *format.FileMetaData) { m.NumRows = 4 }), "other rows than the file"},
+		"lengths without a byte":  {text(plain(3, format.DeltaLengthByteArray, nil)), "other values"},
+		"deltas without a byte":   {text(plain(3, format.DeltaByteArray, nil)), "other values"},
+		"indexes without a byte":  {paged(dictionary(1, numbers(1)), plain(3, format.RLEDictionary, nil)), "other values"},
+		"a key of a key":          {keyed(bytes.Repeat([]byte{'"'}, 3<<20)), "8 MiB"},
+		"a window of Brotli's":    {window, "more than 256 MiB"},
+		"a copy of Zstandard's":   {copied, "more than 256 MiB"},
 		"no columns": {change(func(m *format.FileMetaData) {
 			m.Schema = m.Schema[:1]
 			m.Schema[0].NumChildren = thrift.New[int32](0)
 			m.RowGroups[0].Columns = nil
 		}), "has no columns"},
-		"no schema":       {change(func(m *format.FileMetaData) { m.Schema = nil }), "footer"},
-		"a name twice":    {twice, "the same name"},
-		"2,001 columns":   {wide(2001), "more than 2000 columns"},
-		"many elements":   {change(func(m *format.FileMetaData) { m.Schema = make([]format.SchemaElement, 10_001) }), "10001 elements"},
-		"many row groups": {change(func(m *format.FileMetaData) { m.RowGroups = make([]format.RowGroup, 100_001) }), "100001 row groups"},
-		"long names":      {change(func(m *format.FileMetaData) { m.Schema[1].Name = strings.Repeat("a", 128<<10) }), "131072 bytes"},
-		"deep groups":     {deep(33), "32 levels"},
+		"no schema":     {change(func(m *format.FileMetaData) { m.Schema = nil }), "footer"},
+		"a name twice":  {twice, "the same name"},
+		"2,001 columns": {wide(2001), "more than 2000 columns"},
+		"many elements": {change(func(m *format.FileMetaData) { m.Schema = make([]format.SchemaElement, 10_001) }), "10001 elements"},
+		"long names":    {change(func(m *format.FileMetaData) { m.Schema[1].Name = strings.Repeat("a", 128<<10) }), "131072 bytes"},
+		"deep groups":   {deep(33), "32 levels"},
 		"an empty group": {change(func(m *format.FileMetaData) {
 			m.Schema[0].NumChildren.V++
 			m.Schema = append(m.Schema, group("g", 0, format.Optional))
@@ -205,8 +295,8 @@ func TestHostileFilesAreRefused(t *testing.T) {
 		"elements that are left":    {change(func(m *format.FileMetaData) { m.Schema = append(m.Schema, m.Schema[1]) }), "footer"},
 		"columns that are missing":  {change(func(m *format.FileMetaData) { m.RowGroups[0].Columns = nil }), "footer"},
 		"negative rows":             {change(func(m *format.FileMetaData) { m.RowGroups[0].NumRows = -1 }), "footer"},
-		"more rows than values":     {change(func(m *format.FileMetaData) { m.RowGroups[0].NumRows = 4 }), "fewer values"},
-		"fewer rows than values":    {change(func(m *format.FileMetaData) { m.RowGroups[0].NumRows = 2 }), "or more"},
+		"more rows than values":     {change(func(m *format.FileMetaData) { m.NumRows, m.RowGroups[0].NumRows = 4, 4 }), "fewer values"},
+		"fewer rows than values":    {change(func(m *format.FileMetaData) { m.NumRows, m.RowGroups[0].NumRows = 2, 2 }), "or more"},
 		"another type":              {column(func(c *format.ColumnChunk) { c.MetaData.Type = format.Int64 }), "footer"},
 		"a type that is none":       {change(func(m *format.FileMetaData) { m.Schema[1].Type.V = 8 }), "type that cannot be read"},
 		"no fixed length":           {change(func(m *format.FileMetaData) { m.Schema[1].Type.V = format.FixedLenByteArray }), "fixed length of 0"},
@@ -255,11 +345,11 @@ func TestHostileFilesAreRefused(t *testing.T) {
 		"a level that is too high":  {level, "levels"},
 		"lists that are uneven":     {uneven, "levels"},
 		"a null that has values":    {wrongNull, "levels"},
-		"a row without end":         {endless(1<<31-1, []byte("x")), "8 MiB"},
+		"a row without end":         {endless(1<<31-1, bytes.Repeat([]byte("x"), 1000)), "8 MiB"},
 		"an item that is large":     {endless(2, make([]byte, 9<<20)), "8 MiB"},
 		"large items":               {endless(100, make([]byte, 1<<20)), "8 MiB"},
 	} {
-		got, err := readAll(t, c.file(t))
+		got, err := readWithin(t, c.file(t), 16<<20)
 		if !errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), c.want) || len(got) > 100 {
 			t.Errorf("%s: %v after %d bytes, want a refusal that says %q", name, err, len(got), c.want)
 		}
@@ -306,6 +396,7 @@ func TestFootersThatLieAreRefused(t *testing.T) {
 		"an encrypted footer":   {append(append([]byte("PARE"), good[4:len(good)-4]...), "PARE"...), "encrypted"},
 		"an endless list":       {withFooter([]byte("PAR1"), []byte{0x19, 0x2C, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F}), "footer"},
 		"a list of row groups":  {withFooter([]byte("PAR1"), []byte{0x49, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F}), "footer"},
+		"many row groups":       {withFooter([]byte("PAR1"), append([]byte{0x49, 0xFC, 0xA1, 0x8D, 0x06}, make([]byte, 100_001)...)), "100001 row groups"},
 		"structures in others":  {withFooter([]byte("PAR1"), deep), "footer"},
 		"lists in others":       {withFooter([]byte("PAR1"), append([]byte{0x59}, bytes.Repeat([]byte{0x19}, 100_000)...)), "footer"},
 		"a map":                 {withFooter([]byte("PAR1"), append([]byte{0x5B, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F}, 0x88)), "footer"},
@@ -329,12 +420,13 @@ func samples(tb testing.TB) [][]byte {
 	return files
 }
 
-// mustEnd reads a damaged file, up to a megabyte.
+// mustEnd reads a damaged file, with little memory and up to 64 KiB of text.
 func mustEnd(tb testing.TB, file []byte) {
 	tb.Helper()
 	r, err := columnar.Open(tb.Context(), bytes.NewReader(file), int64(len(file)))
 	if err == nil {
-		_, err = io.Copy(io.Discard, io.LimitReader(r, 1<<20))
+		r.Limit(1 << 20)
+		_, err = io.Copy(io.Discard, io.LimitReader(r, 64<<10))
 		_ = r.Close()
 	}
 	if err != nil && !errors.Is(err, table.ErrRefused) {
@@ -346,16 +438,12 @@ func TestDamagedFilesEnd(t *testing.T) {
 	t.Parallel()
 	for _, file := range samples(t) {
 		for i := range file {
-			if i%3 == 0 {
+			if i%16 == 0 {
 				mustEnd(t, file[:i])
 			}
 			damaged := bytes.Clone(file)
-			for _, flip := range []byte{0x01, 0x80, 0xFF} {
-				if i%2 == 0 || flip == 0xFF {
-					damaged[i] = file[i] ^ flip
-					mustEnd(t, damaged)
-				}
-			}
+			damaged[i] ^= []byte{0x01, 0x80, 0xFF}[i%3]
+			mustEnd(t, damaged)
 		}
 	}
 }
@@ -444,5 +532,71 @@ func TestAReaderEndsWithItsContext(t *testing.T) {
 	}
 	if _, err := columnar.Open(ctx, bytes.NewReader(file), int64(len(file))); !errors.Is(err, gone) {
 		t.Errorf("Open returns %v", err)
+	}
+}
+
+// counting counts how often the context is looked at.
+type counting struct {
+	context.Context
+	n int
+}
+
+func (c *counting) Err() error {
+	c.n++
+	return c.Context.Err()
+}
+
+func TestTheContextIsLookedAtWithinARow(t *testing.T) {
+	t.Parallel()
+	looks := func(items uint64) int {
+		file, ctx := endless(items, []byte("x")).file(t), &counting{Context: t.Context()}
+		r, err := columnar.Open(ctx, bytes.NewReader(file), int64(len(file)))
+		if err == nil {
+			_, err = r.Read(make([]byte, 10))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		return ctx.n
+	}
+	// The short row is followed by a look for the next group.
+	if more := looks(200_000) - looks(2) + 1; more != 3 {
+		t.Errorf("%d looks in 200,000 values", more)
+	}
+}
+
+func TestRowGroupsThatOverlapAreRefused(t *testing.T) {
+	t.Parallel()
+	c := wide(1)
+	c.rows, c.pages[0] = 1000, []page{plain(1000, format.Plain, make([]byte, 4000))}
+	c.meta = func(m *format.FileMetaData) {
+		for range 9 {
+			m.RowGroups = append(m.RowGroups, m.RowGroups[0])
+		}
+		m.NumRows = 10_000
+	}
+	got, err := readAll(t, c.file(t))
+	if rows := strings.Count(got, "\n"); rows != 1000 || !errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), "more bytes than the file") {
+		t.Errorf("%v after %d rows", err, rows)
+	}
+}
+
+func TestLongHeadersAreLetGo(t *testing.T) {
+	t.Parallel()
+	long := func(n int32) page {
+		p := plain(1, format.Plain, numbers(n))
+		p.header.DataPageHeader.V.Statistics.MaxValue = make([]byte, 300<<10)
+		return p
+	}
+	file := paged(long(1), long(2), long(3)).file(t)
+	r := open(t, bytes.NewReader(file), int64(len(file)))
+	if got, err := io.ReadAll(r); err != nil || string(got) != "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if n := r.Ahead(); n > 256<<10 {
+		t.Errorf("%d bytes are read ahead", n)
 	}
 }

@@ -25,6 +25,12 @@ func open(tb testing.TB, r io.ReaderAt, size int64) *columnar.Reader {
 // readAll returns a file's text, up to what is wrong with it.
 func readAll(tb testing.TB, file []byte) (string, error) {
 	tb.Helper()
+	return readWithin(tb, file, 256<<20)
+}
+
+// readWithin does with some bytes of memory.
+func readWithin(tb testing.TB, file []byte, memory int64) (string, error) {
+	tb.Helper()
 	r, err := columnar.Open(tb.Context(), bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return "", err
@@ -34,6 +40,7 @@ func readAll(tb testing.TB, file []byte) (string, error) {
 			tb.Error(err)
 		}
 	}()
+	r.Limit(memory)
 	text, err := io.ReadAll(r)
 	return string(text), err
 }
