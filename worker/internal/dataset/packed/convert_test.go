@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,7 +84,7 @@ func TestConvertedFilesOfAStoreThatFails(t *testing.T) {
 		}
 	}()
 	for how, f := range map[packed.Packing]format.Format{packed.XLSX: format.XLSX, packed.Parquet: format.Parquet} {
-		file := written(t, f, 30_000)
+		file := written(t, f, 20_000) // more than one read of a workbook
 		if err := store.Bucket.WriteAll(t.Context(), string(how), file, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +159,7 @@ func TestConvertedFilesWhoseContextEndsWithinARead(t *testing.T) {
 	t.Parallel()
 	bucket, stopped := memory(t), errors.New("stopped")
 	for how, f := range map[packed.Packing]format.Format{packed.XLSX: format.XLSX, packed.Parquet: format.Parquet} {
-		file := written(t, f, 5000)
+		file := written(t, f, 200)
 		if err := bucket.WriteAll(t.Context(), string(how), file, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -185,9 +187,9 @@ func TestConvertedFilesWhoseContextEndsWithinARead(t *testing.T) {
 
 // ending is a context that ends once it was looked at some times.
 type ending struct {
-	context.Context
-	left int
-	end  func()
+	context.Context //nolint:containedctx // it is one
+	left            int
+	end             func()
 }
 
 func (e *ending) Err() error {
@@ -219,5 +221,34 @@ func TestABlobThatBecomesShorterIsNotAtItsEnd(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// That a workbook's texts cannot be kept in a temporary file is no word about the workbook.
+func TestNoRoomForAWorkbooksTextsIsNoRefusal(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
+	const (
+		office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+		links  = `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">`
+		space  = ` xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="` + office + `">`
+	)
+	file := archive(t,
+		member{name: "_rels/.rels", text: links + `<Relationship Id="rId1" Type="` + office + `/officeDocument" Target="xl/workbook.xml"/></Relationships>`},
+		member{name: "xl/workbook.xml", text: `<workbook` + space + `<sheets><sheet name="One" sheetId="1" r:id="rId1"/></sheets></workbook>`},
+		member{name: "xl/_rels/workbook.xml.rels", text: links + `<Relationship Id="rId1" Type="` + office + `/worksheet" Target="sheet.xml"/>` +
+			`<Relationship Id="rId2" Type="` + office + `/sharedStrings" Target="texts.xml"/></Relationships>`},
+		member{name: "xl/sheet.xml", text: `<worksheet` + space + `<sheetData/></worksheet>`},
+		member{name: "xl/texts.xml", text: `<sst` + space + `<si><t>x</t></si></sst>`},
+	)
+	bucket := memory(t)
+	if err := bucket.WriteAll(t.Context(), "f", file, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := packed.Open(t.Context(), bucket, "f", int64(len(file)), packed.XLSX, packed.Options{MaxRatio: 500, MaxUnpackedBytes: 1 << 30})
+	if err == nil {
+		err = s.Close()
+	}
+	if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, table.ErrRefused) {
+		t.Errorf("without a folder for it: %v", err)
 	}
 }

@@ -38,9 +38,7 @@ func (s *Stream) convert(r *random) (err error) {
 		if s.o.Tee == nil {
 			return nil
 		}
-		err := r.tee(s.o.Tee)
-		r.note(err)
-		return err
+		return r.tee(s.o.Tee)
 	}
 	return nil
 }
