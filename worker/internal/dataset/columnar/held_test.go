@@ -100,9 +100,7 @@ func TestAReaderMayReturnNothingBeforeItsEnd(t *testing.T) {
 
 func TestTextEndsBehindTheBoundOfARow(t *testing.T) {
 	t.Parallel()
-	for _, c := range []byte{1, 0xFF} {
-		if n := len(appendString(nil, bytes.Repeat([]byte{c}, maxRowBytes))); n <= maxRowBytes || n > 2*maxRowBytes {
-			t.Errorf("%d bytes of text from %d times %x", n, maxRowBytes, c)
-		}
+	if n := len(appendString(nil, bytes.Repeat([]byte{1}, maxRowBytes))); n <= maxRowBytes || n > 2*maxRowBytes {
+		t.Errorf("%d bytes of text", n)
 	}
 }
