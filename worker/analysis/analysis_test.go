@@ -193,6 +193,9 @@ func zipped(t *testing.T) string {
 }
 
 func TestErrorsAreSentencesAboutTheFile(t *testing.T) {
+	entry := func(name string) string { // of a zip archive
+		return "PK\x03\x04" + strings.Repeat("\x00", 22) + string([]byte{byte(len(name)), 0, 0, 0}) + name
+	}
 	tests := []struct {
 		name, text string
 		payload    Payload
@@ -203,10 +206,10 @@ func TestErrorsAreSentencesAboutTheFile(t *testing.T) {
 		{"blank lines behind a mark", "\xef\xbb\xbf\n", Payload{}, []string{"only blank lines"}},
 		{"PNG", "\x89PNG\x0D\x0A\x1A\x0A\x00\x00\x00\rIHDR", Payload{}, []string{"This is an image.", "CSV files"}},
 		{"zip", "PK\x03\x04\x14\x00\x08\x00data", Payload{}, []string{"This is a zip archive. Unpack it"}},
-		{"xlsx", "PK\x03\x04\x14\x00\x08\x00\x08\x00[Content_Types].xml", Payload{Name: "a.csv"}, []string{"This is an Excel workbook. Save the sheet as CSV"}},
+		{"xlsx", entry("[Content_Types].xml"), Payload{Name: "a.csv"}, []string{"This is an Excel workbook. Save the sheet as CSV"}},
 		{"xls", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", Payload{}, []string{"Excel workbook", "Save the sheet as CSV"}},
-		{"Word", "PK\x03\x04\x14\x00\x08\x00\x08\x00word/document.xml", Payload{}, []string{"This is a Word document."}},
-		{"ODS", "PK\x03\x04\x14\x00\x00\x08\x00\x00mimetypeapplication/vnd.oasis.opendocument.spreadsheet", Payload{}, []string{"OpenDocument sheet"}},
+		{"Word", entry("word/document.xml"), Payload{}, []string{"This is a Word document."}},
+		{"ODS", entry("mimetype") + "application/vnd.oasis.opendocument.spreadsheet", Payload{}, []string{"OpenDocument sheet"}},
 		{"gzip", zipped(t), Payload{}, []string{"gzip", "Unpack it"}},
 		{"Parquet", "PAR1\x15\x04\x15\x10", Payload{}, []string{"This is a Parquet file. Export"}},
 		{"SQLite", "SQLite format 3\x00\x10\x00", Payload{}, []string{"SQLite database"}},

@@ -2,8 +2,11 @@ package table
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -119,10 +122,13 @@ func Parquet(head []byte) bool {
 
 // zipped tells what lies in a zip archive from its first entries, else from its name.
 func zipped(name string, head []byte) (what, advice string) {
-	has := func(part string) bool { return bytes.Contains(head, []byte(part)) }
+	names := entries(head)
+	has := func(prefix string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, prefix) })
+	}
 	ext := strings.ToLower(path.Ext(name))
 	switch {
-	case has("opendocument.spreadsheet"), ext == ".ods":
+	case has("mimetypeapplication/vnd.oasis.opendocument.spreadsheet"), ext == ".ods":
 		return "an OpenDocument sheet", saveSheet
 	case has("word/"), ext == ".docx":
 		return "a Word document", onlyText
@@ -134,6 +140,31 @@ func zipped(name string, head []byte) (what, advice string) {
 		return "a Numbers sheet", saveSheet
 	}
 	return archive, unpack
+}
+
+// entries are the names of the entries that begin in head (PKWARE's APPNOTE, 4.3.7), and with that of an entry
+// called mimetype what it has, by which OpenDocument files are told. What lies within an entry is passed over
+// where its size is known.
+func entries(head []byte) (names []string) {
+	const fixed = 30
+	for {
+		i := bytes.Index(head, []byte(zipHead))
+		if i < 0 || len(head)-i < fixed {
+			return names
+		}
+		head = head[i:]
+		size := int64(binary.LittleEndian.Uint32(head[18:]))
+		if size == math.MaxUint32 {
+			size = 0 // it is elsewhere
+		}
+		n, extra := int(binary.LittleEndian.Uint16(head[26:])), int64(binary.LittleEndian.Uint16(head[28:]))
+		name := head[fixed:min(fixed+n, len(head))]
+		if string(name) == "mimetype" {
+			name = head[fixed:min(fixed+n+100, len(head))]
+		}
+		names = append(names, string(name))
+		head = head[min(fixed+int64(n)+extra+size, int64(len(head))):]
+	}
 }
 
 // printable: the first bytes are text.

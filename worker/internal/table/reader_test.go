@@ -191,6 +191,18 @@ func TestReturnsInALongFile(t *testing.T) {
 	}
 }
 
+// entry begins a file in a zip archive, with what follows its name.
+func entry(name, content string) string {
+	return "PK\x03\x04" + strings.Repeat("\x00", 22) + string([]byte{byte(len(name)), 0, 0, 0}) + name + content
+}
+
+// sized is an entry that says how long its content is.
+func sized(name, content string) string {
+	b := []byte(entry(name, content))
+	b[18] = byte(len(content))
+	return string(b)
+}
+
 func TestLook(t *testing.T) {
 	for _, tt := range []struct{ name, head, want string }{
 		{"", "", "This file is empty."},
@@ -204,6 +216,14 @@ func TestLook(t *testing.T) {
 		{"", "PAR1\x15\x00", "a Parquet file"},
 		{"x.xlsx", "PK\x03\x04\x14\x00", "an Excel workbook"},
 		{"x.zip", "PK\x03\x04\x14\x00", "a zip archive"},
+		{"", entry("docProps/app.xml", "\x01") + entry("xl/workbook.xml", ""), "an Excel workbook"},
+		{"", entry("[Content_Types].xml", "\x01") + entry("word/document.xml", ""), "a Word document"},
+		{"", entry("[Content_Types].xml", "\x01") + entry("ppt/presentation.xml", ""), "a PowerPoint presentation"},
+		{"", entry("mimetype", "application/vnd.oasis.opendocument.spreadsheet") + entry("content.xml", ""), "an OpenDocument sheet"},
+		{"", entry("a.csv", "xl/word/ppt/opendocument.spreadsheet"), "a zip archive"},
+		{"", entry("password/list.csv", ""), "a zip archive"},
+		{"", sized("book.xlsx", entry("xl/workbook.xml", "")), "a zip archive"},
+		{"", strings.Replace(sized("docProps/app.xml", "\x01"), "\x01\x00\x00\x00", "\xff\xff\xff\xff", 1) + entry("xl/workbook.xml", ""), "an Excel workbook"},
 		{"", "\x1f\x8b\x08", "gzip"},
 		{"", "\x1f\x8b\x08\x00\x00", "gzip"},
 		{"", "a,b\n<html>,2\n", ""},
