@@ -22,7 +22,8 @@
 // throughout. With commas and semicolons quotes follow RFC 4180.
 //
 // Header: the first record with as many fields as most have. Titles and comments above it are
-// skipped where the record looks like a header, and counted in Dialect.Skipped.
+// skipped where the record looks like a header, and counted in Dialect.Skipped; but with
+// Options.Untitled the first record is the header.
 //
 // # Errors
 //

@@ -16,6 +16,9 @@ type Options struct {
 	Delimiter byte
 	// NoHeader says that a CSV has no names above its data.
 	NoHeader bool
+	// Untitled says that a CSV has nothing above its header, or above its data: no line is taken for a title, for a
+	// comment, or for one such as sep=; then.
+	Untitled bool
 	// MaxRecordBytes is the longest record or line, as UTF-8 with its line ending; memory grows to
 	// about twice as much. Defaults to 1 MiB.
 	MaxRecordBytes int

@@ -30,7 +30,7 @@ func sniff(head []byte, whole bool, o Options) (d Dialect, skip int, err error) 
 	}
 	d.Header = !o.NoHeader
 	at := 0
-	if delimiter, n := declared(head); n > 0 {
+	if delimiter, n := declared(head); n > 0 && !o.Untitled {
 		d.Delimiter, at = delimiter, n
 	}
 	if o.Delimiter != 0 {
@@ -38,6 +38,9 @@ func sniff(head []byte, whole bool, o Options) (d Dialect, skip int, err error) 
 	}
 	s := choose(head[at:], whole, d.Delimiter, o.Name)
 	d.Delimiter, d.Quotes = s.delimiter, s.quotes
+	if o.Untitled {
+		return d, 0, nil
+	}
 	lines, n := s.above(d.Header)
 	d.Skipped = lines
 	return d, at + n, nil

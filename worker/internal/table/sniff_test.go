@@ -81,6 +81,22 @@ func TestLinesAboveDataWithoutAHeader(t *testing.T) {
 	}
 }
 
+// Where nothing is above the header, or the data, the first record is what it is, whatever it looks like.
+func TestUntitledTables(t *testing.T) {
+	for _, text := range []string{"Harvest\n\na,b,c\nx,1,2\n", "# a,b\n1,2\n3,4\n", "##a\n1,2\n3,4\n", "sep=;,b\n1,2\n", "sep=;\n1\n", "a,b,,\nx,1,2,3\ny,4,5,6\n"} {
+		for _, noHeader := range []bool{false, true} {
+			r, err := Open(t.Context(), strings.NewReader(text), Options{Format: CSV, Delimiter: ',', Untitled: true, NoHeader: noHeader})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = r.Record()
+			if want, _, _ := strings.Cut(text, "\n"); err != nil || string(r.Text()) != want+"\n" || r.Dialect().Skipped != 0 || r.Dialect().Header == noHeader {
+				t.Errorf("%q begins with %q, %+v, %v", text, r.Text(), r.Dialect(), err)
+			}
+		}
+	}
+}
+
 func TestEncodings(t *testing.T) {
 	for text, want := range map[string]Encoding{
 		"a,b\n1,2\n":                       ASCII,
