@@ -115,11 +115,15 @@ func shows(code string) shown {
 			s |= clock
 			i += 2
 			continue
+		case len(code)-i >= 3 && strings.EqualFold(code[i:i+3], "aaa"): // a weekday
+			s |= day
+			i += 2
+			continue
 		case c == 'e' && i+1 < len(code) && (code[i+1] == '+' || code[i+1] == '-'):
 			continue // an exponent
 		}
 		switch c {
-		case 'y', 'd', 'e', 'g', 'b':
+		case 'y', 'd', 'e', 'b':
 			s |= day
 		case 'h', 's':
 			s |= clock

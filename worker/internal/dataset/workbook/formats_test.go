@@ -9,7 +9,7 @@ func TestFormatsOfTime(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]shown{
 		"General": 0, "0.00E+00": 0, `#,##0.00 "days"`: 0, `0\d`: 0, "[Red]0;[Blue]-0": 0, "@": 0, "": 0, `0;"d"d`: 0, "_d0*y": 0, "[$-407]0": 0, "0.00e-00": 0,
-		"yyyy-mm-dd": day, "m/d/yy": day, "mmm": day, "d-mmm;@": day, "[$-409]mmmm\\ yy": day, "ggge": day, `d "h"`: day, "bbbb": day, "mm": day,
+		"yyyy-mm-dd": day, "m/d/yy": day, "mmm": day, "d-mmm;@": day, "[$-409]mmmm\\ yy": day, "ggge": day, `d "h"`: day, "bbbb": day, "mm": day, "aaa": day, "AAAA": day, "aa": 0, "0 g": 0,
 		"hh:mm": clock, "mm:ss": clock, "mm:ss.0": clock, "h AM/PM": clock, "h a/p": clock, "s": clock, "hh:mm:ss": clock, "h\\:m": clock,
 		"d/m/yyyy h:mm": day | clock, "hh:mm dd.mm.": day | clock, "m/d h:mm:ss AM/PM": day | clock, "ss m/d": day | clock, "h d m": day | clock,
 		"[h]:mm:ss": span | clock, "[mm]:ss": span | clock, "[SS]": span, "[hm]": 0,

@@ -132,16 +132,19 @@ func (s *scanner) markup() (token, error) {
 		}
 		return end, s.pass(2, "?>")
 	case '!':
-		for s.end-s.pos < len("<![CDATA[") {
-			if err := s.need(); err != nil {
-				return end, err
+		for _, mark := range []string{"<!--", "<![CDATA["} {
+			for s.end-s.pos < len(mark) {
+				if err := s.need(); err != nil {
+					return end, err
+				}
 			}
-		}
-		switch b := s.buf[s.pos:s.end]; {
-		case string(b[:4]) == "<!--":
-			return end, s.pass(4, "-->")
-		case string(b[:9]) == "<![CDATA[":
-			s.pos += 9
+			if string(s.buf[s.pos:][:len(mark)]) != mark {
+				continue
+			}
+			if mark == "<!--" {
+				return end, s.pass(len(mark), "-->")
+			}
+			s.pos += len(mark)
 			s.cdata = true
 			return end, nil
 		}

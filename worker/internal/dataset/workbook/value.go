@@ -35,7 +35,7 @@ func appendNumber(dst, text []byte, s shown, since1904 bool) []byte {
 	f, err := strconv.ParseFloat(string(text), 64)
 	switch a := math.Abs(f); {
 	case err != nil || math.IsInf(f, 0) || math.IsNaN(f):
-		return appendField(dst, text)
+		return appendField(dst, bytes.ToValidUTF8(text, []byte("\ufffd")))
 	case a != 0 && (a < 1e-6 || a >= 1e21):
 		return strconv.AppendFloat(dst, f, 'e', -1, 64)
 	}
