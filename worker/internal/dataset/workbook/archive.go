@@ -2,16 +2,11 @@ package workbook
 
 import (
 	"archive/zip"
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/klauspost/compress/flate"
 
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
@@ -20,16 +15,6 @@ const (
 	// windowBytes is how much a read of the workbook takes: each may be a request to a store.
 	windowBytes = 256 << 10
 	unpackBytes = 64 << 10
-	// maxDirectory and maxEntries bound the directory of the archive.
-	maxDirectory = 2 << 20
-	maxEntries   = 10_000
-)
-
-// Sizes of PKWARE's APPNOTE, sections 4.3.14 to 4.3.16.
-const (
-	endBytes     = 22
-	locatorBytes = 20
-	end64Bytes   = 56
 )
 
 const saveAgain = "Open it in a spreadsheet program and save it again."
@@ -46,8 +31,6 @@ type archive struct {
 	packed int64 // bytes of parts that were taken for unpacking
 	files  map[string]*zip.File
 }
-
-var errFloor = errors.New("the directory is before the end")
 
 // ReadAt implements io.ReaderAt.
 func (a *archive) ReadAt(p []byte, at int64) (int, error) {
@@ -100,63 +83,16 @@ func (a *archive) fault(err error) error {
 	return err
 }
 
-// directory reads what parts there are.
-func (a *archive) directory() error {
-	if err := a.load(max(0, a.size-windowBytes), windowBytes); err != nil {
-		return err
-	}
-	size, err := a.tail()
-	if err != nil {
-		return err
-	}
-	if size > maxDirectory {
-		return table.Refuse("The directory of this workbook has more than %d MiB, the most that is read. Copy the cells into a new workbook.", maxDirectory>>20)
-	}
-	if whole := int64(size) + endBytes + locatorBytes + end64Bytes; whole > windowBytes {
-		if err := a.load(max(0, a.size-whole), whole); err != nil {
-			return err
-		}
-	}
-	if bytes.Count(a.window, []byte("PK\x01\x02")) > maxEntries {
-		return table.Refuse("This workbook has more than %d parts, the most that are read. Copy the cells into a new workbook.", maxEntries)
-	}
-	a.floor = a.from
-	z, err := zip.NewReader(a, a.size)
-	if a.floor = 0; err != nil {
-		return a.fault(table.Refuse("The directory of this workbook is damaged. %s", saveAgain))
-	}
-	z.RegisterDecompressor(zip.Store, func(r io.Reader) io.ReadCloser { return io.NopCloser(&counter{r, &a.packed}) })
-	z.RegisterDecompressor(zip.Deflate, func(r io.Reader) io.ReadCloser {
-		return flate.NewReader(bufio.NewReaderSize(&counter{r, &a.packed}, unpackBytes))
-	})
-	return a.list(z.File)
-}
-
-// tail reads the size of the directory from its end.
-func (a *archive) tail() (uint64, error) {
-	if len(a.window) < endBytes {
-		return 0, table.Refuse("This workbook is cut off. Upload it again.")
-	}
-	before, b := a.window[:len(a.window)-endBytes], a.window[len(a.window)-endBytes:]
-	if string(b[:4]) != "PK\x05\x06" || string(b[20:]) != "\x00\x00" {
-		return 0, table.Refuse("This workbook does not end with its directory: it is cut off, or other bytes follow. Upload it again, or open it in a spreadsheet program and save it again.")
-	}
-	size := uint64(binary.LittleEndian.Uint32(b[12:]))
-	if n := len(before) - locatorBytes; n >= end64Bytes && string(before[n:][:4]) == "PK\x06\x07" {
-		at := int64(binary.LittleEndian.Uint64(before[n+8:])) - a.from
-		if at >= 0 && at <= int64(n-end64Bytes) && string(before[at:][:4]) == "PK\x06\x06" {
-			size = max(binary.LittleEndian.Uint64(before[at+40:]), size&0x7FFFFFFF)
-		}
-	}
-	return size, nil
-}
-
 // list refuses archives that programs may read in several ways, or not at all.
 func (a *archive) list(files []*zip.File) error {
 	a.files = make(map[string]*zip.File, len(files))
+	names := 0
 	for _, f := range files {
 		name := strings.ToLower(f.Name) // as part names are compared (ECMA-376 part 2, 6.2.2.3)
+		names += len(name)
 		switch _, twice := a.files[name]; {
+		case names > maxNames:
+			return table.Refuse("The names of this workbook's parts have more than %d KiB together, the most that is read. Copy the cells into a new workbook.", maxNames>>10)
 		case twice:
 			return table.Refuse("This workbook has two parts of the same name, and programs differ in which one they read. %s", saveAgain)
 		case f.Flags&1 != 0:
@@ -167,6 +103,16 @@ func (a *archive) list(files []*zip.File) error {
 		a.files[name] = f
 	}
 	return nil
+}
+
+// keep forgets all parts but some.
+func (a *archive) keep(names ...string) {
+	files := make(map[string]*zip.File, len(names))
+	for _, name := range names {
+		name = strings.ToLower(name)
+		files[name] = a.files[name]
+	}
+	a.files = files
 }
 
 func (a *archive) has(name string) bool { return a.files[strings.ToLower(name)] != nil }

@@ -26,7 +26,7 @@ type book struct {
 type listed struct {
 	id     string // of the relationship
 	hidden bool
-	kind   string // worksheet, chartsheet …; "": the relationship is not there
+	other  bool // a chart sheet and the like
 	part   string
 }
 
@@ -62,7 +62,7 @@ func readBook(a *archive) (book, error) {
 	err = a.relations(main, func(id, kind, target string) {
 		switch i, found := at[id]; {
 		case found:
-			sheets[i].kind, sheets[i].part = kind, target
+			sheets[i].other, sheets[i].part = kind != "worksheet", target
 		case kind == "sharedStrings":
 			b.shared = target
 		case kind == "styles":
@@ -131,8 +131,7 @@ func (b *book) choose(a *archive, sheets []listed) error {
 	chosen := -1
 	for i, s := range sheets {
 		// A sheet that is nowhere is not passed over: another would be read in its place.
-		worksheet := s.kind == "worksheet" || s.kind == ""
-		if worksheet && (chosen < 0 || sheets[chosen].hidden && !s.hidden) {
+		if !s.other && (chosen < 0 || sheets[chosen].hidden && !s.hidden) {
 			chosen = i
 		}
 	}
@@ -175,6 +174,12 @@ func (a *archive) relations(of string, each func(id, kind, target string)) error
 	if err := s.root("Relationships"); err != nil {
 		return notOf(err)
 	}
+	short := func(attr string) string {
+		if v := s.attr(attr); len(v) <= maxNameBytes {
+			return string(v)
+		}
+		return "" // it can name nothing that is there
+	}
 	for {
 		t, err := s.next()
 		if err != nil || t == end {
@@ -183,11 +188,11 @@ func (a *archive) relations(of string, each func(id, kind, target string)) error
 		if t != open || s.depth != 2 || string(s.name) != "Relationship" {
 			continue
 		}
-		target := string(s.attr("Target"))
-		switch {
-		case string(s.attr("TargetMode")) == "External", len(target) > maxNameBytes:
+		target := short("Target")
+		if string(s.attr("TargetMode")) == "External" {
 			target = ""
-		default:
+		}
+		if target != "" {
 			if plain, err := url.PathUnescape(target); err == nil {
 				target = plain
 			}
@@ -196,6 +201,6 @@ func (a *archive) relations(of string, each func(id, kind, target string)) error
 			}
 			target = strings.TrimPrefix(path.Clean(target), "/")
 		}
-		each(string(s.attr("Id")), path.Base(string(s.attr("Type"))), target)
+		each(short("Id"), path.Base(short("Type")), target)
 	}
 }

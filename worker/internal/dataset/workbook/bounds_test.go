@@ -97,6 +97,10 @@ func TestDamagedArchivesAreRefused(t *testing.T) {
 	}
 	twice := bookOf(``)
 	twice["XL/workbook.xml"] = "<workbook/>"
+	named := bookOf(``)
+	for i := range 9 {
+		named[strings.Repeat("x", maxNames/9+i)] = ""
+	}
 	stored := parts{"_rels/.rels": "x"}.zip(t)
 	for _, tt := range []struct {
 		name string
@@ -110,6 +114,18 @@ func TestDamagedArchivesAreRefused(t *testing.T) {
 			return b
 		}), "2 MiB"},
 		{"many parts", wide.zip(t), "10000 parts"},
+		{"many parts, by its own count", change(func(b []byte) []byte {
+			binary.LittleEndian.PutUint16(b[last+10:], maxEntries+1)
+			return b
+		}), "10000 parts"},
+		{"many parts, by its own count of 64 bits", zip64(good, 1<<20, 0), "10000 parts"},
+		{"a large directory of 64 bits", zip64(good, 7, maxDirectory), "2 MiB"},
+		{"a directory of 64 bits elsewhere", change(func(b []byte) []byte {
+			b = zip64(b, 7, 0)
+			b[len(b)-endBytes-locatorBytes+8]++
+			return b
+		}), "directory of this workbook is damaged"},
+		{"long names", named.zip(t), "512 KiB together"},
 		{"a directory elsewhere", change(func(b []byte) []byte {
 			binary.LittleEndian.PutUint32(b[last+12:], uint32(last+1))
 			return b
@@ -133,6 +149,33 @@ func TestDamagedArchivesAreRefused(t *testing.T) {
 			t.Parallel()
 			refused(t, tt.file, tt.want)
 		})
+	}
+}
+
+// zip64 makes an archive's end one of 64 bits, with a count of parts, and more bytes of directory than there are.
+func zip64(file []byte, count, more uint64) []byte {
+	last := len(file) - endBytes
+	old := file[last:]
+	b := append(bytes.Clone(file[:last]), "PK\x06\x06"...)
+	b = binary.LittleEndian.AppendUint64(b, end64Bytes-12)
+	b = append(b, make([]byte, 12)...) // versions, and the disks
+	b = binary.LittleEndian.AppendUint64(b, count)
+	b = binary.LittleEndian.AppendUint64(b, count)
+	b = binary.LittleEndian.AppendUint64(b, uint64(binary.LittleEndian.Uint32(old[12:]))+more)
+	b = binary.LittleEndian.AppendUint64(b, uint64(binary.LittleEndian.Uint32(old[16:])))
+	b = append(b, "PK\x06\x07\x00\x00\x00\x00"...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(last))
+	b = append(b, 1, 0, 0, 0)
+	b = append(b, "PK\x05\x06\x00\x00\x00\x00"...)
+	return append(append(b, bytes.Repeat([]byte{0xFF}, 12)...), 0, 0)
+}
+
+// An archive whose end of 32 bits refers to that of 64 bits alone.
+func TestArchivesOf64BitsAreRead(t *testing.T) {
+	t.Parallel()
+	p := bookOf(`<row><c><v>1</v></c></row>`)
+	if got, err := read(t, zip64(p.zip(t), uint64(len(p)), 0)); err != nil || got != "1\n" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
@@ -257,7 +300,7 @@ func TestContextEndsReads(t *testing.T) {
 
 // Whatever is in a workbook, memory has its bound. TotalAlloc counts more than is ever held.
 func TestMemoryIsBounded(t *testing.T) {
-	const most = 24 << 20
+	const most = 32 << 20
 	var texts, cells strings.Builder
 	pad := strings.Repeat("x", 1000)
 	for i := range 30_000 {
@@ -265,6 +308,17 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	for i := range 3000 {
 		cells.WriteString(`<row><c t="s"><v>` + strconv.Itoa(i*7919%30_000) + `</v></c></row>`)
+	}
+	var list, rels strings.Builder
+	for i := range maxSheets {
+		id := strings.Repeat("x", 1000) + strconv.Itoa(i)
+		list.WriteString(`<sheet r:id="` + id + `"/>`)
+		rels.WriteString(relation(id, "worksheet", id))
+	}
+	worst := bookOf(``).with(bookPart, `<workbook><sheets>`+list.String()+`</sheets></workbook>`).
+		with(bookRels, relations(rels.String(), relation("x", strings.Repeat("x", maxTagBytes/2+1), "")))
+	for i := range maxEntries - 10 {
+		worst[strings.Repeat("x", 40)+strconv.Itoa(i)] = ""
 	}
 	for _, tt := range []struct {
 		name string
@@ -277,6 +331,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		{"many attributes", bookOf(`<row ` + strings.Repeat(`a="" `, 16<<20/5)), false},
 		{"a long comment", bookOf(`<!-- ` + strings.Repeat("x", 16<<20) + `-->`), true},
 		{"long names", bookOf(``).with(bookPart, `<workbook><sheets>`+strings.Repeat(`<sheet r:id="`+strings.Repeat("x", 1000)+`"/>`, maxSheets)+`</sheets></workbook>`), false},
+		{"long types", bookOf(``).with(bookRels, relations(strings.Repeat(relation("rId1", strings.Repeat("x", maxTagBytes/2)+"/worksheet", ""), 30))), false},
+		{"long relationships of many parts", worst, false},
 		{"a jump", bookOf(`<row/><row r="1048576"><c><v>1</v></c></row>`), true},
 	} {
 		file := tt.p.zip(t)
@@ -327,7 +383,7 @@ func TestOtherArchives(t *testing.T) {
 		}
 	}
 	for i := range 9_000 {
-		if _, err := z.CreateHeader(&zip.FileHeader{Name: "xl/media/" + strings.Repeat("x", 50) + strconv.Itoa(i)}); err != nil {
+		if _, err := z.CreateHeader(&zip.FileHeader{Name: "xl/media/" + strings.Repeat("x", 40) + strconv.Itoa(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -37,6 +37,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.keep(b.sheet, b.shared, b.styles)
 	t := &sheet{since1904: b.since1904}
 	if b.styles != "" {
 		s, err := a.scan(b.styles, maxPartBytes)
