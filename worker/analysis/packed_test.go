@@ -210,3 +210,30 @@ func TestBoundsOfPackedFiles(t *testing.T) {
 		t.Errorf("a text of 3 MiB: %v", err)
 	}
 }
+
+// Without a header the first row of a sheet is data, also where it looks like a title or a comment.
+func TestSheetsWithoutAHeader(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	t.Cleanup(func() { checkClose(t, bucket) })
+	var b bytes.Buffer
+	w, err := format.New(&b, []rows.Column{{Name: "# a", Kind: rows.Int}, {Kind: rows.Int}, {Kind: rows.Int}}, format.Options{Format: format.XLSX})
+	for i := 0; err == nil && i < 3; i++ {
+		err = w.Write([]rows.Value{{Kind: rows.Int, Int: 1}, {Kind: rows.Int, Int: 2}, {Kind: rows.Int, Int: 3}})
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := put(t, bucket, "uploads/f", b.Bytes())
+	p.NoHeader = true
+	j := &job{t: t}
+	if err := Run(t.Context(), j, "0701JD", bucket, p, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	var got Profile
+	if err := json.Unmarshal(j.files[ProfileName], &got); err != nil || got.Rows != 4 || len(got.Columns) != 3 {
+		t.Errorf("%d rows of %d columns, %v; want 4 of 3", got.Rows, len(got.Columns), err)
+	}
+}

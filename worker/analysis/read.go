@@ -94,6 +94,7 @@ func (st *State) open(ctx context.Context, src io.Reader, p Payload, packing pac
 		o.Delimiter = p.Delimiter[0]
 	}
 	packing.Describe(&o, p.Name)
+	o.Untitled = packing == packed.XLSX
 	if st.offset > 0 {
 		return table.Resume(ctx, src, st.dialect, st.offset, st.records, o), nil
 	}

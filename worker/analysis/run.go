@@ -196,7 +196,7 @@ func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State,
 		return packing, err
 	}
 	src, err := packed.Open(ctx, bucket, p.Blob, size, packing, packed.Options{
-		Offset: st.offset, MaxUnpackedBytes: opts.MaxUnpackedBytes, MaxRatio: opts.MaxRatio, Settings: JobType,
+		Offset: st.offset, NoHeader: p.NoHeader, MaxUnpackedBytes: opts.MaxUnpackedBytes, MaxRatio: opts.MaxRatio, Settings: JobType,
 	})
 	if err != nil {
 		return packing, err

@@ -52,7 +52,7 @@ func (u *upload) read(ctx context.Context) (_ *datasets.Manifest, err error) {
 		u.sum.begin(p.Offset)
 	}
 	if stream, err = packed.Open(ctx, u.bucket, u.p.Blob, u.size, u.st.Packing, packed.Options{
-		Offset: p.Offset, Tee: u.sum, MaxUnpackedBytes: u.o.MaxUnpackedBytes, MaxRatio: u.o.MaxRatio, Settings: JobType,
+		Offset: p.Offset, NoHeader: u.p.NoHeader, Tee: u.sum, MaxUnpackedBytes: u.o.MaxUnpackedBytes, MaxRatio: u.o.MaxRatio, Settings: JobType,
 	}); err != nil {
 		return nil, err
 	}
@@ -85,6 +85,7 @@ func (u *upload) scanner(ctx context.Context, src io.Reader, p dataset.Position)
 		return dataset.Resume(ctx, src, p, o), nil
 	}
 	u.st.Packing.Describe(&o, u.p.Name)
+	o.Untitled = u.st.Packing == packed.XLSX
 	scan, names, err := dataset.Start(ctx, src, o)
 	if err != nil {
 		return nil, err

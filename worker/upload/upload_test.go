@@ -23,6 +23,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/datasets"
 	"github.com/tidemark-dev/tidemark/worker/internal/dataset"
+	"github.com/tidemark-dev/tidemark/worker/internal/format"
 	"github.com/tidemark-dev/tidemark/worker/internal/rows"
 )
 
@@ -252,6 +253,32 @@ func TestAnUploadBecomesADataset(t *testing.T) {
 				t.Errorf("%s, %q: %d rows are read again, want %d", store, packing, got, m.Rows)
 			}
 		}
+	}
+}
+
+// Without a header the first row of a sheet is data, also where it looks like a title or a comment.
+func TestSheetsWithoutAHeader(t *testing.T) {
+	t.Parallel()
+	bucket := stores(t)["memory"]
+	var b bytes.Buffer
+	w, err := format.New(&b, []rows.Column{{Name: "# a", Kind: rows.Int}, {Kind: rows.Int}, {Kind: rows.Int}}, format.Options{Format: format.XLSX})
+	for i := 0; err == nil && i < 3; i++ {
+		err = w.Write([]rows.Value{{Kind: rows.Int, Int: 1}, {Kind: rows.Int, Int: 2}, {Kind: rows.Int, Int: 3}})
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := put(t, bucket, "book.xlsx", b.Bytes())
+	p.NoHeader = true
+	if err := Run(t.Context(), &job{t: t, id: jobID}, bucket, p, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	m := manifest(t, bucket)
+	if got := count(t, bucket, m); m.Rows != 4 || got != 4 || len(m.Columns) != 3 {
+		t.Errorf("%d rows of %d columns, and %d again; want 4 of 3", m.Rows, len(m.Columns), got)
 	}
 }
 

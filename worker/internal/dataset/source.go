@@ -54,7 +54,7 @@ func Open(ctx context.Context, bucket *blob.Bucket, m *datasets.Manifest, positi
 	}
 	s.stream, err = packed.Open(ctx, bucket, blobs.Dataset(m.Topic, m.ID, blobs.DatasetBytes), m.Size, packed.Packing(m.Packing), packed.Options{
 		// What was unpacked once is not bounded anew.
-		Offset: p.Offset, MaxUnpackedBytes: max(m.UnpackedSize, 1), MaxRatio: int(max(m.UnpackedSize, 1)),
+		Offset: p.Offset, NoHeader: !m.Dialect.Header, MaxUnpackedBytes: max(m.UnpackedSize, 1), MaxRatio: int(max(m.UnpackedSize, 1)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open dataset %s: %w", m.ID, err)

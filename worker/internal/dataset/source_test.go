@@ -47,6 +47,12 @@ type rejected struct {
 // makeDataset makes a dataset of a file, as an upload does, with records of at most 200 bytes.
 func makeDataset(t *testing.T, bucket *blob.Bucket, name string, data []byte) (*datasets.Manifest, []rejected, error) {
 	t.Helper()
+	return makeTable(t, bucket, name, data, false)
+}
+
+// makeTable makes one of a file that may have no header.
+func makeTable(t *testing.T, bucket *blob.Bucket, name string, data []byte, noHeader bool) (*datasets.Manifest, []rejected, error) {
+	t.Helper()
 	m := &datasets.Manifest{ID: job, Topic: "user:42", Size: int64(len(data)), MaxRecordBytes: 200}
 	key := blobs.Dataset(m.Topic, m.ID, blobs.DatasetBytes)
 	if err := bucket.WriteAll(t.Context(), key, data, nil); err != nil {
@@ -57,7 +63,7 @@ func makeDataset(t *testing.T, bucket *blob.Bucket, name string, data []byte) (*
 		t.Fatal(err)
 	}
 	m.Packing = string(packing)
-	stream, err := packed.Open(t.Context(), bucket, key, m.Size, packing, packed.Options{MaxUnpackedBytes: 1 << 30, MaxRatio: 100})
+	stream, err := packed.Open(t.Context(), bucket, key, m.Size, packing, packed.Options{NoHeader: noHeader, MaxUnpackedBytes: 1 << 30, MaxRatio: 100})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,11 +72,13 @@ func makeDataset(t *testing.T, bucket *blob.Bucket, name string, data []byte) (*
 			t.Error(err)
 		}
 	}()
-	s, names, err := dataset.Start(t.Context(), stream, table.Options{Name: name, MaxRecordBytes: 200})
+	o := table.Options{NoHeader: noHeader, Untitled: packing == packed.XLSX, MaxRecordBytes: 200}
+	packing.Describe(&o, name)
+	s, names, err := dataset.Start(t.Context(), stream, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	m.Start = s.AppendPosition(nil)
+	m.Start, m.Dialect.Header = s.AppendPosition(nil), s.Dialect().Header
 	schema := dataset.NewSchema(names, nil, 0)
 	var no []rejected
 	for {

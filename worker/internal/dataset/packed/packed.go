@@ -101,6 +101,8 @@ func Of(head []byte) (_ Packing, mediaType string) {
 type Options struct {
 	// Offset of the text.
 	Offset int64
+	// NoHeader says that a workbook's sheet has no names above its data. Other texts are the same with it.
+	NoHeader bool
 	// Tee, which may be nil, gets every byte of the blob that is read: from the offset on where the text
 	// is not packed, else all. Its errors are the Stream's.
 	Tee io.Writer

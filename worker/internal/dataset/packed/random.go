@@ -26,7 +26,7 @@ func (s *Stream) convert(r *random) (err error) {
 	s.blob = r
 	var text converter
 	if s.packing == XLSX {
-		text, err = workbook.Open(s.ctx, r, r.size)
+		text, err = workbook.Open(s.ctx, r, r.size, s.o.NoHeader)
 	} else {
 		text, err = columnar.Open(s.ctx, r, r.size)
 	}

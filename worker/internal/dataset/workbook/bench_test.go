@@ -62,7 +62,7 @@ func BenchmarkRead(b *testing.B) {
 		b.SetBytes(size)
 		b.ReportAllocs()
 		for b.Loop() {
-			r, err := Open(b.Context(), bytes.NewReader(file), int64(len(file)))
+			r, err := Open(b.Context(), bytes.NewReader(file), int64(len(file)), false)
 			if err != nil {
 				b.Fatal(err)
 			}

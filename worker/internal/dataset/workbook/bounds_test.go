@@ -229,7 +229,7 @@ func TestReadsAreFewAndTheirErrorsStayThemselves(t *testing.T) {
 	whole := &reads{Reader: bytes.NewReader(file)}
 	for fails := 1; ; fails++ {
 		store := &reads{Reader: bytes.NewReader(file), fails: fails}
-		r, err := Open(t.Context(), store, int64(len(file)))
+		r, err := Open(t.Context(), store, int64(len(file)), false)
 		if err == nil {
 			_, err = io.ReadAll(r)
 			if _, again := r.Read(make([]byte, 1)); err != nil && !errors.Is(again, errStore) {
@@ -249,11 +249,11 @@ func TestReadsAreFewAndTheirErrorsStayThemselves(t *testing.T) {
 		t.Errorf("%d reads of %d bytes, want at most %d; %d are small", whole.n, len(file), most, whole.small)
 	}
 	// A store that has less than it says is no damaged workbook.
-	if _, err := Open(t.Context(), bytes.NewReader(file[:10]), int64(len(file))); !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, table.ErrRefused) {
+	if _, err := Open(t.Context(), bytes.NewReader(file[:10]), int64(len(file)), false); !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, table.ErrRefused) {
 		t.Errorf("a short store: %v", err)
 	}
 	// However it is read, the text is the same, and Consumed grows.
-	r, err := Open(t.Context(), bytes.NewReader(file), int64(len(file)))
+	r, err := Open(t.Context(), bytes.NewReader(file), int64(len(file)), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestContextEndsReads(t *testing.T) {
 	// 1 MiB that are unpacked without a read of the workbook, and have no value.
 	file := bookOf(strings.Repeat(" ", 1<<20)).zip(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	r, err := Open(ctx, bytes.NewReader(file), int64(len(file)))
+	r, err := Open(ctx, bytes.NewReader(file), int64(len(file)), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestContextEndsReads(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := Open(ctx, bytes.NewReader(file), int64(len(file))); !errors.Is(err, cause) {
+	if _, err := Open(ctx, bytes.NewReader(file), int64(len(file)), false); !errors.Is(err, cause) {
 		t.Errorf("Open: %v", err)
 	}
 }
@@ -339,7 +339,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		r, err := Open(t.Context(), bytes.NewReader(file), int64(len(file)))
+		r, err := Open(t.Context(), bytes.NewReader(file), int64(len(file)), false)
 		if err == nil {
 			_, err = io.Copy(io.Discard, r)
 			err = errors.Join(err, r.Close())

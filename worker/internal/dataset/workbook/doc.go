@@ -7,20 +7,24 @@
 // as a stream. The same workbook gives the same text each time, so a reader goes on at an offset of the text when
 // it reads the text anew and throws away what is before.
 //
-// The text is CSV with commas, and who reads it should say so (table.Options.Format and Delimiter): a first cell
-// such as sep=; or {x} looks otherwise.
+// The text is CSV with commas whose first record is the header, or data where there is none. Who reads it should say
+// so (table.Options.Format, Delimiter and Untitled): a first cell such as sep=;, "# of orders" or {x} looks otherwise.
 //
 // # Rows
 //
-// Each row of the sheet is a record, and a row without a value is an empty line, so records stand in the line of
-// their row's number where no cell has a line end. Rows and cells behind the last value are left out. What the
-// readers need is that the rows of the table have as many fields as its header, also where their last cells are
-// empty, and that titles above do not. So the first 200 rows with a value, or 64 KiB of them, decide:
+// Each row of the sheet from its header on is a record. A row without a value is an empty line, and so is a title
+// above the header, whose cells are left out: records stand in the line of their row's number where no cell has a line
+// end. Rows and cells behind the last value are left out. The readers need rows that have as many fields as the
+// header, also where their last cells are empty. So the first 200 rows with a value, or 64 KiB of them, decide:
 //
-//   - the header is the first row with more than half as many values as the fullest row;
-//   - the width is where the header ends, or the last column in which two or more rows have a value, whichever is
-//     further;
-//   - rows from the header on get empty fields up to the width, and rows above it end with their last value.
+//   - a full row has as many values as a tenth of the rows have, and at least two rows; of fewer than five rows the
+//     one with the most values is full. One wide row, or a few in many, do not decide;
+//   - the header is the first row with at least half as many values as a full one, such as one with merged cells. So
+//     a title of one cell above a table of two columns is taken for its header;
+//   - without a header nothing is a title: the first row with a value is data;
+//   - the width is where the header, or that row, ends, or the last column in which two or more rows from there on
+//     have a value, whichever is further;
+//   - rows get empty fields up to the width.
 //
 // A row that is wider keeps its fields, and the reader may reject it, but it widens no other: a note beside the
 // table costs the row that it is in. The sheet's dimension is not used, since it counts cells that only have a
@@ -43,7 +47,7 @@
 //
 // # What is refused
 //
-// Archives with a directory of more than 2 MiB or 10,000 parts; with two parts of the same name, encrypted parts, or
+// Archives with a directory of more than 2 MiB, 10,000 parts, or 512 KiB of their names; with two parts of the same name, encrypted parts, or
 // parts packed by another method than deflate; with bytes behind the directory. XML that is not UTF-8, with a
 // document type, elements deeper than 64, or a tag of more than 2 MiB or 1,024 attributes. Texts of a cell beyond
 // 1 MiB; shared texts beyond 1 GiB, 33,554,432 of them, or 4 GiB of XML; a sheet beyond 16 GiB of XML, 1,048,576
@@ -55,6 +59,8 @@
 //
 // # Memory
 //
-// Less than 24 MiB, whatever is in the workbook: shared texts are in two temporary files in the system's folder for
-// them, which have no name there while they are open, and 5 MiB of their pages are cached.
+// Less than 32 MiB, whatever is in the workbook. The most is in use while the list of sheets is read: the directory,
+// of which only three parts are kept then, and 4,096 sheets whose relationships have names of 1 KiB each. Shared texts are
+// in two temporary files in the system's folder for them, which have no name there while they are open, and 5 MiB of
+// their pages are cached.
 package workbook

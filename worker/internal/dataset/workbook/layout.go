@@ -3,24 +3,28 @@ package workbook
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 const (
 	// sampleRows and sampleBytes are how much of a sheet is looked at before the first row is written.
 	sampleRows  = 200
 	sampleBytes = 64 << 10
+	// fewRows is how many rows are too few for a wide one among them to be told.
+	fewRows = 5
 	// chunkBytes is how much is written at once, give or take a cell.
 	chunkBytes = 32 << 10
 )
 
 // A layout writes cells as a CSV, and decides how many fields rows have: see the package's comment.
 type layout struct {
-	sheet  *sheet
-	sample []sampled
-	text   []byte // the fields of sample, one after the other
-	used   int    // how many of sample were taken
+	sheet    *sheet
+	noHeader bool
+	sample   []sampled
+	text     []byte // the fields of sample, one after the other
+	used     int    // how many of sample were taken, or are in titles
 
-	first, width int // rows from first on have at least width fields
+	width int // rows have at least so many fields
 
 	row, col int // the row that is being written, and how many fields it has
 	next     sampled
@@ -31,7 +35,7 @@ type layout struct {
 // A sampled cell has its field between that of the cell before it and until.
 type sampled struct{ row, col, until int32 }
 
-func newLayout(t *sheet) *layout { return &layout{sheet: t, row: 1} }
+func newLayout(t *sheet, noHeader bool) *layout { return &layout{sheet: t, noHeader: noHeader, row: 1} }
 
 // look takes the sample.
 func (l *layout) look() error {
@@ -55,26 +59,45 @@ func (l *layout) look() error {
 	return nil
 }
 
-// measure sets first and width.
+// measure finds the header, passes over what is above, and sets width.
 func (l *layout) measure() {
-	fullest := 0
+	least := l.fullest()
+	if l.noHeader {
+		least = 0
+	}
 	l.eachRow(func(row []sampled) bool {
-		fullest = max(fullest, len(row))
-		return true
-	})
-	l.eachRow(func(row []sampled) bool {
-		if 2*len(row) <= fullest {
+		if 2*len(row) < least {
+			l.used += len(row)
 			return true
 		}
-		l.first, l.width = int(row[0].row), int(row[len(row)-1].col)
+		l.width = int(row[len(row)-1].col)
 		return false
 	})
 	var seen [maxColumns + 1]bool
-	for _, c := range l.sample {
+	for _, c := range l.sample[l.used:] {
 		if seen[c.col] {
 			l.width = max(l.width, int(c.col))
 		}
 		seen[c.col] = true
+	}
+}
+
+// fullest is how many values a full row has: as many as a tenth of the rows have, and at least two, so that no row
+// decides alone but in a short sheet.
+func (l *layout) fullest() int {
+	var counts []int
+	l.eachRow(func(row []sampled) bool {
+		counts = append(counts, len(row))
+		return true
+	})
+	slices.Sort(counts)
+	switch n := len(counts); {
+	case n == 0:
+		return 0
+	case n < fewRows:
+		return counts[n-1]
+	default:
+		return counts[n-max(2, (n+9)/10)]
 	}
 }
 
@@ -138,7 +161,7 @@ func (l *layout) append(dst []byte) ([]byte, error) {
 
 // end ends a row. One without a value is an empty line.
 func (l *layout) end(dst []byte) []byte {
-	if l.col > 0 && l.row >= l.first {
+	if l.col > 0 {
 		dst = l.commas(dst, l.width-l.col)
 	}
 	l.row++

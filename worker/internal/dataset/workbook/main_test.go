@@ -89,7 +89,7 @@ func (p parts) zip(tb testing.TB) []byte {
 // read is the text of a workbook.
 func read(tb testing.TB, file []byte) (string, error) {
 	tb.Helper()
-	r, err := Open(tb.Context(), bytes.NewReader(file), int64(len(file)))
+	r, err := Open(tb.Context(), bytes.NewReader(file), int64(len(file)), false)
 	if err != nil {
 		return "", err
 	}

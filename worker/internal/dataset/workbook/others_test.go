@@ -127,7 +127,7 @@ func TestOwnWorkbooksReadBack(t *testing.T) {
 	}
 }
 
-// What SheetJS writes reads as what SheetJS saves as CSV.
+// What SheetJS writes reads as what SheetJS saves as CSV, but for the title.
 func TestSheetJSWorkbooksAreRead(t *testing.T) {
 	t.Parallel()
 	at := func(days float64, format string) any { return map[string]any{"t": "n", "v": days, "z": format} }
@@ -157,7 +157,7 @@ func TestSheetJSWorkbooksAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = bytes.ReplaceAll(bytes.ReplaceAll(want, []byte("TRUE"), []byte("true")), []byte("FALSE"), []byte("false"))
-	got, all := records(t, []byte(text)), records(t, want)
+	got, all := records(t, []byte(text)), records(t, want)[1:]
 	for i := range min(len(got), len(all)) {
 		if !slices.Equal(got[i], all[i]) {
 			t.Fatalf("row %d is\n%q, want\n%q", i, got[i], all[i])

@@ -27,8 +27,11 @@ type Reader struct {
 // serve reads until Close; it is read 256 KiB at a time, mostly one after the other. An error that lies in the
 // workbook wraps table.ErrRefused; those of r and of the temporary files are wrapped and do not.
 //
+// noHeader says that the sheet has no names above its data: its first row with a value is data then, and no row is
+// a title.
+//
 // Open and Read end within one read of r, or 64 KiB of unpacking, when ctx does, with its cause.
-func Open(ctx context.Context, r io.ReaderAt, size int64) (*Reader, error) {
+func Open(ctx context.Context, r io.ReaderAt, size int64, noHeader bool) (*Reader, error) {
 	a := &archive{ctx: ctx, r: r, size: size}
 	if err := a.directory(); err != nil {
 		return nil, err
@@ -60,7 +63,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64) (*Reader, error) {
 	if t.s, err = a.scan(b.sheet, maxSheetBytes); err != nil {
 		return nil, errors.Join(err, t.texts.close())
 	}
-	return &Reader{a: a, texts: t.texts, layout: newLayout(t)}, nil
+	return &Reader{a: a, texts: t.texts, layout: newLayout(t, noHeader)}, nil
 }
 
 // Read implements io.Reader: the text is UTF-8 with commas, line feeds, and the quotes of RFC 4180. A sheet

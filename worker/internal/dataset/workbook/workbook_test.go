@@ -1,6 +1,8 @@
 package workbook
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
 )
@@ -18,6 +20,7 @@ func TestCells(t *testing.T) {
 		{"error", `<row><c t="e"><v>#DIV/0!</v></c></row>`, "#DIV/0!\n"},
 		{"ISO date", `<row><c t="d"><v>2024-02-29T10:00:00Z</v></c></row>`, "2024-02-29T10:00:00Z\n"},
 		{"no number", `<row><c><v>n/a,</v></c></row>`, "\"n/a,\"\n"},
+		{"no UTF-8", "<row><c><v>\xff,\xff</v></c></row>", "\"\ufffd,\ufffd\"\n"},
 		{"numbers", `<row><c><v>0.10</v></c><c><v>1E+21</v></c><c><v>1.5E-2</v></c><c><v>12345678901234567890</v></c></row>`, "0.10,1e+21,0.015,12345678901234567890\n"},
 		{"doubles", `<row><c><v>0.30000000000000004</v></c><c><v>1.1000000000000001</v></c><c><v>1.23456789012345678901</v></c></row>`, "0.30000000000000004,1.1,1.23456789012345678901\n"},
 		{"dates", `<row><c s="1"><v>45351</v></c><c s="2"><v>45351</v></c><c s="2"><v>45351.5243055556</v></c><c s="3"><v>0.75</v></c><c s="4"><v>1.5</v></c><c s="99"><v>1</v></c></row>`, "2024-02-29,2024-02-29T00:00:00,2024-02-29T12:35:00,18:00:00,36:00:00,1\n"},
@@ -36,10 +39,30 @@ func TestCells(t *testing.T) {
 	}
 }
 
+// rowsOf are rows of texts: | ends one, and a space a cell.
+func rowsOf(text string) string {
+	var rows strings.Builder
+	for row := range strings.SplitSeq(text, "|") {
+		rows.WriteString("<row>")
+		for cell := range strings.SplitSeq(row, " ") {
+			rows.WriteString(`<c t="str"><v>` + cell + `</v></c>`)
+		}
+		rows.WriteString("</row>")
+	}
+	return rows.String()
+}
+
 func TestRowsHaveTheTablesWidth(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, rows, want string }{
-		{"titles are not padded", `T||a b c|1|2  3`, "T\n\na,b,c\n1,,\n2,,3\n"},
+		{"titles are left out", `T||a b c|1|2  3`, "\n\na,b,c\n1,,\n2,,3\n"},
+		{"titles widen nothing", `      x|      y|a b c|1 2 3|4 5 6|7 8 9`, "\n\na,b,c\n1,2,3\n4,5,6\n7,8,9\n"},
+		{"half as many values are a header", `a|1 2|3 4`, "a,\n1,2\n3,4\n"},
+		{"fewer are a title", `a|1 2 3|4 5 6`, "\n1,2,3\n4,5,6\n"},
+		{"of four rows one may be the fullest", `a|b|1 2 3|c`, "\n\n1,2,3\nc,,\n"},
+		{"of five rows it may not", `a|b|1 2 3|c|d`, "a\nb\n1,2,3\nc\nd\n"},
+		{"two rows of 20 are full", `T` + strings.Repeat("|1", 17) + "|1 2 3|1 2 3", strings.Repeat("\n", 18) + "1,2,3\n1,2,3\n"},
+		{"two of 21 are not", `T` + strings.Repeat("|1", 18) + "|1 2 3|1 2 3", "T,,\n" + strings.Repeat("1,,\n", 18) + "1,2,3\n1,2,3\n"},
 		{"a note beside the table widens nothing", `a b c|1 2 3|4 5 6   note|7`, "a,b,c\n1,2,3\n4,5,6,,,note\n7,,\n"},
 		{"a column without a name", `a b|1 2 3|4|5 6 7`, "a,b,\n1,2,3\n4,,\n5,6,7\n"},
 		{"a name without values", `a b c d|1 2|3 4`, "a,b,c,d\n1,2,,\n3,4,,\n"},
@@ -48,16 +71,24 @@ func TestRowsHaveTheTablesWidth(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var rows strings.Builder
-			for row := range strings.SplitSeq(tt.rows, "|") {
-				rows.WriteString("<row>")
-				for cell := range strings.SplitSeq(row, " ") {
-					rows.WriteString(`<c t="str"><v>` + cell + `</v></c>`)
-				}
-				rows.WriteString("</row>")
-			}
-			wants(t, bookOf(rows.String()), tt.want)
+			wants(t, bookOf(rowsOf(tt.rows)), tt.want)
 		})
+	}
+}
+
+// Without a header the first row is data, whatever it has.
+func TestNoRowIsATitleWithoutAHeader(t *testing.T) {
+	t.Parallel()
+	file := bookOf(rowsOf(`|x|1 2 3|4 5 6`)).zip(t)
+	r, err := Open(t.Context(), bytes.NewReader(file), int64(len(file)), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || string(got) != "\nx,,\n1,2,3\n4,5,6\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -93,6 +124,7 @@ func TestSheets(t *testing.T) {
 	wants(t, sheets(bookOf(rows), `<sheet r:id="a"/>`, relation("a", "worksheet", "../xl/worksheets/SHEET1.xml")), want)
 	refused(t, sheets(bookOf(rows), `<sheet r:id="c"/>`, relation("c", "chartsheet", "x.xml")).zip(t), "no worksheet")
 	refused(t, sheets(bookOf(rows), ``).zip(t), "no worksheet")
+	refused(t, sheets(bookOf(rows), `<sheet r:id="c"/>`, relation("c", strings.Repeat("x", maxNameBytes)+"/worksheet", "worksheets/sheet1.xml")).zip(t), "no worksheet")
 	refused(t, sheets(bookOf(rows), `<sheet r:id="b"/><sheet r:id="a"/>`, one).zip(t), "first sheet is not in it")
 	refused(t, sheets(bookOf(rows), `<sheet r:id="b"/><sheet r:id="a"/>`, one, two).zip(t), "first sheet is not in it")
 	refused(t, sheets(bookOf(rows), `<sheet r:id="a"/>`, `<Relationship Id="a" TargetMode="External" Type="`+relType+`worksheet" Target="worksheets/sheet1.xml"/>`).zip(t), "first sheet is not in it")
