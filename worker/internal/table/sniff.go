@@ -38,12 +38,12 @@ func sniff(head []byte, whole bool, o Options) (d Dialect, skip int, err error) 
 	}
 	s := choose(head[at:], whole, d.Delimiter, o.Name)
 	d.Delimiter, d.Quotes = s.delimiter, s.quotes
-	if o.Untitled {
-		return d, 0, nil
+	if !o.Untitled {
+		lines, n := s.above(d.Header)
+		d.Skipped = lines
+		at += n
 	}
-	lines, n := s.above(d.Header)
-	d.Skipped = lines
-	return d, at + n, nil
+	return d, at, nil
 }
 
 // endsInReturns reports whether lines end in a carriage return alone: outside quotes there is one,

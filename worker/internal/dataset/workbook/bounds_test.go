@@ -393,4 +393,15 @@ func TestOtherArchives(t *testing.T) {
 	if got, err := read(t, b.Bytes()); err != nil || got != "1\n" {
 		t.Errorf("%q, %v", got, err)
 	}
+	// Nothing of the directory stays but what is needed.
+	r, err := Open(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.a.files) > 3 || cap(r.a.window) > windowBytes {
+		t.Errorf("%d parts are kept, and a window of %d bytes", len(r.a.files), cap(r.a.window))
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
 }
