@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,8 @@ func (st *State) readDataset(ctx context.Context, run Reporter, bucket *blob.Buc
 			return nil
 		case errors.Is(err, dataset.ErrChanged):
 			return table.Refuse("%w.", err)
+		case ctx.Err() != nil: // between two rows
+			return cmp.Or(st.hookDataset(ctx, run, src), err)
 		case err != nil:
 			return err
 		}

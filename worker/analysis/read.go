@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -58,6 +59,9 @@ func (st *State) read(ctx context.Context, src io.Reader, p Payload, packing pac
 	for {
 		more, err := step()
 		if err != nil {
+			if ctx.Err() != nil && hook != nil { // the read was ended between two records
+				return cmp.Or(hook(), err)
+			}
 			return err
 		}
 		if !more {
@@ -94,7 +98,6 @@ func (st *State) open(ctx context.Context, src io.Reader, p Payload, packing pac
 		o.Delimiter = p.Delimiter[0]
 	}
 	packing.Describe(&o, p.Name)
-	o.Untitled = packing == packed.XLSX
 	if st.offset > 0 {
 		return table.Resume(ctx, src, st.dialect, st.offset, st.records, o), nil
 	}

@@ -56,7 +56,6 @@ func BenchmarkExport(b *testing.B) {
 	dataset := p.enqueue(b, topic, upload.JobType, 1, map[string]any{"blob": p.put(b, topic, file), "name": "orders.csv"})
 	p.wait(b, dataset, engine.Succeeded)
 	size := int64(len(file))
-	file = nil
 	job := func(payload map[string]any) func(b *testing.B) {
 		return func(b *testing.B) {
 			before := residentKiB(b, "VmRSS")

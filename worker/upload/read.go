@@ -85,7 +85,6 @@ func (u *upload) scanner(ctx context.Context, src io.Reader, p dataset.Position)
 		return dataset.Resume(ctx, src, p, o), nil
 	}
 	u.st.Packing.Describe(&o, u.p.Name)
-	o.Untitled = u.st.Packing == packed.XLSX
 	scan, names, err := dataset.Start(ctx, src, o)
 	if err != nil {
 		return nil, err
@@ -105,6 +104,8 @@ func (u *upload) rows(ctx context.Context, scan *dataset.Scanner, stream *packed
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
+		case err != nil && ctx.Err() != nil: // between two rows
+			return u.hook(ctx, scan, stream)
 		case err != nil:
 			return err
 		case found == dataset.Rejected:

@@ -72,7 +72,7 @@ func makeTable(t *testing.T, bucket *blob.Bucket, name string, data []byte, noHe
 			t.Error(err)
 		}
 	}()
-	o := table.Options{NoHeader: noHeader, Untitled: packing == packed.XLSX, MaxRecordBytes: 200}
+	o := table.Options{NoHeader: noHeader, MaxRecordBytes: 200}
 	packing.Describe(&o, name)
 	s, names, err := dataset.Start(t.Context(), stream, o)
 	if err != nil {

@@ -37,7 +37,7 @@ const (
 func (p Packing) Describe(o *table.Options, name string) {
 	switch p {
 	case XLSX:
-		o.Format, o.Delimiter = table.CSV, ','
+		o.Format, o.Delimiter, o.Untitled = table.CSV, ',', true
 	case Parquet:
 		o.Format, o.Delimiter, o.NoHeader = table.NDJSON, 0, false
 	case None:

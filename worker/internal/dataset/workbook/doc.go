@@ -19,8 +19,8 @@
 //
 //   - a full row has as many values as a tenth of the rows have, and at least two rows; of fewer than five rows the
 //     one with the most values is full. One wide row, or a few in many, do not decide;
-//   - the header is the first row with at least half as many values as a full one, such as one with merged cells. So
-//     a title of one cell above a table of two columns is taken for its header;
+//   - the header is the first row with at least half as many values as a full one, such as one with merged cells; one
+//     with exactly half of them is a title where an empty row follows;
 //   - without a header nothing is a title: the first row with a value is data;
 //   - the width is where the header, or that row, ends, or the last column in which two or more rows from there on
 //     have a value, whichever is further;

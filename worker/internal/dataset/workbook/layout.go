@@ -66,7 +66,9 @@ func (l *layout) measure() {
 		least = 0
 	}
 	l.eachRow(func(row []sampled) bool {
-		if 2*len(row) < least {
+		below := l.sample[l.used+len(row):]
+		apart := len(below) > 0 && below[0].row > row[0].row+1 // as titles are
+		if 2*len(row) < least || 2*len(row) == least && apart {
 			l.used += len(row)
 			return true
 		}

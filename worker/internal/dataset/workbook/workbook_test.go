@@ -58,6 +58,7 @@ func TestRowsHaveTheTablesWidth(t *testing.T) {
 		{"titles are left out", `T||a b c|1|2  3`, "\n\na,b,c\n1,,\n2,,3\n"},
 		{"titles widen nothing", `      x|      y|a b c|1 2 3|4 5 6|7 8 9`, "\n\na,b,c\n1,2,3\n4,5,6\n7,8,9\n"},
 		{"half as many values are a header", `a|1 2|3 4`, "a,\n1,2\n3,4\n"},
+		{"half as many apart from the rest are a title", `a||1 2|3 4`, "\n\n1,2\n3,4\n"},
 		{"fewer are a title", `a|1 2 3|4 5 6`, "\n1,2,3\n4,5,6\n"},
 		{"of four rows one may be the fullest", `a|b|1 2 3|c`, "\n\n1,2,3\nc,,\n"},
 		{"of five rows it may not", `a|b|1 2 3|c|d`, "a\nb\n1,2,3\nc\nd\n"},
