@@ -143,7 +143,7 @@ func zipped(name string, head []byte) (what, advice string) {
 }
 
 // entries are the names of the entries that begin in head (PKWARE's APPNOTE, 4.3.7), and with that of an entry
-// called mimetype what it has, by which OpenDocument files are told. What lies within an entry is passed over
+// called mimetype what it has: so OpenDocument files name themselves. What lies within an entry is passed over
 // where its size is known.
 func entries(head []byte) (names []string) {
 	const fixed = 30

@@ -35,7 +35,7 @@ var (
 	errEncrypted = table.Refuse("This Parquet file is encrypted. Write it without encryption.")
 )
 
-// readAt reads all of p. Its errors are r's, so that whoever stores the file can be asked again.
+// readAt reads all of p. Its errors are r's, so that a caller can ask the store again.
 func readAt(r io.ReaderAt, p []byte, at int64) error {
 	n, err := r.ReadAt(p, at)
 	if n == len(p) {
