@@ -19,10 +19,11 @@ type Manifest struct {
 	SHA256 string `json:"sha256"`
 	// MediaType is that of the bytes, such as text/csv or application/gzip.
 	MediaType string `json:"media_type"`
-	// Packing is gzip, zstd or zip; empty where the bytes are the table's own. UnpackedSize is
-	// the table's size in bytes.
+	// Packing is gzip, zstd, zip, xlsx or parquet; empty where the bytes are the table's own. UnpackedSize is
+	// the table's size in bytes. Sheets is how many sheets a workbook shows, of which the table is the first.
 	Packing      string `json:"packing,omitempty"`
 	UnpackedSize int64  `json:"unpacked_size"`
+	Sheets       int    `json:"sheets,omitempty"`
 	// Format is csv or ndjson.
 	Format  string   `json:"format"`
 	Dialect Dialect  `json:"dialect"`

@@ -50,7 +50,7 @@ func (st *State) readDataset(ctx context.Context, run Reporter, bucket *blob.Buc
 	for next := done + hookBytes; ; {
 		switch err := src.Next(ctx, row); {
 		case errors.Is(err, io.EOF):
-			st.offset = m.Size
+			st.offset, st.sheets = m.Size, m.Sheets
 			return nil
 		case errors.Is(err, dataset.ErrChanged):
 			return table.Refuse("%w.", err)

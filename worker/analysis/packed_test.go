@@ -1,11 +1,13 @@
 package analysis
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"testing"
@@ -189,6 +191,38 @@ func TestPackedFileHasTheProfileOfItsText(t *testing.T) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %v, the profile is another:\n%s", name, err, got)
 		}
+	}
+}
+
+// Of a workbook with several sheets the first is read, and the profile says so.
+func TestAWorkbookWithSeveralSheets(t *testing.T) {
+	const office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+	relation := func(id, kind, target string) string {
+		return `<Relationship Id="` + id + `" Type="` + office + kind + `" Target="` + target + `"/>`
+	}
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, part := range [][2]string{
+		{"_rels/.rels", `<Relationships>` + relation("a", "officeDocument", "xl/workbook.xml") + `</Relationships>`},
+		{"xl/workbook.xml", `<workbook><sheets><sheet r:id="b"/><sheet r:id="c"/></sheets></workbook>`},
+		{"xl/_rels/workbook.xml.rels", `<Relationships>` + relation("b", "worksheet", "one.xml") + relation("c", "worksheet", "two.xml") + `</Relationships>`},
+		{"xl/one.xml", `<worksheet><sheetData><row><c t="str"><v>n</v></c></row><row><c><v>7</v></c></row></sheetData></worksheet>`},
+		{"xl/two.xml", `<worksheet/>`},
+	} {
+		f, err := w.Create(part[0])
+		if err == nil {
+			_, err = io.WriteString(f, part[1])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := profileOf(t, b.Bytes())
+	if p.Rows != 1 || len(p.Warnings) != 1 || p.Warnings[0].Code != WarnSheets || !strings.Contains(p.Warnings[0].Message, "2 sheets") {
+		t.Errorf("%d rows, and it says %+v", p.Rows, p.Warnings)
 	}
 }
 

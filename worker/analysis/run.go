@@ -227,6 +227,7 @@ func readBlob(ctx context.Context, run Reporter, bucket *blob.Bucket, st *State,
 	if err != nil {
 		return packing, src.Within(err)
 	}
+	st.sheets = src.Sheets()
 	if packing == packed.None {
 		return packing, st.checkSize(size)
 	}

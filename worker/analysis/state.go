@@ -33,6 +33,7 @@ type State struct {
 	cutNames  uint64
 	dialect   table.Dialect
 	position  []byte // of a dataset's source; nil of a blob
+	sheets    int    // that a workbook shows; set at the end, and in no checkpoint
 	columns   []*column
 	distinct  distinct // of rows; its set is nil before the first
 	pairs     figures.Correlations

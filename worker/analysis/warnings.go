@@ -21,6 +21,7 @@ type Warning struct {
 
 // Codes of warnings.
 const (
+	WarnSheets   = "sheets"          // a workbook has further sheets, which were not read
 	WarnEncoding = "encoding"        // the file is no UTF-8 and was read as Windows-1252
 	WarnSkipped  = "skipped"         // lines above the header were left out
 	WarnRagged   = "ragged"          // more than half of the rows are ragged
@@ -63,6 +64,9 @@ func (st *State) warnings(p *Profile) []Warning {
 func (st *State) fileWarnings() (all []Warning) {
 	add := func(code string, n uint64, format string, args ...any) {
 		all = append(all, Warning{Code: code, Count: int64(n), Message: fmt.Sprintf(format, args...)})
+	}
+	if st.sheets > 1 {
+		add(WarnSheets, uint64(st.sheets), "The workbook has %d sheets, of which the first was read. Save the others as workbooks of their own.", st.sheets)
 	}
 	if st.dialect.Encoding == table.Windows1252 {
 		add(WarnEncoding, 0, "The file is not UTF-8 and was read as Windows-1252. If letters look wrong, save it as UTF-8 and analyze it again.")

@@ -72,7 +72,9 @@ func (u *upload) read(ctx context.Context) (_ *datasets.Manifest, err error) {
 	if got := stream.BlobOffset(); got != u.size {
 		return nil, fmt.Errorf("the file ends at byte %d, and has %d", got, u.size)
 	}
-	return u.manifest(scan), nil
+	m := u.manifest(scan)
+	m.Sheets = stream.Sheets()
+	return m, nil
 }
 
 // scanner begins to read, once: on resumption all comes from the state.

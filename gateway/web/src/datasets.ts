@@ -29,6 +29,8 @@ export interface Dataset extends DatasetBrief {
   readonly topic: string;
   readonly packing?: string;
   readonly unpacked_size: number;
+  /** How many sheets a workbook shows, of which the dataset is the first. */
+  readonly sheets?: number;
   readonly dialect: { readonly encoding: string; readonly delimiter?: string; readonly header?: boolean; readonly skipped?: number };
   readonly columns: readonly DatasetColumn[];
   /** The first of the rejected rows. */

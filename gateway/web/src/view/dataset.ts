@@ -20,7 +20,7 @@ const columnsPart = 30;
 const rejectionsPart = 5;
 
 const deleted = 'This dataset has been deleted.';
-const packings: Readonly<Record<string, string>> = { gzip: 'gzip', zstd: 'Zstandard', zip: 'zip' };
+const packings: Readonly<Record<string, string>> = { gzip: 'gzip', zstd: 'Zstandard', zip: 'zip', xlsx: 'an Excel workbook', parquet: 'Parquet' };
 const encodings: Readonly<Record<string, string>> = { 'utf-16le': 'UTF-16', 'utf-16be': 'UTF-16', 'windows-1252': 'Windows-1252' };
 
 /** A dataset, which is fetched once it is shown. */
@@ -149,6 +149,7 @@ function facts(dataset: Dataset): HTMLElement {
     ['Size', bytes(dataset.size) + (packing ? `, unpacked ${bytes(dataset.unpacked_size)}` : '')],
     ['Format', how.filter(Boolean).join(', ')],
   ];
+  if ((dataset.sheets ?? 0) > 1) list.push(['Sheet', `the first of ${count(dataset.sheets ?? 0)}`]);
   if (dataset.rejected > 0) list.push(['Rejected rows', count(dataset.rejected)]);
   return element('dl', { class: 'facts' }, ...list.map(([name, value]) =>
     element('div', {}, element('dt', {}, name), element('dd', {}, value))));

@@ -50,6 +50,7 @@ type Stream struct {
 	finish  func() error // verifies what follows the text
 	stop    func() error
 	at      int64 // offset in the text
+	sheets  int
 	o       Options
 	err     error
 }
@@ -131,6 +132,9 @@ func (s *Stream) skip() error {
 	}
 	return nil
 }
+
+// Sheets is how many sheets a workbook shows, of which the text is the first; 0 of what is no workbook.
+func (s *Stream) Sheets() int { return s.sheets }
 
 // BlobOffset is how far the blob was read.
 func (s *Stream) BlobOffset() int64 { return s.blob.consumed() }

@@ -26,7 +26,10 @@ func (s *Stream) convert(r *random) (err error) {
 	s.blob = r
 	var text converter
 	if s.packing == XLSX {
-		text, err = workbook.Open(s.ctx, r, r.size, s.o.NoHeader)
+		var book *workbook.Reader
+		if book, err = workbook.Open(s.ctx, r, r.size, s.o.NoHeader); err == nil {
+			text, s.sheets = book, book.Sheets()
+		}
 	} else {
 		text, err = columnar.Open(s.ctx, r, r.size)
 	}

@@ -20,6 +20,7 @@ const (
 type book struct {
 	sheet, shared, styles string // names of parts, "" where there is none
 	since1904             bool
+	alike                 int // worksheets that are visible, or hidden, as the chosen one
 }
 
 // A listed sheet is one in the order of the workbook.
@@ -133,6 +134,11 @@ func (b *book) choose(a *archive, sheets []listed) error {
 		// A sheet that is nowhere is not passed over: another would be read in its place.
 		if !s.other && (chosen < 0 || sheets[chosen].hidden && !s.hidden) {
 			chosen = i
+		}
+	}
+	for _, s := range sheets {
+		if !s.other && s.hidden == sheets[max(chosen, 0)].hidden {
+			b.alike++
 		}
 	}
 	if chosen < 0 {

@@ -17,6 +17,7 @@ type Reader struct {
 	a      *archive
 	texts  *shared
 	layout *layout
+	sheets int
 	begun  bool
 	out    []byte
 	at     int // how much of out was read
@@ -63,8 +64,12 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, noHeader bool) (*Reade
 	if t.s, err = a.scan(b.sheet, maxSheetBytes); err != nil {
 		return nil, errors.Join(err, t.texts.close())
 	}
-	return &Reader{a: a, texts: t.texts, layout: newLayout(t, noHeader)}, nil
+	return &Reader{a: a, texts: t.texts, layout: newLayout(t, noHeader), sheets: b.alike}, nil
 }
+
+// Sheets is how many worksheets people see in the workbook, the first of which is read; of a workbook whose sheets are all
+// hidden it counts those.
+func (r *Reader) Sheets() int { return r.sheets }
 
 // Read implements io.Reader: the text is UTF-8 with commas, line feeds, and the quotes of RFC 4180. A sheet
 // without a value has no text. io.EOF comes when the sheet's checksum was verified, and other errors stay.

@@ -116,6 +116,21 @@ func TestSheets(t *testing.T) {
 	two := relation("b", "worksheet", "worksheets/sheet2.xml")
 	wants(t, sheets(bookOf(rows), `<sheet r:id="b" state="hidden"/><sheet r:id="c"/><sheet r:id="a" state="visible"/>`, two, one, relation("c", "chartsheet", "x.xml")), want)
 	wants(t, sheets(bookOf(rows), `<sheet r:id="a" state="hidden"/><sheet r:id="b" state="veryHidden"/>`, two, one), want)
+	for list, want := range map[string]int{
+		`<sheet r:id="a"/><sheet r:id="b"/><sheet r:id="c"/>`: 2, `<sheet r:id="b" state="hidden"/><sheet r:id="a"/>`: 1, `<sheet r:id="a" state="hidden"/><sheet r:id="b" state="hidden"/>`: 2,
+	} {
+		file := sheets(bookOf(rows), list, two, one, relation("c", "chartsheet", "x.xml")).zip(t)
+		r, err := Open(t.Context(), bytes.NewReader(file), int64(len(file)), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Sheets(); n != want {
+			t.Errorf("%s shows %d sheets, want %d", list, n, want)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	strict := strings.NewReplacer(relType, "http://purl.oclc.org/ooxml/officeDocument/relationships/", mainSpace, `xmlns="http://purl.oclc.org/ooxml/spreadsheetml/main" xmlns:r="http://purl.oclc.org/ooxml/officeDocument/relationships"`)
 	b := sheets(bookOf(rows), `<sheet r:id="a"/>`, one)
 	for name, content := range b {
