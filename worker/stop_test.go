@@ -21,7 +21,7 @@ import (
 func TestCancel(t *testing.T) {
 	backends(t, func(t *testing.T, e *engine.Engine) {
 		o := brief(e)
-		o.CancelGrace = 200 * time.Millisecond
+		o.CancelGrace = time.Minute
 		w := build(t, o)
 		started := make(chan struct{}, 1)
 		deaf := make(chan struct{})
@@ -39,24 +39,21 @@ func TestCancel(t *testing.T) {
 			<-ctx.Done()
 			return fmt.Errorf("interrupted: %w", ctx.Err())
 		})
-		worker.Handle(w, "deaf", func(context.Context, *worker.Run, []byte) error {
+		o.CancelGrace = 200 * time.Millisecond // which ends what does not hear
+		short := build(t, o)
+		worker.Handle(short, "deaf", func(context.Context, *worker.Run, []byte) error {
 			started <- struct{}{}
 			<-deaf
 			return nil
 		})
 		queued := enqueue(t, e, "tidy", func(s *engine.Spec) { s.Delay = time.Hour })
-		start(t, w)
-		defer close(deaf)
 		if err := e.Cancel(soon(t), queued); err != nil {
 			t.Fatal(err)
 		}
 		if all := history(t, e, queued, nil); last(all).State != engine.Canceled || last(all).Attempt != 0 {
 			t.Errorf("the queued job ended so:\n%s", tell(all))
 		}
-		for jobType, want := range map[string]engine.State{
-			"tidy": engine.Succeeded, // its handler says that it is done
-			"deaf": engine.Canceled, "fails": engine.Canceled,
-		} {
+		canceled := func(jobType string, want engine.State) {
 			job := enqueue(t, e, jobType)
 			<-started
 			if err := e.Cancel(soon(t), job); err != nil {
@@ -71,6 +68,13 @@ func TestCancel(t *testing.T) {
 			}
 			awaitNoTask(t, e, job, 1)
 		}
+		start(t, w)
+		canceled("tidy", engine.Succeeded) // its handler says that it is done
+		canceled("fails", engine.Canceled)
+		stop(t, w)
+		start(t, short)
+		defer close(deaf)
+		canceled("deaf", engine.Canceled)
 	})
 }
 
