@@ -33,7 +33,7 @@ type arrow struct {
 var (
 	internals = []string{"internal/..."}
 	// rigs are for tests alone.
-	rigs = []string{"internal/arrows/...", "internal/e2e/...", "internal/filetest/...", "internal/leaktest/...", "internal/logtest/...", "internal/pgtest/...", "internal/redistest/...", "internal/s3test/...", "worker/workertest/..."}
+	rigs = []string{"internal/arrows/...", "internal/e2e/...", "internal/filetest/...", "internal/leaktest/...", "internal/logtest/...", "internal/memtest/...", "internal/pgtest/...", "internal/redistest/...", "internal/s3test/...", "worker/workertest/..."}
 	// gatewayLeaves are what the gateway's rooms share, workerLeaves what the worker's share.
 	gatewayLeaves = []string{"gateway/internal/access", "gateway/internal/problem", "gateway/internal/transport"}
 	workerLeaves  = []string{

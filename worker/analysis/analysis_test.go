@@ -204,7 +204,7 @@ func TestErrorsAreSentencesAboutTheFile(t *testing.T) {
 		{"empty", "", Payload{}, []string{"This file is empty."}},
 		{"blank lines", "\n\r\n\n", Payload{}, []string{"only blank lines"}},
 		{"blank lines behind a mark", "\xef\xbb\xbf\n", Payload{}, []string{"only blank lines"}},
-		{"PNG", "\x89PNG\x0D\x0A\x1A\x0A\x00\x00\x00\rIHDR", Payload{}, []string{"This is an image.", "CSV files"}},
+		{"PNG", "\x89PNG\x0D\x0A\x1A\x0A\x00\x00\x00\rIHDR", Payload{}, []string{"This is an image.", "CSV, NDJSON"}},
 		{"zip", "PK\x03\x04\x14\x00\x08\x00data", Payload{}, []string{"This is a zip archive. Unpack it"}},
 		{"xlsx", entry("[Content_Types].xml"), Payload{Name: "a.csv"}, []string{"This is an Excel workbook. Save the sheet as CSV"}},
 		{"xls", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", Payload{}, []string{"Excel workbook", "Save the sheet as CSV"}},

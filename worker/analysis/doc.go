@@ -1,4 +1,4 @@
-// Package analysis profiles a CSV or NDJSON file in one streaming pass: how many
+// Package analysis profiles a table, such as a CSV, in one streaming pass: how many
 // rows there are and how many repeat others and, for each column, its type, nulls, distinct values, range,
 // sum, mean, spread, quantiles, histogram, outliers, lengths and most frequent values, and how its numbers correlate with others.
 //

@@ -7,6 +7,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/option"
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -86,8 +87,7 @@ func (o Options) withDefaults() (Options, error) {
 	err := errors.Join(
 		option.Within("MaxRecordBytes", o.MaxRecordBytes, 1<<10, 256<<20),
 		option.Within("MaxMalformed", o.MaxMalformed, -1, 1_000_000),
-		option.Within("MaxUnpackedBytes", o.MaxUnpackedBytes, 1<<20, 1<<50),
-		option.Within("MaxRatio", o.MaxRatio, 2, 100_000),
+		packed.Validate(o.MaxUnpackedBytes, o.MaxRatio),
 	)
 	o.MaxMalformed = max(o.MaxMalformed, 0)
 	if o.Permanent == nil {

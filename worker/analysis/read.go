@@ -40,12 +40,7 @@ func Analyze(ctx context.Context, r io.Reader, p Payload, opts Options) (*Profil
 // Check refuses a file by its first bytes, of which 4 KiB are enough, as an analysis would: before
 // it is taken anywhere. What is packed passes. name, which may be empty, is the file's own. Nil is no promise. Its
 // error wraps ErrInput.
-func Check(name string, head []byte) error {
-	if packing, _ := packed.Of(head); packing != packed.None {
-		return nil
-	}
-	return table.Look(name, head)
-}
+func Check(name string, head []byte) error { return packed.Look(name, head) }
 
 // read carries the analysis on to the end of src, which begins at st.offset.
 // hook is called between records, at least hookBytes apart.

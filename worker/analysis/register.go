@@ -8,6 +8,7 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/worker"
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 	"github.com/tidemark-dev/tidemark/worker/processor"
 )
@@ -56,8 +57,7 @@ func (r reporter) WriteFile(ctx context.Context, name string, data []byte) error
 func (o Options) Defaults() Options {
 	option.Default(&o.MaxRecordBytes, 1<<20)
 	option.Default(&o.MaxMalformed, 100)
-	option.Default(&o.MaxUnpackedBytes, 64<<30)
-	option.Default(&o.MaxRatio, 200)
+	packed.Defaults(&o.MaxUnpackedBytes, &o.MaxRatio)
 	return o
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/internal/memtest"
 	"github.com/tidemark-dev/tidemark/internal/pgtest"
 	"github.com/tidemark-dev/tidemark/internal/storage"
 	"github.com/tidemark-dev/tidemark/worker/export"
@@ -58,12 +59,12 @@ func BenchmarkExport(b *testing.B) {
 	size := int64(len(file))
 	job := func(payload map[string]any) func(b *testing.B) {
 		return func(b *testing.B) {
-			before := residentKiB(b, "VmRSS")
-			for b.Loop() {
-				payload["format"] = "csv"
-				p.wait(b, p.enqueue(b, topic, export.JobType, 1, payload), engine.Succeeded)
-			}
-			b.ReportMetric(float64(residentKiB(b, "VmHWM")-before)/1024, "peak-MiB")
+			payload["format"] = "csv"
+			memtest.ReportPeak(b, func() {
+				for b.Loop() {
+					p.wait(b, p.enqueue(b, topic, export.JobType, 1, payload), engine.Succeeded)
+				}
+			})
 		}
 	}
 	for _, c := range []struct {
@@ -118,29 +119,4 @@ func copyCSV(b *testing.B, path string) {
 	if err := errors.Join(w.Error(), from.Close(), to.Close()); err != nil {
 		b.Fatal(err)
 	}
-}
-
-// residentKiB reads a figure of the process's memory. VmHWM, the highest, begins anew.
-func residentKiB(b *testing.B, name string) int64 {
-	b.Helper()
-	if name == "VmRSS" {
-		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
-			b.Fatal("memory is measured on Linux alone: ", err)
-		}
-	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, found := strings.CutPrefix(line, name+":"); found {
-			n, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return n
-		}
-	}
-	b.Fatal("no " + name)
-	return 0
 }

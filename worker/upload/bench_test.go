@@ -8,13 +8,13 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"testing"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 
 	"github.com/tidemark-dev/tidemark/internal/blobs"
+	"github.com/tidemark-dev/tidemark/internal/memtest"
 )
 
 // benchBytes is how large the file of a benchmark is; the environment may say otherwise, in MiB.
@@ -103,13 +103,13 @@ func benchHashing(b *testing.B, bucket *blob.Bucket, p Payload) {
 
 func benchUpload(b *testing.B, bucket *blob.Bucket, p Payload) {
 	b.SetBytes(p.Size)
-	before := residentKiB(b, "VmRSS")
-	for b.Loop() {
-		if err := Run(b.Context(), idle{&job{id: jobID}}, bucket, p, Options{}); err != nil {
-			b.Fatal(err)
+	memtest.ReportPeak(b, func() {
+		for b.Loop() {
+			if err := Run(b.Context(), idle{&job{id: jobID}}, bucket, p, Options{}); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
-	b.ReportMetric(float64(residentKiB(b, "VmHWM")-before)/1024, "peak-MiB")
+	})
 }
 
 // benchReading is benchUpload without keeping the file.
@@ -131,24 +131,4 @@ func benchReading(b *testing.B, bucket *blob.Bucket, p Payload) {
 			b.Fatal(m, err)
 		}
 	}
-}
-
-// residentKiB reads a figure of the process's memory.
-func residentKiB(b *testing.B, name string) int64 {
-	b.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		b.Fatal("memory is measured on Linux alone: ", err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, found := strings.CutPrefix(line, name+":"); found {
-			n, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return n
-		}
-	}
-	b.Fatal("no " + name)
-	return 0
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/internal/blobs"
 	"github.com/tidemark-dev/tidemark/internal/option"
+	"github.com/tidemark-dev/tidemark/worker/internal/dataset/packed"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
 
@@ -80,8 +81,7 @@ type Options struct {
 func (o Options) Defaults() Options {
 	option.Default(&o.MaxRecordBytes, 1<<20)
 	option.Default(&o.MaxRejectedPercent, 10)
-	option.Default(&o.MaxUnpackedBytes, 64<<30)
-	option.Default(&o.MaxRatio, 200)
+	packed.Defaults(&o.MaxUnpackedBytes, &o.MaxRatio)
 	return o
 }
 
@@ -91,7 +91,6 @@ func (o Options) Validate() error {
 	return errors.Join(
 		option.Within("MaxRecordBytes", o.MaxRecordBytes, 1<<10, 256<<20),
 		option.Within("MaxRejectedPercent", o.MaxRejectedPercent, -1, 100),
-		option.Within("MaxUnpackedBytes", o.MaxUnpackedBytes, 1<<20, 1<<50),
-		option.Within("MaxRatio", o.MaxRatio, 2, 100_000),
+		packed.Validate(o.MaxUnpackedBytes, o.MaxRatio),
 	)
 }

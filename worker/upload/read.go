@@ -25,12 +25,7 @@ const (
 
 // Check refuses a file by its first bytes, of which 4 KiB are enough, as an upload's job would: before it is taken
 // anywhere. What is packed passes. name, which may be empty, is the file's own. Nil is no promise.
-func Check(name string, head []byte) error {
-	if packing, _ := packed.Of(head); packing != packed.None {
-		return nil
-	}
-	return table.Look(name, head)
-}
+func Check(name string, head []byte) error { return packed.Look(name, head) }
 
 // read reads the rest of the file and returns the manifest.
 func (u *upload) read(ctx context.Context) (_ *datasets.Manifest, err error) {

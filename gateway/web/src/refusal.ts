@@ -33,7 +33,7 @@ export function areTables(extensions: readonly string[]): Pick<Wanted, 'tables' 
 const saveSheet = 'Save the sheet as CSV, and take that.';
 const unpack = 'Unpack it, and take the CSV or NDJSON file that is in it.';
 const exported = 'Export its rows as CSV or NDJSON, and take that.';
-const onlyText = 'CSV files and NDJSON files, which are text, can be read.';
+const onlyText = 'CSV, NDJSON, Excel (.xlsx) and Parquet files can be read.';
 const saveUTF8 = 'Save it as UTF-8, and take that.';
 const oneALine = 'NDJSON has one JSON object a line:';
 

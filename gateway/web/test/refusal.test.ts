@@ -22,7 +22,7 @@ test('a file is refused for what its size and first bytes show', async () => {
     ['Parquet', 'a.parquet', 'PAR1\x15\x04', 'This is a Parquet file. Export its rows as CSV or NDJSON, and take that.'],
     ['a header like Parquet', 'a.csv', 'PAR1,PAR2\n', undefined],
     ['a header like an image', 'a.csv', 'BMI,age\n', undefined],
-    ['PNG', 'a.csv', '\x89PNG\r\n\x1a\n\0', 'This is an image. CSV files and NDJSON files, which are text, can be read.'],
+    ['PNG', 'a.csv', '\x89PNG\r\n\x1a\n\0', 'This is an image. CSV, NDJSON, Excel (.xlsx) and Parquet files can be read.'],
     ['HTML', 'a.csv', '\xef\xbb\xbf\n<!DOCTYPE html>', 'This is an HTML page. If it should be a table, download it again: a server may have sent its sign-in page in its place.'],
     ['an array', 'a.json', '[\n {"a":1}]', "This is a JSON array. NDJSON has one JSON object a line: jq -c '.[]' FILE writes it so."],
     ['pretty JSON', 'a.jsonl', '{\r\n "a":1}', 'This is JSON, but not one object a line. NDJSON has one JSON object a line: jq -c . FILE writes it so.'],
@@ -31,7 +31,7 @@ test('a file is refused for what its size and first bytes show', async () => {
     ['UTF-16 without a mark', 'a.csv', 'a\0,\0b\0\n\0', undefined],
     ['UTF-32', 'a.csv', '\xff\xfe\0\0a\0\0\0', 'This is text in UTF-32. Save it as UTF-8, and take that.'],
     ['Windows-1252', 'a.csv', 'M\xfcller,1\n', undefined],
-    ['binary data', 'a.csv', 'PNG\0PNG\0', 'This is binary data and no text: there is a zero byte at offset 3. CSV files and NDJSON files, which are text, can be read.'],
+    ['binary data', 'a.csv', 'PNG\0PNG\0', 'This is binary data and no text: there is a zero byte at offset 3. CSV, NDJSON, Excel (.xlsx) and Parquet files can be read.'],
   ];
   for (const [what, name, head, want] of cases) {
     assert.equal(await refusalOf(file(name, head), { maxBytes: 1 << 20, tables: true }), want, what);

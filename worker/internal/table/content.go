@@ -16,7 +16,7 @@ const (
 	saveSheet = "Save the sheet as CSV, and take that"
 	unpack    = "Unpack it, and take the CSV or NDJSON file that is in it"
 	export    = "Export its rows as CSV or NDJSON, and take that"
-	onlyText  = "CSV files and NDJSON files, which are text, can be read"
+	onlyText  = "CSV, NDJSON, Excel (.xlsx) and Parquet files can be read"
 	saveUTF8  = "Save it as UTF-8, and take that"
 )
 

@@ -302,7 +302,9 @@ func mustEnd(tb testing.TB, file []byte) {
 	if err == nil {
 		r.Limit(1 << 20)
 		_, err = io.Copy(io.Discard, io.LimitReader(r, 64<<10))
-		_ = r.Close()
+		if closed := r.Close(); closed != nil {
+			tb.Error(closed)
+		}
 	}
 	if err != nil && !errors.Is(err, table.ErrRefused) {
 		tb.Errorf("%v", err)
@@ -363,7 +365,9 @@ func TestErrorsOfTheStoreComeOut(t *testing.T) {
 				if _, again := r.Read(make([]byte, 1)); err != nil && !errors.Is(again, want) {
 					t.Errorf("after %v the next Read returns %v", err, again)
 				}
-				_ = r.Close()
+				if closed := r.Close(); closed != nil {
+					t.Error(closed)
+				}
 			}
 			if err == nil {
 				break

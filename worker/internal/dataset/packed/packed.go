@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"gocloud.dev/blob"
 
+	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/internal/storefault"
 	"github.com/tidemark-dev/tidemark/worker/internal/table"
 )
@@ -23,6 +24,20 @@ const (
 	// maxWindow is Zstandard's window for its level 20, which is beyond what -19 makes.
 	maxWindow = 32 << 20
 )
+
+// Defaults sets bounds of packed texts that are zero: Options' MaxUnpackedBytes and MaxRatio.
+func Defaults(maxUnpackedBytes *int64, maxRatio *int) {
+	option.Default(maxUnpackedBytes, 64<<30)
+	option.Default(maxRatio, 200)
+}
+
+// Validate checks these bounds. Its error names the field and the bound.
+func Validate(maxUnpackedBytes int64, maxRatio int) error {
+	return errors.Join(
+		option.Within("MaxUnpackedBytes", maxUnpackedBytes, 1<<20, 1<<50),
+		option.Within("MaxRatio", maxRatio, 2, 100_000),
+	)
+}
 
 // Options say from where on a text is read, and bound it.
 type Options struct {

@@ -48,6 +48,14 @@ func (p Packing) Describe(o *table.Options, name string) {
 	}
 }
 
+// Look refuses a file by its first bytes, of which 4 KiB are enough, as package table does. What is packed passes.
+func Look(name string, head []byte) error {
+	if packing, _ := Of(head); packing != None {
+		return nil
+	}
+	return table.Look(name, head)
+}
+
 // Detect reads a blob's first 4 KiB, and returns how it is packed and the media type of its bytes.
 func Detect(ctx context.Context, bucket *blob.Bucket, key string) (_ Packing, mediaType string, err error) {
 	r, err := bucket.NewRangeReader(ctx, key, 0, headBytes, nil)

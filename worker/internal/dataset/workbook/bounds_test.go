@@ -235,7 +235,9 @@ func TestReadsAreFewAndTheirErrorsStayThemselves(t *testing.T) {
 			if _, again := r.Read(make([]byte, 1)); err != nil && !errors.Is(again, errStore) {
 				t.Errorf("after %v another Read has %v", err, again)
 			}
-			_ = r.Close()
+			if closed := r.Close(); closed != nil {
+				t.Error(closed)
+			}
 		}
 		if store.n < fails {
 			whole = store
