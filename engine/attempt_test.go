@@ -152,3 +152,64 @@ func TestCrashesAreCountedSinceTheCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// The record of a dispatch may come after a restart that has lost the task, since a commit is
+// repeated until Redis answers. It then names the history since before the dispatch.
+func TestADispatchNamesTheHistoryBeforeIt(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		waits func(t *testing.T, e *engine.Rig) engine.JobID
+	}{
+		{"at first", func(t *testing.T, e *engine.Rig) engine.JobID { return enqueue(t, e) }},
+		{"after a stall", func(t *testing.T, e *engine.Rig) engine.JobID {
+			job := enqueue(t, e)
+			start(t, e, job, 1)
+			if _, err := e.Stall(soon(t), job, lastBeat(t, e, job)); err != nil {
+				t.Fatal(err)
+			}
+			return job
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := open(t, redistest.Server(t).URL(), nil)
+			keep := func(history string) {
+				if err := e.KeepHistory(soon(t), history); err != nil {
+					t.Fatal(err)
+				}
+			}
+			keep("before")
+			job := c.waits(t, e)
+			keep("after")
+			now := func() runtime.Attempt {
+				a, err := e.Current(soon(t), job)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return a
+			}
+			dispatched := func() string {
+				if err := e.Dispatch(soon(t), now(), engine.DefaultQueue); err != nil {
+					t.Fatal(err)
+				}
+				enqueue(t, e) // its commit comes after that of the dispatch
+				a := now()
+				if !a.Dispatched {
+					t.Fatal("the dispatch is not recorded")
+				}
+				return a.History
+			}
+			if got := dispatched(); got != "before" {
+				t.Errorf("the dispatch names history %q, want that of before", got)
+			}
+			if err := e.Requeue(soon(t), now(), engine.JobError{Code: engine.CodeTaskLost, Message: "x"}); err != nil {
+				t.Fatal(err)
+			}
+			if a := now(); a.Dispatched {
+				t.Error("queued again, it counts as dispatched")
+			}
+			if got := dispatched(); got != "after" {
+				t.Errorf("the next dispatch names history %q, want that of after", got)
+			}
+		})
+	}
+}

@@ -158,9 +158,6 @@ func (rt *Runtime) Adopt(ctx context.Context, a Adoption, last Attempt) (wire.Jo
 	if err != nil {
 		return fail(err)
 	}
-	if r.job == o.job {
-		rt.mark(task{job: r.job, attempt: 1})
-	}
 	return r.job, r.standing
 }
 

@@ -27,7 +27,8 @@ type Attempt struct {
 	// Waiting says that the attempt waits for a worker.
 	Waiting bool
 	// Dispatched says that asynq has received the attempt. History is Redis's replication history
-	// at that time, or, for an adopted job, at its adoption; "" when it is unknown.
+	// since before it did, when the attempt began to wait, or, for an adopted job, at its adoption;
+	// "" when it is unknown.
 	Dispatched bool
 	History    string
 	// Canceling says that the job is asked to stop, and has not stopped yet.

@@ -87,9 +87,10 @@ func (rt *Runtime) hand(ctx context.Context, t task) (bool, error) {
 	return !known, nil
 }
 
-// mark records the dispatch, and the replication history of Redis, with the next commit. If the
-// task is later missing under the same history, it was deleted. If the mark is lost, a deleted task
-// is treated as lost and dispatched again.
+// mark records the dispatch with the next commit. If the task is later missing under the history
+// since before the dispatch, it was deleted. If the mark is lost, a deleted task is treated as lost
+// and dispatched again. A commit may be repeated after a restart of Redis that has lost the task, so
+// the history at the time of the mark would prove nothing.
 func (rt *Runtime) mark(t task) { rt.note(t.job, "dispatched", "@attempt", t.attempt) }
 
 // note sends an operation without a record with the next commit, fire and forget.

@@ -82,8 +82,8 @@ func (rt *Runtime) Identity(ctx context.Context) (string, error) { return rt.g.I
 // have lost the newest of it. "" where Redis does not tell. Its error wraps ErrUnreachable.
 func (rt *Runtime) History(ctx context.Context) (string, error) { return rt.g.History(ctx) }
 
-// KeepHistory keeps History's answer in every shard, where the commits that follow copy it
-// into each attempt that asynq is given: see Attempt.History. Its error wraps ErrUnreachable.
+// KeepHistory keeps History's answer in every shard. Later commits copy it into each attempt that
+// begins to wait: see Attempt.History. Its error wraps ErrUnreachable.
 func (rt *Runtime) KeepHistory(ctx context.Context, history string) error {
 	return rt.g.KeepHistory(ctx, history)
 }

@@ -49,7 +49,7 @@ func (g *Ground) History(ctx context.Context) (string, error) {
 }
 
 // KeepHistory writes History's answer into every shard. Later commits copy it into each attempt
-// that is dispatched: see Attempt.History. Its error wraps ErrUnreachable.
+// that begins to wait: see Attempt.History. Its error wraps ErrUnreachable.
 func (g *Ground) KeepHistory(ctx context.Context, history string) error {
 	pipe := g.Redis.Pipeline()
 	for shard := range g.Opts.Shards {

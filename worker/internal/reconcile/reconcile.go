@@ -11,8 +11,8 @@
 //
 // A failover or a restart of Redis may lose that an attempt began, or ended, while its worker
 // continues, ends the run and acknowledges the task. The task's absence alone then looks like a
-// deletion. So the reconciler concludes a deletion only on the history of Redis on which the task
-// was dispatched: see runtime.Attempt.History. On Redis Cluster, where asynq's node and the job's
+// deletion. So the reconciler concludes a deletion only on the history of Redis on which the attempt
+// began to wait, which is older than its task: see runtime.Attempt.History. On Redis Cluster, where asynq's node and the job's
 // may lose writes apart from each other, it concludes none.
 //
 // In the same walk it ends waiting jobs whose deadline has passed, children whose parent has ended,

@@ -116,6 +116,11 @@ local function removed(j)
   return j.removed or call("ZSCORE", prefix .. "removed", j.id)
 end
 
+-- history is the shard's name of what Redis has acknowledged, see Attempt.History; "" where it has none.
+local function history()
+  return call("HGET", prefix .. "head", "redis") or ""
+end
+
 -- make gives a new job its first fields.
 local function make(j, rule, with, fence)
   local constant = with.c .. ',"created_at":"' .. time .. '"'
@@ -360,6 +365,9 @@ local function move(j, kind, rule, fence, tenths, progress, with, answer)
     state = rule.to
     j.state, j.turned = state, true
     put(j, "st", state)
+    if waiting(state) and (j.made or not j.adopted) then
+      put(j, "dp", "0." .. history())
+    end
   end
   if j.state == "receiving" then
     put(j, "la", int(now))
@@ -415,8 +423,9 @@ local function decide(at, last)
       answer = "=" .. done
     elseif kind == "dispatched" then
       local key = prefix .. "j:" .. id
-      if call("HGET", key, "at") == with["@attempt"] then
-        mark(key, "dp", with["@attempt"])
+      local f = call("HMGET", key, "at", "dp")
+      if f[1] == with["@attempt"] then
+        mark(key, "dp", f[1] .. (string.match(f[2] or "", "%..*") or ""))
       end
       answer = "+"
     elseif kind == "followed" then

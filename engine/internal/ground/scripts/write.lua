@@ -404,14 +404,9 @@ for s = 1, #shards do
     settle()
   end
   -- Marks are not worth failing for: without one, a task that is gone is taken for lost.
-  local history = #marks > 0 and redis.pcall("HGET", prefix .. "head", "redis")
   for i = 1, #marks, 3 do
-    local value = marks[i + 2]
-    if marks[i + 1] == "dp" and type(history) == "string" then
-      value = value .. "." .. history
-    end
     if not erased[marks[i]] then
-      redis.pcall("HSET", marks[i], marks[i + 1], value)
+      redis.pcall("HSET", marks[i], marks[i + 1], marks[i + 2])
     end
   end
 end
