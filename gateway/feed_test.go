@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -396,7 +397,10 @@ func TestEventsOfAnUnknownJobEnd(t *testing.T) {
 func TestEventsOfAClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	e := real(t)
-	s := serve(t, e, func(o *gateway.Options) { o.StallTimeout, o.PingInterval, o.SendBufferBytes = 2*time.Second, 10*time.Millisecond, 4<<10 })
+	s := serve(t, e, func(o *gateway.Options) {
+		o.StallTimeout, o.PingInterval, o.SendBufferBytes = 2*time.Second, 10*time.Millisecond, 4<<10
+		o.RequestTimeout = 100 * time.Millisecond // is not for streams
+	})
 	p := start(t, e, topic)
 	slow, quick := s.events(t, "/v1/events?topic=user:42", "", topic), s.events(t, "/v1/events?topic=user:42", "", topic)
 	quick.until("it is live", func() bool { return quick.subs["user:42"].live })
@@ -417,6 +421,26 @@ func TestEventsOfAClientThatDoesNotRead(t *testing.T) {
 	quick.body.Close()
 	for s.Sessions() > 0 && soon(t).Err() == nil {
 		p.tick(1)
+	}
+}
+
+// A gateway that stops does not wait for a client that takes nothing.
+func TestStopAbortsAStuckStream(t *testing.T) {
+	t.Parallel()
+	e := real(t)
+	s := serve(t, e, func(o *gateway.Options) {
+		o.SendBufferBytes, o.DrainTimeout, o.StallTimeout = 4<<10, 200*time.Millisecond, 10*time.Minute
+	})
+	p := start(t, e, topic)
+	s.events(t, "/v1/events?topic=user:42", "", topic).untilCursor(topic, p.tick(1))
+	for {
+		p.tick(60)
+		if frames, _ := s.Held(); frames > 4 { // its buffers are full
+			break
+		}
+	}
+	if err := s.Stop(soon(t)); !errors.Is(err, gateway.ErrAborted) {
+		t.Errorf("stop: %v, want that a stream was aborted", err)
 	}
 }
 
