@@ -133,7 +133,7 @@ func TestAuthenticatorThatFails(t *testing.T) {
 			if header == nil {
 				k.send(fmt.Sprintf(`{"type":"auth","token":%q}`, c.token))
 			}
-			f, err := k.next(20 * time.Second)
+			f, err := k.next(time.Minute)
 			switch {
 			case c.close == 0 && (err != nil || f.Type != "welcome"):
 				t.Errorf("%s, %s: got %s, %v, want welcome", c.what, where, f.text, err)

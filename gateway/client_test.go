@@ -99,7 +99,7 @@ func (c *client) subscribeTo(sid string, topic engine.Topic, after engine.Cursor
 // read takes a frame and holds it.
 func (c *client) read() frame {
 	c.t.Helper()
-	f, err := c.next(20 * time.Second)
+	f, err := c.next(time.Minute)
 	if err != nil {
 		c.t.Fatalf("read: %v", err)
 	}
@@ -217,12 +217,12 @@ func (h *held) apply(j engine.Job) error {
 // until reads frames until something holds.
 func (c *client) until(what string, holds func() bool) {
 	c.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
 			c.t.Fatalf("waited too long until %s", what)
 		}
-		if _, err := c.next(20 * time.Second); err != nil {
+		if _, err := c.next(time.Minute); err != nil {
 			c.t.Fatalf("waiting until %s: %v", what, err)
 		}
 	}
@@ -242,7 +242,7 @@ func (c *client) untilCursor(sid string, at engine.Cursor) {
 func (c *client) closed() int {
 	c.t.Helper()
 	for {
-		_, err := c.next(20 * time.Second)
+		_, err := c.next(time.Minute)
 		if err == nil {
 			continue
 		}

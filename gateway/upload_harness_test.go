@@ -193,7 +193,7 @@ func (s *sending) send(b []byte) {
 // the answer: that of a problem, or of a header without a body.
 func (s *sending) answer() string {
 	s.t.Helper()
-	if err := s.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := s.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		s.t.Fatal(err)
 	}
 	var text bytes.Buffer

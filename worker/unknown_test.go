@@ -182,7 +182,7 @@ func TestParkedJobsAreControlled(t *testing.T) {
 				return job
 			}
 			canceled, paused := parked(), parked()
-			late := parked(func(s *engine.Spec) { s.Deadline = time.Now().Add(2 * time.Second) })
+			late := parked(func(s *engine.Spec) { s.Deadline = time.Now().Add(10 * time.Second) })
 			if err := e.Cancel(soon(t), canceled); err != nil {
 				t.Fatal(err)
 			}
