@@ -30,6 +30,7 @@ type eventSource struct {
 	id       string
 	retry    time.Duration
 	comments int
+	end      error
 	subs     map[string]*held
 }
 
@@ -54,6 +55,20 @@ func (s *server) get(t testing.TB, path, token, lastID string) *http.Response {
 	return a
 }
 
+// hold sends a request and takes nothing of the answer, for as long as the test runs.
+func (s *server) hold(t testing.TB, path string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url(path), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Body.Close() })
+}
+
 // events opens a stream of topics, after the ID of an earlier one.
 func (s *server) events(t testing.TB, path, lastID string, topics ...engine.Topic) *eventSource {
 	t.Helper()
@@ -75,6 +90,7 @@ func (e *eventSource) next() (frame, bool) {
 	for {
 		line, err := e.lines.ReadString('\n')
 		if err != nil {
+			e.end = err
 			return frame{}, false
 		}
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
@@ -125,12 +141,15 @@ func (e *eventSource) untilCursor(topic engine.Topic, at engine.Cursor) {
 	e.until(string(topic)+" is at "+string(at), func() bool { h := e.subs[string(topic)]; return h.cursor != "" && h.cursor.N() >= at.N() })
 }
 
-// rest reads to the end of the stream.
+// rest reads to the end of the stream, which is an orderly one.
 func (e *eventSource) rest() (all []frame) {
 	e.t.Helper()
 	for {
 		f, there := e.next()
 		if !there {
+			if e.end != io.EOF {
+				e.t.Errorf("the stream ended with: %v", e.end)
+			}
 			return all
 		}
 		all = append(all, f)
@@ -419,6 +438,7 @@ func TestEventsOfAClientThatDoesNotRead(t *testing.T) {
 			break
 		}
 	}
+	quick.untilCursor(topic, p.tick(1)) // it outlasts the bound of a request
 	quick.body.Close()
 	for s.Sessions() > 0 && soon(t).Err() == nil {
 		p.tick(1)
@@ -442,11 +462,12 @@ func TestStopAbortsAStuckStream(t *testing.T) {
 	t.Cleanup(own.Close)
 	s := &server{g, own.Listener.Addr().String()}
 	p := start(t, e, topic)
-	s.events(t, "/v1/events?topic=user:42", "", topic).untilCursor(topic, p.tick(1))
-	for {
+	s.hold(t, "/v1/events?topic=user:42")
+	for same, was := 0, 0; same < 10; { // until its buffers are full, and nothing moves
 		p.tick(60)
-		if frames, _ := s.Held(); frames > 4 { // its buffers are full
-			break
+		frames, bytes := s.Held()
+		if same++; frames < 4 || bytes != was {
+			same, was = 0, bytes
 		}
 	}
 	if err := s.Stop(soon(t)); !errors.Is(err, gateway.ErrAborted) {
