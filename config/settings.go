@@ -359,6 +359,11 @@ var settings = []Setting{
 		codec: count(func(c *Config) *int { return &c.Gateway.SubscriptionsPerConnection }),
 	},
 	{
+		Key: "gateway.streams_per_credential", field: "StreamsPerCredential",
+		Doc:   "How many event streams and long polls one credential, or one user without one, may have at a time.",
+		codec: count(func(c *Config) *int { return &c.Gateway.StreamsPerCredential }),
+	},
+	{
 		Key: "gateway.message_bytes", field: "MessageBytes",
 		Doc:   "The longest message that a client may send over a WebSocket.",
 		codec: size(func(c *Config) *int { return &c.Gateway.MessageBytes }),

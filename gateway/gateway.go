@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/api"
+	"github.com/tidemark-dev/tidemark/gateway/internal/feed"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/gateway/internal/stream"
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
@@ -31,6 +32,7 @@ type Gateway struct {
 	opts     Options
 	hub      *stream.Hub
 	sockets  *ws.Server
+	feeds    *feed.Server
 	gate     *access.Gate
 	uses     *access.Uses
 	uploads  *upload.Server // nil: there are none
@@ -54,6 +56,9 @@ type Gateway struct {
 	mu    sync.Mutex
 	phase phase
 }
+
+// heartbeat is the longest time for which an event stream or a poll sends nothing.
+const heartbeat = 15 * time.Second
 
 type phase int
 
@@ -103,6 +108,11 @@ func New(o Options) (*Gateway, error) {
 		PingInterval: o.PingInterval, PongTimeout: o.PongTimeout, StallTimeout: o.StallTimeout, AuthTimeout: o.AuthTimeout,
 		Problems: g.problems, Refusals: g.refusals, Logger: o.Logger,
 	})
+	g.feeds = feed.New(feed.Options{
+		Open: g.openFeed, Gate: g.gate, Uses: g.uses,
+		Streams: o.StreamsPerCredential, SendBufferBytes: o.SendBufferBytes, Heartbeat: min(o.PingInterval, heartbeat), StallTimeout: o.StallTimeout,
+		RequestTimeout: o.RequestTimeout, Problems: g.problems, Refusals: g.refusals,
+	})
 	rt := runtime.Of(o.Engine)
 	g.api = api.New(api.Options{
 		Engine: o.Engine, Blobs: o.Blobs, UploadOf: rt.UploadOf, Removed: rt.WasRemoved, Clean: g.cleaner.clean,
@@ -117,6 +127,7 @@ func New(o Options) (*Gateway, error) {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    2 * maxHeaderBytes,
+		ConnContext:       feed.WithConn,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return g, nil
@@ -124,6 +135,14 @@ func New(o Options) (*Gateway, error) {
 
 // openSession joins a socket to a session of the hub.
 func (g *Gateway) openSession(t transport.Transport) ws.Session {
+	if s := g.hub.Open(t); s != nil {
+		return s
+	}
+	return nil // of the interface: there is none
+}
+
+// openFeed joins an answer to a session of the hub.
+func (g *Gateway) openFeed(t transport.Transport) feed.Session {
 	if s := g.hub.Open(t); s != nil {
 		return s
 	}

@@ -38,6 +38,11 @@ type Options struct {
 	// time, 1 to 10,000; one more is answered with an error. Defaults to 200.
 	SubscriptionsPerConnection int
 
+	// StreamsPerCredential is how many event streams and long polls one credential, or one
+	// principal without one, may have at a time, 1 to 1,000,000. A browser that speaks HTTP/1.1
+	// has six connections to a gateway for all its tabs. Defaults to 4.
+	StreamsPerCredential int
+
 	// MessageBytes is the longest message that a client may send, 1 KiB to 1 MiB; a
 	// longer one closes its connection with 1009. Defaults to 16 KiB.
 	MessageBytes int
@@ -169,6 +174,7 @@ func (o Options) Defaults() Options {
 	}
 	option.Default(&o.ConnectionsPerPrincipal, 1000)
 	option.Default(&o.SubscriptionsPerConnection, 200)
+	option.Default(&o.StreamsPerCredential, 4)
 	option.Default(&o.MessageBytes, 16<<10)
 	option.Default(&o.MessagesPerSecond, 20)
 	option.Default(&o.MessageBurst, o.SubscriptionsPerConnection+100)
@@ -222,6 +228,7 @@ func (o Options) Validate() error {
 		site, page,
 		option.Within("ConnectionsPerPrincipal", o.ConnectionsPerPrincipal, 1, 1_000_000),
 		option.Within("SubscriptionsPerConnection", o.SubscriptionsPerConnection, 1, 10_000),
+		option.Within("StreamsPerCredential", o.StreamsPerCredential, 1, 1_000_000),
 		option.Within("MessageBytes", o.MessageBytes, 1<<10, 1<<20),
 		option.Within("MessagesPerSecond", o.MessagesPerSecond, 1, 10_000),
 		option.Within("MessageBurst", o.MessageBurst, 1, 100_000),

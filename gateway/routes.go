@@ -36,6 +36,9 @@ func (g *Gateway) routes() (http.Handler, error) {
 	}
 	add(access.Route{Pattern: "GET /metrics", Handler: adminsOnly(promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{Registry: g.opts.Registry}))})
 	mux.Handle("GET /v1/ws", g.sockets)
+	for pattern, h := range map[string]http.HandlerFunc{"GET /v1/events": g.feeds.Events, "GET /v1/topics/{topic}/records": g.feeds.Poll} {
+		mux.Handle(pattern, g.counted(pattern, h))
+	}
 	if g.uploads != nil {
 		for _, r := range g.uploads.Routes() {
 			add(r)

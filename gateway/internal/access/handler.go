@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/internal/excerpt"
@@ -28,6 +29,17 @@ type Route struct {
 	// Long is of requests that carry what may be large: as a whole they have no bound in
 	// time.
 	Long bool
+}
+
+// FilterOf reads the filter among other parameters of a query. Its error is wire.ParseFilter's.
+func FilterOf(q url.Values) (wire.Filter, error) {
+	own := url.Values{}
+	for _, name := range wire.FilterParameters {
+		if values, there := q[name]; there {
+			own[name] = values
+		}
+	}
+	return wire.ParseFilter(own)
 }
 
 // Repeated ends the name of a parameter, for Taking, that a query may have more than once.

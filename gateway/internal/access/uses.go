@@ -15,6 +15,9 @@ const (
 	Socket   Kind = "socket"
 	Upload   Kind = "upload"
 	Download Kind = "download"
+	// Stream is an answer that carries records as they come. A browser has few connections for all
+	// its tabs, so these are bounded by credential, where there is one.
+	Stream Kind = "stream"
 )
 
 // Uses are all that is live under credentials: sockets, and the requests that bring or
@@ -44,12 +47,16 @@ type Use struct {
 	who  *auth.Principal // guarded by uses.mu
 }
 
-// Enter adds a use of p's. most bounds how many of the kind p's subject may have; 0: any
-// number. It returns nil where there are as many.
+// Enter adds a use of p's. most bounds how many of the kind p's subject may have, or, of streams, its
+// credential; 0: any number. It returns nil where there are as many.
 func (u *Uses) Enter(p *auth.Principal, kind Kind, most int) *Use {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if most > 0 && len(u.bySubject[held{p.Subject, kind}]) >= most {
+	now := len(u.bySubject[held{p.Subject, kind}])
+	if kind == Stream && p.Credential != "" {
+		now = len(u.byCredential[held{p.Credential, kind}])
+	}
+	if most > 0 && now >= most {
 		return nil
 	}
 	use := &Use{kind: kind, uses: u, who: p}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
@@ -59,7 +59,7 @@ func (s *Server) listJobs(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		return err
 	}
 	query := engine.JobsQuery{After: q.Get("after")}
-	if query.Filter, err = filterOf(q); err != nil {
+	if query.Filter, err = access.FilterOf(q); err != nil {
 		return err
 	}
 	if text := q.Get("limit"); text != "" {
@@ -74,17 +74,6 @@ func (s *Server) listJobs(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	page.Jobs = listed(page.Jobs)
 	s.answer(w, http.StatusOK, wire.JobsAnswer{Topic: topic, JobsPage: page, Queues: s.queuesOfViews(r.Context(), p, page.Jobs...)})
 	return nil
-}
-
-// filterOf reads the filter among other parameters of a query.
-func filterOf(q url.Values) (engine.Filter, error) {
-	own := url.Values{}
-	for _, name := range wire.FilterParameters {
-		if values, there := q[name]; there {
-			own[name] = values
-		}
-	}
-	return wire.ParseFilter(own)
 }
 
 func (s *Server) showJob(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
@@ -53,7 +54,7 @@ func pagingOf(q url.Values) (stream.Paging, error) {
 			return stream.Paging{}, fmt.Errorf("%w: limit: want 1 to %d", problem.ErrRequest, engine.MaxSnapshotLimit)
 		}
 	}
-	filter, err := filterOf(q)
+	filter, err := access.FilterOf(q)
 	if err != nil {
 		return stream.Paging{}, err
 	}

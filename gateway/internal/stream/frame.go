@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
 // Frames are put together by hand, since most of a frame is bytes that the stream
@@ -53,8 +54,11 @@ func errorFrame(to, code, message string) []byte {
 	return []byte(`{"type":"error",` + to + `"code":"` + code + `","message":` + string(m) + `}`)
 }
 
-func goodbyeFrame(reason string, reconnect time.Duration) []byte {
-	return []byte(`{"type":"goodbye","reason":"` + reason + `","reconnect_after_ms":` + strconv.FormatInt(reconnect.Milliseconds(), 10) + `}`)
+func goodbyeFrame(reason string, reconnect time.Duration) transport.Frame {
+	return transport.Frame{
+		Text:  []byte(`{"type":"goodbye","reason":"` + reason + `","reconnect_after_ms":` + strconv.FormatInt(reconnect.Milliseconds(), 10) + `}`),
+		Retry: reconnect,
+	}
 }
 
 var pongFrame = []byte(`{"type":"pong"}`)

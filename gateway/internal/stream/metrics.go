@@ -39,19 +39,19 @@ func newMetrics(r *prometheus.Registry) (*metrics, error) {
 		return c
 	}
 	m := &metrics{
-		connections:   gauge("connections", "WebSockets that are open."),
+		connections:   gauge("connections", "WebSockets, event streams and polls that are open."),
 		subscriptions: gauge("subscriptions", "Subscriptions of all connections."),
 		topics:        gauge("topics", "Topics that anybody follows."),
 		delivered:     counter("records_delivered_total", "Records sent as they were committed."),
 		replayed:      counter("records_replayed_total", "Records sent from topics' streams."),
 		conflated:     counter("records_conflated_total", "Ticks left out because a later record of their job went out."),
 		fellBehind:    counter("fell_behind_total", "Times that a live subscription found no room in its session's window."),
-		sentFrames:    counter("frames_sent_total", "Frames given to sockets."),
-		sentBytes:     counter("frames_sent_bytes_total", "Bytes of the frames given to sockets."),
+		sentFrames:    counter("frames_sent_total", "Frames given to connections."),
+		sentBytes:     counter("frames_sent_bytes_total", "Bytes of the frames given to connections."),
 		pagesRead:     counter("pages_read_total", "Pages of topics' streams and of snapshots read for subscriptions that were behind."),
 		snapshots:     vector("snapshots_total", "Snapshots given, by reason.", "reason"),
 		refusals:      vector("errors_total", "Error frames sent, by code.", "code"),
-		closes:        vector("closes_total", "WebSockets that the gateway closed, by code.", "code"),
+		closes:        vector("closes_total", "WebSockets, event streams and polls that the gateway ended, by close code.", "code"),
 	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {

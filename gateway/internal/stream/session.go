@@ -100,7 +100,7 @@ func (s *Session) Renew(p *auth.Principal) {
 		s.mu.Unlock()
 		return
 	case s.principal.Subject != p.Subject:
-		s.shut(transport.Unauthenticated, "the token is another user's", nil)
+		s.shut(transport.Unauthenticated, "the token is another user's", transport.Frame{})
 		s.mu.Unlock()
 		return
 	}
@@ -145,7 +145,10 @@ func (s *Session) withdraw() []*subscription {
 }
 
 func (s *Session) welcome() {
-	s.send(transport.Frame{Text: welcomeFrame(s.id, opaque(s.principal.Subject), s.hub.opts.PingInterval, s.principal.Expires)})
+	s.send(transport.Frame{
+		Text:  welcomeFrame(s.id, opaque(s.principal.Subject), s.hub.opts.PingInterval, s.principal.Expires),
+		Retry: s.hub.reconnectAfter(), // a client of a gateway that is killed hears no goodbye
+	})
 }
 
 // opaque is a name of the principal for its client, which compares it with the one before.
@@ -199,7 +202,7 @@ func (s *Session) Closing() bool {
 func (s *Session) Close(reason transport.Reason, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shut(reason, text, nil)
+	s.shut(reason, text, transport.Frame{})
 }
 
 // SendAway is Close with a goodbye that says when to come back.
@@ -214,20 +217,20 @@ func (s *Session) goodbye() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.begun {
-		s.shut(transport.Restart, "the gateway is stopping", goodbyeFrame("draining", s.hub.reconnectAfter().Round(time.Millisecond)))
+		s.shut(transport.Restart, "the gateway is stopping", goodbyeFrame("draining", s.hub.reconnectAfter()))
 	}
 }
 
-// shut is Close under the lock, with a last frame; nil: none.
-func (s *Session) shut(reason transport.Reason, text string, last []byte) {
+// shut is Close under the lock, with a last frame; without Text: none.
+func (s *Session) shut(reason transport.Reason, text string, last transport.Frame) {
 	if s.closing || s.closed {
 		return
 	}
 	s.hub.metrics.closes.WithLabelValues(closeLabel(reason)).Inc()
 	s.closing, s.why, s.words = true, reason, text
 	s.queue, s.behind = nil, nil
-	if last != nil {
-		s.put(transport.Frame{Text: last})
+	if last.Text != nil {
+		s.put(last)
 	}
 	if len(s.window) == 0 {
 		s.transport.Close(reason, text)

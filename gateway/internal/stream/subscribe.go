@@ -5,7 +5,6 @@ import (
 	"github.com/tidemark-dev/tidemark/engine/stream"
 	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
-	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
 // Codes of error frames. After codeUnavailable the subscription continues; the others end it, or say
@@ -22,16 +21,10 @@ const (
 // forbidden is the answer about a topic that a client may not read, whether or not it exists.
 const forbidden = "you may not read this topic"
 
-// maxSidBytes bounds the name that a client gives a subscription.
-const maxSidBytes = 64
-
 // Subscribe makes the subscription that the client asks for, or sends an error that says
-// why not. m is the client's subscribe, unchecked. The session has a principal by then.
+// why not. m is the client's subscribe, unchecked but for its sid, which the transport bounds.
+// The session has a principal by then.
 func (s *Session) Subscribe(m wire.Message) {
-	if m.SID == "" || len(m.SID) > maxSidBytes {
-		s.Close(transport.Protocol, "subscribe needs a sid of 1 to 64 bytes")
-		return
-	}
 	sub, code, text := s.open(m)
 	if sub == nil {
 		s.mu.Lock()
@@ -82,10 +75,6 @@ func (s *Session) open(m wire.Message) (sub *subscription, code, text string) {
 
 // Unsubscribe ends a subscription. It ignores a sid without one, which may just have ended.
 func (s *Session) Unsubscribe(sid string) {
-	if sid == "" || len(sid) > maxSidBytes {
-		s.Close(transport.Protocol, "unsubscribe needs a sid of 1 to 64 bytes")
-		return
-	}
 	s.mu.Lock()
 	sub := s.subs[sid]
 	if sub != nil {

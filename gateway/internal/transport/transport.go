@@ -7,7 +7,11 @@
 // few methods of a session that it calls, and the gateway joins the two.
 package transport
 
-import "github.com/tidemark-dev/tidemark/engine/wire"
+import (
+	"time"
+
+	"github.com/tidemark-dev/tidemark/engine/wire"
+)
 
 // A Frame is one message to a client.
 type Frame struct {
@@ -21,6 +25,9 @@ type Frame struct {
 	// Cursor is the one that the client holds of the subscription once it has the frame;
 	// "": none.
 	Cursor wire.Cursor
+	// Retry is after what time the client comes back when its connection ends, once it has the
+	// frame; 0: as it was said before, or as the client chooses.
+	Retry time.Duration
 }
 
 // A Transport carries a session's frames. The session calls it under its own lock: a

@@ -11,6 +11,9 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/transport"
 )
 
+// maxSidBytes bounds the name that a client gives a subscription.
+const maxSidBytes = 64
+
 // hear takes a text message. It runs in the socket's own reader, one message at a time.
 func (s *socket) hear(text []byte) {
 	if s.session.Closing() {
@@ -37,12 +40,15 @@ func (s *socket) hear(text []byte) {
 		s.session.Close(transport.Unauthenticated, "the first message must be auth")
 		return
 	}
-	switch m.Type {
-	case "ping":
+	switch named := m.SID != "" && len(m.SID) <= maxSidBytes; {
+	case m.Type == "ping":
 		s.session.Pong()
-	case "subscribe":
+	case m.Type != "subscribe" && m.Type != "unsubscribe":
+	case !named:
+		s.session.Close(transport.Protocol, m.Type+" needs a sid of 1 to 64 bytes")
+	case m.Type == "subscribe":
 		s.session.Subscribe(m)
-	case "unsubscribe":
+	default:
 		s.session.Unsubscribe(m.SID)
 	}
 	s.session.Throttle()

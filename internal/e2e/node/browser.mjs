@@ -34,6 +34,22 @@ await obey({
     const answer = await page.goto(url);
     return { status: answer.status() };
   },
+  /** Opens tabs that listen to an event stream with nothing but an EventSource, and tell of each event and each cut. */
+  async streams({ site, path, tabs }) {
+    for (const name of tabs) {
+      const tab = await context.newPage();
+      await tab.goto(`${site}/healthz`);
+      await tab.evaluate(({ name, path }) => {
+        const events = new EventSource(path);
+        events.onmessage = ({ data, lastEventId }) => globalThis.tidemarkSeen({ event: 'streamed', tab: name, id: lastEventId, ...JSON.parse(data), frame: JSON.parse(data).type });
+        events.onerror = () => globalThis.tidemarkSeen({ event: 'cut', tab: name });
+      }, { name, path });
+    }
+  },
+  /** Asks for something, as a script of the page would. */
+  async ask({ path }) {
+    return await page.evaluate(async (path) => ({ status: (await fetch(path)).status }), path);
+  },
   async reload() {
     await page.reload();
   },
