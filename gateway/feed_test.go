@@ -34,8 +34,15 @@ type eventSource struct {
 	subs     map[string]*held
 }
 
+// An unread is an answer whose body is still to be read. It is closed when the test ends.
+type unread struct {
+	status int
+	header http.Header
+	body   io.ReadCloser
+}
+
 // get sends a request, as who bears the token.
-func (s *server) get(t testing.TB, path, token, lastID string) *http.Response {
+func (s *server) get(t testing.TB, path, token, lastID string) unread {
 	t.Helper()
 	r, err := http.NewRequestWithContext(soon(t), http.MethodGet, s.url(path), nil)
 	if err != nil {
@@ -52,7 +59,7 @@ func (s *server) get(t testing.TB, path, token, lastID string) *http.Response {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Body.Close() })
-	return a
+	return unread{a.StatusCode, a.Header, a.Body}
 }
 
 // hold sends a request and takes nothing of the answer, for as long as the test runs.
@@ -73,10 +80,10 @@ func (s *server) hold(t testing.TB, path string) {
 func (s *server) events(t testing.TB, path, lastID string, topics ...engine.Topic) *eventSource {
 	t.Helper()
 	a := s.get(t, path, "", lastID)
-	if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "text/event-stream" || a.Header.Get("X-Accel-Buffering") != "no" {
-		t.Fatalf("answered %s, %v", a.Status, a.Header)
+	if a.status != http.StatusOK || a.header.Get("Content-Type") != "text/event-stream" || a.header.Get("X-Accel-Buffering") != "no" {
+		t.Fatalf("answered %d, %v", a.status, a.header)
 	}
-	e := &eventSource{t: t, body: a.Body, lines: bufio.NewReader(a.Body), id: lastID, subs: map[string]*held{}}
+	e := &eventSource{t: t, body: a.body, lines: bufio.NewReader(a.body), id: lastID, subs: map[string]*held{}}
 	for _, topic := range topics {
 		e.subs[string(topic)] = &held{jobs: map[engine.JobID]engine.Job{}}
 	}
@@ -147,7 +154,7 @@ func (e *eventSource) rest() (all []frame) {
 	for {
 		f, there := e.next()
 		if !there {
-			if e.end != io.EOF {
+			if !errors.Is(e.end, io.EOF) {
 				e.t.Errorf("the stream ended with: %v", e.end)
 			}
 			return all
@@ -301,9 +308,9 @@ func TestEventsRefuse(t *testing.T) {
 		{"/v1/topics/user:a/records", "z", "", 401, "credentials"},
 	} {
 		a := s.get(t, c.path, c.token, c.lastID)
-		text, _ := io.ReadAll(a.Body)
-		if a.StatusCode != c.status || !strings.Contains(string(text), c.says) {
-			t.Errorf("%s, Last-Event-ID %q: %s %s, want %d and %q", c.path, c.lastID, a.Status, text, c.status, c.says)
+		text, _ := io.ReadAll(a.body)
+		if a.status != c.status || !strings.Contains(string(text), c.says) {
+			t.Errorf("%s, Last-Event-ID %q: %d %s, want %d and %q", c.path, c.lastID, a.status, text, c.status, c.says)
 		}
 	}
 	for _, path := range []string{"/v1/events?topic=", "/v1/topics/%s/records"} {
@@ -314,8 +321,8 @@ func TestEventsRefuse(t *testing.T) {
 				at = fmt.Sprintf(path, name)
 			}
 			a := s.get(t, at, "a", "")
-			text, _ := io.ReadAll(a.Body)
-			texts = append(texts, a.Status+" "+string(text))
+			text, _ := io.ReadAll(a.body)
+			texts = append(texts, strconv.Itoa(a.status)+" "+string(text))
 		}
 		if texts[0] != texts[1] || !strings.HasPrefix(texts[0], "403") {
 			t.Errorf("%s: another's topic is answered %q, an unknown one %q", path, texts[0], texts[1])
@@ -337,17 +344,17 @@ func TestEventsSendAwayForAWhile(t *testing.T) {
 		if len(all) != 1 || all[0].Type != "goodbye" || all[0].Reason != "too_many_streams" || all[0].Reconnect != 60_000 || third.retry != time.Minute {
 			t.Errorf("got %+v and retry %s, want goodbye too_many_streams in a minute", all, third.retry)
 		}
-		if a := s.get(t, "/v1/topics/user:42/records", "", ""); a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") != "60" {
-			t.Errorf("a poll beside them: %s, want 429", a.Status)
+		if a := s.get(t, "/v1/topics/user:42/records", "", ""); a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") != "60" {
+			t.Errorf("a poll beside them: %d, want 429", a.status)
 		}
 		second.until("it is live", func() bool { return second.subs["user:42"].live })
 		first.body.Close()
 		for { // until the gateway has seen that
 			a := s.get(t, "/v1/topics/user:42/records?wait=0s", "", "")
-			if a.StatusCode == http.StatusOK {
+			if a.status == http.StatusOK {
 				return
 			}
-			_, _ = io.Copy(io.Discard, a.Body)
+			_, _ = io.Copy(io.Discard, a.body)
 		}
 	})
 	t.Run("its own streams alone", func(t *testing.T) {
@@ -358,7 +365,7 @@ func TestEventsSendAwayForAWhile(t *testing.T) {
 			o.Auth = tokens{"one": {Subject: "a", Credential: "1", Grants: reads}, "two": {Subject: "a", Credential: "2", Grants: reads}}
 		})
 		for _, c := range []struct{ token, want string }{{"one", "welcome"}, {"two", "welcome"}, {"one", "goodbye"}} {
-			es := &eventSource{t: t, lines: bufio.NewReader(s.get(t, "/v1/events?topic=user:42", c.token, "").Body)}
+			es := &eventSource{t: t, lines: bufio.NewReader(s.get(t, "/v1/events?topic=user:42", c.token, "").body)}
 			if f, _ := es.next(); f.Type != c.want {
 				t.Errorf("%s: got %s, want %s", c.token, f.text, c.want)
 			}
@@ -380,7 +387,7 @@ func TestEventsSendAwayForAWhile(t *testing.T) {
 	t.Run("the credentials cannot be checked", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, e, func(o *gateway.Options) { o.Auth = tokens{} })
-		all := (&eventSource{t: t, lines: bufio.NewReader(s.get(t, "/v1/events?topic=user:42", "broken", "").Body)}).rest()
+		all := (&eventSource{t: t, lines: bufio.NewReader(s.get(t, "/v1/events?topic=user:42", "broken", "").body)}).rest()
 		if len(all) != 1 || all[0].Type != "goodbye" || all[0].Reason != "unavailable" || all[0].Reconnect < 1000 {
 			t.Errorf("got %+v, want goodbye unavailable", all)
 		}
@@ -394,7 +401,7 @@ func TestEventsEndWithTheirCredentials(t *testing.T) {
 	s := serve(t, e, func(o *gateway.Options) {
 		o.Auth = tokens{"brief": {Subject: "a", Grants: []auth.Grant{{Topics: "user:42", Rights: auth.Read}}, Expires: time.Now().Add(time.Second)}}
 	})
-	es := &eventSource{t: t, lines: bufio.NewReader(s.get(t, "/v1/events?topic=user:42", "brief", "").Body)}
+	es := &eventSource{t: t, lines: bufio.NewReader(s.get(t, "/v1/events?topic=user:42", "brief", "").body)}
 	all := es.rest()
 	if end := all[len(all)-1]; end.Type != "goodbye" || end.Reason != "expired" {
 		t.Errorf("the last frame is %s, want goodbye expired", end.text)
@@ -472,103 +479,6 @@ func TestStopAbortsAStuckStream(t *testing.T) {
 	}
 	if err := s.Stop(soon(t)); !errors.Is(err, gateway.ErrAborted) {
 		t.Errorf("stop: %v, want that a stream was aborted", err)
-	}
-}
-
-// poll reads what a poll answers with.
-func (s *server) poll(t testing.TB, h *held, query string) []frame {
-	t.Helper()
-	a := s.get(t, "/v1/topics/user:42/records?"+query+"&after="+string(h.cursor), "", "")
-	var texts []json.RawMessage
-	if err := json.NewDecoder(a.Body).Decode(&texts); err != nil || a.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %v", a.Status, err)
-	}
-	frames := make([]frame, len(texts))
-	for i, text := range texts {
-		frames[i].text = string(text)
-		if err := json.Unmarshal(text, &frames[i]); err != nil {
-			t.Fatal(err)
-		}
-		if frames[i].Sid != string(topic) {
-			t.Errorf("a frame for %q: %s", frames[i].Sid, text)
-		}
-		if err := h.take(frames[i]); err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-	}
-	return frames
-}
-
-// A poll answers at once with what its client has missed, waits for news where there is none, and ends
-// without any when its time is over.
-func TestPoll(t *testing.T) {
-	t.Parallel()
-	e := real(t)
-	s := serve(t, e, nil)
-	p := start(t, e, topic)
-	h := &held{jobs: map[engine.JobID]engine.Job{}}
-	s.poll(t, h, "wait=1m")
-	if len(h.snapshots) != 1 || len(h.jobs) != 1 || !h.live {
-		t.Fatalf("the first poll gave snapshots %q, %d jobs, live %v", h.snapshots, len(h.jobs), h.live)
-	}
-	missed := p.tick(3)
-	s.poll(t, h, "wait=1m")
-	if h.cursor.N() < missed.N() {
-		t.Fatalf("the second poll ended at %s, before %s", h.cursor, missed)
-	}
-	for f := range slices.Values(s.poll(t, h, "wait=0s")) {
-		if f.Type == "records" || f.Type == "snapshot" {
-			t.Errorf("a poll with nothing new gave %s", f.text)
-		}
-	}
-	waits := make(chan engine.Cursor, 1)
-	go func() {
-		s.poll(t, h, "wait=1m")
-		waits <- h.cursor
-	}()
-	for s.Sessions() == 0 && soon(t).Err() == nil { // it waits, or is about to
-		sleep(t.Context(), time.Millisecond)
-	}
-	if at, got := p.tick(1), <-waits; got.N() < at.N() {
-		t.Errorf("the poll that waited ended at %s, before %s", got, at)
-	}
-}
-
-// A client changes its transport with its cursor, and its ledger stays whole.
-func TestTransportsChangeMidway(t *testing.T) {
-	t.Parallel()
-	e := real(t)
-	s := serve(t, e, nil)
-	p := start(t, e, topic)
-	h := &held{jobs: map[engine.JobID]engine.Job{}}
-	socket := func() {
-		c := s.client(t)
-		c.subscribe("a", topic, h.cursor, "")
-		c.subs["a"] = h
-		at := p.tick(3)
-		c.untilCursor("a", at)
-		hangUp(c.conn)
-	}
-	socket()
-	first := h.cursor
-	for range 2 {
-		es := s.events(t, "/v1/events?topic=user:42&after="+string(h.cursor), "")
-		es.subs["user:42"] = h
-		es.untilCursor(topic, p.tick(3))
-		es.body.Close()
-		p.tick(1)
-		for at := p.tick(2); h.cursor.N() < at.N(); {
-			s.poll(t, h, "wait=1s")
-		}
-		socket()
-	}
-	var want []engine.Cursor
-	for _, entry := range recorded(t, e, topic, first) {
-		want = append(want, entry.ID)
-	}
-	got := h.ids()
-	if got = got[len(got)-len(want):]; !slices.Equal(got, want) || len(h.snapshots) != 1 {
-		t.Errorf("held %v with snapshots %q, want %v", got, h.snapshots, want)
 	}
 }
 

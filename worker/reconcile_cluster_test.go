@@ -38,7 +38,7 @@ func TestANodeThatIsGoneHoldsUpNoOther(t *testing.T) {
 		}
 	}
 
-	var deadline time.Time // of the last job that has one
+	var deadline time.Time                    // of the last job that has one
 	var late, waiting, running []engine.JobID // of nodes that stay
 	gone := 0
 	for i := range 60 {

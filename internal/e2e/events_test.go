@@ -150,7 +150,7 @@ func TestEventSourceBehindNginx(t *testing.T) {
 	for range 3 {
 		_, from = b.process.await("nginx to end what is idle", from, func(l line) bool { return l.text("event") == "cut" && l.text("tab") == "hasty" })
 	}
-	ran = h.report(job, ran, runtime.Report{Type: engine.JobProgress, Tenths: 300})
+	h.report(job, ran, runtime.Report{Type: engine.JobProgress, Tenths: 300})
 	b.shown("hasty", 30)
 	b.shown("buffered", 30)
 	if n := b.checkStream("buffered"); n != 1 {
