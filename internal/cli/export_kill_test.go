@@ -21,12 +21,14 @@ import (
 	"github.com/tidemark-dev/tidemark/worker/upload"
 )
 
-// A file of Parquet has its first boundary after 50,000 rows, others after a MiB.
-const (
-	shopRows    = 110_000
-	limitedRows = 35_000
-	shopNote    = "a note that is long enough for a row to have a hundred bytes, of which most are the same"
+// A file of Parquet has its first boundary after 50,000 rows, others after a MiB. An export is to have as many
+// boundaries as it is killed.
+var (
+	shopRows    = map[bool]int64{false: 110_000, true: 1_100_000}[soak]
+	limitedRows = map[bool]int64{false: 35_000, true: 350_000}[soak]
 )
+
+const shopNote = "a note that is long enough for a row to have a hundred bytes, of which most are the same"
 
 // shop makes the same table in SQLite, in Postgres and as CSV, and returns the sources.
 func shop(t *testing.T) (sources string, table []byte) {
@@ -55,7 +57,7 @@ func shop(t *testing.T) (sources string, table []byte) {
 	}
 	var b bytes.Buffer
 	b.WriteString("id,name,note\n")
-	for n := 1; n <= shopRows; n++ {
+	for n := int64(1); n <= shopRows; n++ {
 		fmt.Fprintf(&b, "%d,name %d,", n, n%997)
 		if n%10 > 0 {
 			fmt.Fprintf(&b, `"=""%d"", %s"`, n*31, shopNote)
