@@ -243,8 +243,8 @@ func TestAPoisonRecordIsSetAside(t *testing.T) {
 			must(t, err)
 			kept = append(kept, a)
 		}
-		if len(kept) != 2 || c.Stats().Aside != 2 {
-			t.Fatalf("%d records are kept aside, %d counted; want 2", len(kept), c.Stats().Aside)
+		if len(kept) != 2 {
+			t.Fatalf("%d records are kept aside, want 2", len(kept))
 		}
 		for _, a := range kept {
 			if !s.poison(a.OutboxRecord) || a.Reason != "no such column" || a.Topic != "user:42" {
@@ -261,6 +261,10 @@ func TestAPoisonRecordIsSetAside(t *testing.T) {
 		counted(t, e, []engine.Topic{"user:42"}, 10, 1)
 		s.has(t, 9)
 		s.sound(t)
+		// The batch before was counted before this one began.
+		if n := c.Stats().Aside; n != 2 {
+			t.Errorf("%d records are counted as kept aside, want 2", n)
+		}
 	})
 }
 
