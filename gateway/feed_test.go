@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,14 +23,13 @@ import (
 // An eventSource is what a browser's EventSource is: it parses events as the standard says, keeps the last ID
 // and the time to come back after, and holds what the frames say.
 type eventSource struct {
-	t        testing.TB
-	body     io.ReadCloser
-	lines    *bufio.Reader
-	id       string
-	retry    time.Duration
-	comments int
-	end      error
-	subs     map[string]*held
+	t     testing.TB
+	body  io.ReadCloser
+	lines *bufio.Reader
+	id    string
+	retry time.Duration
+	end   error
+	subs  map[string]*held
 }
 
 // An unread is an answer whose body is still to be read. It is closed when the test ends.
@@ -116,8 +114,7 @@ func (e *eventSource) next() (frame, bool) {
 			}
 			return f, true
 		case line == "\n":
-		case name == "":
-			e.comments++
+		case name == "": // a comment
 		case name == "data":
 			data += value
 		case name == "id":
@@ -130,6 +127,17 @@ func (e *eventSource) next() (frame, bool) {
 			e.retry = time.Duration(ms) * time.Millisecond
 		default:
 			e.t.Fatalf("a line %q", line)
+		}
+	}
+}
+
+// comment waits for one, while there are no events.
+func (e *eventSource) comment() {
+	e.t.Helper()
+	for line := ""; line != ":\n"; {
+		var err error
+		if line, err = e.lines.ReadString('\n'); err != nil {
+			e.t.Fatal(err)
 		}
 	}
 }
@@ -313,6 +321,25 @@ func TestEventsRefuse(t *testing.T) {
 			t.Errorf("%s, Last-Event-ID %q: %d %s, want %d and %q", c.path, c.lastID, a.status, text, c.status, c.says)
 		}
 	}
+	for _, path := range []string{"/v1/events?topic=user:a", "/v1/topics/user:a/records"} {
+		r, err := http.NewRequestWithContext(soon(t), http.MethodGet, s.url(path), strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer a")
+		a, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s with a body: %s, want 400", path, a.Status)
+		}
+	}
+	// The form of RFC 3339 has no such offset, and Go reads it.
+	if a := s.get(t, "/v1/topics/user:a/records?wait=0s&created_from=2026-01-01T00:00:00%2B24:00", "a", ""); a.status != http.StatusOK {
+		t.Errorf("an offset of 24 hours: %d", a.status)
+	}
 	for _, path := range []string{"/v1/events?topic=", "/v1/topics/%s/records"} {
 		var texts []string
 		for _, name := range []string{"user:b", "user:nobody"} {
@@ -414,71 +441,13 @@ func TestEventsOfAnUnknownJobEnd(t *testing.T) {
 	e := real(t)
 	s := serve(t, e, nil)
 	job := enqueue(t, e, "user:other")
-	all := s.events(t, "/v1/events?topic=user:42&job="+string(job), "").rest()
+	es := s.events(t, "/v1/events?topic=user:42&job="+string(job), "")
+	all := es.rest()
 	if end := all[len(all)-1]; end.Type != "error" || end.Code != "not_found" {
 		t.Errorf("the last frame is %s, want error not_found", end.text)
 	}
-}
-
-// A client that takes nothing costs a window, and is ended; its leaving is noticed.
-func TestEventsOfAClientThatDoesNotRead(t *testing.T) {
-	t.Parallel()
-	e := real(t)
-	s := serve(t, e, func(o *gateway.Options) {
-		o.StallTimeout, o.PingInterval, o.SendBufferBytes = 2*time.Second, 10*time.Millisecond, 4<<10
-		o.RequestTimeout = 100 * time.Millisecond // is not for streams
-	})
-	p := start(t, e, topic)
-	slow, quick := s.events(t, "/v1/events?topic=user:42", "", topic), s.events(t, "/v1/events?topic=user:42", "", topic)
-	quick.until("it is live", func() bool { return quick.subs["user:42"].live })
-	if quick.until("a comment has come", func() bool { p.tick(1); return quick.comments > 2 }); s.Sessions() != 2 {
-		t.Fatalf("%d sessions, want 2", s.Sessions())
-	}
-	for s.Sessions() > 1 { // the slow one's buffers are full some time
-		quick.untilCursor(topic, p.tick(20))
-		if frames, bytes := s.Held(); frames > 2*16 || bytes > 2*(128<<10)+(64<<10) {
-			t.Fatalf("%d frames of %d bytes are held", frames, bytes)
-		}
-	}
-	for {
-		if _, there := slow.next(); !there {
-			break
-		}
-	}
-	quick.untilCursor(topic, p.tick(1)) // it outlasts the bound of a request
-	quick.body.Close()
-	for s.Sessions() > 0 && soon(t).Err() == nil {
-		p.tick(1)
-	}
-}
-
-// A gateway that stops does not wait for a client that takes nothing, whichever server has the connection.
-func TestStopAbortsAStuckStream(t *testing.T) {
-	t.Parallel()
-	e := real(t)
-	g, err := gateway.New(gateway.Options{
-		Engine: e, Logger: quiet(), DrainTimeout: 200 * time.Millisecond, StallTimeout: 10 * time.Minute,
-	})
-	if err == nil {
-		err = g.Start(nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := httptest.NewServer(g.Handler())
-	t.Cleanup(own.Close)
-	s := &server{g, own.Listener.Addr().String()}
-	p := start(t, e, topic)
-	s.hold(t, "/v1/events?topic=user:42")
-	for same, was := 0, 0; same < 10; { // until its buffers are full, and nothing moves
-		p.tick(60)
-		frames, bytes := s.Held()
-		if same++; frames < 4 || bytes != was {
-			same, was = 0, bytes
-		}
-	}
-	if err := s.Stop(soon(t)); !errors.Is(err, gateway.ErrAborted) {
-		t.Errorf("stop: %v, want that a stream was aborted", err)
+	if es.retry != time.Minute {
+		t.Errorf("the browser comes back in %s, want a minute", es.retry)
 	}
 }
 

@@ -173,8 +173,10 @@ func (g *Gateway) counted(pattern string, next http.Handler) http.Handler {
 	_, route, _ := strings.Cut(pattern, " ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := &statusWriter{ResponseWriter: w}
+		defer func() { // also where the answer breaks off
+			g.metrics.requests.WithLabelValues(route, strconv.Itoa(cmp.Or(s.status, http.StatusOK))).Inc()
+		}()
 		next.ServeHTTP(s, r)
-		g.metrics.requests.WithLabelValues(route, strconv.Itoa(cmp.Or(s.status, http.StatusOK))).Inc()
 	})
 }
 

@@ -82,9 +82,9 @@ func ParseFilter(q url.Values) (Filter, error) {
 				return Filter{}, wrong("a time like 2026-11-20T18:02:33Z")
 			}
 			if name == "created_from" {
-				f.CreatedFrom = at
+				f.CreatedFrom = at.UTC() // an offset of 24 hours is read, and cannot be written
 			} else {
-				f.CreatedTo = at
+				f.CreatedTo = at.UTC()
 			}
 		}
 	}

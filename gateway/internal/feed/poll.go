@@ -20,7 +20,8 @@ const (
 type poll struct {
 	w     io.Writer
 	until time.Time // without news
-	last  time.Time // whatever is missing
+	last  time.Time // whatever is missing, unless there are frames
+	slack time.Duration
 	live  bool      // the client holds everything
 	news  time.Time // since when there are some; zero: none
 	bytes int
@@ -30,7 +31,7 @@ type poll struct {
 
 func newPoll(w io.Writer, wait, catchingUp time.Duration) *poll {
 	now := time.Now()
-	return &poll{w: w, until: now.Add(wait), last: now.Add(wait + catchingUp)}
+	return &poll{w: w, until: now.Add(wait), last: now.Add(wait + catchingUp), slack: catchingUp}
 }
 
 func (*poll) begin() error { return nil }
@@ -59,7 +60,13 @@ func (p *poll) frame(f transport.Frame) error {
 	if f.Sid == "" && !is(f, "goodbye") {
 		return nil
 	}
+	// A snapshot that is cut moves no cursor, and so would be begun again, for ever.
+	if last := time.Now().Add(p.slack); last.After(p.last) {
+		p.last = last
+	}
 	switch {
+	case is(f, "subscribed"):
+		p.live = false
 	case is(f, "live"):
 		p.live = true
 	case is(f, "snapshot"), is(f, "error"):

@@ -27,7 +27,11 @@ func TestPollEnds(t *testing.T) {
 		}
 	}
 	ends("at first", false, p.last)
+	p.last = p.last.Add(-2 * time.Hour)
 	give(`{"type":"subscribed"}`)
+	if !p.last.After(time.Now()) {
+		t.Error("a frame leaves the poll no more time")
+	}
 	give(`{"type":"snapshot","part":1,"final":false}`)
 	ends("amid a snapshot", false, p.last)
 	give(`{"type":"snapshot","part":2,"final":true}`)
@@ -38,6 +42,9 @@ func TestPollEnds(t *testing.T) {
 	ends("with a cursor alone", false, p.until)
 	give(`{"type":"records","records":[{}]}`)
 	ends("with a record", false, p.news.Add(gathering))
+	give(`{"type":"subscribed","reason":"rewritten"}`)
+	ends("with another snapshot to come", false, p.last)
+	give(`{"type":"live"}`)
 	p.bytes = fullPoll
 	give(`{"type":"records","records":[{}]}`)
 	if done, _ := p.over(); !done {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -58,7 +59,8 @@ type Server struct{ opts Options }
 func New(o Options) *Server { return &Server{opts: o} }
 
 const (
-	// busyRetry is when a client comes back that has as many streams as it may have.
+	// busyRetry is when a client comes back that has as many streams as it may have, or whose
+	// subscriptions were all refused.
 	busyRetry = time.Minute
 	// awayRetry is the least time after which one comes back that cannot be served at the moment.
 	awayRetry = time.Second
@@ -70,6 +72,9 @@ const (
 // pass is a stream, too: of one goodbye.
 func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 	asked, err := parse(r, "")
+	if err == nil {
+		err = bodiless(r)
+	}
 	if err != nil {
 		s.opts.Problems.Fail(w, r, err)
 		return
@@ -84,7 +89,7 @@ func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodHead {
-		eventHeader(w)
+		eventHeader(w, r)
 		return
 	}
 	use := s.opts.Uses.Enter(p, access.Stream, s.opts.Streams)
@@ -99,13 +104,17 @@ func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 		s.sendAway(w, r, "draining", awayRetry+rand.N(awayRetry))
 		return
 	}
-	eventHeader(w)
+	eventHeader(w, r)
+	narrow(r.Context(), s.opts.SendBufferBytes, s.opts.StallTimeout)
 	st.run(r.Context(), p, &events{w: st.w, asked: asked, held: asked.cursors()})
 }
 
 // Poll answers GET /v1/topics/{topic}/records with a JSON array of frames.
 func (s *Server) Poll(w http.ResponseWriter, r *http.Request) {
 	asked, err := parse(r, r.PathValue("topic"))
+	if err == nil {
+		err = bodiless(r)
+	}
 	if err != nil {
 		s.opts.Problems.Fail(w, r, err)
 		return
@@ -151,17 +160,29 @@ func (s *Server) admitted(r *http.Request, asked request) (*auth.Principal, erro
 }
 
 // eventHeader says that events follow. The connection carries nothing behind them.
-func eventHeader(w http.ResponseWriter) {
+func eventHeader(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx passes each event on at once
-	h.Set("Connection", "close")
+	if r.ProtoMajor == 1 {           // over HTTP/2 it would end the connection of all others
+		h.Set("Connection", "close")
+	}
+}
+
+// bodiless refuses a request that announces a body. The server would wait for it, and an answer of no end
+// has no bound in time.
+func bodiless(r *http.Request) error {
+	if r.ContentLength != 0 {
+		return fmt.Errorf("%w: body: none is taken here", problem.ErrRequest)
+	}
+	return nil
 }
 
 // sendAway answers with a goodbye alone.
 func (s *Server) sendAway(w http.ResponseWriter, r *http.Request, reason string, retry time.Duration) {
-	eventHeader(w)
+	eventHeader(w, r)
+	s.opts.Problems.Count(reason)
 	if r.Method == http.MethodHead {
 		return
 	}
@@ -188,14 +209,16 @@ func WithConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// narrow bounds the send buffer of a request's connection, where it is known.
-func narrow(ctx context.Context, size int) {
+// narrow bounds what the kernel holds for a request's connection, where it is known, and how long it waits
+// for a client that acknowledges nothing.
+func narrow(ctx context.Context, size int, most time.Duration) {
 	c, _ := ctx.Value(connKey{}).(net.Conn)
 	if over, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
 		c = over.NetConn()
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(size) // a hint: the window bounds the rest
+		bound(tcp, most)
 	}
 }
 

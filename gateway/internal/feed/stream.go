@@ -45,7 +45,6 @@ type stream struct {
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, asked request) *stream {
-	narrow(r.Context(), s.opts.SendBufferBytes)
 	return &stream{
 		server: s, w: w, control: http.NewResponseController(w), asked: asked, client: problem.ClientOf(r),
 		frames: make(chan transport.Frame, 1), closed: make(chan transport.Reason, 1), aborted: make(chan struct{}),
@@ -59,7 +58,17 @@ func (s *stream) Write(f transport.Frame) error {
 }
 
 // Close implements transport.Transport.
-func (s *stream) Close(reason transport.Reason, _ string) { s.closed <- reason }
+func (s *stream) Close(reason transport.Reason, text string) {
+	if why := refusals[reason]; why != "" {
+		s.server.opts.Refusals.Log(s.client, int(reason), why, text)
+	}
+	s.closed <- reason
+}
+
+// refusals names the reasons for which the gateway refuses a client, for the log.
+var refusals = map[transport.Reason]string{
+	transport.Unauthenticated: "unauthenticated", transport.Kicked: "forbidden", transport.TooMany: "too_many_connections",
+}
 
 // Refused implements transport.Transport.
 func (s *stream) Refused(code, text string) {
@@ -77,6 +86,7 @@ func (s *stream) Abort() {
 	close(s.aborted)
 	// The client may take nothing while a frame is being written to it.
 	_ = s.control.SetWriteDeadline(time.Now())
+	_ = s.control.SetReadDeadline(time.Now())
 }
 
 // run serves the answer until it ends.
@@ -124,6 +134,7 @@ func (s *stream) carry(ctx context.Context, as form) bool {
 					s.refused++
 				}
 				s.session.Sent()
+				beat.Reset(s.server.opts.Heartbeat)
 			}
 		case why := <-s.closed:
 			return s.write(func() error { return as.end(why) }) == nil
@@ -159,7 +170,15 @@ func (s *stream) write(do func() error) error {
 	if err := do(); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.aborts {
+		_ = s.control.SetWriteDeadline(time.Time{}) // over HTTP/2 it would end a stream that has nothing to write
+	}
+	return nil
 }
 
 // events writes frames as server-sent events.
@@ -222,8 +241,12 @@ func line(text []byte) []byte {
 	}, text)
 }
 
-// end says goodbye where the session has not.
+// end says goodbye where the session has not. Where no subscription is left, a browser that comes back
+// at once would get the same error.
 func (e *events) end(why transport.Reason) error {
+	if why == 0 {
+		return e.put([]byte("retry: " + milliseconds(busyRetry) + "\n\n"))
+	}
 	if reason := unsaid[why]; reason != "" {
 		return e.frame(transport.Frame{Text: goodbye(reason, 0)})
 	}

@@ -44,9 +44,12 @@ func NewWriter(log *slog.Logger, byCode *prometheus.CounterVec, failed func(erro
 	return &Writer{log: log, byCode: byCode, failed: failed}
 }
 
+// Count counts a problem by its code that is answered in another form.
+func (p *Writer) Count(code string) { p.byCode.WithLabelValues(code).Inc() }
+
 // Write answers with a problem. The detail is cut to 1 KiB.
 func (p *Writer) Write(w http.ResponseWriter, status int, code, detail string) {
-	p.byCode.WithLabelValues(code).Inc()
+	p.Count(code)
 	detail = excerpt.Of(detail, maxDetailBytes)
 	note(w, status, code, detail)
 	b, _ := json.Marshal(wire.Problem{Type: "/problems/" + code, Title: http.StatusText(status), Status: status, Code: code, Detail: detail}) // strings and a number
