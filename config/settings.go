@@ -350,7 +350,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.connections_per_principal", field: "ConnectionsPerPrincipal",
-		Doc:   "How many WebSockets one user may have open.",
+		Doc:   "How many WebSockets, event streams and long polls one user may have open.",
 		codec: count(func(c *Config) *int { return &c.Gateway.ConnectionsPerPrincipal }),
 	},
 	{
@@ -380,22 +380,22 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.window_frames", field: "WindowFrames",
-		Doc:   "How many frames wait in memory for one WebSocket. What does not fit stays in its topic's stream and is read from there.",
+		Doc:   "How many frames wait in memory for one WebSocket, event stream or long poll. What does not fit stays in its topic's stream and is read from there.",
 		codec: count(func(c *Config) *int { return &c.Gateway.WindowFrames }),
 	},
 	{
 		Key: "gateway.window_bytes", field: "WindowBytes",
-		Doc:   "How many bytes wait in memory for one WebSocket.",
+		Doc:   "How many bytes wait in memory for one WebSocket, event stream or long poll.",
 		codec: size(func(c *Config) *int { return &c.Gateway.WindowBytes }),
 	},
 	{
 		Key: "gateway.send_buffer_bytes", field: "SendBufferBytes",
-		Doc:   "The kernel's send buffer of a WebSocket, which the kernel may double.",
+		Doc:   "The kernel's send buffer of a WebSocket or an event stream, which the kernel may double.",
 		codec: size(func(c *Config) *int { return &c.Gateway.SendBufferBytes }),
 	},
 	{
 		Key: "gateway.ping_interval", field: "PingInterval",
-		Doc:   "The time between two pings of a WebSocket.",
+		Doc:   "The time between two pings of a WebSocket, and at most between two comments of an event stream.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.PingInterval }),
 	},
 	{
@@ -405,7 +405,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.stall_timeout", field: "StallTimeout",
-		Doc:   "How long a WebSocket may take nothing before it is ended. Its client resumes by its cursor.",
+		Doc:   "How long a WebSocket, an event stream or a long poll may take nothing before it is ended. Its client resumes by its cursor.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.StallTimeout }),
 	},
 	{
@@ -420,7 +420,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "gateway.request_timeout", field: "RequestTimeout",
-		Doc:   "How long a request may take, body included; not one that uploads, and no WebSocket.",
+		Doc:   "How long a request may take, body included; not one that uploads, no WebSocket and no event stream. A long poll has as long beyond its wait, and again from each frame on.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.RequestTimeout }),
 	},
 	{

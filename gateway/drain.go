@@ -11,7 +11,7 @@ import (
 var ErrAborted = errors.New("connections were aborted")
 
 // Stop drains the gateway: it takes no one new, answers the requests that it has, says
-// goodbye to every WebSocket with a time of its own at which to come back, and ends
+// goodbye to every WebSocket and event stream with a time of its own at which to come back, and ends
 // those that have not gone after DrainTimeout or when ctx ends. It returns when all
 // have ended, nil or an error that wraps ErrAborted. Stopping twice, or concurrently,
 // is no error; the later calls return nil when the first does.

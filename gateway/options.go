@@ -30,8 +30,8 @@ type Options struct {
 	// zero value is this machine alone; auth.Dev takes no other.
 	Site auth.Site
 
-	// ConnectionsPerPrincipal is how many WebSockets one principal may have open, 1
-	// to 1,000,000; one more is closed with 4409. Defaults to 1,000.
+	// ConnectionsPerPrincipal is how many WebSockets, event streams and long polls one
+	// principal may have open, 1 to 1,000,000; one more is closed with 4409, or told to come back. Defaults to 1,000.
 	ConnectionsPerPrincipal int
 
 	// SubscriptionsPerConnection is how many subscriptions one WebSocket carries at a
@@ -85,7 +85,7 @@ type Options struct {
 	// while only other jobs' records come, 10 ms to 1 minute. Defaults to 4 seconds.
 	FilterLag time.Duration
 
-	// RequestTimeout is how long a request other than a WebSocket may take, body
+	// RequestTimeout is how long a request other than a WebSocket or an event stream may take, body
 	// included, 100 ms to 10 minutes. Defaults to 15 seconds.
 	RequestTimeout time.Duration
 
