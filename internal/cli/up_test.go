@@ -283,7 +283,7 @@ func TestInterruptedUploadIsGoneOnWith(t *testing.T) {
 		return l.Job
 	}
 	for {
-		if j := receiving(first.await("job")); j.Progress != nil && j.Progress.Done > 0 {
+		if j := receiving(first.await("job")); j.Percent > 0 {
 			id = j.ID
 			if j.State != engine.Receiving {
 				t.Fatalf("the upload was over (%s) before it could be cut", j.State)
