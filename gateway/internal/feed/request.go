@@ -46,6 +46,9 @@ func (q request) index(sid string) int {
 
 // parse reads a request: of a poll for the topic of its path, or else of events.
 func parse(r *http.Request, topic string) (request, error) {
+	if r.ContentLength != 0 { // the server would wait for it, and an answer of no end has no bound in time
+		return request{}, fmt.Errorf("%w: body: none is taken here", problem.ErrRequest)
+	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return request{}, fmt.Errorf("%w: the query is malformed", problem.ErrRequest)

@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -72,9 +71,6 @@ const (
 // pass is a stream, too: of one goodbye.
 func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 	asked, err := parse(r, "")
-	if err == nil {
-		err = bodiless(r)
-	}
 	if err != nil {
 		s.opts.Problems.Fail(w, r, err)
 		return
@@ -112,9 +108,6 @@ func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 // Poll answers GET /v1/topics/{topic}/records with a JSON array of frames.
 func (s *Server) Poll(w http.ResponseWriter, r *http.Request) {
 	asked, err := parse(r, r.PathValue("topic"))
-	if err == nil {
-		err = bodiless(r)
-	}
 	if err != nil {
 		s.opts.Problems.Fail(w, r, err)
 		return
@@ -168,15 +161,6 @@ func eventHeader(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {           // over HTTP/2 it would end the connection of all others
 		h.Set("Connection", "close")
 	}
-}
-
-// bodiless refuses a request that announces a body. The server would wait for it, and an answer of no end
-// has no bound in time.
-func bodiless(r *http.Request) error {
-	if r.ContentLength != 0 {
-		return fmt.Errorf("%w: body: none is taken here", problem.ErrRequest)
-	}
-	return nil
 }
 
 // sendAway answers with a goodbye alone.

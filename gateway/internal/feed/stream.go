@@ -84,7 +84,8 @@ func (s *stream) Abort() {
 	}
 	s.aborts = true
 	close(s.aborted)
-	// The client may take nothing while a frame is being written to it.
+	// The client may take nothing while a frame is being written to it. An error says that the connection has
+	// ended, or that a server of one's own has no deadlines.
 	_ = s.control.SetWriteDeadline(time.Now())
 	_ = s.control.SetReadDeadline(time.Now())
 }
