@@ -44,6 +44,18 @@ func TestEventsOfAClientThatDoesNotRead(t *testing.T) {
 	}
 }
 
+// jam writes ticks for a client that takes nothing, until its buffers are full and nothing moves. What the gateway then
+// holds may be one long frame.
+func (s *server) jam(p *pen) {
+	for same, was := 0, 0; same < 50; {
+		p.tick(60)
+		frames, bytes := s.Held()
+		if same++; frames == 0 || bytes != was {
+			same, was = 0, bytes
+		}
+	}
+}
+
 // A gateway that stops does not wait for a client that takes nothing, whichever server has the connection.
 func TestStopAbortsAStuckStream(t *testing.T) {
 	t.Parallel()
@@ -62,13 +74,7 @@ func TestStopAbortsAStuckStream(t *testing.T) {
 	s := &server{g, own.Listener.Addr().String()}
 	p := start(t, e, topic)
 	s.hold(t, "/v1/events?topic=user:42")
-	for same, was := 0, 0; same < 10; { // until its buffers are full, and nothing moves
-		p.tick(60)
-		frames, bytes := s.Held()
-		if same++; frames < 4 || bytes != was {
-			same, was = 0, bytes
-		}
-	}
+	s.jam(p)
 	if err := s.Stop(soon(t)); !errors.Is(err, gateway.ErrAborted) {
 		t.Errorf("stop: %v, want that a stream was aborted", err)
 	}
