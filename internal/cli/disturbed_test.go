@@ -53,7 +53,7 @@ func disturb(t *testing.T, o storage.Options, args ...string) *disturbed {
 	if o.URL != "" {
 		d.args = append(d.args, "--set", "storage.url="+o.URL, "--set", "storage.credentials_file="+o.CredentialsFile)
 	}
-	d.worker = spawn(t, d.dir, d.args...)
+	d.worker = spawnFor(d.ctx, t, "tidemark", d.dir, d.args...)
 	return d
 }
 
@@ -92,7 +92,7 @@ func (d *disturbed) kill(look func()) {
 		d.t.Fatalf("the worker ended with %d, not by the signal: %s", code, d.worker.stderr.String())
 	}
 	look()
-	d.worker = spawn(d.t, d.dir, d.args...)
+	d.worker = spawnFor(d.ctx, d.t, "tidemark", d.dir, d.args...)
 }
 
 // stop ends the last worker, which must drain.

@@ -22,8 +22,8 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/datadir"
 )
 
-// patience bounds every wait and the life of every process; nothing takes nearly as long,
-// the analysis of a table under the race detector on a busy machine neither.
+// patience bounds every wait, and the life of every process but a disturbed worker; nothing takes nearly as
+// long, the analysis of a table under the race detector on a busy machine neither.
 const patience = 3 * time.Minute
 
 // brisk makes leases and intervals short, so that a crash is noticed in half a second.
@@ -52,6 +52,12 @@ func spawnProgram(t testing.TB, program, dir string, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
+	return spawnFor(ctx, t, program, dir, args...)
+}
+
+// spawnFor starts a program that lives as long as ctx at most.
+func spawnFor(ctx context.Context, t testing.TB, program, dir string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.CommandContext(ctx, program, args...)}
 	p.cmd.Dir = dir
 	p.cmd.Stderr = &p.stderr
