@@ -21,7 +21,13 @@ const (
 	retryDelay = 300 * time.Millisecond
 	// hubTick is how often the hub looks for what waits for its time.
 	hubTick = 50 * time.Millisecond
+	// lingerTime is how long the hub listens on for a topic that nobody follows any more: who polls, and who
+	// reconnects, follows it again soon.
+	lingerTime = 30 * time.Second
 )
+
+// maxLingering bounds the topics that linger.
+const maxLingering = 1000
 
 // Options say what a Hub reads from, and what its sessions may hold. All fields are
 // required.
@@ -56,8 +62,9 @@ type Hub struct {
 	metrics  *metrics
 	sessions sessions
 
-	mu     sync.Mutex
-	topics map[engine.Topic]*topic
+	mu        sync.Mutex
+	topics    map[engine.Topic]*topic
+	lingering int // of topics, that nobody follows
 
 	inboxes  *ready[*topic] // have something to hand out
 	catchUps *flights       // for subscriptions that are behind, of sessions that have room
@@ -65,6 +72,7 @@ type Hub struct {
 
 	laggards shelf[*subscription] // their clients' cursors are to be moved
 	retries  shelf[*Session]      // are to catch up again
+	lingers  shelf[lingering]     // may have been followed again since
 
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -79,7 +87,7 @@ func New(o Options) (*Hub, error) {
 	return &Hub{
 		opts: o, engine: o.Engine, records: stream.Of(o.Engine), metrics: m, sessions: sessions{all: map[*Session]struct{}{}}, topics: map[engine.Topic]*topic{},
 		inboxes: newReady[*topic](), catchUps: newFlights(), pages: pages{age: pageAge, held: map[need]*reading{}},
-		laggards: shelf[*subscription]{delay: o.FilterLag}, retries: shelf[*Session]{delay: retryDelay},
+		laggards: shelf[*subscription]{delay: o.FilterLag}, retries: shelf[*Session]{delay: retryDelay}, lingers: shelf[lingering]{delay: lingerTime},
 	}, nil
 }
 
@@ -114,6 +122,11 @@ func (h *Hub) Stop() {
 	h.inboxes.close()
 	h.catchUps.close()
 	h.workers.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.topics {
+		h.forget(t)
+	}
 }
 
 func (h *Hub) tick(ctx context.Context) {
@@ -130,6 +143,9 @@ func (h *Hub) tick(ctx context.Context) {
 			for _, s := range h.retries.due(now) {
 				s.retry()
 			}
+			for _, l := range h.lingers.due(now) {
+				h.lapse(l)
+			}
 			h.pages.expire(now)
 		}
 	}
@@ -145,10 +161,13 @@ func (h *Hub) follow(sub *subscription, name engine.Topic) {
 		t = &topic{name: name, hub: h}
 		t.stop = h.records.Listen(name, t)
 		h.topics[name] = t
-		h.metrics.topics.Inc()
+		h.lingering++
 	}
 	sub.topic = t
-	t.add(sub)
+	if t.add(sub) == 1 {
+		h.lingering--
+		h.metrics.topics.Inc()
+	}
 	h.metrics.subscriptions.Inc()
 }
 
@@ -161,7 +180,34 @@ func (h *Hub) unfollow(sub *subscription) {
 	if t.remove(sub) > 0 {
 		return
 	}
+	h.metrics.topics.Dec()
+	h.lingering++
+	t.left++
+	if h.lingering > maxLingering {
+		h.forget(t)
+		return
+	}
+	h.lingers.put(lingering{t, t.left})
+}
+
+// lingering is a topic that nobody followed when its last subscription had left it for the nth time.
+type lingering struct {
+	topic *topic
+	left  int
+}
+
+// lapse forgets a topic that nobody has followed since.
+func (h *Hub) lapse(l lingering) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := l.topic; h.topics[t.name] == t && t.left == l.left && t.empty() {
+		h.forget(t)
+	}
+}
+
+// forget ends the listening for a topic that lingers. The caller holds h.mu.
+func (h *Hub) forget(t *topic) {
 	t.stop()
 	delete(h.topics, t.name)
-	h.metrics.topics.Dec()
+	h.lingering--
 }

@@ -18,6 +18,7 @@ type topic struct {
 	name engine.Topic
 	hub  *Hub
 	stop func() // of the engine's listening; guarded by hub.mu
+	left int    // how often its last subscription has left it; guarded by hub.mu
 
 	mu   sync.Mutex // held while records are handed out
 	subs []*subscription
@@ -134,11 +135,19 @@ func (t *topic) step(events []event) int {
 	return len(b.entries)
 }
 
-func (t *topic) add(sub *subscription) {
+// add returns how many there are.
+func (t *topic) add(sub *subscription) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	sub.index = len(t.subs)
 	t.subs = append(t.subs, sub)
+	return len(t.subs)
+}
+
+func (t *topic) empty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.subs) == 0
 }
 
 // remove returns how many are left.
