@@ -27,3 +27,6 @@ func (g *Gateway) OpenUploads(subject string) int { return g.uploads.Open(subjec
 
 // SweepAt looks at all uploads as if it were now.
 func (g *Gateway) SweepAt(ctx context.Context, now time.Time) { g.uploads.Sweep(ctx, now) }
+
+// LabeledQueues are those that have metrics.
+var LabeledQueues = labeled

@@ -94,6 +94,9 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
 	g.cleaner = &cleaner{runtime: runtime.Of(o.Engine), blobs: o.Blobs, dir: o.BlobDir, uploads: g.uploads, log: o.Logger}
+	if err := newQueueMetrics(o.Registry, o.Engine.Queues, g.redis.note); err != nil {
+		return nil, fmt.Errorf("new gateway: %w", err)
+	}
 	g.hub, err = stream.New(stream.Options{
 		Engine: o.Engine, Connections: o.ConnectionsPerPrincipal, Subscriptions: o.SubscriptionsPerConnection,
 		WindowFrames: o.WindowFrames, WindowBytes: o.WindowBytes, PingInterval: o.PingInterval, FilterLag: o.FilterLag,
