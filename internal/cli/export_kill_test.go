@@ -154,12 +154,12 @@ func TestKilledExportsEndWithTheSameBytes(t *testing.T) {
 	}
 }
 
-// killAll kills the worker at random moments at which most exports can go on from a checkpoint, until each was
-// resumed from one as often as kills says, and returns when all have ended. One that ends too soon is repeated,
+// killAll kills the worker at random moments at which most exports can go on from a checkpoint, and mostly when all have
+// begun, until each was resumed from one as often as kills says, and returns when all have ended. One that ends too soon is repeated,
 // and what it went through counts.
 func (d *disturbed) killAll(all map[engine.JobID]*exporting) {
 	d.t.Helper()
-	left, killed, repeated, wait := len(all), 0, 0, 0
+	left, killed, repeated, wait, early := len(all), 0, 0, 0, !soak
 	for r := range d.records(engine.Filter{Type: export.JobType}) {
 		x := all[r.Job.ID]
 		if x == nil {
@@ -191,20 +191,24 @@ func (d *disturbed) killAll(all map[engine.JobID]*exporting) {
 		if left == 0 {
 			break
 		}
-		ripe, unripe := 0, 0
+		ripe, unripe, waiting := 0, 0, 0
 		for _, x := range all {
 			switch {
 			case x.ended || x.tried():
 			case x.running && x.durable:
 				ripe++
-			default:
+			case x.running:
 				unripe++
+			default:
+				waiting++
 			}
 		}
-		if wait--; ripe == 0 || ripe < unripe || wait > 0 {
+		// A task that a worker had taken and not begun lies for as long as asynq's lease, so few of many kills come
+		// before all have begun.
+		if wait--; ripe == 0 || ripe < unripe+waiting || waiting > 0 && !early || wait > 0 {
 			continue
 		}
-		killed, wait = killed+1, rand.IntN(2*len(all))
+		killed, wait, early = killed+1, rand.IntN(20*len(all)), rand.IntN(2*kills) == 0
 		d.kill(func() { d.wholeOnly(all) })
 		for _, x := range all {
 			x.running = false
