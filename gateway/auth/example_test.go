@@ -2,9 +2,11 @@ package auth_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 )
@@ -30,6 +32,46 @@ func (proxied) Token(context.Context, string) (*auth.Principal, error) {
 
 func (proxied) Announcement() string { return "users are named by the proxy's X-User header" }
 func (proxied) Close() error         { return nil }
+
+// A backend signs tokens for its users, and the gateway has the public half of the key.
+func ExampleJWT() {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	backend := auth.JWTKey{ID: "2026-11", Algorithm: auth.EdDSA, Private: private}
+	token, err := backend.Sign(auth.JWTClaims{
+		Subject: "42", Grants: map[string][]string{"team:*": {"read"}}, Audience: "tidemark", Life: 15 * time.Minute,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	known := auth.JWTKey{ID: "2026-11", Algorithm: auth.EdDSA, Public: private.Public()}
+	a, err := auth.JWT{Keys: []auth.JWTKey{known}, Audience: "tidemark"}.Open(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() {
+		if err := a.Close(); err != nil {
+			fmt.Println(err)
+		}
+	}()
+	r := httptest.NewRequest(http.MethodGet, "/v1/jobs", http.NoBody)
+	r.Header.Set("Authorization", "Bearer "+token)
+	p, err := a.Authenticate(r)
+	fmt.Println(p.Subject, p.May(auth.Control, "user:42"), p.May(auth.Read, "team:7"), p.May(auth.Control, "team:7"), err)
+
+	r.Header.Set("Authorization", "Bearer "+token+"x")
+	_, err = a.Authenticate(r)
+	fmt.Println(err)
+	// Output:
+	// 42 true true false <nil>
+	// credentials rejected: the token is malformed
+}
 
 // A program's own Authenticator goes into gateway.Options.Auth.
 func ExampleAuthenticator() {
