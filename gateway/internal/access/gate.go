@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/internal/excerpt"
+	"github.com/tidemark-dev/tidemark/internal/logline"
 )
 
 // A Gate asks an Authenticator, within a bound. Its methods may be called concurrently.
@@ -16,12 +18,19 @@ type Gate struct {
 	auth    auth.Authenticator
 	timeout time.Duration
 	log     *slog.Logger
+	logged  *logline.Sampler[string] // by error
 }
+
+// logEvery is the least time between two lines of one error: anybody may send what cannot be checked.
+const logEvery = time.Minute
+
+// maxKindBytes bounds what the Gate remembers of an error.
+const maxKindBytes = 200
 
 // NewGate makes a Gate that gives a for each question the timeout, and logs why
 // credentials could not be checked.
 func NewGate(a auth.Authenticator, timeout time.Duration, log *slog.Logger) *Gate {
-	return &Gate{a, timeout, log}
+	return &Gate{a, timeout, log, logline.NewSampler(logEvery, func(string) string { return "others" })}
 }
 
 // Request says who sends a request. Its error wraps one of package auth's, or is the
@@ -47,6 +56,8 @@ func (g *Gate) ask(ctx context.Context, ask func(context.Context) (*auth.Princip
 	case !errors.Is(err, auth.ErrUnavailable):
 		err = fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
 	}
-	g.log.Error("credentials cannot be checked", "error", err)
+	if suppressed, logs := g.logged.Take(excerpt.Of(err.Error(), maxKindBytes)); logs {
+		g.log.Error("credentials cannot be checked", "error", err, "suppressed", suppressed)
+	}
 	return nil, err
 }
