@@ -36,6 +36,7 @@ func TestEveryOptionIsASetting(t *testing.T) {
 		"Auth": true, "Site": true, "Blobs": true, "BlobDir": true, "BlobBucket": true, "BlobsReady": true, "PageTopic": true, "PageUploads": true, "Registry": true,
 		"Schedules":    true, // a section of their own
 		"QueueWeights": true, // of worker.queues
+		"EnqueueTypes": true, // gateway.enqueue.types
 	}
 	for part, options := range map[string]any{"engine": engine.Options{}, "worker": worker.Options{}, "analysis": analysis.Options{}, "gateway": gateway.Options{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(options)) {

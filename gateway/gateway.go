@@ -90,7 +90,8 @@ func New(o Options) (*Gateway, error) {
 	g.redis = newRedisWatch(g.ready, o.Logger)
 	g.refusals = problem.NewRefusals(o.Logger)
 	g.problems = problem.NewWriter(o.Logger, g.metrics.problems, g.redis.note)
-	if g.uploads, err = newUploads(o, g.problems, g.stopping); err != nil {
+	allowed := allowance(o.EnqueueTypes, runtime.Of(o.Engine).DefaultQueue())
+	if g.uploads, err = newUploads(o, allowed, g.problems, g.stopping); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
 	g.cleaner = &cleaner{runtime: runtime.Of(o.Engine), blobs: o.Blobs, dir: o.BlobDir, uploads: g.uploads, log: o.Logger}
@@ -119,7 +120,7 @@ func New(o Options) (*Gateway, error) {
 	rt := runtime.Of(o.Engine)
 	g.api = api.New(api.Options{
 		Engine: o.Engine, Blobs: o.Blobs, UploadOf: rt.UploadOf, Removed: rt.WasRemoved, Clean: g.cleaner.clean,
-		StallTimeout: o.StallTimeout, DownloadLease: o.DownloadLease, Problems: g.problems, Logger: o.Logger,
+		Allowed: allowed, StallTimeout: o.StallTimeout, DownloadLease: o.DownloadLease, Problems: g.problems, Logger: o.Logger,
 	})
 	g.handler, err = g.routes()
 	if err != nil {
@@ -153,14 +154,14 @@ func (g *Gateway) openFeed(t transport.Transport) feed.Session {
 }
 
 // newUploads makes what takes uploads; nil where there are none.
-func newUploads(o Options, problems *problem.Writer, stopping <-chan struct{}) (*upload.Server, error) {
+func newUploads(o Options, allowed access.Allowance, problems *problem.Writer, stopping <-chan struct{}) (*upload.Server, error) {
 	if o.Blobs == nil || o.BlobDir == "" && o.BlobBucket == "" {
 		return nil, nil
 	}
 	u, err := upload.New(upload.Options{
 		Engine: o.Engine, Dir: o.BlobDir, Blobs: o.Blobs, Bucket: o.BlobBucket, MaxBytes: o.UploadBytes, PerPrincipal: o.UploadsPerPrincipal, Idle: o.UploadIdle,
 		ReceiveShare: o.ReceiveShare, SweepInterval: o.SweepInterval, StallTimeout: o.StallTimeout, RequestTimeout: o.RequestTimeout,
-		Problems: problems, Registry: o.Registry, Logger: o.Logger, Stopping: stopping,
+		Allowed: allowed, Problems: problems, Registry: o.Registry, Logger: o.Logger, Stopping: stopping,
 	})
 	if errors.Is(err, multipart.ErrUnconditional) {
 		o.Logger.Warn("this gateway takes no uploads: they need an S3 store with conditional writes (If-Match, If-None-Match)", "error", err)

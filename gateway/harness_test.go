@@ -64,10 +64,13 @@ type server struct {
 	addr string
 }
 
+// everyType are the types of jobs that tests enqueue as users.
+var everyType = []gateway.EnqueueType{{Type: "export"}, {Type: "analysis"}, {Type: "count"}}
+
 // serve runs a gateway until the test ends.
 func serve(t testing.TB, e *engine.Engine, change func(*gateway.Options)) *server {
 	t.Helper()
-	o := gateway.Options{Engine: e, Logger: quiet()}
+	o := gateway.Options{Engine: e, EnqueueTypes: everyType, Logger: quiet()}
 	if change != nil {
 		change(&o)
 	}

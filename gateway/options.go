@@ -30,6 +30,10 @@ type Options struct {
 	// zero value is this machine alone; auth.Dev takes no other.
 	Site auth.Site
 
+	// EnqueueTypes are the job types that principals may enqueue who are no admins, with POST /v1/jobs,
+	// retries, schedules and uploads; at most 1,000. Defaults to none: such principals enqueue nothing.
+	EnqueueTypes []EnqueueType
+
 	// ConnectionsPerPrincipal is how many WebSockets, event streams and long polls one
 	// principal may have open, 1 to 1,000,000; one more is closed with 4409, or told to come back. Defaults to 1,000.
 	ConnectionsPerPrincipal int
@@ -225,7 +229,7 @@ func (o Options) Validate() error {
 		page = option.Invalid("PageTopic", string(o.PageTopic), "want %s", engine.TopicForm)
 	}
 	return errors.Join(
-		site, page,
+		site, page, validEnqueueTypes(o.EnqueueTypes),
 		option.Within("ConnectionsPerPrincipal", o.ConnectionsPerPrincipal, 1, 1_000_000),
 		option.Within("SubscriptionsPerConnection", o.SubscriptionsPerConnection, 1, 10_000),
 		option.Within("StreamsPerCredential", o.StreamsPerCredential, 1, 1_000_000),

@@ -83,7 +83,7 @@ func TestAnnouncementsThatAreRefused(t *testing.T) {
 // the file; HEAD repeats what the client said, and nothing else.
 func TestAnnouncementBecomesTheJob(t *testing.T) {
 	e, d := real(t), newDepot(t)
-	s := d.serve(t, e, nil)
+	s := d.serve(t, e, func(o *gateway.Options) { o.EnqueueTypes = []gateway.EnqueueType{{Type: "analysis", Queue: "bulk"}} })
 	sent := map[string]string{
 		"topic": string(topic), "type": "analysis", "filename": "Bestellungen “2025”.csv", "filetype": "text/csv", "title": "Orders",
 		"queue": "bulk", "labels": `{"team":"sales"}`, "payload": `{"delimiter":";","blob":"uploads/secret","size":1}`, "flag": "",

@@ -35,6 +35,13 @@ func (s *Server) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	if err != nil {
 		return err
 	}
+	job, err := v.Job()
+	if err != nil {
+		return err
+	}
+	if err := s.opts.Allowed.May(p, job.Type); err != nil {
+		return err
+	}
 	var body engine.RetryQuery
 	if r.ContentLength != 0 { // it may be left out
 		if err := readJSON(w, r, &body); err != nil {

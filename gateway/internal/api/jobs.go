@@ -30,6 +30,9 @@ func (s *Server) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Prin
 	if err != nil {
 		return err
 	}
+	if err := s.opts.Allowed.Fit(p, &spec, len(body.Payload)); err != nil {
+		return err
+	}
 	if err := s.findNamed(r.Context(), topic, body.Payload); err != nil {
 		return err
 	}

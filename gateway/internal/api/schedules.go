@@ -49,13 +49,22 @@ func (s *Server) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Pri
 	if err := readJSON(w, r, &body); err != nil {
 		return err
 	}
+	schedule := engine.Schedule{
+		Topic: topic, Name: r.PathValue("name"), Cron: body.Cron, TimeZone: body.TimeZone, Missed: engine.MissedPolicy(body.Missed),
+		Type: body.Type, Payload: body.Payload, Title: body.Title, Labels: body.Labels, Queue: body.Queue, MaxAttempts: body.MaxAttempts,
+	}
+	if err := schedule.Validate(); err != nil {
+		return err
+	}
+	spec := engine.Spec{Type: body.Type, Queue: body.Queue, MaxAttempts: body.MaxAttempts}
+	if err := s.opts.Allowed.Fit(p, &spec, len(body.Payload)); err != nil {
+		return err
+	}
+	schedule.Queue, schedule.MaxAttempts = spec.Queue, spec.MaxAttempts
 	if err := s.findNamed(r.Context(), topic, body.Payload); err != nil {
 		return err
 	}
-	made, created, err := s.opts.Engine.PutSchedule(r.Context(), engine.Schedule{
-		Topic: topic, Name: r.PathValue("name"), Cron: body.Cron, TimeZone: body.TimeZone, Missed: engine.MissedPolicy(body.Missed),
-		Type: body.Type, Payload: body.Payload, Title: body.Title, Labels: body.Labels, Queue: body.Queue, MaxAttempts: body.MaxAttempts,
-	})
+	made, created, err := s.opts.Engine.PutSchedule(r.Context(), schedule)
 	if err != nil {
 		return err
 	}

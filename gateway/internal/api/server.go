@@ -29,6 +29,8 @@ type Options struct {
 	// Clean deletes the files of jobs that were removed. It logs what it could not do, and does
 	// that later.
 	Clean func(context.Context)
+	// Allowed is which jobs users may make; nil: none but admins do.
+	Allowed access.Allowance
 	// StallTimeout is how long the reader of an artifact may take nothing.
 	StallTimeout time.Duration
 	// DownloadLease is for how long a watched download may have nothing written.

@@ -84,6 +84,10 @@ func (u *Server) announced(r *http.Request, p *auth.Principal) (announcement, er
 			err = fmt.Errorf("%w: Upload-Metadata: %w", problem.ErrRequest, err)
 		}
 	}
+	if err == nil {
+		// What an upload adds to the payload is not its user's.
+		err = u.opts.Allowed.Fit(p, &spec, len(meta["payload"]))
+	}
 	return announcement{up, spec}, err
 }
 

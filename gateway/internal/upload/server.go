@@ -24,13 +24,16 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
-// Options say where uploads stand, and what a client may cost. All fields are required.
+// Options say where uploads stand, and what a client may cost. All fields but Allowed are required.
 type Options struct {
 	Engine *engine.Engine
 	// Dir is the local folder of the blob store; or "", and Blobs is the bucket of S3 with the name Bucket.
 	Dir    string
 	Blobs  *blob.Bucket
 	Bucket string
+
+	// Allowed is which jobs users may make; nil: none but admins do.
+	Allowed access.Allowance
 
 	MaxBytes      int64         // of an upload
 	PerPrincipal  int           // uploads that one principal may have unfinished
