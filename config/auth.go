@@ -4,52 +4,139 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/internal/option"
 )
 
+// The modes of Auth.
+const (
+	modeDev = "dev"
+	modeJWT = "jwt"
+)
+
 // Auth says how the gateway finds out who sends a request. The zero value works.
 type Auth struct {
-	// Mode is dev. Defaults to dev.
+	// Mode is dev or jwt. Defaults to dev, which uses no field but Origins.
 	Mode string
 	// Origins are further sites whose pages may use the gateway, each as
 	// scheme://host[:port].
 	Origins []string
+	// PublicURL is the origin at which clients reach the gateway, as scheme://host[:port]. Required in
+	// mode jwt.
+	PublicURL string
+	// Hosts are the names, without port, that requests may be addressed to, PublicURL's among them.
+	// Required in mode jwt.
+	Hosts []string
+	// Keys and the other fields are of mode jwt, as auth.JWT has them.
+	Keys                      []JWTKey
+	JWKSURL, Issuer, Audience string
 }
 
 // Defaults returns a with every zero field set to its default.
 func (a Auth) Defaults() Auth {
 	if a.Mode == "" {
-		a.Mode = "dev"
+		a.Mode = modeDev
 	}
 	return a
 }
 
-// Validate checks a as Defaults completes it.
+// Validate checks a as Defaults completes it. It reads no file.
 func (a Auth) Validate() error {
 	a = a.Defaults()
-	var mode, origins error
-	if a.Mode != "dev" {
-		mode = option.Invalid("Mode", a.Mode, "want dev")
+	var problems []error
+	complain := func(field string, value any, format string, args ...any) {
+		problems = append(problems, option.Invalid(field, value, format, args...))
+	}
+	if a.Mode != modeDev && a.Mode != modeJWT {
+		complain("Mode", a.Mode, "want dev or jwt")
 	}
 	for _, o := range a.Origins {
 		if _, err := (auth.Site{Origins: []string{o}}).Protect(); err != nil {
-			origins = errors.Join(origins, option.Invalid("Origins", o, "want scheme://host[:port], without a path"))
+			complain("Origins", o, "want scheme://host[:port], without a path")
 		}
 	}
-	return errors.Join(mode, origins)
+	own := a.publicHost()
+	if (a.PublicURL != "" || a.Mode == modeJWT) && own == "" {
+		complain("PublicURL", a.PublicURL, "want the origin at which clients reach the gateway, such as https://jobs.example.com, without a path")
+	}
+	for _, h := range a.Hosts {
+		if !hostForm(h) {
+			complain("Hosts", h, "want a name or an address, such as jobs.example.com, without a port")
+		}
+	}
+	if a.Mode == modeJWT && own != "" && !slices.ContainsFunc(a.Hosts, func(h string) bool { return strings.EqualFold(h, own) }) {
+		complain("Hosts", nil, "want the names that requests are addressed to, and among them %s, which is that of auth.public_url", clip(own, 80))
+	}
+	for _, k := range a.Keys {
+		problems = append(problems, k.validate())
+	}
+	if a.JWKSURL != "" {
+		problems = append(problems, auth.JWT{JWKSURL: a.JWKSURL}.Validate())
+	}
+	for i, k := range a.Keys {
+		if slices.ContainsFunc(a.Keys[:i], func(other JWTKey) bool { return other.ID == k.ID }) {
+			complain("Keys", nil, "%s: another key has this id", clip(k.ID, 80))
+		}
+	}
+	if a.Mode == modeJWT && len(a.Keys) == 0 && a.JWKSURL == "" {
+		complain("Keys", nil, "want a key to check tokens with, or auth.jwt.jwks_url")
+	}
+	return errors.Join(problems...)
 }
 
-// Open opens what a describes, within ctx; the caller closes it. a must be valid.
-func (a Auth) Open(ctx context.Context) (auth.Authenticator, error) {
-	var mode auth.Mode = auth.Dev{} // the only one that is valid
+// publicHost is the host of PublicURL; "" where that is no origin.
+func (a Auth) publicHost() string {
+	u, err := url.Parse(a.PublicURL)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	if _, err := (auth.Site{Origins: []string{a.PublicURL}}).Protect(); err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// hostForm reports whether h may be the host of a request, as auth.Site compares them.
+func hostForm(h string) bool {
+	if _, err := netip.ParseAddr(h); err == nil {
+		return true
+	}
+	return h != "" && !strings.ContainsAny(h, ":/@[]*? ") && !strings.HasSuffix(h, ".")
+}
+
+// Open opens what a describes, within ctx; the caller closes it. a must be valid. log gets what is wrong with the keys
+// of tokens later.
+func (a Auth) Open(ctx context.Context, log *slog.Logger) (auth.Authenticator, error) {
+	a = a.Defaults()
+	var mode auth.Mode = auth.Dev{}
+	if a.Mode == modeJWT {
+		keys := make([]auth.JWTKey, len(a.Keys))
+		for i, k := range a.Keys {
+			var err error
+			if keys[i], err = k.Read(); err != nil {
+				return nil, fmt.Errorf("open auth mode jwt: auth.jwt.keys: %w", err)
+			}
+		}
+		mode = auth.JWT{Keys: keys, JWKSURL: a.JWKSURL, Issuer: a.Issuer, Audience: a.Audience, Logger: log}
+	}
 	opened, err := mode.Open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open auth mode %s: %w", a.Defaults().Mode, err)
+		return nil, fmt.Errorf("open auth mode %s: %w", a.Mode, err)
 	}
 	return opened, nil
 }
 
-// Site is what is served where in the mode of a: this machine alone.
-func (a Auth) Site() auth.Site { return auth.Site{Origins: a.Origins} }
+// Site is what is served where in the mode of a: this machine alone in mode dev, and otherwise any address, for requests
+// to Hosts.
+func (a Auth) Site() auth.Site {
+	if a.Defaults().Mode == modeDev {
+		return auth.Site{Origins: a.Origins}
+	}
+	return auth.Site{Public: true, Hosts: a.Hosts, Origins: append([]string{a.PublicURL}, a.Origins...)}
+}

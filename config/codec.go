@@ -157,9 +157,12 @@ func queues(names func(*Config) *[]string, weights func(*Config) *map[string]int
 	}
 }
 
-// origins is a list of texts: a list in the file, and with commas elsewhere.
 func origins(at func(*Config) *[]string) codec {
-	const form = "a list of origins, each as scheme://host[:port], or ORIGIN,… in a flag or variable"
+	return texts("a list of origins, each as scheme://host[:port], or ORIGIN,… in a flag or variable", at)
+}
+
+// texts is a list in the file, and with commas elsewhere.
+func texts(form string, at func(*Config) *[]string) codec {
 	return codec{
 		form: form,
 		set: func(c *Config, raw any) error {

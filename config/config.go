@@ -189,6 +189,13 @@ func (c *Config) complete() {
 			p.Defaults()
 		}
 	}
+	for i, t := range c.Gateway.EnqueueTypes {
+		for _, p := range c.processors() {
+			if t.Queue == "" && t.Type == p.Type {
+				c.Gateway.EnqueueTypes[i].Queue = p.Queue
+			}
+		}
+	}
 	c.Gateway = c.Gateway.Defaults()
 	c.Gateway.Auth = nil // of Auth, once its mode is known
 	c.Gateway.Registry, c.Gateway.Logger = nil, nil

@@ -176,7 +176,7 @@ func TestProblemNamesSourceKeyValueAndWhatIsAllowed(t *testing.T) {
 		{"address without a port", "", nil, []string{"--addr", "localhost"}, `--addr: gateway.addr "localhost": want host:port, such as 127.0.0.1:8080`},
 		{"size of the gateway", "gateway: {upload_bytes: 1B}\n", nil, nil, `tidemark.yaml:1: gateway.upload_bytes "1": want 1KiB to 5TiB`},
 		{"duration of the gateway", "gateway:\n  upload_idle: 31d\n", nil, nil, `tidemark.yaml:2: gateway.upload_idle "31d": want 1s to 30d`},
-		{"unknown mode", "auth: {mode: none}\n", nil, nil, `tidemark.yaml:1: auth.mode "none": want dev`},
+		{"unknown mode", "auth: {mode: none}\n", nil, nil, `tidemark.yaml:1: auth.mode "none": want dev or jwt`},
 		{"origin with a path", "auth: {origins: [http://a, http://b/c]}\n", nil, nil, `tidemark.yaml:1: auth.origins "http://b/c": want scheme://host[:port], without a path`},
 		{"origin that is none", "auth: {origins: 5}\n", nil, nil, `tidemark.yaml:1: auth.origins "5": want a list of origins`},
 		{"server with a password", "", nil, []string{"--server", "http://u:hunter2@h"}, "--server: server: want http://host[:port]"},

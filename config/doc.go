@@ -10,7 +10,7 @@
 //     --config or TIDEMARK_CONFIG names
 //  4. the default, which stands with its field in the part's Options and nowhere here
 //
-// What may be set is one table, in settings.go. The flags and their help, the names
+// What may be set is one table, in settings.go and settings_gateway.go. The flags and their help, the names
 // of the variables, what `tidemark config print` shows and docs/configuration.md are
 // made from it, and the bounds are asked of the parts' Validate.
 //

@@ -80,13 +80,22 @@ func fileProblem(path string, named Origin, err error) Problem {
 		if errors.As(err, &parse) {
 			err = parse.Unwrap()
 		}
-		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: ")
-		p.Allowed = "not YAML: " + text + "; see `tidemark config print` for the settings"
+		p.Allowed = "not YAML: " + yamlFault(err) + "; see `tidemark config print` for the settings"
 	}
 	if named.Where != "" {
 		p.Allowed += " (" + named.Where + ")"
 	}
 	return p
+}
+
+// yamlFault words an error of the parser. What a value without quotes begins with may be taken for an anchor's name,
+// and that may be a part of a secret.
+func yamlFault(err error) string {
+	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: ")
+	if strings.Contains(text, "anchor '") {
+		return "a value that begins with * or & needs quotes"
+	}
+	return text
 }
 
 // scan walks the tree of a file.

@@ -27,7 +27,7 @@ func parseItems[T any](raw any, what string, fields []string) (list []T, err err
 	if text, ok := raw.(string); ok {
 		raw = nil
 		if err := yaml.Unmarshal([]byte(text), &raw); err != nil {
-			return nil, errors.New("not YAML: " + strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: "))
+			return nil, errors.New("not YAML: " + yamlFault(err))
 		}
 	}
 	items, ok := raw.([]any)

@@ -124,8 +124,11 @@ func (p part) written(c *Config, s Setting, problem Problem) Problem {
 		})
 		restore()
 		if cured {
-			follows := s.get(defaults())
-			return other.problem(c.origins[other.Key], other.get(c), fmt.Sprintf("with it %s, which is %s unless it is set: %s", s.Key, follows, problem.Allowed))
+			follows := "is not set"
+			if value := s.get(defaults()); value != "" {
+				follows = "is " + value + " unless it is set"
+			}
+			return other.problem(c.origins[other.Key], other.get(c), fmt.Sprintf("with it %s, which %s: %s", s.Key, follows, problem.Allowed))
 		}
 	}
 	return problem

@@ -51,6 +51,22 @@ sources:
     query: SELECT * FROM orders WHERE ordered_at >= :since
     key: [id]
     params: [since]
+auth:
+  mode: jwt
+  public_url: https://jobs.example.com
+  hosts: [jobs.example.com]
+  jwt:
+    keys:
+      - id: "2026-11"
+        algorithm: EdDSA
+        public_key_file: /etc/tidemark/2026-11.pem
+gateway:
+  enqueue:
+    types:
+      - type: report
+        queue: reports
+        max_attempts: 2
+        max_payload_bytes: 4KiB
 ` + "```" + `
 
 Durations are written ` + "`500ms`, `4s`, `2h` or `7d`, sizes `64KiB`, `1MiB`" + ` or as a number of bytes.

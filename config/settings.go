@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tidemark-dev/tidemark/engine"
@@ -32,7 +33,10 @@ func (s Setting) Variable() string { return variable(s.Key) }
 // settings is every setting but the processors', in the order in which they are shown: see
 // allSettings. Defaults and
 // bounds are not here: they stand in the parts' Options.
-var settings = []Setting{
+var settings = slices.Concat(processSettings, gatewaySettings, logSettings)
+
+// processSettings are those before the gateway's.
+var processSettings = []Setting{
 	{
 		Key: "data", Flag: "data", field: "Dir",
 		Brief: "data folder `DIR`: files taken, profiles, and the Redis that is started where no URL is given",
@@ -341,147 +345,9 @@ var settings = []Setting{
 			"A row may have 1000 columns and 32 MiB, a cell 8 MiB, a key 1 KiB.",
 		codec: sources(func(c *Config) *[]sqlsource.Source { return &c.Sources }),
 	},
+}
 
-	{
-		Key: "gateway.addr", Flag: "addr", field: "Addr",
-		Brief: "`HOST:PORT` to listen on; port 0 takes a free one",
-		Doc:   "Where the gateway listens, as host:port; port 0 takes a free one. In auth mode dev the host must be this machine's loopback.",
-		codec: word("host:port, such as 127.0.0.1:8080", func(c *Config) *string { return &c.Listen.Addr }),
-	},
-	{
-		Key: "gateway.connections_per_principal", field: "ConnectionsPerPrincipal",
-		Doc:   "How many WebSockets, event streams and long polls one user may have open.",
-		codec: count(func(c *Config) *int { return &c.Gateway.ConnectionsPerPrincipal }),
-	},
-	{
-		Key: "gateway.subscriptions_per_connection", field: "SubscriptionsPerConnection",
-		Doc:   "How many subscriptions one WebSocket carries at a time.",
-		codec: count(func(c *Config) *int { return &c.Gateway.SubscriptionsPerConnection }),
-	},
-	{
-		Key: "gateway.streams_per_credential", field: "StreamsPerCredential",
-		Doc:   "How many event streams and long polls one credential, or one user without one, may have at a time.",
-		codec: count(func(c *Config) *int { return &c.Gateway.StreamsPerCredential }),
-	},
-	{
-		Key: "gateway.message_bytes", field: "MessageBytes",
-		Doc:   "The longest message that a client may send over a WebSocket.",
-		codec: size(func(c *Config) *int { return &c.Gateway.MessageBytes }),
-	},
-	{
-		Key: "gateway.messages_per_second", field: "MessagesPerSecond",
-		Doc:   "How many messages a client may send over time.",
-		codec: count(func(c *Config) *int { return &c.Gateway.MessagesPerSecond }),
-	},
-	{
-		Key: "gateway.message_burst", field: "MessageBurst",
-		Doc:   "How many messages a client may send at once.",
-		codec: count(func(c *Config) *int { return &c.Gateway.MessageBurst }),
-	},
-	{
-		Key: "gateway.window_frames", field: "WindowFrames",
-		Doc:   "How many frames wait in memory for one WebSocket, event stream or long poll. What does not fit stays in its topic's stream and is read from there.",
-		codec: count(func(c *Config) *int { return &c.Gateway.WindowFrames }),
-	},
-	{
-		Key: "gateway.window_bytes", field: "WindowBytes",
-		Doc:   "How many bytes wait in memory for one WebSocket, event stream or long poll.",
-		codec: size(func(c *Config) *int { return &c.Gateway.WindowBytes }),
-	},
-	{
-		Key: "gateway.send_buffer_bytes", field: "SendBufferBytes",
-		Doc:   "The kernel's send buffer of a WebSocket or an event stream, which the kernel may double.",
-		codec: size(func(c *Config) *int { return &c.Gateway.SendBufferBytes }),
-	},
-	{
-		Key: "gateway.ping_interval", field: "PingInterval",
-		Doc:   "The time between two pings of a WebSocket, and at most between two comments of an event stream.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.PingInterval }),
-	},
-	{
-		Key: "gateway.pong_timeout", field: "PongTimeout",
-		Doc:   "How long the answer to a ping may take.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.PongTimeout }),
-	},
-	{
-		Key: "gateway.stall_timeout", field: "StallTimeout",
-		Doc:   "How long a WebSocket, an event stream or a long poll may take nothing before it is ended. Its client resumes by its cursor.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.StallTimeout }),
-	},
-	{
-		Key: "gateway.auth_timeout", field: "AuthTimeout",
-		Doc:   "How long a WebSocket that came without credentials may take to send some, and how long checking some may take.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.AuthTimeout }),
-	},
-	{
-		Key: "gateway.filter_lag", field: "FilterLag",
-		Doc:   "How far behind the cursor of a subscription to one job may be while only other jobs' records come.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.FilterLag }),
-	},
-	{
-		Key: "gateway.request_timeout", field: "RequestTimeout",
-		Doc:   "How long a request may take, body included; not one that uploads, no WebSocket and no event stream. A long poll has as long beyond its wait, and again from each frame on.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.RequestTimeout }),
-	},
-	{
-		Key: "gateway.catch_ups", field: "CatchUps",
-		Doc:   "How many pages and snapshots are read from Redis at a time.",
-		codec: count(func(c *Config) *int { return &c.Gateway.CatchUps }),
-	},
-	{
-		Key: "gateway.drain_timeout", field: "DrainTimeout",
-		Doc:   "How long a gateway that stops waits for the clients that it said goodbye to.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.DrainTimeout }),
-	},
-	{
-		Key: "gateway.reconnect_spread", field: "ReconnectSpread",
-		Doc:   "The least time over which clients that are said goodbye are asked to come back.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.ReconnectSpread }),
-	},
-	{
-		Key: "gateway.upload_bytes", field: "UploadBytes",
-		Doc:   "The largest upload; in a bucket of S3 at most 562.5 GiB.",
-		codec: size(func(c *Config) *int64 { return &c.Gateway.UploadBytes }),
-	},
-	{
-		Key: "gateway.uploads_per_principal", field: "UploadsPerPrincipal",
-		Doc:   "How many uploads one user may have announced and not finished.",
-		codec: count(func(c *Config) *int { return &c.Gateway.UploadsPerPrincipal }),
-	},
-	{
-		Key: "gateway.upload_idle", field: "UploadIdle",
-		Doc:   "How long an upload may receive nothing before its job fails.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.UploadIdle }),
-	},
-	{
-		Key: "gateway.receive_share", field: "ReceiveShare",
-		Doc:   "How much of an uploaded job's bar its arrival fills, in percent.",
-		codec: count(func(c *Config) *int { return &c.Gateway.ReceiveShare }),
-	},
-	{
-		Key: "gateway.sweep_interval", field: "SweepInterval",
-		Doc:   "The time between two searches for uploads that are finished and not queued, idle, or of jobs that are gone.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.SweepInterval }),
-	},
-	{
-		Key: "gateway.download_lease", field: "DownloadLease",
-		Doc:   "For how long a watched download may have nothing written before it is aborted.",
-		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.DownloadLease }),
-	},
-
-	{
-		Key: "auth.mode", field: "Mode",
-		Doc: "How the gateway finds out who sends a request. dev asks for no credentials: everybody is user demo " +
-			"with the admin role, and the gateway serves this machine alone.",
-		codec: word("dev", func(c *Config) *string { return &c.Auth.Mode }),
-	},
-	{
-		Key: "auth.origins", field: "Origins",
-		Doc: "Further sites whose pages may use the gateway, such as the development server of a front end. The " +
-			"gateway's own pages always may.",
-		codec: origins(func(c *Config) *[]string { return &c.Auth.Origins }),
-	},
-
+var logSettings = []Setting{
 	{
 		Key: "log.level", Flag: "log-level", field: "Level",
 		Brief: "least `LEVEL` of what is logged: debug, info, warn or error",

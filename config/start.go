@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/internal/datadir"
+	"github.com/tidemark-dev/tidemark/internal/option"
 	"github.com/tidemark-dev/tidemark/worker/export"
 )
 
@@ -26,7 +27,7 @@ func (c *Config) Startable(ctx context.Context) error {
 		s := find(key)
 		problems = append(problems, s.problem(c.origins[key], s.get(c), strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
-	for _, check := range []func(context.Context, func(string, error)){c.checkListeners, c.checkRedis, c.checkData, c.checkSources, c.checkStorage} {
+	for _, check := range []func(context.Context, func(string, error)){c.checkListeners, c.checkRedis, c.checkData, c.checkSources, c.checkStorage, c.checkKeys} {
 		check(ctx, complain)
 	}
 	if len(problems) > 0 {
@@ -145,6 +146,17 @@ func (c *Config) checkData(_ context.Context, complain func(key string, err erro
 func (c *Config) checkSources(_ context.Context, complain func(key string, err error)) {
 	for _, s := range c.Sources {
 		complain("sources", export.CheckSource(s))
+	}
+}
+
+// checkKeys checks the files of the keys of tokens.
+func (c *Config) checkKeys(_ context.Context, complain func(key string, err error)) {
+	for _, k := range c.Auth.Keys {
+		_, err := k.Read()
+		if about := (*option.Error)(nil); errors.As(err, &about) {
+			err = errors.New(about.Reason)
+		}
+		complain("auth.jwt.keys", err)
 	}
 }
 

@@ -53,10 +53,10 @@ func (a *app) openService(cmd *cobra.Command, working bool) (s *service, err err
 	if s.listener, err = listen(c.Listen.Addr, "--addr", c.Auth.Site()); err != nil {
 		return s, err
 	}
-	if s.auth, err = c.Auth.Open(cmd.Context()); err != nil {
+	log := c.Log.Logger(a.err, slog.LevelDebug)
+	if s.auth, err = c.Auth.Open(cmd.Context(), log); err != nil {
 		return s, err
 	}
-	log := c.Log.Logger(a.err, slog.LevelDebug)
 	if working {
 		s.session, err = session.Open(cmd.Context(), c, log)
 	} else {
