@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -95,14 +96,18 @@ type whereabouts struct {
 }
 
 func (s *service) whereabouts() whereabouts {
-	c, host := s.session.Config, s.listener.Addr().String()
+	c, addr := s.session.Config, s.listener.Addr().String()
+	base := "http://" + addr
+	if public := c.Auth.PublicURL; c.Auth.Site().Public {
+		base = public
+	}
 	url := ""
 	if s.session.Redis.Kind() == datadir.Server {
 		url = s.session.Redis.URL()
 	}
 	return whereabouts{
-		Type: "up", Addr: host, Page: "http://" + host + "/", Jobs: "http://" + host + "/v1/jobs",
-		Socket: "ws://" + host + "/v1/ws", Asynq: "http://" + host + "/admin/asynq",
+		Type: "up", Addr: addr, Page: base + "/", Jobs: base + "/v1/jobs",
+		Socket: "ws" + strings.TrimPrefix(base, "http") + "/v1/ws", Asynq: base + "/admin/asynq",
 		Redis: s.session.Redis.Describe(), Kind: s.session.Redis.Kind(), RedisURL: url, Data: c.Data.Dir,
 		Topic: string(c.Topic), Auth: c.Auth.Mode, Announce: s.auth.Announcement(), Working: s.worker != nil,
 	}
