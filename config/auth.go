@@ -77,7 +77,7 @@ func (a Auth) Validate() error {
 		problems = append(problems, k.validate())
 	}
 	if a.JWKSURL != "" {
-		problems = append(problems, auth.JWT{JWKSURL: a.JWKSURL}.Validate())
+		problems = append(problems, auth.JWT{JWKSURL: a.JWKSURL, Audience: a.Audience}.Validate())
 	}
 	for i, k := range a.Keys {
 		if slices.ContainsFunc(a.Keys[:i], func(other JWTKey) bool { return other.ID == k.ID }) {

@@ -166,6 +166,7 @@ func TestAuthThatIsRefused(t *testing.T) {
 		{"an unknown member", with("algorithm: HS256", "alg: HS256"), `auth.jwt.keys: item 1: unknown field "alg"; want a list of keys`},
 		{"a secret that is a number", with(secret, "secret: 12345678901234567890123456789012"), "auth.jwt.keys: item 1: secret: a number where a text is wanted; put it into quotes"},
 		{"a secret that is an alias", with(secret, "secret: *canary-canary"), "tidemark.yaml: not YAML: a value that begins with * or & needs quotes"},
+		{"a JWK Set for any audience", with("    audience: tidemark", "    jwks_url: https://login.example.com/x"), "tidemark.yaml:11: auth.jwt.jwks_url: with it auth.jwt.audience, which is not set: want what the aud"},
 		{"keys in the clear", with("    issuer:", "    jwks_url: http://u:canary@login.example.com/x\n    issuer:"), "tidemark.yaml:10: auth.jwt.jwks_url: want https://host/path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -191,7 +191,7 @@ var gatewaySettings = []Setting{
 	},
 	{
 		Key: "auth.jwt.audience", field: "Audience",
-		Doc:   "What the claim aud of tokens must be or contain; tidemark token writes it. Set it where the issuer serves other programs too: without it their tokens are taken here.",
+		Doc:   "What the claim aud of tokens must be or contain; tidemark token writes it. Required with auth.jwt.jwks_url, whose keys sign tokens for other programs too. Without it any is taken, or none.",
 		codec: word("a text, such as tidemark", func(c *Config) *string { return &c.Auth.Audience }),
 	},
 }

@@ -43,7 +43,8 @@ type JWT struct {
 	JWKSURL string
 	// Issuer is what a token's iss must be; "": it may be anything.
 	Issuer string
-	// Audience is what a token's aud must be or contain; "": it may be anything.
+	// Audience is what a token's aud must be or contain; "": it may be anything. Required with JWKSURL: who
+	// publishes a JWK Set signs tokens for other programs with the same keys.
 	Audience string
 	// Logger gets why the JWK Set could not be fetched again. Defaults to slog.Default().
 	Logger *slog.Logger
@@ -78,6 +79,9 @@ func (j JWT) Validate() error {
 	if j.JWKSURL != "" && !fetchable(j.JWKSURL) {
 		problems = append(problems, option.Invalid("JWKSURL", nil, "want https://host/path, or http:// with this machine's loopback, without user and password"))
 	}
+	if j.JWKSURL != "" && j.Audience == "" {
+		problems = append(problems, option.Invalid("Audience", nil, "want what the aud of tokens for this gateway is: keys of a JWK Set sign tokens for other programs too"))
+	}
 	return errors.Join(problems...)
 }
 
@@ -107,8 +111,8 @@ func (j JWT) Open(ctx context.Context) (Authenticator, error) {
 	if j.JWKSURL == "" {
 		return b, nil
 	}
-	if j.Audience == "" {
-		b.announcement = "auth mode jwt: tokens for any audience are taken that a key of the JWK Set has signed; name yours if its issuer serves other programs too"
+	if j.Issuer == "" {
+		b.announcement = "auth mode jwt: tokens of any issuer are taken that a key of the JWK Set has signed; name yours"
 	}
 	log := j.Logger
 	if log == nil {

@@ -46,6 +46,7 @@ func TestJWTThatIsRefused(t *testing.T) {
 		{"a JWK Set in the clear", auth.JWT{JWKSURL: "http://login.example/keys"}, "invalid JWKSURL: want https://"},
 		{"a name that begins as loopback", auth.JWT{JWKSURL: "http://localhost.example/keys"}, "invalid JWKSURL: want https://"},
 		{"a password in a URL", auth.JWT{JWKSURL: "https://u:canary@login.example/keys"}, "invalid JWKSURL: want https://"},
+		{"a JWK Set for any audience", auth.JWT{JWKSURL: "https://login.example/keys"}, "invalid Audience: want what the aud"},
 		{"a file", auth.JWT{JWKSURL: "file:///canary"}, "invalid JWKSURL: want https://"},
 		{"too many keys", auth.JWT{Keys: make([]auth.JWTKey, 101)}, "invalid Keys: 101 of them; at most 100"},
 	} {

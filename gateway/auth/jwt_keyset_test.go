@@ -113,7 +113,7 @@ func newEd25519(t testing.TB) ed25519.PrivateKey {
 // bearing says how a token is taken that a key has signed.
 func bearing(ctx context.Context, t testing.TB, a auth.Authenticator, method jwt.SigningMethod, id string, key any) error {
 	t.Helper()
-	p, err := a.Token(ctx, sign(t, method, key, part{"alg": method.Alg(), "kid": id}, alice()))
+	p, err := a.Token(ctx, sign(t, method, key, part{"alg": method.Alg(), "kid": id}, alice().with(part{"aud": "us"})))
 	if (p == nil) == (err == nil) {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -138,7 +138,7 @@ func TestKeysOfASet(t *testing.T) {
 		jwk("encrypts", &one.PublicKey, part{"use": "enc"}), jwk("pss", &one.PublicKey, part{"alg": "PS256"}),
 		jwk("", ed.Public(), nil), part{"kty": "AKP", "kid": "later", "pub": "x"},
 	)
-	a := openJWT(t, auth.JWT{JWKSURL: source.URL, Logger: slog.New(slog.DiscardHandler)})
+	a := openJWT(t, auth.JWT{JWKSURL: source.URL, Audience: "us", Logger: slog.New(slog.DiscardHandler)})
 	for _, c := range []struct {
 		id     string
 		method jwt.SigningMethod
@@ -163,12 +163,12 @@ func TestKeysOfASet(t *testing.T) {
 			t.Errorf("%s with %q: %v, want %s", c.method.Alg(), c.id, err, c.why)
 		}
 	}
-	if said := a.Announcement(); !strings.Contains(said, "any audience") {
+	if said := a.Announcement(); !strings.Contains(said, "any issuer") {
 		t.Errorf("it announces %q", said)
 	}
-	named := openJWT(t, auth.JWT{JWKSURL: source.URL, Audience: "us"})
+	named := openJWT(t, auth.JWT{JWKSURL: source.URL, Issuer: "me", Audience: "us"})
 	if said := named.Announcement(); said != "" {
-		t.Errorf("with an audience it announces %q", said)
+		t.Errorf("with an issuer it announces %q", said)
 	}
 	if _, err := a.Token(t.Context(), sign(t, jwt.SigningMethodEdDSA, ed, part{"alg": "EdDSA"}, alice())); !errors.Is(err, auth.ErrRejected) {
 		t.Errorf("without a kid: %v", err)
@@ -183,7 +183,7 @@ func TestRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		opening, opened := context.WithCancel(t.Context())
-		a, err := auth.JWT{JWKSURL: source.URL, Logger: slog.New(slog.NewTextHandler(&log, nil))}.Open(opening)
+		a, err := auth.JWT{JWKSURL: source.URL, Audience: "us", Logger: slog.New(slog.NewTextHandler(&log, nil))}.Open(opening)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestRotation(t *testing.T) {
 func TestOneFetchForMany(t *testing.T) {
 	old, next := newEd25519(t), newEd25519(t)
 	source := newIssuer(t, jwk("old", old.Public(), nil))
-	a := openJWT(t, auth.JWT{JWKSURL: source.URL})
+	a := openJWT(t, auth.JWT{JWKSURL: source.URL, Audience: "us"})
 	hold := make(chan struct{})
 	source.set(func() { source.keys, source.hold = []part{jwk("next", next.Public(), nil)}, hold })
 	ask := func(ctx context.Context) error { return bearing(ctx, t, a, jwt.SigningMethodEdDSA, "next", next) }
@@ -283,7 +283,7 @@ func TestSetsThatAreNotOpened(t *testing.T) {
 	} {
 		source := newIssuer(t, c.keys...)
 		source.status, source.text = c.status, c.text
-		_, err := auth.JWT{JWKSURL: source.URL + "/?canary"}.Open(t.Context())
+		_, err := auth.JWT{JWKSURL: source.URL + "/?canary", Audience: "us"}.Open(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "fetch the JWK Set: ") || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "check its URL") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v\nwant %s", c.name, err, c.want)
 		}
@@ -291,12 +291,12 @@ func TestSetsThatAreNotOpened(t *testing.T) {
 	}
 	closed := newIssuer(t)
 	closed.Close()
-	if _, err := (auth.JWT{JWKSURL: closed.URL}).Open(t.Context()); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := (auth.JWT{JWKSURL: closed.URL, Audience: "us"}).Open(t.Context()); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("nobody listens: %v", err)
 	}
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(fmt.Errorf("told to stop"))
-	if _, err := (auth.JWT{JWKSURL: newIssuer(t, jwk("a", key.Public(), nil)).URL}).Open(ended); err == nil || !strings.Contains(err.Error(), "told to stop") {
+	if _, err := (auth.JWT{JWKSURL: newIssuer(t, jwk("a", key.Public(), nil)).URL, Audience: "us"}).Open(ended); err == nil || !strings.Contains(err.Error(), "told to stop") {
 		t.Errorf("opened with a context that had ended: %v", err)
 	}
 }
