@@ -22,7 +22,7 @@ const (
 
 // Auth says how the gateway finds out who sends a request. The zero value works.
 type Auth struct {
-	// Mode is dev or jwt. Defaults to dev, which uses no field but Origins.
+	// Mode is dev or jwt. Defaults to dev, which takes no field but Origins.
 	Mode string
 	// Origins are further sites whose pages may use the gateway, each as
 	// scheme://host[:port].
@@ -60,6 +60,20 @@ func (a Auth) Validate() error {
 		if _, err := (auth.Site{Origins: []string{o}}).Protect(); err != nil {
 			complain("Origins", o, "want scheme://host[:port], without a path")
 		}
+	}
+	if a.Mode == modeDev {
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{
+			{"PublicURL", a.PublicURL != ""}, {"Hosts", len(a.Hosts) > 0}, {"Keys", len(a.Keys) > 0},
+			{"JWKSURL", a.JWKSURL != ""}, {"Issuer", a.Issuer != ""}, {"Audience", a.Audience != ""},
+		} {
+			if f.set {
+				complain(f.name, nil, "needs auth.mode jwt; set it, or drop this")
+			}
+		}
+		return errors.Join(problems...)
 	}
 	own := a.publicHost()
 	if (a.PublicURL != "" || a.Mode == modeJWT) && own == "" {

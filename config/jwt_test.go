@@ -65,13 +65,13 @@ func TestKeysOfTokens(t *testing.T) {
 	if err := site.Serves(&net.TCPAddr{IP: net.IPv4(192, 168, 0, 7)}); err != nil {
 		t.Error(err)
 	}
-	if dev := loaded(t, strings.Replace(keysFile, "mode: jwt", "mode: dev", 1), nil).Auth.Site(); dev.Public || dev.Hosts != nil {
+	if dev := loaded(t, "", nil).Auth.Site(); dev.Public || dev.Hosts != nil {
 		t.Errorf("in mode dev it serves %+v", dev)
 	}
 	text := `[{"id":"Now","algorithm":"HS256","secret":"canary-canary-canary-canary-cana"},{"id":"next","algorithm":"EdDSA","public_key_file":"next.pem"}]`
 	for name, c := range map[string]*config.Config{
-		"a variable": loaded(t, "", map[string]string{"TIDEMARK_AUTH_JWT_KEYS": text, "TIDEMARK_AUTH_HOSTS": "a, b"}),
-		"--set":      loaded(t, "", nil, "--set", "auth.jwt.keys="+text, "--set", "auth.hosts=a,b"),
+		"a variable": loaded(t, "", map[string]string{"TIDEMARK_AUTH_JWT_KEYS": text, "TIDEMARK_AUTH_HOSTS": "a, b", "TIDEMARK_AUTH_MODE": "jwt", "TIDEMARK_AUTH_PUBLIC_URL": "https://a"}),
+		"--set":      loaded(t, "", nil, "--set", "auth.jwt.keys="+text, "--set", "auth.hosts=a,b", "--set", "auth.mode=jwt", "--set", "auth.public_url=https://a"),
 	} {
 		if !reflect.DeepEqual(c.Auth.Keys, want) || !slices.Equal(c.Auth.Hosts, []string{"a", "b"}) {
 			t.Errorf("from %s: %+v", name, c.Auth)
@@ -166,7 +166,7 @@ func TestAuthThatIsRefused(t *testing.T) {
 		{"an unknown member", with("algorithm: HS256", "alg: HS256"), `auth.jwt.keys: item 1: unknown field "alg"; want a list of keys`},
 		{"a secret that is a number", with(secret, "secret: 12345678901234567890123456789012"), "auth.jwt.keys: item 1: secret: a number where a text is wanted; put it into quotes"},
 		{"a secret that is an alias", with(secret, "secret: *canary-canary"), "tidemark.yaml: not YAML: a value that begins with * or & needs quotes"},
-		{"a JWK Set for any audience", with("    audience: tidemark", "    jwks_url: https://login.example.com/x"), "tidemark.yaml:11: auth.jwt.jwks_url: with it auth.jwt.audience, which is not set: want what the aud"},
+		{"a JWK Set for any audience", with("    audience: tidemark", "    jwks_url: https://login.example.com/x"), `tidemark.yaml:2: auth.mode "jwt": with it auth.jwt.audience, which is not set: want what the aud`},
 		{"keys in the clear", with("    issuer:", "    jwks_url: http://u:canary@login.example.com/x\n    issuer:"), "tidemark.yaml:10: auth.jwt.jwks_url: want https://host/path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -179,6 +179,19 @@ func TestAuthThatIsRefused(t *testing.T) {
 	_, err := load(t, "", map[string]string{"TIDEMARK_AUTH_JWT_KEYS": "[{id: a, algorithm: HS256, secret: *canary}]"})
 	if err == nil || !strings.Contains(err.Error(), "TIDEMARK_AUTH_JWT_KEYS: auth.jwt.keys: not YAML: a value that begins with *") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("from a variable: %v", err)
+	}
+}
+
+// A gateway in mode dev lets everybody in, so what protects one in mode jwt must not look as if it did.
+func TestModeDevTakesNothingOfTheOthers(t *testing.T) {
+	for key, value := range map[string]string{
+		"auth.jwt.keys": "[{id: a, algorithm: HS256, secret: canary-canary-canary-canary-cana}]", "auth.jwt.jwks_url": "https://canary.example.com/x",
+		"auth.jwt.issuer": "a", "auth.jwt.audience": "a", "auth.public_url": "https://a", "auth.hosts": "a",
+	} {
+		_, err := load(t, "", nil, "--set", key+"="+value)
+		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "--set "+key+": ") || !strings.Contains(err.Error(), ": needs auth.mode jwt; set it, or drop this") || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", key, err)
+		}
 	}
 }
 

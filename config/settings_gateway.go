@@ -160,13 +160,13 @@ var gatewaySettings = []Setting{
 	{
 		Key: "auth.public_url", field: "PublicURL",
 		Doc: "The origin at which clients reach the gateway, as browsers write it, also where a proxy is in front of it. The gateway's page has this " +
-			"origin. Required in other modes than dev, which does not use it.",
+			"origin. Required in other modes than dev, which does not take it.",
 		codec: word("scheme://host[:port], without a path", func(c *Config) *string { return &c.Auth.PublicURL }),
 	},
 	{
 		Key: "auth.hosts", field: "Hosts",
 		Doc: "The names, without port, that requests may be addressed to: that of auth.public_url, and those by which health checks or services of " +
-			"yours call the gateway. A request for another Host is answered with 403. Required in other modes than dev, which does not use it.",
+			"yours call the gateway. A request for another Host is answered with 403. Required in other modes than dev, which does not take it.",
 		codec: texts("a list of names, or NAME,… in a flag or variable", func(c *Config) *[]string { return &c.Auth.Hosts }),
 	},
 	{
