@@ -38,8 +38,9 @@ type JWT struct {
 	// JWKSURL is the address of a JWK Set (RFC 7517, section 5) of further keys: https, or http on this
 	// machine's loopback, without user and password. Redirects are not followed, and an answer has at
 	// most 1 MiB. The set is fetched again every hour, and at most once a minute when a token names an
-	// unknown key. Of its keys those count that RS256, ES256 and EdDSA verify with; a symmetric key in
-	// it does not. While it cannot be fetched, known keys stay, and unknown ones give ErrUnavailable.
+	// unknown key. Of its keys those count that have a kid and that RS256, ES256 and EdDSA verify with;
+	// others are passed over. While it cannot be fetched, or has no key that counts, known keys stay,
+	// and unknown ones give ErrUnavailable.
 	JWKSURL string
 	// Issuer is what a token's iss must be; "": it may be anything.
 	Issuer string
@@ -178,10 +179,11 @@ func (b *bearers) Token(ctx context.Context, token string) (*Principal, error) {
 	if err != nil {
 		return nil, rejected(err.Error())
 	}
-	// Not the signature, of which ECDSA has two for each.
+	// Not the signature, of which ECDSA has two for each. A jti is one of its issuer's.
 	name := token[:strings.LastIndexByte(token, '.')]
 	if id, there := claims["jti"].(string); there {
-		name = id
+		issuer, _ := claims["iss"].(string)
+		name = fmt.Sprintf("%q %q %q", issuer, p.Subject, id)
 	}
 	sum := sha256.Sum256([]byte(name))
 	p.Credential = "jwt:" + hex.EncodeToString(sum[:16])

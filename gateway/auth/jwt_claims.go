@@ -26,7 +26,7 @@ var rightNames = map[string]Rights{"read": Read, "enqueue": Enqueue, "control": 
 // principal is whom a token names whose signature, iss, aud and nbf are valid. Anything that is malformed is an error,
 // which names the claim.
 func principal(c jwt.MapClaims, now time.Time) (*Principal, error) {
-	expires, err := lifetime(c, now)
+	issued, expires, err := lifetime(c, now)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func principal(c jwt.MapClaims, now time.Time) (*Principal, error) {
 			return nil, errors.New("jti: want a text, or none")
 		}
 	}
-	p := &Principal{Subject: subject, Expires: expires, Grants: []Grant{{Topics: string(own), Rights: Read | Enqueue | Control}}}
+	p := &Principal{Subject: subject, Issued: issued, Expires: expires, Grants: []Grant{{Topics: string(own), Rights: Read | Enqueue | Control}}}
 	granted, err := grants(c["grants"])
 	if err != nil {
 		return nil, err
@@ -63,9 +63,9 @@ func principal(c jwt.MapClaims, now time.Time) (*Principal, error) {
 	return p, nil
 }
 
-// lifetime checks exp, iat and nbf, and returns exp. exp is at most MaxTokenLife after iat, which is at most
-// ClockLeeway ahead, so no token is valid for longer than both together.
-func lifetime(c jwt.MapClaims, now time.Time) (time.Time, error) {
+// lifetime checks exp, iat and nbf, and returns the times of iat and exp. exp is at most MaxTokenLife after iat,
+// which is at most ClockLeeway ahead, so no token is valid for longer than both together.
+func lifetime(c jwt.MapClaims, now time.Time) (issued, expires time.Time, err error) {
 	at := func(name string) (time.Time, error) {
 		// Far beyond any date, and far within what time.Time can add to.
 		const most = 1e11
@@ -75,28 +75,22 @@ func lifetime(c jwt.MapClaims, now time.Time) (time.Time, error) {
 		}
 		return time.UnixMilli(int64(seconds * 1000)), nil
 	}
-	expires, err := at("exp")
-	if err != nil {
-		return time.Time{}, err
+	if expires, err = at("exp"); err == nil {
+		issued, err = at("iat")
 	}
-	issued, err := at("iat")
-	if err != nil {
-		return time.Time{}, err
-	}
-	if _, there := c["nbf"]; there { // the parser has compared it
-		if _, err := at("nbf"); err != nil {
-			return time.Time{}, err
-		}
+	if _, there := c["nbf"]; err == nil && there { // the parser has compared it
+		_, err = at("nbf")
 	}
 	switch {
+	case err != nil:
 	case !now.Before(expires):
-		return time.Time{}, errors.New("exp: it has passed")
+		err = errors.New("exp: it has passed")
 	case issued.After(now.Add(ClockLeeway)):
-		return time.Time{}, errors.New("iat: it is ahead")
+		err = errors.New("iat: it is ahead")
 	case expires.Sub(issued) > MaxTokenLife:
-		return time.Time{}, errors.New("exp: want at most 24 h after iat")
+		err = errors.New("exp: want at most 24 h after iat")
 	}
-	return expires, nil
+	return issued, expires, err
 }
 
 // grants reads the claim of that name: lists of rights by topic or pattern.

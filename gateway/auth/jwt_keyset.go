@@ -2,17 +2,19 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/MicahParks/jwkset"
-	"github.com/MicahParks/keyfunc/v3"
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -29,179 +31,202 @@ func fetchable(address string) bool {
 	return err == nil && u.Hostname() != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && loopbackName(u.Hostname()))
 }
 
-// A keySet is the keys of a JWK Set. keyfunc fetches it, every hour and when find has it fetched.
+// A keySet is the keys of a JWK Set, which one goroutine fetches every hour, and when find wants it.
 type keySet struct {
-	keys   keyfunc.Keyfunc
-	cancel context.CancelFunc // of all fetching
-	wanted chan string        // key IDs, for run
-	done   chan struct{}      // closed when run has returned
+	address string
+	client  *http.Client
+	log     *slog.Logger
+	cancel  context.CancelFunc // of all fetching
+	wanted  chan struct{}      // for run
+	done    chan struct{}      // closed when run has returned
 
 	mu     sync.Mutex
-	flight chan struct{} // closed when the fetch that is under way has ended; nil: none is
-	asked  time.Time     // when the last fetch for an unknown key began
+	keys   []JWTKey      // as they were fetched last
 	failed error         // why the last fetch failed; nil: it did not
+	flight chan struct{} // closed when the fetch that find wanted has ended; nil: none is under way
+	asked  time.Time     // when that was wanted last
 }
 
 // openKeySet fetches the set, within ctx.
 func openKeySet(ctx context.Context, address string, log *slog.Logger) (*keySet, error) {
-	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &keySet{cancel: cancel, wanted: make(chan string, 1), done: make(chan struct{})}
-	stop := context.AfterFunc(ctx, cancel)
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableKeepAlives = true
-	must := false // the first fetch must succeed
-	var err error
-	s.keys, err = keyfunc.NewDefaultOverrideCtx(live, []string{address}, keyfunc.Override{
-		Client:                    &http.Client{Transport: bounded{transport}},
-		HTTPTimeout:               fetchTimeout,
-		RateLimitWaitMax:          fetchTimeout, // of a fetch for an unknown key, too
-		NoErrorReturnFirstHTTPReq: &must,
-		RefreshInterval:           fetchInterval,
-		RefreshUnknownKID:         rate.NewLimiter(rate.Inf, 1), // find has the bound
-		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
-			return func(_ context.Context, err error) { s.fail(fault(err), log) }
+	s := &keySet{address: address, log: log, wanted: make(chan struct{}, 1), done: make(chan struct{})}
+	s.client = &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: fetchTimeout}).DialContext,
+			ForceAttemptHTTP2: true, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
 		},
-	})
-	switch {
-	case !stop():
-		err = context.Cause(ctx)
-	case err != nil:
-		err = fault(err)
-	case len(s.usable(ctx)) == 0:
-		err = errors.New("it has no key with a kid for RS256, ES256 or EdDSA")
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	if err != nil {
-		cancel()
+	if err := s.fetch(ctx); err != nil {
 		return nil, err
 	}
+	var live context.Context
+	live, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go s.run(live)
 	return s, nil
 }
 
-// run fetches the set for unknown keys.
 func (s *keySet) run(ctx context.Context) {
 	defer close(s.done)
+	hourly := time.NewTicker(fetchInterval)
+	defer hourly.Stop()
 	for {
+		var landed chan struct{}
 		select {
 		case <-ctx.Done():
 			return
-		case kid := <-s.wanted:
-			// It fetches where it does not find the key, which is looked for again by find.
-			_, _ = s.keys.Storage().KeyRead(ctx, kid)
+		case <-hourly.C:
+		case <-s.wanted:
 			s.mu.Lock()
-			close(s.flight)
+			landed = s.flight
+			s.mu.Unlock()
+		}
+		if err := s.fetch(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("the JWK Set cannot be fetched; the keys that are known stay", "error", err)
+		}
+		if landed != nil {
+			s.mu.Lock()
+			close(landed)
 			s.flight = nil
 			s.mu.Unlock()
 		}
 	}
 }
 
+// close ends all fetching.
 func (s *keySet) close() {
 	s.cancel()
 	<-s.done
 }
 
-// fail notes that a fetch has failed.
-func (s *keySet) fail(err error, log *slog.Logger) {
+// fetch fetches the set. Where it cannot, known keys stay.
+func (s *keySet) fetch(ctx context.Context) error {
+	keys, err := s.get(ctx)
 	s.mu.Lock()
-	s.failed = err
-	s.mu.Unlock()
-	log.Warn("the JWK Set cannot be fetched; the keys that are known stay", "error", err)
+	defer s.mu.Unlock()
+	if s.failed = err; err == nil {
+		s.keys = keys
+	}
+	return err
+}
+
+// get asks for the set. Its error says nothing of the address.
+func (s *keySet) get(ctx context.Context) ([]JWTKey, error) {
+	within, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(within, http.MethodGet, s.address, nil)
+	if err != nil {
+		return nil, errors.New("its URL is none")
+	}
+	resp, err := s.client.Do(r)
+	if asking := (*url.Error)(nil); errors.As(err, &asking) {
+		err = asking.Err
+	}
+	if err != nil {
+		return nil, unanswered(ctx, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK { // a redirect, too
+		return nil, fmt.Errorf("its server answers with %d", resp.StatusCode)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxKeySetBytes+1))
+	switch {
+	case err != nil:
+		return nil, unanswered(ctx, err)
+	case len(text) > maxKeySetBytes:
+		return nil, errors.New("it has more than 1 MiB")
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
+		return nil, errors.New("its server's answer is no JWK Set")
+	}
+	var keys []JWTKey
+	for _, text := range set.Keys {
+		if k, usable := publicKey(text); usable {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("it has no key with a kid for RS256, ES256 or EdDSA")
+	}
+	return keys, nil
+}
+
+// unanswered words why there is no answer, or no whole one.
+func unanswered(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("its server does not answer within %s", fetchTimeout)
+	}
+	return err
+}
+
+// publicKey reads a key of a set. Those that tokens cannot be signed with are passed over, as RFC 7517, section 5, has it:
+// what is malformed, has another type or use, has no ID, or publishes its private part.
+func publicKey(text []byte) (k JWTKey, usable bool) {
+	var says jwkset.JWKMarshal
+	if json.Unmarshal(text, &says) != nil || says.KID == "" || says.D != "" ||
+		says.USE != "" && says.USE != jwkset.UseSig || len(says.KEYOPS) > 0 && !slices.Contains(says.KEYOPS, jwkset.KeyOpsVerify) {
+		return JWTKey{}, false
+	}
+	// The certificates that a key may have say nothing here.
+	read, err := jwkset.NewJWKFromMarshal(
+		jwkset.JWKMarshal{KTY: says.KTY, CRV: says.CRV, X: says.X, Y: says.Y, N: says.N, E: says.E},
+		jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
+	if err != nil {
+		return JWTKey{}, false
+	}
+	k = JWTKey{ID: says.KID, Public: read.Key()}
+	k.Algorithm, err = algorithmOf(k.Public)
+	return k, err == nil && (says.ALG == "" || says.ALG.String() == k.Algorithm)
 }
 
 // find gives the key that verifies tokens with a kid. Where there is none, all that ask wait for one fetch.
 func (s *keySet) find(ctx context.Context, kid, algorithm string) (any, error) {
-	if key, err := s.known(ctx, kid, algorithm); key != nil || err != nil {
-		return key, err
-	}
-	if landed := s.fetch(kid); landed != nil {
+	for {
+		key, landed, err := s.known(kid, algorithm)
+		if landed == nil {
+			return key, err
+		}
 		select {
 		case <-landed:
+		case <-s.done:
+			return nil, fmt.Errorf("%w: the gateway is stopping", ErrUnavailable)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: the JWK Set is being fetched", ErrUnavailable)
 		}
-		if key, err := s.known(ctx, kid, algorithm); key != nil || err != nil {
-			return key, err
-		}
 	}
+}
+
+// known is a key of the set as it was fetched last. Where there is none with the kid, the set is fetched, unless it was
+// less than a minute ago, and landed is closed when that has ended.
+func (s *keySet) known(kid, algorithm string) (key any, landed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed != nil {
-		return nil, fmt.Errorf("%w: the token's key is not known, and the JWK Set cannot be fetched: %w", ErrUnavailable, s.failed)
-	}
-	return nil, rejected("no key has the token's kid")
-}
-
-// fetch has the set fetched, or joins the fetch that is under way. It returns what is closed when that has
-// ended; nil where the last one was too short a time ago.
-func (s *keySet) fetch(kid string) <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.flight != nil {
-		return s.flight
-	}
-	if !s.asked.IsZero() && time.Since(s.asked) < fetchAgain {
-		return nil
-	}
-	s.asked, s.failed, s.flight = time.Now(), nil, make(chan struct{})
-	s.wanted <- kid // run takes it before there is another flight
-	return s.flight
-}
-
-// known is a key of the set as it was fetched last; nil: it has none with the kid.
-func (s *keySet) known(ctx context.Context, kid, algorithm string) (any, error) {
-	other := false
-	for _, k := range s.usable(ctx) {
-		if k.ID == kid && k.Algorithm == algorithm {
-			return k.Public, nil
+	named := false
+	for _, k := range s.keys {
+		if k.ID != kid {
+			continue
 		}
-		other = other || k.ID == kid
-	}
-	if other {
-		return nil, rejected("the token's key is for another algorithm")
-	}
-	return nil, nil
-}
-
-// usable are the keys of the set that tokens may be signed with: public ones, whose own alg and use allow it.
-func (s *keySet) usable(ctx context.Context) []JWTKey {
-	var all []JWTKey
-	set, _ := s.keys.Storage().KeyReadAll(ctx) // of memory
-	for _, k := range set {
-		says := k.Marshal()
-		algorithm, err := algorithmOf(k.Key())
-		if err == nil && says.KID != "" && (says.ALG == "" || says.ALG.String() == algorithm) && (says.USE == "" || says.USE == jwkset.UseSig) {
-			all = append(all, JWTKey{ID: says.KID, Algorithm: algorithm, Public: k.Key()})
+		if named = true; k.Algorithm == algorithm {
+			return k.Public, nil, nil
 		}
 	}
-	return all
-}
-
-// bounded refuses answers that are no JWK Set for certain.
-type bounded struct{ next http.RoundTripper }
-
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK { // a redirect, too
-		resp.Body.Close()
-		return nil, fmt.Errorf("its server answers with %d", resp.StatusCode)
-	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, maxKeySetBytes)
-	return resp, nil
-}
-
-// fault words why a fetch has failed, without the address.
-func fault(err error) error {
-	var asking *url.Error
-	var long *http.MaxBytesError
 	switch {
-	case errors.As(err, &asking):
-		return asking.Err
-	case errors.As(err, &long):
-		return errors.New("it has more than 1 MiB")
+	case named:
+		return nil, nil, rejected("the token's key is for another algorithm")
+	case s.flight != nil:
+		return nil, s.flight, nil
+	case s.asked.IsZero() || time.Since(s.asked) >= fetchAgain:
+		s.asked, s.flight = time.Now(), make(chan struct{})
+		s.wanted <- struct{}{} // run has taken the one before
+		return nil, s.flight, nil
+	case s.failed != nil:
+		return nil, nil, fmt.Errorf("%w: the token's key is not known, and the JWK Set cannot be fetched: %w", ErrUnavailable, s.failed)
 	}
-	return errors.New("its server's answer is no JWK Set, or one with a malformed key")
+	return nil, nil, rejected("no key has the token's kid")
 }

@@ -137,6 +137,8 @@ func TestKeysOfASet(t *testing.T) {
 		jwk("small", &small.PublicKey, nil), jwk("wide", &wide.PublicKey, nil),
 		jwk("encrypts", &one.PublicKey, part{"use": "enc"}), jwk("pss", &one.PublicKey, part{"alg": "PS256"}),
 		jwk("", ed.Public(), nil), part{"kty": "AKP", "kid": "later", "pub": "x"},
+		jwk("malformed", ed.Public(), part{"x": "x"}), part{"kty": 5}, jwk("wraps", &one.PublicKey, part{"key_ops": []string{"wrapKey"}}),
+		jwk("certified", ed.Public(), part{"key_ops": []string{"verify"}, "x5c": []string{"none"}, "x5u": "ftp://none"}),
 	)
 	a := openJWT(t, auth.JWT{JWKSURL: source.URL, Audience: "us", Logger: slog.New(slog.DiscardHandler)})
 	for _, c := range []struct {
@@ -157,6 +159,9 @@ func TestKeysOfASet(t *testing.T) {
 		{"encrypts", jwt.SigningMethodRS256, one, "no key has the token's kid"},
 		{"pss", jwt.SigningMethodRS256, one, "no key has the token's kid"},
 		{"", jwt.SigningMethodEdDSA, ed, "no key has the token's kid"},
+		{"malformed", jwt.SigningMethodEdDSA, ed, "no key has the token's kid"},
+		{"wraps", jwt.SigningMethodRS256, one, "no key has the token's kid"},
+		{"certified", jwt.SigningMethodEdDSA, ed, ""},
 	} {
 		err := bearing(t.Context(), t, a, c.method, c.id, c.key)
 		if c.why == "" && err != nil || c.why != "" && (!errors.Is(err, auth.ErrRejected) || !strings.Contains(err.Error(), c.why)) {
@@ -222,10 +227,25 @@ func TestRotation(t *testing.T) {
 		check("the server is back", "old", old, nil, 5)
 		check("and the key that went is no key", "next", next, auth.ErrRejected, 5)
 
+		secret := part{"kty": "oct", "kid": "old", "k": strings.Repeat("k", 43)}
+		for n, none := range [][]part{{}, {secret}} {
+			source.set(func() { source.keys = none })
+			<-time.After(time.Minute)
+			check("a set without keys", "next", next, auth.ErrUnavailable, 6+n)
+			check("a known key meanwhile", "old", old, nil, 6+n)
+		}
+		source.set(func() { source.keys = []part{secret, jwk("next", next.Public(), nil)} })
+		<-time.After(time.Minute)
+		check("a set with keys again", "next", next, nil, 8)
+		check("a key that does not count", "old", old, auth.ErrRejected, 8)
+		source.set(func() { source.keys = []part{jwk("old", old.Public(), nil)} })
+		<-time.After(time.Minute)
+		check("and then does", "old", old, nil, 9)
+
 		source.set(func() { source.keys = []part{jwk("next", next.Public(), nil)} })
 		<-time.After(time.Hour)
-		source.fetched(t, 6, "an hour later")
-		check("an hour later", "next", next, nil, 6)
+		source.fetched(t, 10, "an hour later")
+		check("an hour later", "next", next, nil, 10)
 	})
 }
 
@@ -277,9 +297,10 @@ func TestSetsThatAreNotOpened(t *testing.T) {
 		{"a redirect", http.StatusFound, "canary", nil, "its server answers with 302"},
 		{"a page", http.StatusOK, "<html>canary", nil, "its server's answer is no JWK Set"},
 		{"too much", http.StatusOK, `{"keys":[` + strings.Repeat(" ", 1<<20) + `]}`, nil, "it has more than 1 MiB"},
-		{"no keys", http.StatusOK, "{}", nil, "it has no key with a kid for RS256, ES256 or EdDSA"},
+		{"no list", http.StatusOK, "{}", nil, "its server's answer is no JWK Set"},
+		{"no keys", http.StatusOK, `{"keys":[]}`, nil, "it has no key with a kid for RS256, ES256 or EdDSA"},
 		{"a secret", http.StatusOK, "", []part{jwk("a", nil, part{"kty": "oct", "k": strings.Repeat("k", 43)})}, "it has no key with a kid"},
-		{"a malformed key", http.StatusOK, "", []part{jwk("a", key.Public(), part{"x": "canary"})}, "or one with a malformed key"},
+		{"a malformed key", http.StatusOK, "", []part{jwk("a", key.Public(), part{"x": "canary"})}, "it has no key with a kid"},
 	} {
 		source := newIssuer(t, c.keys...)
 		source.status, source.text = c.status, c.text

@@ -153,6 +153,12 @@ func TestAdminsAndCredentials(t *testing.T) {
 	if again := who(alice().with(part{"jti": "1", "exp": time.Now().Unix() + 60})); again.Credential != one.Credential {
 		t.Error("tokens with one jti have two credentials")
 	}
+	if bob := who(alice().with(part{"jti": "1", "sub": "bob"})); bob.Credential == one.Credential {
+		t.Error("tokens of two users with one jti are one credential")
+	}
+	if other := who(alice().with(part{"jti": "1", "iss": "other"})); other.Credential == one.Credential {
+		t.Error("tokens of two issuers with one jti are one credential")
+	}
 	plain, other := who(alice()), who(alice().with(part{"x": 1}))
 	if plain.Credential == other.Credential || plain.Credential != who(alice()).Credential {
 		t.Error("a token without a jti is not its own credential")

@@ -40,6 +40,11 @@ type Principal struct {
 	Admin bool
 	// Grants are what everybody else may do.
 	Grants []Grant
+	// Issued is when the credentials were made: those that were made before their subject was
+	// kicked are no longer valid. Zero: nobody knows, and a subject that was kicked cannot come in for a
+	// day. A revocation is kept for wire.RevocationHold, so an Authenticator whose credentials live longer
+	// refuses by then itself what was revoked.
+	Issued time.Time
 	// Expires is when the credentials end; zero: not by themselves.
 	Expires time.Time
 }
