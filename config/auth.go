@@ -61,22 +61,11 @@ func (a Auth) Validate() error {
 			complain("Origins", o, "want scheme://host[:port], without a path")
 		}
 	}
-	if a.Mode == modeDev {
-		for _, f := range []struct {
-			name string
-			set  bool
-		}{
-			{"PublicURL", a.PublicURL != ""}, {"Hosts", len(a.Hosts) > 0}, {"Keys", len(a.Keys) > 0},
-			{"JWKSURL", a.JWKSURL != ""}, {"Issuer", a.Issuer != ""}, {"Audience", a.Audience != ""},
-		} {
-			if f.set {
-				complain(f.name, nil, "needs auth.mode jwt; set it, or drop this")
-			}
-		}
-		return errors.Join(problems...)
+	if others := a.ofOtherModes(); a.Mode == modeDev && len(others) > 0 {
+		complain("Mode", a.Mode, "want jwt, which goes with %s; set it, or drop the others", strings.Join(others, ", "))
 	}
 	own := a.publicHost()
-	if (a.PublicURL != "" || a.Mode == modeJWT) && own == "" {
+	if own == "" && (a.PublicURL != "" || a.Mode == modeJWT) {
 		complain("PublicURL", a.PublicURL, "want the origin at which clients reach the gateway, such as https://jobs.example.com, without a path")
 	}
 	for _, h := range a.Hosts {
@@ -104,6 +93,28 @@ func (a Auth) Validate() error {
 	return errors.Join(problems...)
 }
 
+// ofOtherModes are the settings of a that mode dev does not take: what protects a gateway must not look as if it did
+// where everybody is let in.
+func (a Auth) ofOtherModes() []string {
+	var all []string
+	for _, f := range []struct {
+		key string
+		set bool
+	}{
+		{"auth.public_url", a.PublicURL != ""},
+		{"auth.hosts", len(a.Hosts) > 0},
+		{"auth.jwt.keys", len(a.Keys) > 0},
+		{"auth.jwt.jwks_url", a.JWKSURL != ""},
+		{"auth.jwt.issuer", a.Issuer != ""},
+		{"auth.jwt.audience", a.Audience != ""},
+	} {
+		if f.set {
+			all = append(all, f.key)
+		}
+	}
+	return all
+}
+
 // publicHost is the host of PublicURL; "" where that is no origin.
 func (a Auth) publicHost() string {
 	u, err := url.Parse(a.PublicURL)
@@ -114,6 +125,12 @@ func (a Auth) publicHost() string {
 		return ""
 	}
 	return u.Hostname()
+}
+
+// loopback reports whether a host is this machine's own.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // hostForm reports whether h may be the host of a request, as auth.Site compares them.
@@ -130,6 +147,9 @@ func (a Auth) Open(ctx context.Context, log *slog.Logger) (auth.Authenticator, e
 	a = a.Defaults()
 	var mode auth.Mode = auth.Dev{}
 	if a.Mode == modeJWT {
+		if own := a.publicHost(); strings.HasPrefix(a.PublicURL, "http://") && !loopback(own) {
+			log.Warn("auth.public_url is http, so tokens travel in the clear: put TLS in front of the gateway, and name it https", "public_url", a.PublicURL)
+		}
 		keys := make([]auth.JWTKey, len(a.Keys))
 		for i, k := range a.Keys {
 			var err error

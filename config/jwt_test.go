@@ -152,6 +152,7 @@ func TestAuthThatIsRefused(t *testing.T) {
 		{"a host with a port", with("10.0.0.7", "'a:80'"), `tidemark.yaml:4: auth.hosts "a:80": want a name or an address`},
 		{"a host that is all", with("10.0.0.7", "'*.example.com'"), `auth.hosts "*.example.com": want a name`},
 		{"a public URL with a path", with("https://jobs.example.com\n", "https://jobs.example.com/\n"), `tidemark.yaml:3: auth.public_url "https://jobs.example.com/": want the origin`},
+		{"a public URL with a user", with("https://jobs.example.com\n", "https://a:canary@jobs.example.com\n"), `auth.public_url`},
 		{"a public URL of another kind", with("https://jobs.example.com\n", "ws://jobs.example.com\n"), `auth.public_url "ws://jobs.example.com": want the origin`},
 		{"a short secret", with(secret, "secret: canary"), "tidemark.yaml:7: auth.jwt.keys: Now: secret: want at least 32 bytes"},
 		{"no secret", with(", "+secret, ""), "auth.jwt.keys: Now: secret: want at least 32 bytes"},
@@ -166,7 +167,7 @@ func TestAuthThatIsRefused(t *testing.T) {
 		{"an unknown member", with("algorithm: HS256", "alg: HS256"), `auth.jwt.keys: item 1: unknown field "alg"; want a list of keys`},
 		{"a secret that is a number", with(secret, "secret: 12345678901234567890123456789012"), "auth.jwt.keys: item 1: secret: a number where a text is wanted; put it into quotes"},
 		{"a secret that is an alias", with(secret, "secret: *canary-canary"), "tidemark.yaml: not YAML: a value that begins with * or & needs quotes"},
-		{"a JWK Set for any audience", with("    audience: tidemark", "    jwks_url: https://login.example.com/x"), `tidemark.yaml:2: auth.mode "jwt": with it auth.jwt.audience, which is not set: want what the aud`},
+		{"a JWK Set for any audience", with("    audience: tidemark", "    jwks_url: https://login.example.com/x"), `tidemark.yaml:11: auth.jwt.jwks_url: with it auth.jwt.audience, which is not set: want what the aud`},
 		{"keys in the clear", with("    issuer:", "    jwks_url: http://u:canary@login.example.com/x\n    issuer:"), "tidemark.yaml:10: auth.jwt.jwks_url: want https://host/path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -189,9 +190,16 @@ func TestModeDevTakesNothingOfTheOthers(t *testing.T) {
 		"auth.jwt.issuer": "a", "auth.jwt.audience": "a", "auth.public_url": "https://a", "auth.hosts": "a",
 	} {
 		_, err := load(t, "", nil, "--set", key+"="+value)
-		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "--set "+key+": ") || !strings.Contains(err.Error(), ": needs auth.mode jwt; set it, or drop this") || strings.Contains(err.Error(), "canary") {
+		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "auth.mode") || !strings.Contains(err.Error(), "want jwt, which goes with "+key+"; set it, or drop the others") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", key, err)
 		}
+		if _, err := load(t, "auth:\n  mode: dev\n", nil, "--set", key+"="+value); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), `tidemark.yaml:2: auth.mode "dev": want jwt, which goes with `+key) {
+			t.Errorf("%s in a mode dev that is written: %v", key, err)
+		}
+	}
+	_, err := load(t, "", nil, "--set", "auth.jwt.issuer=a")
+	if err == nil || !strings.Contains(err.Error(), `--set auth.jwt.issuer: auth.jwt.issuer "a": with it auth.mode, which is dev unless it is set: want jwt`) {
+		t.Errorf("an issuer alone: %v", err)
 	}
 }
 

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -113,22 +115,27 @@ func (p part) blamed(complaint error) (*Setting, string) {
 // part without which there is no complaint about the setting s. Without such a one the problem
 // stays as it is.
 func (p part) written(c *Config, s Setting, problem Problem) Problem {
+	least := math.MaxInt
+	follows := "is not set"
+	if value := s.get(defaults()); value != "" {
+		follows = "is " + value + " unless it is set"
+	}
+	allowed := problem.Allowed
 	for _, other := range allSettings() {
 		if other.part() != p.name || c.origins[other.Key] == byDefault || other.unset == nil {
 			continue
 		}
 		restore := other.unset(c)
-		cured := !slices.ContainsFunc(complaints(p.validate(c)), func(complaint error) bool {
+		left := complaints(p.validate(c))
+		restore()
+		cured := !slices.ContainsFunc(left, func(complaint error) bool {
 			found, _ := p.blamed(complaint)
 			return found != nil && found.Key == s.Key
 		})
-		restore()
-		if cured {
-			follows := "is not set"
-			if value := s.get(defaults()); value != "" {
-				follows = "is " + value + " unless it is set"
-			}
-			return other.problem(c.origins[other.Key], other.get(c), fmt.Sprintf("with it %s, which %s: %s", s.Key, follows, problem.Allowed))
+		// What leaves the fewest complaints is to blame.
+		if cured && len(left) < least {
+			least = len(left)
+			problem = other.problem(c.origins[other.Key], other.get(c), fmt.Sprintf("with it %s, which %s: %s", s.Key, follows, allowed))
 		}
 	}
 	return problem
@@ -198,6 +205,9 @@ func (s Setting) take(c *Config, raw any) error {
 	return nil
 }
 
+// withUser matches an address that has a user, and so perhaps a password.
+var withUser = regexp.MustCompile(`://.*@`)
+
 func (s Setting) problem(o Origin, value any, allowed string) Problem {
 	p := Problem{Source: o.Where, Key: s.Key, Allowed: allowed}
 	if o.Where == "" {
@@ -206,8 +216,8 @@ func (s Setting) problem(o Origin, value any, allowed string) Problem {
 	if text, ok := value.([]any); ok {
 		value = fmt.Sprintf("%d items", len(text))
 	}
-	if !s.Secret {
-		p.Value = fmt.Sprint(value)
+	if text := fmt.Sprint(value); !s.Secret && !withUser.MatchString(text) {
+		p.Value = text
 	}
 	return p
 }

@@ -123,6 +123,27 @@ func TestSiteWithHosts(t *testing.T) {
 	}
 }
 
+// Where a proxy ends TLS, a page of the gateway's own name that came without it is another's.
+func TestSiteWithHostsHasNoOriginByItself(t *testing.T) {
+	site := auth.Site{Public: true, Hosts: []string{"jobs.example", "10.0.0.7"}, Origins: []string{"https://jobs.example"}}
+	for _, c := range []struct {
+		host, origin string
+		want         error
+	}{
+		{"jobs.example", "https://jobs.example", nil},
+		{"10.0.0.7:8080", "https://jobs.example", nil},
+		{"jobs.example", "http://jobs.example", auth.ErrOrigin},
+		{"10.0.0.7:8080", "http://10.0.0.7:8080", auth.ErrOrigin},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = c.host
+		r.Header.Set("Origin", c.origin)
+		if err := site.Check(r); !errors.Is(err, c.want) {
+			t.Errorf("host %q, origin %q: %v, want %v", c.host, c.origin, err, c.want)
+		}
+	}
+}
+
 func TestSecondOriginHeaderIsChecked(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Host = "localhost"
@@ -200,8 +221,10 @@ func TestProtectRefusesChangesFromOtherSites(t *testing.T) {
 			t.Errorf("%s: %v, want refused %v", c.name, err, c.refused)
 		}
 	}
-	if _, err := (auth.Site{Origins: []string{"app.example"}}).Protect(); err == nil {
-		t.Error("an origin without a scheme was taken")
+	for _, origin := range []string{"app.example", "https://a@app.example", "https://app.example/"} {
+		if _, err := (auth.Site{Origins: []string{origin}}).Protect(); err == nil {
+			t.Errorf("the origin %s was taken", origin)
+		}
 	}
 }
 

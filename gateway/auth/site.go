@@ -33,10 +33,10 @@ type Site struct {
 	// without any takes every name, which is for a gateway whose credentials a browser does
 	// not send by itself, or behind a proxy that checks.
 	Hosts []string
-	// Origins are further sites whose pages may use the gateway, each as
-	// scheme://host[:port]. The gateway's own origin always may: the Host that the request
-	// is addressed to, with https where the request came over TLS and http otherwise. Behind
-	// a proxy that ends TLS name the origin that browsers see.
+	// Origins are sites whose pages may use the gateway, each as scheme://host[:port]. A public
+	// site that names Hosts has no others, so its own is among them, as browsers see it.
+	// Elsewhere the gateway's own origin always may: the Host that the request is addressed
+	// to, with https where the request came over TLS and http otherwise.
 	Origins []string
 }
 
@@ -106,6 +106,9 @@ func (s Site) servesOrigin(origin string, r *http.Request) bool {
 			return true
 		}
 	}
+	if s.Public && len(s.Hosts) > 0 {
+		return false
+	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
@@ -129,6 +132,9 @@ func serialized(origin string) string {
 func (s Site) Protect() (*http.CrossOriginProtection, error) {
 	p := http.NewCrossOriginProtection()
 	for _, o := range s.Origins {
+		if strings.Contains(o, "@") { // and perhaps a password
+			return nil, errors.New("an origin has no user: want scheme://host[:port]")
+		}
 		if err := p.AddTrustedOrigin(o); err != nil {
 			return nil, fmt.Errorf("origin %q: want scheme://host[:port]: %w", o, err)
 		}
