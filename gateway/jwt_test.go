@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
 	"github.com/tidemark-dev/tidemark/gateway"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
@@ -182,6 +183,31 @@ func TestTypesThatUsersEnqueue(t *testing.T) {
 	}
 }
 
+// What a user's payload names is the topic's own. Other programs' blobs are for admins.
+func TestBlobsThatUsersName(t *testing.T) {
+	s := newDepot(t).serve(t, real(t), func(o *gateway.Options) { signed(t, o) })
+	const own = "incoming/user:alice/0701JD8V3QZ4T9M2K6W0X5Y7B1CA"
+	for _, c := range []struct {
+		payload string
+		who     func(*http.Request)
+		status  int
+	}{
+		{`{"blob":"` + own + `"}`, as(t, "alice"), http.StatusCreated},
+		{`{"blob":"orders.csv"}`, as(t, "alice"), http.StatusForbidden},
+		{`{"Blob":"orders.csv"}`, as(t, "alice"), http.StatusForbidden},
+		{`{"blob":"` + own + `","BLOB":"incoming/user:bob/0701JD8V3QZ4T9M2K6W0X5Y7B1CA"}`, as(t, "alice"), http.StatusForbidden},
+		{`{"blob":"orders.csv"}`, as(t, "ops", auth.RoleAdmin), http.StatusCreated},
+	} {
+		if a := s.ask(t, http.MethodPost, "/v1/jobs", `{"topic":"user:alice","type":"analysis","payload":`+c.payload+`}`, c.who); a.status != c.status {
+			t.Errorf("a job of %s: %+v, want %d", c.payload, a, c.status)
+		}
+		a := s.ask(t, http.MethodPut, "/v1/topics/user:alice/schedules/s", `{"cron":"@yearly","type":"analysis","payload":`+c.payload+`}`, c.who)
+		if (a.status == http.StatusForbidden) != (c.status == http.StatusForbidden) {
+			t.Errorf("a schedule of %s: %+v", c.payload, a)
+		}
+	}
+}
+
 // Trying again is enqueueing too.
 func TestRetriesOfTypes(t *testing.T) {
 	e := real(t)
@@ -198,6 +224,26 @@ func TestRetriesOfTypes(t *testing.T) {
 	}
 	wantProblem(t, retry(as(t, "alice")), http.StatusForbidden, "forbidden")
 	wantProblem(t, retry(as(t, "bob")), http.StatusNotFound, "not_found")
+	elsewhere, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:alice", Type: "count", Queue: "urgent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Cancel(soon(t), elsewhere.ID); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.ask(t, http.MethodPost, "/v1/jobs/"+string(elsewhere.ID)+"/retry", "", as(t, "alice")); a.status != http.StatusForbidden || !strings.Contains(a.body, `queue \"urgent\"`) {
+		t.Errorf("a retry in a queue that users' jobs do not go to: %+v", a)
+	}
+	plain, err := e.Enqueue(soon(t), engine.Spec{Topic: "user:alice", Type: "count"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Cancel(soon(t), plain.ID); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.ask(t, http.MethodPost, "/v1/jobs/"+string(plain.ID)+"/retry", "", as(t, "alice")); a.status != http.StatusCreated {
+		t.Errorf("a retry in the type's queue: %+v", a)
+	}
 	if a := retry(as(t, "ops", auth.RoleAdmin)); a.status != http.StatusCreated {
 		t.Errorf("as an admin: %+v", a)
 	}

@@ -10,8 +10,16 @@ func TestNamedBy(t *testing.T) {
 	t.Parallel()
 	const a, b = "0701JD8V3QZ4T9M2K6W0X5Y7B1CA", "0701JD8V3QZ4T9M2K6W0X5Y7B1CB"
 	for payload, want := range map[string]Named{
-		`{"blob":"incoming/user:42/` + a + `"}`:                            {Upload: a},
-		`{"blob":"incoming/user:43/` + a + `"}`:                            {},
+		`{"blob":"incoming/user:42/` + a + `"}`:                     {Upload: a},
+		`{"blob":"incoming/user:43/` + a + `"}`:                     {Foreign: true},
+		`{"blob":"incoming/user:42/x"}`:                             {Foreign: true},
+		`{"BLOB":"orders.csv"}`:                                     {Foreign: true},
+		`{"blob":"orders.csv","dataset":"` + a + `"}`:               {Dataset: a, Foreign: true},
+		`{"blob":"orders.csv","blob":null}`:                         {Foreign: true},
+		`{"blob":"orders.csv","Blob":7}`:                            {Foreign: true},
+		`{"blob":"orders.csv","blob":"incoming/user:42/` + a + `"}`: {Upload: a},
+		`{"blob":""}`:                                                      {},
+		`{"blob":["orders.csv"]}`:                                          {},
 		`{"dataset":"` + a + `"}`:                                          {Dataset: a},
 		`{"blob":"datasets/user:42/` + a + `/data"}`:                       {Dataset: a},
 		`{"dataset":"","blob":"datasets/user:42/` + a + `/data"}`:          {Dataset: a},
@@ -19,7 +27,7 @@ func TestNamedBy(t *testing.T) {
 		`{"dataset":7,"blob":"datasets/user:42/` + a + `/data"}`:           {Dataset: a},
 		`{"dataset":"` + b + `","blob":"datasets/user:42/` + a + `/data"}`: {Dataset: b},
 		`{"dataset":"` + b + `","blob":"incoming/user:42/` + a + `"}`:      {Upload: a, Dataset: b},
-		`{"dataset":"","blob":"datasets/user:43/` + a + `/data"}`:          {},
+		`{"dataset":"","blob":"datasets/user:43/` + a + `/data"}`:          {Foreign: true},
 		`{"dataset":["` + a + `"]}`:                                        {},
 		`no JSON`:                                                          {},
 	} {

@@ -31,6 +31,17 @@ func (a Allowance) May(p *auth.Principal, jobType string) error {
 	}
 }
 
+// MayRetry refuses a principal to retry a job of a type in a queue, with 403: the new job goes to the same queue.
+func (a Allowance) MayRetry(p *auth.Principal, jobType, queue string) error {
+	if err := a.May(p, jobType); err != nil || p.Admin || queue == a[jobType].Queue {
+		return err
+	}
+	return &problem.Refusal{
+		Status: http.StatusForbidden, Code: "forbidden",
+		Detail: fmt.Sprintf("you may not retry jobs of the queue %q: jobs of type %s that users make go to the queue %s", excerpt.Of(queue, 80), jobType, a[jobType].Queue),
+	}
+}
+
 // Fit refuses a principal a job that is not among those of a, with 403 or 400. payloadBytes is the length of the payload
 // that the principal wrote. To a job that it does not refuse Fit gives the queue and the attempts that go with its type.
 func (a Allowance) Fit(p *auth.Principal, s *engine.Spec, payloadBytes int) error {

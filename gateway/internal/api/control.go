@@ -39,7 +39,7 @@ func (s *Server) retryJob(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	if err != nil {
 		return err
 	}
-	if err := s.opts.Allowed.May(p, job.Type); err != nil {
+	if err := s.opts.Allowed.MayRetry(p, job.Type, job.Queue); err != nil {
 		return err
 	}
 	var body engine.RetryQuery

@@ -113,9 +113,16 @@ func (s *Server) deleteDataset(w http.ResponseWriter, r *http.Request, p *auth.P
 	return nil
 }
 
-// findNamed refuses a payload of a job for the topic that names a dataset which the topic does not have.
-func (s *Server) findNamed(ctx context.Context, topic engine.Topic, payload json.RawMessage) error {
+// findNamed refuses a payload of a job for the topic that names a dataset which the topic does not have. Blobs that
+// belong to no topic, which other programs may have put into the store, are named by admins alone.
+func (s *Server) findNamed(ctx context.Context, p *auth.Principal, topic engine.Topic, payload json.RawMessage) error {
 	named := blobs.NamedBy(topic, payload)
+	if named.Foreign && !p.Admin {
+		return &problem.Refusal{
+			Status: http.StatusForbidden, Code: "forbidden",
+			Detail: "payload: its blob is no file that was uploaded for the topic; upload it, or name a dataset",
+		}
+	}
 	if named.Dataset == "" || s.opts.Blobs == nil {
 		return nil
 	}

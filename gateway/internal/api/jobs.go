@@ -33,7 +33,7 @@ func (s *Server) enqueueJob(w http.ResponseWriter, r *http.Request, p *auth.Prin
 	if err := s.opts.Allowed.Fit(p, &spec, len(body.Payload)); err != nil {
 		return err
 	}
-	if err := s.findNamed(r.Context(), topic, body.Payload); err != nil {
+	if err := s.findNamed(r.Context(), p, topic, body.Payload); err != nil {
 		return err
 	}
 	got, err := s.opts.Engine.Enqueue(r.Context(), spec)

@@ -61,7 +61,7 @@ func (s *Server) putSchedule(w http.ResponseWriter, r *http.Request, p *auth.Pri
 		return err
 	}
 	schedule.Queue, schedule.MaxAttempts = spec.Queue, spec.MaxAttempts
-	if err := s.findNamed(r.Context(), topic, body.Payload); err != nil {
+	if err := s.findNamed(r.Context(), p, topic, body.Payload); err != nil {
 		return err
 	}
 	made, created, err := s.opts.Engine.PutSchedule(r.Context(), schedule)
