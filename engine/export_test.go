@@ -71,6 +71,9 @@ func (e *Engine) VitalConnections() int { return int(e.g.Vital.PoolStats().Total
 // PinsKey names the key that holds the jobs whose payloads name an upload.
 func (e *Engine) PinsKey(topic Topic, upload JobID) string { return e.g.Keys.Pins(topic, upload) }
 
+// ControlKeys are those of revocations.
+func (e *Engine) ControlKeys() (log, revoked string) { return e.g.Keys.Control() }
+
 // LeasesKey names the downloads that are running, by the ms in which their leases end.
 func (e *Engine) LeasesKey() string { return e.g.Keys.DownloadScript()[0] }
 

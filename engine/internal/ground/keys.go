@@ -49,6 +49,12 @@ import (
 //	{downloads}:d:<id> hash  a download
 //	{downloads}:u:<user> zset a user's downloads that are running, by the ms in which their hash goes
 //	{downloads}:e:<user> zset a user's downloads that have ended, by the ms of that; at most 100
+//
+// and what credentials are revoked:
+//
+//	{control}:revoked  zset  c:<credential> and s:<subject>, by the ms until which the revocation is kept
+//	{control}:log      stream the newest of them, as they came; each names the one before it
+//	{control}:proof    string that gateways write, to know that Redis takes writes
 type Keys struct {
 	namespace string
 	shards    []string // "tm:{07}:"
@@ -71,6 +77,14 @@ func (k Keys) Served() string { return k.namespace + ":queues" }
 // Refusals names the hash of the queues from which workers take nothing: "<queue> <process> <worker>",
 // with the ms until which that holds.
 func (k Keys) Refusals() string { return k.namespace + ":refusals" }
+
+// Control names the log of revocations and what is revoked.
+func (k Keys) Control() (log, revoked string) {
+	return k.namespace + ":{control}:log", k.namespace + ":{control}:revoked"
+}
+
+// ControlProof names what readers of revocations write.
+func (k Keys) ControlProof() string { return k.namespace + ":{control}:proof" }
 
 // Download names the hash of a watched download.
 func (k Keys) Download(id string) string { return k.namespace + ":{downloads}:d:" + id }

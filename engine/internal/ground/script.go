@@ -49,7 +49,7 @@ const maxDownloadRanges = 128
 
 // Scripts are all scripts that the engine runs.
 type Scripts struct {
-	Commit, Replay, List, Beat, Silent, Walk, Due, Tidy, Outbox, Lease, Consume, Aside, Schedule, Tie, Drop, Download *redis.Script
+	Commit, Replay, List, Beat, Silent, Walk, Due, Tidy, Outbox, Lease, Consume, Aside, Schedule, Tie, Drop, Download, Control *redis.Script
 }
 
 // NewScripts builds the scripts from their texts. It writes the limits in front, so that calls need
@@ -79,5 +79,6 @@ local DOWNLOAD_MS, DOWNLOADS, DOWNLOAD_RANGES = %d, %d, %d
 		Schedule: redis.NewScript(text["schedule"]), Tie: redis.NewScript(text["tie"]), // they belong to no shard
 		Drop:     redis.NewScript(text["drop"]), // on asynq's keys
 		Download: script("download"),            // of no shard too
+		Control:  redis.NewScript(text["control"]),
 	}
 }
