@@ -89,6 +89,12 @@ var gatewaySettings = []Setting{
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.AuthTimeout }),
 	},
 	{
+		Key: "gateway.control_timeout", field: "ControlTimeout",
+		Doc: "How long the gateway goes on while Redis does not say which credentials are revoked. Then all connections, uploads and " +
+			"downloads end, and nobody is let in, until Redis says it again. Not in auth mode dev.",
+		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.ControlTimeout }),
+	},
+	{
 		Key: "gateway.filter_lag", field: "FilterLag",
 		Doc:   "How far behind the cursor of a subscription to one job may be while only other jobs' records come.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.FilterLag }),
@@ -153,8 +159,8 @@ var gatewaySettings = []Setting{
 	},
 	{
 		Key: "auth.origins", field: "Origins",
-		Doc: "Further sites whose pages may use the gateway, such as the development server of a front end. The " +
-			"gateway's own pages always may.",
+		Doc: "Further sites whose pages may use the gateway, such as the development server of a front end. Those of " +
+			"auth.public_url may, and in auth mode dev those of the gateway itself.",
 		codec: origins(func(c *Config) *[]string { return &c.Auth.Origins }),
 	},
 	{
@@ -165,8 +171,8 @@ var gatewaySettings = []Setting{
 	},
 	{
 		Key: "auth.hosts", field: "Hosts",
-		Doc: "The names, without port, that requests may be addressed to: that of auth.public_url, and those by which health checks or services of " +
-			"yours call the gateway. A request for another Host is answered with 403. Required in other modes than dev, which does not take it.",
+		Doc: "The names, without port, that requests may be addressed to: that of auth.public_url, and those by which services of " +
+			"yours call the gateway; the probes /healthz and /readyz answer to any. A request for another Host is answered with 403. Required in other modes than dev, which does not take it.",
 		codec: texts("a list of names, or NAME,… in a flag or variable", func(c *Config) *[]string { return &c.Auth.Hosts }),
 	},
 	{
@@ -180,8 +186,8 @@ var gatewaySettings = []Setting{
 	{
 		Key: "auth.jwt.jwks_url", field: "JWKSURL", Secret: true,
 		Doc: "The address of a JWK Set with further keys, as the issuer of tokens publishes it. A gateway fetches it when it starts, every hour, and at most once a " +
-			"minute when a token names a key that is not known. Redirects are not followed, and symmetric keys in it do not count. While it " +
-			"cannot be fetched the known keys stay in use.",
+			"minute when a token names a key that is not known. Redirects are not followed. Keys count that have a kid and are for RS256, ES256 or EdDSA; others are passed over. While it " +
+			"cannot be fetched, or has none of these, the known keys stay in use.",
 		codec: word("https://host/path, or http:// on this machine's loopback", func(c *Config) *string { return &c.Auth.JWKSURL }),
 	},
 	{

@@ -7,6 +7,7 @@
 //	internal/ws         a session's transport over WebSockets
 //	internal/feed       the same in answers: server-sent events and long polls
 //	internal/upload     files that arrive, over tus
+//	internal/control    which credentials are revoked
 //	internal/api        jobs, schedules, snapshots and artifacts, over HTTP
 //
 // What two of them need is a leaf under them: internal/transport is the seam between a

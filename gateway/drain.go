@@ -55,6 +55,8 @@ func (g *Gateway) Stop(ctx context.Context) error {
 		}
 		<-gone
 	}
+	close(g.drained)
+	g.controlling.Wait()
 	g.serving.Wait()
 	g.hub.Stop()
 	g.sockets.Stop()

@@ -12,8 +12,11 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/engine/runtime"
+	"github.com/tidemark-dev/tidemark/engine/wire"
+	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/api"
+	"github.com/tidemark-dev/tidemark/gateway/internal/control"
 	"github.com/tidemark-dev/tidemark/gateway/internal/feed"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/gateway/internal/stream"
@@ -35,7 +38,8 @@ type Gateway struct {
 	feeds    *feed.Server
 	gate     *access.Gate
 	uses     *access.Uses
-	uploads  *upload.Server // nil: there are none
+	control  *control.Control // nil in mode dev, which has no credentials
+	uploads  *upload.Server   // nil: there are none
 	cleaner  *cleaner
 	api      *api.Server
 	problems *problem.Writer
@@ -47,11 +51,13 @@ type Gateway struct {
 	handler  http.Handler
 	server   *http.Server
 
-	stopping chan struct{} // closed when the drain begins
-	stopped  chan struct{} // closed when it is over
-	serving  sync.WaitGroup
-	failure  error // why it does not serve any more; set before failed is closed
-	failed   chan struct{}
+	stopping    chan struct{} // closed when the drain begins
+	stopped     chan struct{} // closed when it is over
+	drained     chan struct{} // closed when all clients have gone
+	serving     sync.WaitGroup
+	controlling sync.WaitGroup // until drained is closed
+	failure     error          // why it does not serve any more; set before failed is closed
+	failed      chan struct{}
 
 	mu    sync.Mutex
 	phase phase
@@ -79,13 +85,14 @@ func New(o Options) (*Gateway, error) {
 	}
 	o = o.Defaults()
 	g := &Gateway{
-		opts: o, gate: access.NewGate(o.Auth, o.AuthTimeout, o.Logger), uses: access.NewUses(),
-		stopping: make(chan struct{}), stopped: make(chan struct{}), failed: make(chan struct{}),
+		opts: o, stopping: make(chan struct{}), stopped: make(chan struct{}), drained: make(chan struct{}), failed: make(chan struct{}),
 	}
 	var err error
 	if g.metrics, err = newMetrics(o.Registry); err != nil {
 		return nil, fmt.Errorf("new gateway: %w", err)
 	}
+	g.uses = access.NewUses(g.metrics.useEnded)
+	g.gate = access.NewGate(o.Auth, g.uses, o.AuthTimeout, o.Logger)
 	g.ready = readiness(o.Engine)
 	g.redis = newRedisWatch(g.ready, o.Logger)
 	g.refusals = problem.NewRefusals(o.Logger)
@@ -117,10 +124,20 @@ func New(o Options) (*Gateway, error) {
 		Streams: o.StreamsPerCredential, SendBufferBytes: o.SendBufferBytes, Heartbeat: min(o.PingInterval, heartbeat), StallTimeout: o.StallTimeout,
 		RequestTimeout: o.RequestTimeout, Problems: g.problems, Refusals: g.refusals,
 	})
+	var revoke func(context.Context, wire.Revocation) (wire.Revocation, error)
+	if _, everybody := o.Auth.(auth.Dev); !everybody {
+		g.control, err = control.New(control.Options{
+			Engine: o.Engine, Uses: g.uses, Blindness: o.ControlTimeout, Failed: g.redis.note, Registry: o.Registry, Logger: o.Logger,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("new gateway: %w", err)
+		}
+		revoke = g.control.Revoke
+	}
 	rt := runtime.Of(o.Engine)
 	g.api = api.New(api.Options{
 		Engine: o.Engine, Blobs: o.Blobs, UploadOf: rt.UploadOf, Removed: rt.WasRemoved, Clean: g.cleaner.clean,
-		Allowed: allowed, StallTimeout: o.StallTimeout, DownloadLease: o.DownloadLease, Problems: g.problems, Logger: o.Logger,
+		Allowed: allowed, Revoke: revoke, StallTimeout: o.StallTimeout, DownloadLease: o.DownloadLease, Problems: g.problems, Logger: o.Logger,
 	})
 	g.handler, err = g.routes()
 	if err != nil {
@@ -217,6 +234,13 @@ func (g *Gateway) start(l net.Listener) error {
 	}
 	if text := g.opts.Auth.Announcement(); text != "" {
 		g.opts.Logger.Warn(text)
+	}
+	if g.control != nil {
+		g.control.Open()
+		g.controlling.Go(func() { g.control.Run(g.drained) })
+		if len(g.opts.EnqueueTypes) == 0 {
+			g.opts.Logger.Warn("only admins can enqueue jobs: gateway.enqueue.types names no job type that other users may")
+		}
 	}
 	if l != nil {
 		g.serving.Go(func() {

@@ -6,12 +6,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 )
 
 // metrics are what an operator sees of requests; the rooms have further ones of their own.
 // None has a label that a client chooses.
 type metrics struct {
-	requests, problems *prometheus.CounterVec
+	requests, problems, ended *prometheus.CounterVec
 }
 
 func newMetrics(r *prometheus.Registry) (*metrics, error) {
@@ -22,7 +24,8 @@ func newMetrics(r *prometheus.Registry) (*metrics, error) {
 		requests: vector("requests_total", "Requests answered, by route and status.", "route", "status"),
 		problems: vector("problems_total", "Requests and handshakes that were refused or failed, by the problem's code.", "code"),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.problems} {
+	m.ended = vector("uses_ended_total", "Connections, uploads and downloads that ended with their credentials, by why: expired, revoked, or unknown where what is revoked cannot be read.", "why")
+	for _, c := range []prometheus.Collector{m.requests, m.problems, m.ended} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -33,4 +36,16 @@ func newMetrics(r *prometheus.Registry) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// useEnded counts a use that has ended with its credentials.
+func (m *metrics) useEnded(why error) {
+	label := "unknown"
+	switch {
+	case errors.Is(why, access.ErrExpired):
+		label = "expired"
+	case errors.Is(why, access.ErrRevoked):
+		label = "revoked"
+	}
+	m.ended.WithLabelValues(label).Inc()
 }

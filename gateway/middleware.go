@@ -147,10 +147,7 @@ func (g *Gateway) authenticated(route access.Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := g.gate.Request(r)
 		if err == nil {
-			if route.Kind != access.None {
-				defer g.uses.Enter(p, route.Kind, 0).Leave()
-			}
-			err = route.Handler(w, r, p)
+			err = g.uses.Serve(w, r, p, route)
 		}
 		if err != nil {
 			g.problems.Fail(w, r, err)

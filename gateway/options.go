@@ -81,6 +81,10 @@ type Options struct {
 	// client resumes by its cursor, or at the upload's offset. Defaults to 30 seconds.
 	StallTimeout time.Duration
 
+	// ControlTimeout is how long the gateway goes on while Redis does not say which credentials are revoked, 1 s to
+	// 1 m. Then all connections, uploads and downloads end, and nobody is let in, until Redis says it again. It is
+	// not for auth.Dev. Defaults to 5 seconds.
+	ControlTimeout time.Duration
 	// AuthTimeout is how long a WebSocket that came without credentials may take to
 	// send its auth frame, and Auth to check some, 10 ms to 1 minute. Defaults to 5 seconds.
 	AuthTimeout time.Duration
@@ -189,6 +193,7 @@ func (o Options) Defaults() Options {
 	option.Default(&o.PongTimeout, 5*time.Second)
 	option.Default(&o.StallTimeout, 30*time.Second)
 	option.Default(&o.AuthTimeout, 5*time.Second)
+	option.Default(&o.ControlTimeout, 5*time.Second)
 	option.Default(&o.FilterLag, 4*time.Second)
 	option.Default(&o.RequestTimeout, 15*time.Second)
 	option.Default(&o.CatchUps, 8)
@@ -243,6 +248,7 @@ func (o Options) Validate() error {
 		option.Within("PongTimeout", o.PongTimeout, short, long),
 		option.Within("StallTimeout", o.StallTimeout, short, long),
 		option.Within("AuthTimeout", o.AuthTimeout, short, time.Minute),
+		option.Within("ControlTimeout", o.ControlTimeout, time.Second, time.Minute),
 		option.Within("FilterLag", o.FilterLag, short, time.Minute),
 		option.Within("RequestTimeout", o.RequestTimeout, 100*time.Millisecond, long),
 		option.Within("CatchUps", o.CatchUps, 1, 1024),

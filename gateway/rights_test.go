@@ -139,8 +139,9 @@ var rights = map[string][]right{
 // elsewhere are the routes that reach none of these, and what else tells who may use them.
 var elsewhere = []string{
 	"OPTIONS /v1/uploads", "OPTIONS /v1/uploads/{id}", // what the protocol has, for anyone
-	"GET /v1/ws",   // TestFramesThatAreAnsweredWithAnError
-	"GET /metrics", // admins
+	"GET /v1/ws",                          // TestFramesThatAreAnsweredWithAnError
+	"GET /metrics",                        // admins
+	"DELETE /v1/session", "POST /v1/kick", // TestRevokedCredentials
 	"GET /healthz", "GET /readyz", "GET /{$}",
 }
 

@@ -68,6 +68,7 @@ func (d *depot) serve(t testing.TB, e *engine.Engine, change func(*gateway.Optio
 	return serve(t, e, func(o *gateway.Options) {
 		o.Auth, o.Blobs, o.BlobDir = everybody{}, d.blobs, d.dir
 		o.SweepInterval = 20 * time.Millisecond
+		o.ControlTimeout = time.Minute // of tests without Redis
 		if change != nil {
 			change(o)
 		}

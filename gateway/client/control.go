@@ -41,6 +41,17 @@ func (c *Client) Remove(ctx context.Context, id wire.JobID) error {
 	return nil
 }
 
+// Kick revokes all credentials of a subject that were issued until now, on all gateways, and returns when that was. It is
+// for admins. Errors to branch on: wire.ErrInvalid, wire.ErrState where the gateway's mode of authentication gives no
+// credentials, ErrRefused, wire.ErrUnreachable.
+func (c *Client) Kick(ctx context.Context, subject string) (wire.Kicked, error) {
+	var answer wire.Kicked
+	if err := c.call(ctx, http.MethodPost, "/v1/kick", map[string]string{"subject": subject}, &answer); err != nil {
+		return wire.Kicked{}, fmt.Errorf("kick: %w", err)
+	}
+	return answer, nil
+}
+
 func (c *Client) control(ctx context.Context, id wire.JobID, verb string) error {
 	if _, err := wire.ParseJobID(string(id)); err != nil {
 		return err

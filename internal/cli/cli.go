@@ -87,7 +87,7 @@ func (a *app) root() *cobra.Command {
 		a.upCommand(), ofFiles.AnalyzeCommand(), ofFiles.ExportCommand(), ofFiles.UploadCommand(), ofFiles.DownloadCommand(), a.jobsCommand(), a.jobCommand(), a.watchCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.retryCommand(), a.removeCommand(), a.enqueueCommand(),
 		a.schedulesCommand(), a.scheduleCommand(), a.queuesCommand(), ofFiles.DatasetsCommand(), ofFiles.SourcesCommand(),
-		a.gatewayCommand(), a.workerCommand(), a.tokenCommand(), a.configCommand(), a.versionCommand(),
+		a.gatewayCommand(), a.workerCommand(), a.tokenCommand(), a.kickCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root
 }

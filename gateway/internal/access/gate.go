@@ -13,9 +13,10 @@ import (
 	"github.com/tidemark-dev/tidemark/internal/logline"
 )
 
-// A Gate asks an Authenticator, within a bound. Its methods may be called concurrently.
+// A Gate asks an Authenticator, within a bound, and refuses what is revoked. Its methods may be called concurrently.
 type Gate struct {
 	auth    auth.Authenticator
+	uses    *Uses
 	timeout time.Duration
 	log     *slog.Logger
 	logged  *logline.Sampler[string] // by error
@@ -27,10 +28,10 @@ const logEvery = time.Minute
 // maxKindBytes bounds what the Gate remembers of an error.
 const maxKindBytes = 200
 
-// NewGate makes a Gate that gives a for each question the timeout, and logs why
-// credentials could not be checked.
-func NewGate(a auth.Authenticator, timeout time.Duration, log *slog.Logger) *Gate {
-	return &Gate{a, timeout, log, logline.NewSampler(logEvery, func(string) string { return "others" })}
+// NewGate makes a Gate that gives a for each question the timeout, asks uses what is revoked, and logs why
+// credentials were rejected or could not be checked.
+func NewGate(a auth.Authenticator, uses *Uses, timeout time.Duration, log *slog.Logger) *Gate {
+	return &Gate{a, uses, timeout, log, logline.NewSampler(logEvery, func(string) string { return "others" })}
 }
 
 // Request says who sends a request. Its error wraps one of package auth's, or is the
@@ -48,16 +49,28 @@ func (g *Gate) ask(ctx context.Context, ask func(context.Context) (*auth.Princip
 	within, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
 	p, err := ask(within)
+	if err == nil {
+		err = g.uses.Admits(p)
+	}
 	switch {
-	case err == nil, errors.Is(err, auth.ErrNoCredentials), errors.Is(err, auth.ErrRejected), errors.Is(err, auth.ErrDisabled):
-		return p, err
+	case err == nil:
+		return p, nil
+	case errors.Is(err, auth.ErrNoCredentials), errors.Is(err, auth.ErrDisabled):
+		return nil, err
+	case errors.Is(err, auth.ErrRejected):
+		g.note(slog.LevelWarn, "credentials were rejected", err) // the client is not told why
+		return nil, err
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case !errors.Is(err, auth.ErrUnavailable):
 		err = fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
 	}
-	if suppressed, logs := g.logged.Take(excerpt.Of(err.Error(), maxKindBytes)); logs {
-		g.log.Error("credentials cannot be checked", "error", err, "suppressed", suppressed)
-	}
+	g.note(slog.LevelError, "credentials cannot be checked", err)
 	return nil, err
+}
+
+func (g *Gate) note(level slog.Level, text string, err error) {
+	if suppressed, logs := g.logged.Take(excerpt.Of(err.Error(), maxKindBytes)); logs {
+		g.log.Log(context.Background(), level, text, "error", err, "suppressed", suppressed)
+	}
 }

@@ -22,11 +22,32 @@ func (away) Token(_ context.Context, token string) (*auth.Principal, error) {
 	return nil, fmt.Errorf("%w: %s", auth.ErrUnavailable, token)
 }
 
+// strict rejects every token, for the reason that the token is.
+type strict struct{ auth.Dev }
+
+func (strict) Token(_ context.Context, token string) (*auth.Principal, error) {
+	return nil, fmt.Errorf("%w: %s", auth.ErrRejected, token)
+}
+
+// The client is not told why its credentials are rejected. The operator is.
+func TestWhyCredentialsAreRejected(t *testing.T) {
+	var log bytes.Buffer
+	gate := access.NewGate(strict{}, access.NewUses(nil), time.Second, slog.New(slog.NewTextHandler(&log, nil)))
+	for range 3 {
+		if _, err := gate.Token(t.Context(), "it has expired"); !errors.Is(err, auth.ErrRejected) {
+			t.Error(err)
+		}
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "credentials were rejected") || !strings.Contains(text, "it has expired") {
+		t.Errorf("the log is %s", text)
+	}
+}
+
 // Clients that send what cannot be checked do not fill the log.
 func TestWhatCannotBeCheckedIsSampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		gate := access.NewGate(away{}, time.Second, slog.New(slog.NewTextHandler(&log, nil)))
+		gate := access.NewGate(away{}, access.NewUses(nil), time.Second, slog.New(slog.NewTextHandler(&log, nil)))
 		ask := func(reason string) {
 			if _, err := gate.Token(t.Context(), reason); !errors.Is(err, auth.ErrUnavailable) {
 				t.Errorf("%s: %v", reason, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tidemark-dev/tidemark/engine"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/internal/artifacts"
 	"github.com/tidemark-dev/tidemark/internal/blobs"
@@ -36,19 +37,12 @@ func (s *Server) showArtifact(w http.ResponseWriter, r *http.Request, p *auth.Pr
 	if err := kept(m); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
 	if counts != nil {
 		var end func()
-		plain := w
-		w, end = counts.around(plain, func() {
-			cancel()
-			// An error says that the connection has no deadlines: it ends with what is read.
-			_ = http.NewResponseController(plain).SetWriteDeadline(time.Now())
-		})
+		w, end = counts.around(w, func() { access.End(r) })
 		defer end()
 	}
-	file := artifacts.NewReader(ctx, s.opts.Blobs, m)
+	file := artifacts.NewReader(r.Context(), s.opts.Blobs, m)
 	w.Header().Set("ETag", `"`+m.SHA256+`"`)
 	s.serveFile(w, r, m.Name, m.Type, m.ClosedAt, file)
 	return nil

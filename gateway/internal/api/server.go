@@ -17,7 +17,7 @@ import (
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 )
 
-// Options say what a Server answers from. All fields but Blobs are required.
+// Options say what a Server answers from. All fields but Blobs, Allowed and Revoke are required.
 type Options struct {
 	Engine *engine.Engine
 	// Blobs holds uploads and artifacts; nil: there are none.
@@ -31,6 +31,8 @@ type Options struct {
 	Clean func(context.Context)
 	// Allowed is which jobs users may make; nil: none but admins do.
 	Allowed access.Allowance
+	// Revoke revokes credentials on all gateways; nil: there are none.
+	Revoke func(context.Context, wire.Revocation) (wire.Revocation, error)
 	// StallTimeout is how long the reader of an artifact may take nothing.
 	StallTimeout time.Duration
 	// DownloadLease is for how long a watched download may have nothing written.
@@ -77,6 +79,8 @@ func (s *Server) Routes() []access.Route {
 	add("GET /v1/topics/{topic}/schedules", s.listSchedules)
 	add("PUT /v1/topics/{topic}/schedules/{name}", s.putSchedule)
 	add("DELETE /v1/topics/{topic}/schedules/{name}", s.deleteSchedule)
+	add("DELETE /v1/session", s.logOut)
+	add("POST /v1/kick", s.kick)
 	add("POST /v1/artifacts/{id}/downloads", s.startDownload)
 	add("GET /v1/downloads", s.listDownloads)
 	add("GET /v1/downloads/{id}", s.showDownload)

@@ -88,10 +88,17 @@ func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 		eventHeader(w, r)
 		return
 	}
-	use := s.opts.Uses.Enter(p, access.Stream, s.opts.Streams)
-	if use == nil {
+	use, err := s.opts.Uses.Enter(p, access.Stream, s.opts.Streams, nil) // the session's use ends with the credentials
+	switch {
+	case errors.Is(err, access.ErrCrowded):
 		s.opts.Refusals.Log(problem.ClientOf(r), http.StatusOK, "too_many_streams", "too many streams and polls at a time")
 		s.sendAway(w, r, "too_many_streams", busyRetry)
+		return
+	case errors.Is(err, auth.ErrUnavailable):
+		s.sendAway(w, r, "unavailable", awayRetry+rand.N(awayRetry))
+		return
+	case err != nil:
+		s.opts.Problems.Fail(w, r, err)
 		return
 	}
 	defer use.Leave()
@@ -121,11 +128,14 @@ func (s *Server) Poll(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	use := s.opts.Uses.Enter(p, access.Stream, s.opts.Streams)
-	if use == nil {
-		s.opts.Problems.Refuse(w, &problem.Refusal{
+	use, err := s.opts.Uses.Enter(p, access.Stream, s.opts.Streams, nil)
+	if errors.Is(err, access.ErrCrowded) {
+		err = &problem.Refusal{
 			Status: http.StatusTooManyRequests, Code: "too_many_streams", Detail: "you have as many streams and polls at a time as you may have", Retry: busyRetry,
-		})
+		}
+	}
+	if err != nil {
+		s.opts.Problems.Fail(w, r, err)
 		return
 	}
 	defer use.Leave()

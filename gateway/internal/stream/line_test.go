@@ -41,7 +41,7 @@ var lines = map[string]func() line{
 // gateway's defaults.
 func quietly(t *testing.T, e *engine.Engine, o Options) *Hub {
 	t.Helper()
-	o.Engine, o.Uses, o.Registry, o.Logger = e, access.NewUses(), prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil))
+	o.Engine, o.Uses, o.Registry, o.Logger = e, access.NewUses(nil), prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil))
 	o.Connections, o.Subscriptions, o.PingInterval, o.FilterLag, o.ReconnectSpread = 100, 200, time.Hour, 4*time.Second, 2*time.Second
 	if o.WindowFrames == 0 {
 		o.WindowFrames = 16
@@ -123,7 +123,7 @@ func (l *socketLine) open(t *testing.T, h *Hub) *Session {
 			session = h.Open(tr)
 			return watched{session, l}
 		},
-		Gate: access.NewGate(anyone{}, time.Minute, h.opts.Logger), MessageBytes: 1 << 10, MessagesPerSecond: 100, MessageBurst: 100, SendBufferBytes: 4 << 10,
+		Gate: access.NewGate(anyone{}, h.opts.Uses, time.Minute, h.opts.Logger), MessageBytes: 1 << 10, MessagesPerSecond: 100, MessageBurst: 100, SendBufferBytes: 4 << 10,
 		PingInterval: time.Hour, PongTimeout: time.Hour, StallTimeout: time.Hour, AuthTimeout: time.Minute,
 		Problems: problem.NewWriter(h.opts.Logger, problems, func(error) {}), Refusals: problem.NewRefusals(h.opts.Logger), Logger: h.opts.Logger,
 	})

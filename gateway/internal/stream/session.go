@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +31,6 @@ type Session struct {
 	begun     bool
 	principal *auth.Principal // nil until it is known
 	use       *access.Use     // with principal
-	timer     *time.Timer     // ends a session whose credentials have ended
 	subs      map[string]*subscription
 
 	// window holds the frames that have room: the transport has the first, and has the next
@@ -78,15 +78,14 @@ func (s *Session) Principal() *auth.Principal {
 
 // Admit lets a principal in, within the bound of its connections.
 func (s *Session) Admit(p *auth.Principal) {
-	use := s.hub.opts.Uses.Enter(p, access.Socket, s.hub.opts.Connections)
-	if use == nil {
-		s.SendAway(transport.TooMany, "too many connections", "too_many_connections")
-		return
-	}
+	use, err := s.hub.opts.Uses.Enter(p, access.Socket, s.hub.opts.Connections, s.cut)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		s.reject(err)
+		return
+	}
 	s.principal, s.use = p, use
-	s.expire()
 	s.welcome()
 }
 
@@ -104,9 +103,12 @@ func (s *Session) Renew(p *auth.Principal) {
 		s.mu.Unlock()
 		return
 	}
+	if err := s.use.Renew(p); err != nil {
+		s.mu.Unlock()
+		s.cut(err)
+		return
+	}
 	s.principal = p
-	s.use.Renew(p)
-	s.expire()
 	ended := s.withdraw()
 	s.welcome()
 	for _, sub := range ended {
@@ -129,7 +131,12 @@ func (s *Session) withdraw() []*subscription {
 			ended = append(ended, sub)
 		}
 	}
-	withheld := func(f transport.Frame) bool { return f.Topic != "" && !s.principal.May(auth.Read, f.Topic) }
+	s.takeBack(func(f transport.Frame) bool { return f.Topic != "" && !s.principal.May(auth.Read, f.Topic) })
+	return ended
+}
+
+// takeBack drops frames that the transport does not have.
+func (s *Session) takeBack(withheld func(transport.Frame) bool) {
 	if len(s.window) > 1 {
 		for _, f := range s.window[1:] {
 			if withheld(f) {
@@ -141,7 +148,6 @@ func (s *Session) withdraw() []*subscription {
 		s.window = s.window[:1+len(rest)]
 	}
 	s.queue = slices.DeleteFunc(s.queue, withheld)
-	return ended
 }
 
 func (s *Session) welcome() {
@@ -157,14 +163,38 @@ func opaque(subject string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// expire ends the session with its principal's credentials.
-func (s *Session) expire() {
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
+// cutTime is how long a client may take for the frame that the transport has when its credentials end.
+const cutTime = 500 * time.Millisecond
+
+// cut ends the session with its principal's credentials. What the transport does not have is not sent.
+func (s *Session) cut(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
 	}
-	if at := s.principal.Expires; !at.IsZero() {
-		s.timer = time.AfterFunc(time.Until(at), func() { s.Close(transport.Unauthenticated, "the credentials have expired") })
+	s.takeBack(func(transport.Frame) bool { return true })
+	s.reject(why)
+	time.AfterFunc(cutTime, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.window) > 0 { // the transport still has it
+			s.transport.Abort()
+		}
+	})
+}
+
+// reject ends a session whose credentials are none, or no longer, or cannot be checked, or have too many of its kind.
+func (s *Session) reject(err error) {
+	switch {
+	case errors.Is(err, access.ErrCrowded):
+		s.shut(transport.TooMany, "too many connections", goodbyeFrame("too_many_connections", s.hub.reconnectAfter()))
+	case errors.Is(err, auth.ErrUnavailable):
+		s.shut(transport.Restart, "the credentials cannot be checked at the moment", goodbyeFrame("unavailable", s.hub.reconnectAfter()))
+	case errors.Is(err, access.ErrExpired):
+		s.shut(transport.Unauthenticated, "the credentials have expired", transport.Frame{})
+	default:
+		s.shut(transport.Unauthenticated, "the credentials are not valid, or no longer", transport.Frame{})
 	}
 }
 
@@ -249,9 +279,6 @@ func (s *Session) End() {
 	s.window, s.queue, s.behind = nil, nil, nil
 	subs := s.subs
 	s.subs = nil
-	if s.timer != nil {
-		s.timer.Stop()
-	}
 	for _, sub := range subs {
 		sub.over = true
 	}

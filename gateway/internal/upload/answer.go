@@ -23,6 +23,7 @@ var (
 	errInterrupts  = refusal(http.StatusConflict, "upload_spent", "the upload was interrupted too often; delete it, and upload the file again", 0)
 	errTooMany     = refusal(http.StatusTooManyRequests, "too_many_uploads", "", 0) // the detail names the bound
 	errInterrupted = refusal(http.StatusConflict, "upload_interrupted", "another request for this upload took over", 0)
+	errOver        = refusal(http.StatusUnauthorized, "unauthenticated", "the credentials have ended; send new ones, and go on from the offset that HEAD tells", 0)
 	errTooLong     = refusal(http.StatusRequestEntityTooLarge, "too_large", "the request has more bytes than the upload lacks; none of them is kept", 0)
 	errAnnounced   = refusal(http.StatusLocked, "upload_locked", "another announcement with this key is under way", time.Second)
 	errStopping    = refusal(http.StatusServiceUnavailable, "draining", "the gateway is stopping; go on with its successor", time.Second)

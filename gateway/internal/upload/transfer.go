@@ -13,13 +13,14 @@ import (
 	tus "github.com/tus/tusd/v2/pkg/handler"
 
 	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/gateway/internal/access"
 	"github.com/tidemark-dev/tidemark/gateway/internal/problem"
 	"github.com/tidemark-dev/tidemark/internal/pace"
 )
 
 // A transfer is a request about an upload. While one brings bytes, begin's goroutine
 // reports how far they have come, and ends the request when the job has ended, the
-// gateway stops, or another request for the upload waits. The bytes never wait for
+// gateway stops, the credentials end, or another request for the upload waits. The bytes never wait for
 // Redis: what cannot be reported is not.
 type transfer struct {
 	u      *Server
@@ -91,6 +92,7 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 	hold := t.u.locks.of(t.upload.Job)
 	asking.Go(func() { hold.claim.watch(ctx, hold.want) })
 	answers := make(chan answered, 1)
+	ended := access.Ended(ctx)
 	busy, looked := false, time.Time{}
 	var speed pace.Pace
 	speed.Observe(time.Now(), t.offset.Load())
@@ -106,6 +108,9 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 			return
 		case <-hold.over:
 			t.stop(errGone, tus.ErrUploadInterrupted)
+			return
+		case <-ended:
+			t.stop(errOver, tus.ErrUploadInterrupted)
 			return
 		case a := <-answers:
 			busy = false

@@ -65,6 +65,17 @@ gateway: {enqueue: {types: [{type: report, queue: reports}]}}
 	if out, problem := run("", "jobs", "--topic", "user:ada"); out != "" || problem == "" {
 		t.Errorf("without a token: %q, %s", out, problem)
 	}
+	// An admin takes it back, and the gateway takes it no longer.
+	admin, _ := run("", "token", "--subject", "ops", "--role", "admin", "--ttl", "1h")
+	if out, problem := run(token, "kick", "ada"); out != "" || problem == "" {
+		t.Errorf("she kicks herself: %q, %s", out, problem)
+	}
+	if out, problem := run(admin, "kick", "ada"); !strings.HasPrefix(out, "ada is out: ") {
+		t.Errorf("kicked: %q, %s", out, problem)
+	}
+	if out, problem := run(token, "jobs", "--topic", "user:ada"); out != "" || problem == "" {
+		t.Errorf("with what was taken back: %q, %s", out, problem)
+	}
 	if status, _ := s.get("/v1/jobs?topic=user:ada"); status != http.StatusUnauthorized {
 		t.Errorf("without a token it answers %d", status)
 	}

@@ -1,13 +1,19 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-dev/tidemark/config"
+	"github.com/tidemark-dev/tidemark/engine"
+	"github.com/tidemark-dev/tidemark/engine/stream"
+	"github.com/tidemark-dev/tidemark/engine/wire"
 	"github.com/tidemark-dev/tidemark/gateway/auth"
 	"github.com/tidemark-dev/tidemark/internal/cli/screen"
 	"github.com/tidemark-dev/tidemark/internal/cli/session"
@@ -22,7 +28,7 @@ signed with the first key of auth.jwt.keys that can sign: one with a secret or a
 private_key_file. It has the issuer and the audience that are set.
 
 The user may do everything in its own topic, user:SUBJECT, and elsewhere what the grants
-and roles say. Nobody can take a token back before it ends, so let it end soon. It is a
+and roles say. "tidemark kick" takes back all tokens of a user. A token is a
 password: give it to commands in the variable ` + config.TokenVariable + `, not as an argument.`,
 		Example: `  ` + config.TokenVariable + `=$(tidemark token --subject 42 --ttl 15m) tidemark jobs --topic user:42 --server https://jobs.example.com
   tidemark token --subject ada --grant team:7=read,enqueue --grant 'project:*=read' --ttl 8h
@@ -100,4 +106,55 @@ func signingKey(keys []config.JWTKey, id string) (auth.JWTKey, error) {
 		return auth.JWTKey{}, fmt.Errorf("auth.jwt.keys: %w", err)
 	}
 	return k, nil
+}
+
+func (a *app) kickCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "kick SUBJECT",
+		Short: "Take back all credentials of a user",
+		Long: `Take back all credentials of a user that were issued until now. On all gateways the user's
+connections, uploads and downloads end within a second, and the credentials are refused for as
+long as they would have been valid. What is issued later is valid: to keep the user
+out, have the issuer of its tokens issue none.
+
+Through a server it is for admins.`,
+		Example: `  tidemark kick 42
+  tidemark kick ada --server https://jobs.example.com`,
+		Args: cobra.ExactArgs(1),
+	}
+	session.ServerFlag(cmd)
+	asJSON := screen.JSONFlag(cmd, "print what was taken back as a line of JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		s, err := session.OpenStore(cmd)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+		kicked, err := a.kick(cmd.Context(), s, args[0])
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			screen.WriteLine(a.out, kicked)
+			return nil
+		}
+		fmt.Fprintf(a.out, "%s is out: credentials from before %s are no longer valid\n", screen.OneLine(kicked.Subject), kicked.IssuedBefore.Local().Format(time.DateTime))
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) kick(ctx context.Context, s *session.Session, subject string) (wire.Kicked, error) {
+	if subject == "" {
+		return wire.Kicked{}, session.Usage("SUBJECT is empty: want the user whose credentials are to be taken back")
+	}
+	if s.Remote != nil {
+		return s.Remote.Kick(ctx, subject)
+	}
+	r, err := stream.Of(s.Engine).Revoke(ctx, wire.Revocation{Subject: subject})
+	if errors.Is(err, engine.ErrUnreplicated) {
+		fmt.Fprintln(a.err, "tidemark: "+screen.OneLine(err.Error())) // it is made
+		err = nil
+	}
+	return wire.Kicked{Subject: subject, IssuedBefore: r.Before().UTC().Truncate(time.Millisecond)}, err
 }
