@@ -136,6 +136,9 @@ func (l *living) end() {
 func (l *living) refused() {
 	l.t.Helper()
 	wantProblem(l.t, l.s.ask(l.t, http.MethodGet, "/v1/jobs?topic=user:alice", "", l.bears()), http.StatusUnauthorized, "unauthenticated")
+	if a := l.s.ask(l.t, http.MethodHead, "/v1/events?topic=user:alice", "", l.bears()); a.status != http.StatusUnauthorized {
+		l.t.Errorf("the head of a stream: %+v", a)
+	}
 	c := &client{t: l.t, conn: l.s.dial(l.t, dialer(0), bearer(l.token)), subs: map[string]*held{}}
 	if code := c.closed(); code != 4401 {
 		l.t.Errorf("a new socket is closed with %d", code)

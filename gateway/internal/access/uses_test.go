@@ -221,6 +221,28 @@ func TestUsesEnd(t *testing.T) {
 	})
 }
 
+// What has ended is not renewed, and says why.
+func TestEndedUseIsNotRenewed(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	old := &auth.Principal{Subject: "alice", Credential: "old", Issued: now.Add(-time.Minute)}
+	later := &auth.Principal{Subject: "alice", Credential: "later", Issued: now.Add(time.Minute)}
+	for want, end := range map[error]func(*access.Uses){
+		access.ErrRevoked: func(u *access.Uses) { u.Revoke([]wire.Revocation{kicked(now)}) },
+		access.ErrBlind:   func(u *access.Uses) { u.Blind(true); u.Blind(false) },
+	} {
+		uses := access.NewUses(nil)
+		use, err := uses.Enter(old, access.Socket, 0, func(error) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(uses)
+		if err := use.Renew(later); !errors.Is(err, want) || uses.OfCredential("later", access.Socket) != 0 {
+			t.Errorf("renewed: %v, want %v", err, want)
+		}
+	}
+}
+
 // A registry says what it knows beyond what Redis has, and forgets what is over.
 func TestRevocationsAreKeptAsLongAsTheyHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
