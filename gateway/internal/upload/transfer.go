@@ -109,7 +109,8 @@ func (t *transfer) report(ctx context.Context, asking *sync.WaitGroup) {
 		case <-hold.over:
 			t.stop(errGone, tus.ErrUploadInterrupted)
 			return
-		case <-ended:
+		case why := <-ended:
+			t.u.opts.Logger.Debug("an upload ends", "job", t.upload.Job, "error", why)
 			t.stop(errOver, tus.ErrUploadInterrupted)
 			return
 		case a := <-answers:
