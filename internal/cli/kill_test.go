@@ -26,11 +26,10 @@ import (
 // long, the analysis of a table under the race detector on a busy machine neither.
 const patience = 3 * time.Minute
 
-// brisk makes leases and intervals short, so that a crash is noticed in half a second, or in three where workers have all to
-// do that there is: one that is starved for a while is not to lose what it does.
+// brisk makes leases and intervals short, so that a crash is noticed in half a second.
 var brisk = []string{
 	"--set", "worker.tick_interval=10ms", "--set", "worker.checkpoint_interval=20ms", "--set", "worker.heartbeat_interval=100ms",
-	"--set", "worker.lease=" + map[bool]string{false: "500ms", true: "3s"}[soak], "--set", "worker.sweep_interval=50ms",
+	"--set", "worker.lease=500ms", "--set", "worker.sweep_interval=50ms",
 }
 
 // A process of the command line, and the lines of JSON that it prints.
