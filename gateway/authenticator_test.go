@@ -181,7 +181,8 @@ func TestCredentialsExpireAndAreRenewed(t *testing.T) {
 	if code := renewed.closed(); code != 4401 {
 		t.Errorf("closed with %d, want 4401", code)
 	}
-	eventually(t, "the socket that expired to be gone", func() bool { return s.UsesOf("c3", "socket") == 0 })
+	// On a busy machine the credentials have expired before they come.
+	eventually(t, "the socket that expired to be gone", func() bool { return s.UsesOf("c2", "socket")+s.UsesOf("c3", "socket") == 0 })
 	stays.send(`{"type":"ping"}`)
 	if f := stays.read(); f.Type != "pong" || s.UsesOf("c2", "socket") != 0 || s.UsesOf("c1", "socket") != 1 {
 		t.Errorf("got %s, want pong, and one socket of the first credential alone", f.text)
