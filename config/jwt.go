@@ -127,6 +127,6 @@ func printKeys(list []JWTKey, secret func(string) string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(shown) // texts
+	_ = e.Encode(shown) // texts, into memory: it cannot fail
 	return strings.TrimSuffix(b.String(), "\n")
 }

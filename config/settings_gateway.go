@@ -90,8 +90,8 @@ var gatewaySettings = []Setting{
 	},
 	{
 		Key: "gateway.control_timeout", field: "ControlTimeout",
-		Doc: "How long the gateway goes on while Redis does not say which credentials are revoked. Then all connections, uploads and " +
-			"downloads end, and nobody is let in, until Redis says it again. Not in auth mode dev.",
+		Doc: "How long the gateway goes on while Redis does not say which credentials are revoked. Then the gateway ends all connections and " +
+			"downloads, and refuses everybody, until Redis says it again; uploads that are under way go on. Not in auth mode dev.",
 		codec: duration(func(c *Config) *time.Duration { return &c.Gateway.ControlTimeout }),
 	},
 	{

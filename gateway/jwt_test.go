@@ -102,7 +102,7 @@ func TestUsersOfTokens(t *testing.T) {
 			told = append(told, c.read().text)
 		}
 		if told[0] != told[1] || !strings.Contains(told[0], `"forbidden"`) {
-			t.Errorf("%s: of bob's topic it is told %s, of nobody's %s", where, told[0], told[1])
+			t.Errorf("%s: of bob's topic it gets %s, of nobody's %s", where, told[0], told[1])
 		}
 	}
 }

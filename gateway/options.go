@@ -82,8 +82,8 @@ type Options struct {
 	StallTimeout time.Duration
 
 	// ControlTimeout is how long the gateway goes on while Redis does not say which credentials are revoked, 1 s to
-	// 1 m. Then all connections, uploads and downloads end, and nobody is let in, until Redis says it again. It is
-	// not for auth.Dev. Defaults to 5 seconds.
+	// 1 m. Then the gateway ends all connections and downloads, and refuses everybody, until Redis says it again; uploads
+	// that are under way go on. It is not for auth.Dev. Defaults to 5 seconds.
 	ControlTimeout time.Duration
 	// AuthTimeout is how long a WebSocket that came without credentials may take to
 	// send its auth frame, and Auth to check some, 10 ms to 1 minute. Defaults to 5 seconds.

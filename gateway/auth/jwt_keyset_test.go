@@ -68,7 +68,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "/elsewhere")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(text)
+	_, _ = w.Write(text) // an error says that the client has gone
 }
 
 // fetched checks how often the set was asked for.
@@ -277,7 +277,7 @@ func TestOneFetchForMany(t *testing.T) {
 	}
 	leave()
 	if err := <-gone; !errors.Is(err, auth.ErrUnavailable) {
-		t.Errorf("one who goes is told %v", err)
+		t.Errorf("one who goes gets %v", err)
 	}
 	close(hold)
 	all.Wait()

@@ -61,7 +61,7 @@ func New(o Options) (*Control, error) {
 	c := &Control{
 		opts: o, stream: stream.Of(o.Engine), from: stream.Of(o.Engine).Revocations(), blind: true,
 		held:    gauge("revocations", "Revocations of credentials that hold."),
-		unknown: gauge("revocations_unknown", "1 while the gateway lets nobody in, since it cannot read what is revoked."),
+		unknown: gauge("revocations_unknown", "1 while the gateway refuses everybody, since it cannot read what is revoked."),
 	}
 	for _, g := range []prometheus.Gauge{c.held, c.unknown} {
 		if err := o.Registry.Register(g); err != nil {
@@ -86,10 +86,10 @@ func (c *Control) look(began time.Time) {
 	case lost == c.blind:
 		return
 	case lost:
-		c.opts.Logger.Error("what is revoked cannot be read: connections and downloads end, and nobody is let in", "since", since.Round(time.Second).String())
+		c.opts.Logger.Error("the gateway cannot read what is revoked: it ends connections and downloads, and refuses everybody", "since", since.Round(time.Second).String())
 		c.unknown.Set(1)
 	default:
-		c.opts.Logger.Info("what is revoked was read", "revocations", c.opts.Uses.Forget())
+		c.opts.Logger.Info("the gateway has read what is revoked", "revocations", c.opts.Uses.Forget())
 		c.unknown.Set(0)
 	}
 	c.blind = !c.blind
@@ -105,11 +105,11 @@ func (c *Control) sees() bool {
 // Open reads for the first time. Where it cannot, the gateway stays blind until Run can.
 func (c *Control) Open() {
 	if c.ask(context.Background()); !c.sees() {
-		c.opts.Logger.Error("what is revoked cannot be read: nobody is let in")
+		c.opts.Logger.Error("the gateway cannot read what is revoked: it refuses everybody")
 	}
 }
 
-// Run reads on until over is closed. From then on nobody is let in. The caller has called Open.
+// Run reads on until over is closed. From then on the gateway refuses everybody. The caller has called Open.
 func (c *Control) Run(over <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
