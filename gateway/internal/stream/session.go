@@ -184,17 +184,25 @@ func (s *Session) cut(why error) {
 	})
 }
 
-// reject ends a session whose credentials are none, or no longer, or cannot be checked, or have too many of its kind.
+// Reject ends a session for want of credentials. Its error is one of package auth's, or of access.Uses.
+func (s *Session) Reject(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reject(err)
+}
+
 func (s *Session) reject(err error) {
 	switch {
 	case errors.Is(err, access.ErrCrowded):
 		s.shut(transport.TooMany, "too many connections", goodbyeFrame("too_many_connections", s.hub.reconnectAfter()))
-	case errors.Is(err, auth.ErrUnavailable):
-		s.shut(transport.Restart, "the credentials cannot be checked at the moment", goodbyeFrame("unavailable", s.hub.reconnectAfter()))
+	case errors.Is(err, auth.ErrDisabled):
+		s.shut(transport.Kicked, "you may not connect", transport.Frame{})
 	case errors.Is(err, access.ErrExpired):
 		s.shut(transport.Unauthenticated, "the credentials have expired", transport.Frame{})
-	default:
+	case errors.Is(err, auth.ErrRejected), errors.Is(err, auth.ErrNoCredentials):
 		s.shut(transport.Unauthenticated, "the credentials are not valid, or no longer", transport.Frame{})
+	default:
+		s.shut(transport.Restart, "the credentials cannot be checked at the moment", goodbyeFrame("unavailable", s.hub.reconnectAfter()))
 	}
 }
 

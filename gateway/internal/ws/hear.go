@@ -80,7 +80,7 @@ func (s *socket) authenticate(token string) {
 	p, err := s.server.opts.Gate.Token(context.Background(), token) // the socket has no context, and the gate a bound
 	switch {
 	case err != nil:
-		s.reject(err)
+		s.session.Reject(err)
 	case s.session.Principal() != nil:
 		s.session.Renew(p)
 	default:

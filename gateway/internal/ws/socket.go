@@ -31,6 +31,8 @@ type Session interface {
 	Principal() *auth.Principal
 	Admit(*auth.Principal)
 	Renew(*auth.Principal)
+	// Reject ends the session for want of credentials, by an error of package auth.
+	Reject(error)
 
 	Subscribe(wire.Message)
 	Unsubscribe(sid string)
@@ -118,7 +120,7 @@ func (s *socket) begin(m *melody.Session) {
 			s.session.Close(transport.Unauthenticated, "no auth message came in time")
 		})
 	default:
-		s.reject(a.err)
+		s.session.Reject(a.err)
 	}
 }
 
@@ -128,16 +130,4 @@ func (s *socket) end() {
 		s.patience.Stop()
 	}
 	s.session.End()
-}
-
-// reject closes the session for want of credentials.
-func (s *socket) reject(err error) {
-	switch {
-	case errors.Is(err, auth.ErrDisabled):
-		s.session.Close(transport.Kicked, "you may not connect")
-	case errors.Is(err, auth.ErrRejected), errors.Is(err, auth.ErrNoCredentials):
-		s.session.Close(transport.Unauthenticated, "the credentials are not valid, or no longer")
-	default:
-		s.session.SendAway(transport.Restart, "the credentials cannot be checked at the moment", "unavailable")
-	}
 }
