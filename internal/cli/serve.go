@@ -204,7 +204,10 @@ func (s *service) drain(stopServing context.CancelFunc) error {
 	if s.worker == nil {
 		return nil
 	}
-	soon := time.AfterFunc(lastRecords, stopServing)
+	soon := time.AfterFunc(lastRecords, func() {
+		s.session.Log.Warn("jobs take long to go back to their queues: clients are sent away before")
+		stopServing()
+	})
 	defer soon.Stop()
 	// Not the context whose end is why it stops.
 	ctx, cancel := context.WithTimeout(context.Background(), s.grace)

